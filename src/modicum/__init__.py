@@ -1,0 +1,9 @@
+"""modicum: learn more from less.
+
+Ten published methods as drop-in parts, each with an honest comparison that anyone can run on their own data.
+Nothing heavy is imported until a name is used.
+"""
+
+from modicum._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,1 @@
+"""The shared floor: it runs what the methods declare, and knows no method."""

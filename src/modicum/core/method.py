@@ -1,0 +1,196 @@
+"""Methods declare, the floor runs: the frozen descriptions of a method and of its comparison."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from modicum.errors import ConfigError
+
+__all__ = ["Arm", "Budget", "Comparison", "Job", "Measurement", "Method", "Metric", "Option", "Role", "Source"]
+
+Role = Literal["baseline", "method", "control"]
+Budget = Literal["demo", "full"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a method, a number or a data set comes from.
+
+    Args:
+        authors: as cited, "Atici, Pan and Cetin".
+        year: of the version meant.
+        title: of the paper, the code or the data.
+        address: a public address or identifier ("arXiv:2212.09921").
+    """
+
+    authors: str
+    year: int
+    title: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """A number that is measured, and which way is better.
+
+    Args:
+        name: in words, "test accuracy".
+        higher_is_better: the direction in which a difference counts as a gain.
+        unit: "%" , "s", "labels"; empty for a pure number.
+        digits: decimals that a table shows.
+    """
+
+    name: str
+    higher_is_better: bool = True
+    unit: str = ""
+    digits: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """A setting of one comparison that a user may change from the command line.
+
+    Args:
+        name: as typed in ``--option name=value``.
+        default: used when the user says nothing, for each budget.
+        help: one sentence.
+    """
+
+    name: str
+    default: Mapping[Budget, str]
+    help: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What an arm is told: everything that determines its result.
+
+    Args:
+        seed: the same for all arms of a pair.
+        budget: "demo" (seconds, no network) or "full" (the published data sets).
+        device: a torch device, "cpu" or "cuda".
+        options: the comparison's own settings, all of them, as text.
+    """
+
+    seed: int
+    budget: Budget
+    device: str = "cpu"
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What an arm gives back.
+
+    Args:
+        value: the primary metric. A run that diverged has a score too (chance, for an accuracy): never NaN.
+        beside: secondary metrics, by name.
+        costs: the method's own costs (labels, bits, parameters, network calls), by name.
+
+    Raises:
+        ConfigError: if a number is not finite.
+    """
+
+    value: float
+    beside: Mapping[str, float] = field(default_factory=dict[str, float])
+    costs: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        for name, number in {"value": self.value, **self.beside, **self.costs}.items():
+            if not math.isfinite(number):
+                raise ConfigError(
+                    f"A measurement must be finite, but {name} is {number}.",
+                    mend="Give a run that diverged the score that it deserves, such as chance.",
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One way to do the job.
+
+    Args:
+        name: short, unique in its comparison.
+        role: "baseline" (one a comparison), "method", or "control" (what would explain the gain away).
+        run: a function at the top level of a module, pure in (arm, seed, budget); workers import it by name.
+        summary: one sentence for the report.
+    """
+
+    name: str
+    role: Role
+    run: Callable[[Job], Measurement]
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A question, one primary metric, and the arms that answer it.
+
+    Args:
+        method: short name, as in ``modicum compare NAME``.
+        question: one sentence that ends with a question mark.
+        metric: the primary metric; differences and verdicts are of this one alone.
+        arms: exactly one baseline, at least one method, and the controls.
+        beside: secondary metrics, shown and never judged.
+        costs: the method's own costs.
+        options: settings that a user may change.
+        data: what each budget reads, in words or by catalogue name.
+
+    Raises:
+        ConfigError: if the arms are not a comparison.
+    """
+
+    method: str
+    question: str
+    metric: Metric
+    arms: tuple[Arm, ...]
+    beside: tuple[Metric, ...] = ()
+    costs: tuple[Metric, ...] = ()
+    options: tuple[Option, ...] = ()
+    data: Mapping[Budget, str] = field(default_factory=dict[Budget, str])
+
+    def __post_init__(self) -> None:
+        roles = Counter(arm.role for arm in self.arms)
+        if unknown := set(roles) - set(get_args(Role)):
+            raise ConfigError(
+                f"An arm of {self.method} has the unknown role {min(unknown)!r}.",
+                mend="Use baseline, method or control.",
+            )
+        if roles["baseline"] != 1 or not roles["method"]:
+            raise ConfigError(
+                f"A comparison needs one baseline and at least one method, but {self.method} has "
+                f"{roles['baseline']} and {roles['method']}.",
+                mend="Give each arm its role: baseline, method or control.",
+            )
+        names = Counter(arm.name for arm in self.arms)
+        if repeated := [name for name, count in names.items() if count > 1]:
+            raise ConfigError(
+                f"Two arms of {self.method} have the name {repeated[0]!r}.", mend="Give each arm its own name."
+            )
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that the others are compared with."""
+        return next(arm for arm in self.arms if arm.role == "baseline")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """All that the floor reads of a method.
+
+    Args:
+        name: short name, as in ``modicum compare NAME``.
+        title: the method's full name.
+        saves: what one needs less of, in a few words.
+        sources: the papers and codes that it follows.
+        comparison: its question and arms.
+    """
+
+    name: str
+    title: str
+    saves: str
+    sources: tuple[Source, ...]
+    comparison: Comparison
