@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from modicum.errors import ConfigError
@@ -73,12 +74,14 @@ class Job:
         seed: the same for all arms of a pair.
         budget: "demo" (seconds, no network) or "full" (the published data sets).
         device: a torch device, "cpu" or "cuda".
+        data: the user's own file or folder in place of the budget's data; None for the latter.
         options: the comparison's own settings, all of them, as text.
     """
 
     seed: int
     budget: Budget
     device: str = "cpu"
+    data: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -138,6 +141,7 @@ class Comparison:
         costs: the method's own costs.
         options: settings that a user may change.
         data: what each budget reads, in words or by catalogue name.
+        own_data: what ``--data`` takes, as one sentence; empty if the comparison has no such thing.
 
     Raises:
         ConfigError: if the arms are not a comparison.
@@ -151,6 +155,7 @@ class Comparison:
     costs: tuple[Metric, ...] = ()
     options: tuple[Option, ...] = ()
     data: Mapping[Budget, str] = field(default_factory=dict[Budget, str])
+    own_data: str = ""
 
     def __post_init__(self) -> None:
         roles = Counter(arm.role for arm in self.arms)

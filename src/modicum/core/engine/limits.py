@@ -1,0 +1,27 @@
+"""Threads of one worker: few enough that all workers together do not oversubscribe the cores."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["limit_threads"]
+
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def limit_threads(threads: int) -> None:
+    """Set the threads of torch, BLAS and OpenMP in this process.
+
+    The number is fixed, and not derived from the machine, since sums over another number of threads differ in
+    the last bits: a result must not depend on how many cores a machine has.
+
+    Args:
+        threads: for each library, at least 1.
+    """
+    for variable in _VARIABLES:
+        os.environ[variable] = str(threads)  # for libraries that are loaded later
+    import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
+    import torch
+
+    threadpoolctl.threadpool_limits(threads)
+    torch.set_num_threads(threads)

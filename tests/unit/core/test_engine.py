@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from modicum.core.engine import Engine, Finished, open_engine
+from modicum.errors import ConfigError, WorkerDiedError
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_and_threads(_: int) -> tuple[int, int]:
+    time.sleep(0.2)
+    return os.getpid(), torch.get_num_threads()
+
+
+def fail_on_two(number: int) -> int:
+    if number == 2:
+        raise ValueError("two is not allowed")
+    return number
+
+
+def die_once(task: tuple[int, Path]) -> int:
+    number, marker = task
+    if number == 1 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number
+
+
+def die_on_one(number: int) -> int:
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return number
+
+
+def values(ends: list[Finished[int]]) -> dict[int, int | None]:
+    return {end.index: end.value for end in ends if end.error is None}
+
+
+@pytest.fixture(params=["inline", "local", "dask"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "dask":
+        pytest.importorskip("distributed", reason="needs the extra cluster")
+    return open_engine(request.param, workers=2)
+
+
+def test_every_job_ends_once_with_its_value(engine: Engine) -> None:
+    with engine:
+        assert values(list(engine.run(square, range(7)))) == {number: number**2 for number in range(7)}
+        assert values(list(engine.run(square, [9]))) == {0: 81}
+        assert list(engine.run(square, [])) == []
+
+
+def test_workers_are_reused_and_do_not_oversubscribe() -> None:
+    with open_engine("local", workers=2, threads=1) as engine:
+        first = {end.value for end in engine.run(process_and_threads, range(4))}
+        second = {end.value for end in engine.run(process_and_threads, range(4))}
+    assert first == second
+    assert len({pid for pid, _ in first if first}) == 2  # type: ignore[misc]
+    assert {threads for _, threads in first} == {1}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_an_error_of_one_job_comes_back_and_the_others_go_on(name: str) -> None:
+    with open_engine(name, workers=2) as engine:
+        ends = list(engine.run(fail_on_two, range(4)))
+    assert values(ends) == {0: 0, 1: 1, 3: 3}
+    (failed,) = [end for end in ends if end.error is not None]
+    assert failed.index == 2
+    assert "two is not allowed" in str(failed.error)
+
+
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_a_worker_that_dies_costs_a_retry(name: str, tmp_path: Path) -> None:
+    with open_engine(name, workers=2) as engine:
+        ends = list(engine.run(die_once, [(number, tmp_path / "died") for number in range(6)]))
+    assert values(ends) == {number: number for number in range(6)}
+
+
+def test_a_job_that_always_kills_its_worker_is_named_and_its_neighbours_live() -> None:
+    with open_engine("local", workers=2) as engine:
+        ends = list(engine.run(die_on_one, range(4)))
+    assert values(ends) == {0: 0, 2: 2, 3: 3}
+    (dead,) = [end for end in ends if end.error is not None]
+    assert dead.index == 1
+    assert isinstance(dead.error, WorkerDiedError)
+    assert "took its worker process down 3 times" in str(dead.error)
+
+
+SCRIPT = """
+import time
+from pathlib import Path
+from modicum.core.engine import open_engine
+
+def sleep(folder):
+    import os
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(120)
+
+if __name__ == "__main__":
+    with open_engine("local", workers=2) as engine:
+        list(engine.run(sleep, [{folder!r}] * 2))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "ctrl-c"])
+def test_workers_end_with_their_parent(tmp_path: Path, end: signal.Signals) -> None:
+    script, marks = tmp_path / "sleeper.py", tmp_path / "marks"
+    marks.mkdir()
+    script.write_text(SCRIPT.replace("{folder!r}", repr(str(marks))))
+    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [psutil.Process(int(mark.name)) for mark in marks.iterdir()]
+    assert len(workers) == 2
+    parent.send_signal(end)
+    parent.wait(timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("slurm", {}, "There is no engine 'slurm'"),
+        ("dask://", {}, "There is no engine 'dask://'"),
+        ("local", {"workers": 0}, "workers must be at least 1, got 0"),
+        ("local", {"threads": -1}, "threads must be at least 1, got -1"),
+        ("dask://127.0.0.1:9", {}, "No Dask scheduler answers at 127.0.0.1:9"),
+    ],
+)
+def test_nonsense_is_a_config_error(name: str, settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_engine(name, **settings)
