@@ -31,7 +31,7 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     if name == "local":
         return LocalEngine(workers, threads=threads)
     if name == "inline":
-        return InlineEngine()
+        return InlineEngine(threads=threads)
     if name == "dask":
         return DaskEngine(None, workers=workers, threads=threads)
     if address := name.removeprefix("dask://") if name.startswith("dask://") else "":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from modicum.core.engine.limits import limit_threads
+from modicum.core.engine.limits import limited_threads
 from modicum.core.engine.protocol import Finished
 from modicum.core.extras import require
 from modicum.errors import ConfigError, WorkerDiedError
@@ -83,5 +83,5 @@ class DaskEngine:
 
 
 def _limited(threads: int, function: Callable[[Item], Result], item: Item) -> Result:
-    limit_threads(threads)
-    return function(item)
+    with limited_threads(threads):
+        return function(item)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
-__all__ = ["limit_threads"]
+__all__ = ["limit_threads", "limited_threads"]
 
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def limit_threads(threads: int) -> None:
-    """Set the threads of torch, BLAS and OpenMP in this process.
+    """Set the threads of torch, BLAS and OpenMP in this process, for good.
 
     The number is fixed, and not derived from the machine, since sums over another number of threads differ in
     the last bits: a result must not depend on how many cores a machine has.
@@ -25,3 +27,25 @@ def limit_threads(threads: int) -> None:
 
     threadpoolctl.threadpool_limits(threads)
     torch.set_num_threads(threads)
+
+
+@contextmanager
+def limited_threads(threads: int) -> Generator[None]:
+    """Set the threads of torch, BLAS and OpenMP for a ``with`` block.
+
+    Args:
+        threads: for each library, at least 1.
+
+    Yields:
+        Nothing.
+    """
+    import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        with threadpoolctl.threadpool_limits(threads):
+            torch.set_num_threads(threads)
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 import joblib  # pyright: ignore[reportMissingTypeStubs]
 
-from modicum.core.engine.limits import limit_threads
+from modicum.core.engine.limits import limit_threads, limited_threads
 from modicum.core.engine.protocol import Finished
 from modicum.errors import WorkerDiedError
 
@@ -27,7 +27,14 @@ Result = TypeVar("Result")
 
 
 class InlineEngine:
-    """Runs jobs one after the other in this process: for debuggers and notebooks. Errors are raised, not returned."""
+    """Runs jobs one after the other in this process: for debuggers and notebooks. Errors are raised, not returned.
+
+    Args:
+        threads: of torch and BLAS while a job runs.
+    """
+
+    def __init__(self, *, threads: int = 1) -> None:
+        self.threads = threads
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +51,9 @@ class InlineEngine:
             One `Finished` an item, in the order in which they end.
         """
         for index, item in enumerate(items):
-            yield Finished(index, value=function(item))
+            with limited_threads(self.threads):
+                value = function(item)
+            yield Finished(index, value=value)
 
 
 class LocalEngine:

@@ -32,7 +32,12 @@ class Engine(Protocol):
     """Runs a function over items, in any order, and reuses its workers from one call to the next.
 
     Used as a context manager; leaving it ends the workers.
+
+    Args:
+        threads: of torch and BLAS in each job. Part of what determines a result.
     """
+
+    threads: int
 
     def __enter__(self) -> Self: ...
 

@@ -1,0 +1,146 @@
+"""What made a result: code, libraries and machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import modicum
+from modicum.core.report.model import Environment
+from modicum.errors import ConfigError
+
+__all__ = ["code_digest", "describe_environment", "library_versions", "tree_digest"]
+
+_PACKAGE = Path(modicum.__file__).parent
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "gymnasium")
+_CANNOT_CHANGE_A_RESULT = (
+    "cli/",
+    "core/report/",
+    "core/compare.py",
+    "core/jobs.py",
+    "core/journal.py",
+    "core/verdict.py",
+    "core/paired.py",
+)
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of the installed libraries that a result may depend on."""
+    found: dict[str, str] = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_digest(function: Callable[..., Any]) -> str:
+    """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere.
+
+    Args:
+        function: the arm's.
+
+    Returns:
+        Hexadecimal digits; other code gives others.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    source = inspect.getsourcefile(function)
+    outside = source is not None and not Path(source).resolve().is_relative_to(_PACKAGE.resolve())
+    return _package_digest() + (tree_digest(Path(source)) if source and outside else "")
+
+
+@functools.cache
+def _package_digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        relative = path.relative_to(_PACKAGE).as_posix()
+        if not relative.startswith(_CANNOT_CHANGE_A_RESULT):
+            digest.update(f"{relative}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def tree_digest(path: Path) -> str:
+    """Hash a file, or all files of a folder with their relative names.
+
+    Args:
+        path: of the user's data.
+
+    Returns:
+        Hexadecimal digits.
+
+    Raises:
+        ConfigError: if there is nothing at the path.
+    """
+    if not path.exists():
+        raise ConfigError(f"There is nothing at {path}.", mend="Give the path of a file or folder that exists.")
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def describe_environment(*, device: str, command: str) -> Environment:
+    """Describe this machine and software.
+
+    Args:
+        device: the torch device that the jobs used.
+        command: what the user typed.
+    """
+    versions = library_versions()
+    return Environment(
+        modicum=modicum.__version__,
+        python=platform.python_version(),
+        torch=versions["torch"],
+        numpy=versions["numpy"],
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        device=_device_name(device),
+        commit=_commit(),
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _device_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _commit() -> str | None:
+    """Give the commit of a checkout, with a plus sign when files differ from it; None for an installed package."""
+    if not (_PACKAGE.parents[1] / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(_PACKAGE.parents[1]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,66 @@
+"""One row a method, readable without importing the method."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+
+from modicum.core.method import Method
+from modicum.errors import ConfigError
+
+__all__ = ["Row", "load", "names", "rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What can be said of a method before it is imported.
+
+    Args:
+        name: as in ``modicum compare NAME``.
+        package: that holds its ``method`` module.
+        title: the method's full name.
+        saves: what one needs less of.
+    """
+
+    name: str
+    package: str
+    title: str
+    saves: str
+
+
+_ROWS = (
+    Row("nsgd", "modicum.optim", "NSGD, SGD normalised by the power of each layer's input", "learning-rate tuning"),
+)
+
+
+def rows() -> tuple[Row, ...]:
+    """Give the row of every method."""
+    return _ROWS
+
+
+def names() -> tuple[str, ...]:
+    """Give the short name of every method."""
+    return tuple(row.name for row in _ROWS)
+
+
+def load(name: str) -> Method:
+    """Import a method.
+
+    Args:
+        name: its short name.
+
+    Returns:
+        What its package declares.
+
+    Raises:
+        ConfigError: if there is no such method.
+    """
+    for row in _ROWS:
+        if row.name == name:
+            return importlib.import_module(f"{row.package}.method").METHOD
+    close = difflib.get_close_matches(name, names(), n=1)
+    raise ConfigError(
+        f"There is no method {name!r}." + (f" Did you mean {close[0]}?" if close else ""),
+        mend=f"Use one of: {', '.join(names())}.",
+    )

@@ -1,0 +1,79 @@
+"""From numbers to words: what may be said of a difference, and what may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modicum.core.method import Metric
+from modicum.core.paired import PairedDifference
+from modicum.core.report.model import Difference, Verdict
+
+__all__ = ["SIGNIFICANT", "judge", "sentence"]
+
+SIGNIFICANT = 0.05
+
+
+def judge(difference: PairedDifference) -> Verdict:
+    """Judge a paired difference.
+
+    An interval from three seeds is easily too narrow, so an interval beside zero is not enough: the exact
+    p-value has to agree, and with fewer than six seeds it cannot.
+
+    Returns:
+        "no difference shown" when the interval covers zero; "too few seeds" when it does not but p > 0.05 (or
+        when there is one seed only); else "better" or "worse".
+    """
+    if difference.p_value is None:
+        return "too few seeds"
+    if difference.covers_zero:
+        return "no difference shown"
+    if difference.p_value > SIGNIFICANT:
+        return "too few seeds"
+    return "better" if difference.mean > 0 else "worse"
+
+
+def sentence(arm: str, differences: Sequence[Difference], *, metric: Metric, baseline: str) -> str:
+    """Say in words how a method arm did against the baseline and against each control.
+
+    Args:
+        arm: name of the method arm.
+        differences: all of the report; those of ``arm`` are picked.
+        metric: the primary metric, for digits and unit.
+        baseline: name of the baseline.
+
+    Returns:
+        One or two sentences.
+
+    Example:
+        >>> from modicum.core.report.model import Difference
+        >>> won = Difference(arm="ours", versus="SGD", values=(0.1,) * 8, mean=0.1, low=0.08, high=0.12,
+        ...     p_value=0.008, verdict="better")
+        >>> sentence("ours", [won], metric=Metric(name="accuracy"), baseline="SGD")
+        'ours against SGD: better, +0.100 (95 % interval +0.080 to +0.120, p = 0.008, 8 seeds).'
+    """
+    own = {item.versus: item for item in differences if item.arm == arm}
+    main = own.pop(baseline)
+    words = f"{arm} against {baseline}: {main.verdict}, {_numbers(main, metric)}."
+    for verdict, text in (
+        ("better", "Better than the control"),
+        ("worse", "Worse than the control"),
+        ("no difference shown", "No difference shown to the control"),
+        ("too few seeds", "Too few seeds to tell it from the control"),
+    ):
+        names = [name for name, item in own.items() if item.verdict == verdict]
+        if names:
+            words += f" {text}{'s' if len(names) > 1 else ''} {' and '.join(names)}."
+    return words
+
+
+def _numbers(difference: Difference, metric: Metric) -> str:
+    def signed(number: float) -> str:
+        return f"{number:+.{metric.digits}f}{metric.unit}"
+
+    seeds = len(difference.values)
+    if difference.low is None or difference.high is None or difference.p_value is None:
+        return f"{signed(difference.mean)} (one seed, no interval)"
+    return (
+        f"{signed(difference.mean)} (95 % interval {signed(difference.low)} to {signed(difference.high)}, "
+        f"p = {difference.p_value:.2g}, {seeds} seeds)"
+    )

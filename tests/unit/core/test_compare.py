@@ -1,0 +1,201 @@
+"""The main job, on a small real question: does ridge regression help on scikit-learn's diabetes data?"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import train_test_split
+
+from modicum.core.compare import compare
+from modicum.core.journal import FILE_NAME, Journal
+from modicum.core.method import Arm, Comparison, Job, Measurement, Metric, Option
+from modicum.core.report import Report, load
+from modicum.errors import ConfigError, DataError, JobFailedError, JournalError
+
+
+def error_of(model: LinearRegression | Ridge, job: Job) -> Measurement:
+    inputs, target = load_diabetes(return_X_y=True)
+    train, test = train_test_split(np.arange(len(target)), train_size=int(job.options["train"]), random_state=job.seed)
+    model.fit(inputs[train], target[train])
+    error = float(np.sqrt(np.mean((model.predict(inputs[test]) - target[test]) ** 2)))
+    return Measurement(
+        value=error, beside={"weight norm": float(np.linalg.norm(model.coef_))}, costs={"labels": len(train)}
+    )
+
+
+def least_squares(job: Job) -> Measurement:
+    return error_of(LinearRegression(), job)
+
+
+def ridge(job: Job) -> Measurement:
+    return error_of(Ridge(alpha=1.0), job)
+
+
+def overdone(job: Job) -> Measurement:
+    return error_of(Ridge(alpha=1e4), job)
+
+
+def logged_ridge(job: Job) -> Measurement:
+    """Leaves a mark each time it really runs."""
+    with Path(os.environ["MODICUM_TEST_LOG"]).open("a") as log:
+        log.write(f"{job.seed}\n")
+    return ridge(job)
+
+
+def fails_on_seed_one(job: Job) -> Measurement:
+    if job.seed == 1 and not Path(os.environ["MODICUM_TEST_LOG"]).exists():
+        raise ZeroDivisionError("no luck with one")
+    return ridge(job)
+
+
+def says_the_file_is_bad(job: Job) -> Measurement:
+    raise DataError("table.csv, row 7 has 3 fields, expected 4.", mend="Mend row 7.")
+
+
+def returns_a_number(job: Job) -> Measurement:
+    return 0.5  # type: ignore[return-value]
+
+
+RIDGE = Comparison(
+    method="ridge",
+    question="Does a small ridge penalty lower the error on 30 patients?",
+    metric=Metric(name="RMSE", higher_is_better=False, digits=1),
+    arms=(
+        Arm(name="ridge", role="method", run=ridge),
+        Arm(name="huge penalty", role="control", run=overdone),
+        Arm(name="least squares", role="baseline", run=least_squares),
+    ),
+    beside=(Metric(name="weight norm"),),
+    costs=(Metric(name="labels", higher_is_better=False),),
+    options=(Option(name="train", default={"demo": "30", "full": "200"}, help="patients to learn from"),),
+    data={"demo": "scikit-learn diabetes"},
+)
+
+
+def with_method(run: object) -> Comparison:
+    return replace(RIDGE, arms=(replace(RIDGE.arms[0], run=run), *RIDGE.arms[1:]))  # type: ignore[arg-type]
+
+
+def measured_part(report: Report) -> tuple[object, ...]:
+    """Everything but the clock and the memory."""
+    arms = [(arm.name, arm.values, arm.mean, arm.deviation, arm.beside, arm.costs) for arm in report.arms]
+    return arms, report.differences, report.verdicts, report.seeds
+
+
+def test_differences_are_paired_signed_and_judged() -> None:
+    report = compare(RIDGE, seeds=8, engine="inline")
+    assert [arm.role for arm in report.arms] == ["baseline", "method", "control"]
+    assert [(item.arm, item.versus) for item in report.differences] == [
+        ("ridge", "least squares"),
+        ("huge penalty", "least squares"),
+        ("ridge", "huge penalty"),
+    ]
+    baseline, method, _ = report.arms
+    expected = [theirs - ours for ours, theirs in zip(method.values, baseline.values, strict=True)]
+    assert report.differences[0].values == pytest.approx(expected)  # lower is better, so positive is better
+    assert method.costs == {"labels": 30.0}
+    assert method.values[3] == ridge(Job(seed=3, budget="demo", options={"train": "30"})).value
+
+
+def test_verdict_needs_the_interval_and_enough_seeds() -> None:
+    # With 200 patients the huge penalty does harm on every split.
+    patients = {"train": "200"}
+    many = compare(RIDGE, seeds=8, engine="inline", options=patients).differences
+    few = compare(RIDGE, seeds=4, engine="inline", options=patients).differences
+    one = compare(RIDGE, seeds=1, engine="inline", options=patients).differences
+    assert [item.verdict for item in many[1:]] == ["worse", "better"]
+    assert many[1].high is not None
+    assert many[1].high < 0
+    assert [item.verdict for item in few[1:]] == ["too few seeds"] * 2  # p cannot be below 2 / 2^4
+    assert [item.verdict for item in one] == ["too few seeds"] * 3
+
+
+def test_an_arm_against_itself_shows_no_difference() -> None:
+    report = compare(with_method(least_squares), seeds=8, engine="inline")
+    assert report.differences[0].verdict == "no difference shown"
+    assert "ridge against least squares: no difference shown" in report.verdicts[0]
+
+
+def test_engines_agree_bit_for_bit() -> None:
+    inline = compare(RIDGE, seeds=3, engine="inline")
+    assert measured_part(compare(RIDGE, seeds=3, engine="local")) == measured_part(inline)
+
+
+def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("MODICUM_TEST_LOG", str(log))
+    subject, out = with_method(logged_ridge), tmp_path / "out"
+    first = compare(subject, seeds=2, engine="inline", out=out)
+    again = compare(subject, seeds=2, engine="inline", out=out)
+    assert log.read_text() == "0\n1\n"
+    assert again.arms == first.arms  # the clock too: it was measured once
+    compare(subject, seeds=3, engine="inline", out=out)
+    assert log.read_text() == "0\n1\n2\n"
+    compare(subject, seeds=1, engine="inline", out=out, options={"train": "40"})
+    assert log.read_text() == "0\n1\n2\n0\n"
+    assert load(out / "report.json")[0].options == {"train": "40"}
+
+
+def test_a_failed_job_keeps_the_others_and_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    monkeypatch.setenv("MODICUM_TEST_LOG", str(log))
+    subject = with_method(fails_on_seed_one)
+    with pytest.raises(JobFailedError, match=r"1 of 9 jobs failed; .*ridge, seed 1.*no luck with one") as caught:
+        compare(subject, seeds=3, engine="local", out=out)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert not (out / "report.json").exists()
+    with Journal(out) as journal:
+        assert len(journal) == 8
+    log.touch()
+    assert compare(subject, seeds=3, engine="local", out=out).arms[1].values[1] > 0
+
+
+def test_bad_input_stops_at_once_as_itself() -> None:
+    with pytest.raises(DataError, match="row 7 has 3 fields"):
+        compare(with_method(says_the_file_is_bad), seeds=3, engine="local")
+
+
+def test_an_arm_that_returns_no_measurement_is_told_so() -> None:
+    with pytest.raises(JobFailedError, match="returned float, not a Measurement"):
+        compare(with_method(returns_a_number), seeds=1, engine="inline")
+
+
+def test_a_damaged_journal_stops_the_run(tmp_path: Path) -> None:
+    compare(RIDGE, seeds=1, engine="inline", out=tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    with pytest.raises(JournalError, match="is empty"):
+        compare(RIDGE, seeds=1, engine="inline", out=tmp_path)
+
+
+def dies_in_the_middle(job: Job) -> Measurement:
+    if job.seed == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ridge(job)
+
+
+def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
+    with pytest.raises(JobFailedError, match=r"1 of 9 jobs failed; .*ridge, seed 2.*took its worker process down"):
+        compare(with_method(dies_in_the_middle), seeds=3, engine="local", out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 0}, "at least one, got 0"),
+        ({"seeds": [1, 1]}, r"got \[1, 1\]"),
+        ({"seeds": [-1]}, r"got \[-1\]"),
+        ({"options": {"trian": "3"}}, "has no option 'trian'"),
+        ({"data": Path("mine.csv")}, "takes no data of your own"),
+        ({"engine": "abacus"}, "There is no engine 'abacus'"),
+    ],
+)
+def test_nonsense_is_a_config_error(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compare(RIDGE, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""Seeding, extras, measuring, errors: the small parts of the floor."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pickle
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from modicum import errors
+from modicum.core.extras import require
+from modicum.core.measure import measured
+from modicum.core.method import Arm, Comparison, Job, Measurement, Metric
+from modicum.core.seeding import derive, numpy_generator, torch_generator
+from modicum.errors import ConfigError, MissingExtraError, ModicumError
+
+
+def test_streams_of_one_seed_differ_and_repeat() -> None:
+    seeds = {derive(seed, stream) for seed in range(50) for stream in ("order", "noise", "split")}
+    assert len(seeds) == 150
+    assert torch.equal(
+        torch.randn(5, generator=torch_generator(1, "noise")), torch.randn(5, generator=torch_generator(1, "noise"))
+    )
+    assert np.array_equal(numpy_generator(1, "noise").normal(size=5), numpy_generator(1, "noise").normal(size=5))
+
+
+def test_derived_seeds_are_the_same_on_every_machine() -> None:
+    # SHA-256 of "0/split", first 8 bytes little-endian, without the top bit; by coreutils' sha256sum.
+    assert derive(0, "split") == 374788079615300020
+
+
+def test_streams_leave_the_global_generators_alone() -> None:
+    before = torch.get_rng_state()
+    torch_generator(0, "order")
+    numpy_generator(0, "order")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_missing_library_names_the_extra_that_brings_it() -> None:
+    with pytest.raises(MissingExtraError, match=r"Reading runes needs futhark.*pip install 'modicum\[runes\]'"):
+        require("futhark.reader", extra="runes", purpose="Reading runes")
+
+
+def test_measured_sees_time_and_memory() -> None:
+    def work() -> int:
+        block = bytearray(300 * 2**20)
+        block[::4096] = b"x" * len(block[::4096])  # touched, so that it is resident
+        time.sleep(0.2)
+        return len(block)
+
+    _, idle = measured(lambda: None)
+    value, cost = measured(work)
+    assert value == 300 * 2**20
+    assert 0.2 <= cost.seconds < 5
+    assert 280 <= cost.memory - idle.memory <= 400
+
+
+@pytest.mark.parametrize("name", sorted(set(errors.__all__)))
+def test_every_error_survives_the_way_home_from_a_worker(name: str) -> None:
+    error = getattr(errors, name)("What happened.", mend="What to do.")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert (back.what, back.mend, str(back)) == ("What happened.", "What to do.", "What happened. What to do.")
+    assert back.exit_status in (1, 2)
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    assert errors.__doc__ is not None
+    drawn = [line.split("──")[-1].split()[0] for line in errors.__doc__.splitlines() if "Error" in line][:14]
+    assert sorted(drawn) == sorted(errors.__all__)
+    defined = [node.name for node in ast.parse(inspect.getsource(errors)).body if isinstance(node, ast.ClassDef)]
+    assert sorted(defined) == sorted(errors.__all__)
+    assert all(issubclass(getattr(errors, name), ModicumError) for name in defined)
+
+
+def run(job: Job) -> Measurement:
+    return Measurement(value=0.0)
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ((Arm(name="a", role="method", run=run),), "has 0 and 1"),
+        ((Arm(name="a", role="baseline", run=run),), "has 1 and 0"),
+        (
+            tuple(Arm(name="a", role=role, run=run) for role in ("baseline", "method")),
+            "Two arms of m have the name 'a'",
+        ),
+        ((Arm(name="a", role="judge", run=run),), "unknown role 'judge'"),  # type: ignore[arg-type]
+    ],
+)
+def test_arms_that_are_no_comparison_are_refused(arms: tuple[Arm, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Comparison(method="m", question="Is it?", metric=Metric(name="x"), arms=arms)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_run_must_be_scored(value: float) -> None:
+    with pytest.raises(ConfigError, match="must be finite"):
+        Measurement(value=value)
+    with pytest.raises(ConfigError, match="loss is"):
+        Measurement(value=0.0, beside={"loss": value})
