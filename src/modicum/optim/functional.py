@@ -1,0 +1,178 @@
+"""The equations of NSGD as pure functions: input power, its average over steps, and the denominator.
+
+A layer multiplies its weight with patches. The patch of a linear layer is one input row; that of a convolution is
+what one output position sees, padding included. The power of a patch is its squared l2 norm, or its l1 norm. The
+power of a layer is the mean over all patches of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from modicum.optim.coverage import Geometry, plan
+
+__all__ = [
+    "Denominator",
+    "Norm",
+    "conv_power",
+    "denominator",
+    "linear_power",
+    "moving_power",
+    "patch_power_map",
+    "power_sum",
+    "spread",
+]
+
+Norm = Literal["l1", "l2"]
+Denominator = Literal["power", "log"]
+
+
+def power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...] | None = None) -> Tensor:
+    """Sum squares (l2) or magnitudes (l1) in one pass, without a temporary of the size of ``x``.
+
+    Args:
+        x: any shape, any floating dtype.
+        norm: "l2" or "l1".
+        dim: axes to sum over; None for all.
+
+    Returns:
+        The sums, in float32, or in float64 if ``x`` is: squares of float16 overflow at 256.
+    """
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if norm == "l1":
+        return torch.linalg.vector_norm(x, 1, dim=dim, dtype=dtype)
+    return torch.linalg.vector_norm(x, 2, dim=dim, dtype=dtype).square()
+
+
+def linear_power(x: Tensor, *, norm: Norm = "l2", per_channel: bool = False) -> Tensor:
+    """Compute the mean power of the rows of a linear layer's input.
+
+    Args:
+        x: input, shape (..., in_features), with at least one row.
+        norm: "l2" or "l1".
+        per_channel: keep one power for each input feature.
+
+    Returns:
+        Shape (1,), or (in_features,) if ``per_channel``.
+
+    Source:
+        Atici, Pan and Cetin 2022 (arXiv:2212.09921): the power of a layer's input. Departure: the mean over all
+        leading axes, where the released code takes a matrix norm that grows with the batch.
+    """
+    features = x.shape[-1]
+    if per_channel:
+        rows = x.reshape(-1, features)
+        return power_sum(rows, norm, (0,)) / rows.shape[0]
+    return (power_sum(x, norm) / (x.numel() // features)).reshape(1)
+
+
+def conv_power(x: Tensor, geometry: Geometry, *, norm: Norm = "l2", per_channel: bool = False) -> Tensor:
+    """Compute the mean power of the patches of a convolution, without forming them.
+
+    The sum over patches is the sum over pixels, each weighted by the number of patches that see it.
+
+    Args:
+        x: input, shape (batch, channels, *spatial) or (channels, *spatial).
+        geometry: of the convolution.
+        norm: "l2" or "l1".
+        per_channel: keep one power for each input channel.
+
+    Returns:
+        Shape (groups,), or (channels,) if ``per_channel``.
+
+    Source:
+        Atici, Pan and Cetin 2022 (arXiv:2212.09921). Departure: a patch instead of the whole map, since the
+        patch is the input of the one neuron that the rule was written for, and needs no constant for the map size.
+    """
+    if x.ndim == len(geometry.kernel) + 1:
+        x = x.unsqueeze(0)
+    size = tuple(x.shape[2:])
+    blocks = x.unflatten(1, (x.shape[1] if per_channel else geometry.groups, -1))
+    layout = plan(geometry, size, x.device)
+    terms = [layout.interior * _pixel_sum(blocks, norm)] if layout.interior else []
+    for part in layout.parts:
+        pixels = blocks if part.picked is None else blocks.index_select(part.axis + 3, part.picked)
+        terms.append((power_sum(pixels, norm, (0, 2)) * part.weights).flatten(1).sum(1))
+    patches = math.prod(geometry.outputs(axis, length) for axis, length in enumerate(size))
+    return sum(terms[1:], terms[0]) / (x.shape[0] * patches)
+
+
+def patch_power_map(x: Tensor, geometry: Geometry, *, norm: Norm = "l2") -> Tensor:
+    """Compute the power of every patch of a convolution.
+
+    Args:
+        x: input, shape (batch, channels, *spatial).
+        geometry: of the convolution.
+        norm: "l2" or "l1".
+
+    Returns:
+        Shape (batch, groups, *output positions).
+    """
+    powers = power_sum(x.unflatten(1, (geometry.groups, -1)), norm, (2,))
+    padding = [pixels for pair in reversed(geometry.padding) for pixels in pair]
+    powers = pad(powers, padding, mode="constant" if geometry.mode == "zeros" else geometry.mode)
+    for axis, stride in enumerate(geometry.stride):
+        windows = powers.unfold(axis + 2, geometry.span(axis), stride)
+        powers = windows[..., :: geometry.dilation[axis]].sum(-1)
+    return powers
+
+
+def moving_power(previous: Tensor, current: Tensor, beta: float) -> Tensor:
+    """Average the power over steps: P_t = beta P_(t-1) + (1 - beta) n_t; the caller starts with P_1 = n_1.
+
+    Source:
+        INSGD (arXiv:2212.09921v2), Algorithm 1, line 2.
+    """
+    return previous.lerp(current, 1 - beta)
+
+
+def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
+    """Turn powers into the numbers that a gradient is divided by.
+
+    Args:
+        power: any shape, not negative.
+        kind: "power" gives eps + P; "log" gives max(log P, eps).
+        eps: keeps the result away from 0.
+
+    Returns:
+        The shape of ``power``; at least ``eps``.
+
+    Source:
+        arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant beside it.
+    """
+    if kind == "log":
+        return power.log().clamp(min=eps)
+    return power + eps
+
+
+def spread(values: Tensor, shape: torch.Size, *, blocks: int, transposed: bool = False) -> Tensor:
+    """Lay the values of a layer's units along the axes of its weight.
+
+    Args:
+        values: one for each block of rows, or one for each block and column.
+        shape: of the weight: (rows, columns, *kernel), or (columns, rows) if ``transposed``.
+        blocks: equal parts of the rows that see different inputs.
+        transposed: the weight multiplies from the right, as in GPT-2.
+
+    Returns:
+        A tensor that broadcasts against the weight; without axes if there is but one value.
+    """
+    if values.numel() == 1:
+        return values.reshape(())
+    rows = 1 if blocks == 1 else shape[0] // blocks
+    laid = values.reshape(blocks, 1, -1).expand(-1, rows, -1).flatten(0, 1)
+    if transposed:
+        return laid.T
+    return laid.reshape(*laid.shape, *[1] * (len(shape) - 2))
+
+
+def _pixel_sum(blocks: Tensor, norm: Norm) -> Tensor:
+    # Reductions over all axes, or over the innermost ones, are many times faster on a CPU than mixed ones.
+    if blocks.shape[1] == 1:
+        return power_sum(blocks, norm).reshape(1)
+    return power_sum(blocks, norm, tuple(range(2, blocks.ndim))).sum(0)

@@ -1,0 +1,287 @@
+"""The NSGD optimizer."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from modicum.errors import ModelError, StateError
+from modicum.optim import functional
+from modicum.optim.functional import Denominator, Norm
+from modicum.optim.gradients import find_unseen, refuse_unusable
+from modicum.optim.instance import InstanceScaler, refuse_scaled
+from modicum.optim.power import PowerWatcher, all_reduce
+from modicum.optim.settings import Reduction, check_group, check_settings
+from modicum.optim.update import sgd_step, update_powers
+
+__all__ = ["NSGD", "LayerPower"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerPower:
+    """What the optimizer knows of one weight.
+
+    Args:
+        power: of the layer's input, averaged over its units (groups or channels).
+        learning_rate: smallest and largest over the units: the rate of the group over the denominator.
+    """
+
+    power: float
+    learning_rate: tuple[float, float]
+
+
+class NSGD(torch.optim.Optimizer):
+    """Take SGD steps whose size for each layer is divided by the power of that layer's input.
+
+    Use it where the scale of a layer's inputs is unknown or drifts: without normalisation layers, with raw data,
+    across models with one learning rate. It gains little where batch normalisation fixes the scales already, and a
+    tuned SGD may be as good.
+
+    Weights of linear layers, convolutions, transformers' ``Conv1D`` and the input projections of
+    ``nn.MultiheadAttention`` are normalised. Biases, normalisation layers and embeddings (a one-hot input has power 1)
+    take plain SGD steps. So does every other weight whose input cannot be seen: the output projection of
+    ``nn.MultiheadAttention``, recurrent and transposed layers, weights used by function; one warning names them.
+
+    Only forward passes in training mode count, and only those that reach the gradient by ``backward()``.
+    The step is: divide the gradient, add weight decay, apply momentum (torch's own SGD does the last two).
+
+    Args:
+        model: that is trained. Hooks on its layers measure the powers until `close`.
+        lr: learning rate, > 0. For a layer alone with a squared loss, rates below 2 are stable.
+        momentum: of the divided gradient, >= 0.
+        dampening: of the momentum.
+        nesterov: use Nesterov momentum.
+        weight_decay: L2 penalty, >= 0; not divided by the power.
+        norm: "l2" for the squared l2 norm of a patch, "l1" for its l1 norm.
+        reduce: "batch" keeps one power for each layer, or group of a grouped convolution; "channel" one for each
+            input channel; "sample" divides the share of each patch by its own power.
+        denominator: "power" divides by eps + P, "log" by max(log P, eps).
+        beta: weight of the past in the moving average of P, in [0, 1); 0 takes the power of this step alone.
+        eps: >= 0 (> 0 for "log"). The default is the paper's.
+        params: parameter groups in the forms of torch; all trainable parameters of ``model`` if None.
+        maximize: ascend instead of descend.
+        foreach: as in `torch.optim.SGD`.
+        synchronize: average powers over the ranks of torch.distributed: None does so when there are several.
+
+    Raises:
+        ConfigError: if a setting is out of its range.
+        ModelError: if the model has nothing to train, or a parameter is not the model's.
+        StateError: if another NSGD with reduce="sample" holds the model.
+
+    Example:
+        >>> model = torch.nn.Linear(3, 1, bias=False)
+        >>> optimizer = NSGD(model, lr=0.5)
+        >>> model(torch.tensor([[1.0, 2.0, 2.0]])).sum().backward()
+        >>> optimizer.step()
+        >>> optimizer.powers()["weight"].power
+        9.0
+
+    Source:
+        Atici, Pan and Cetin, arXiv:2212.09921; the order of the step is that of Algorithm 1 of its version 2.
+        Departures: the power is the mean over patches, batch and positions, so that the rate depends neither on the
+        batch size nor on the image size; the paper's code uses matrix norms of whole maps. "sample" and
+        synchronisation are ours.
+    """
+
+    def __init__(  # noqa: PLR0913 - torch.optim.SGD has ten of them
+        self,
+        model: nn.Module,
+        lr: float | Tensor,
+        momentum: float = 0,
+        dampening: float = 0,
+        nesterov: bool = False,  # noqa: FBT001, FBT002 - the order of torch.optim.SGD, for drop-in use
+        weight_decay: float = 0,
+        *,
+        norm: Norm = "l2",
+        reduce: Reduction = "batch",
+        denominator: Denominator = "power",
+        beta: float = 0.0,
+        eps: float = 0.01,
+        params: Iterable[Any] | None = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        synchronize: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
+            "norm": norm,
+            "reduce": reduce,
+            "denominator": denominator,
+            "beta": beta,
+            "eps": eps,
+            "maximize": maximize,
+            "foreach": foreach,
+        }
+        check_settings(defaults)
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        if any(nn.parameter.is_lazy(parameter) for parameter in self._names):
+            raise ModelError("A weight of the model has no shape yet.", mend="Run one forward pass, then build NSGD.")
+        trainable = [parameter for parameter in self._names if parameter.requires_grad]
+        if params is None and not trainable:
+            raise ModelError("The model has no trainable parameter.", mend="Set requires_grad on those to be trained.")
+        # The input of an embedding is one-hot: its power is 1 and need not be seen.
+        embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+        tables = [weight for module in embeddings if (weight := module._parameters.get("weight")) is not None]
+        self._known_plain = {self._names[weight] for weight in tables}
+        self._synchronize = synchronize
+        super().__init__(trainable if params is None else params, defaults)
+        refuse_scaled(model)
+        self._watcher: InstanceScaler | PowerWatcher
+        if reduce == "sample":
+            self._watcher = InstanceScaler(model, norm=norm, kind=denominator, eps=eps)
+        else:
+            self._watcher = PowerWatcher(model, norm=norm, per_channel=reduce == "channel")
+        # The watcher does not know the optimizer, so an optimizer that is let go of frees its model.
+        self._finalizer = weakref.finalize(self, self._watcher.close)
+        self._finalizer.atexit = False
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of the model's parameters, with its own settings where it has any.
+
+        Raises:
+            ConfigError: if a setting is out of its range, or one that all groups share.
+            ModelError: if a parameter is not the model's.
+        """
+        check_group(param_group, self.defaults)
+        super().add_param_group(param_group)
+        if any(parameter not in self._names for parameter in self.param_groups[-1]["params"]):
+            added = self.param_groups.pop()
+            shape = next(tuple(parameter.shape) for parameter in added["params"] if parameter not in self._names)
+            raise ModelError(
+                f"A parameter of shape {shape} is not one of the model that NSGD watches.",
+                mend="Pass the model that owns it, or give it an optimizer of its own.",
+            )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step; the gradients themselves are left as they are.
+
+        Args:
+            closure: evaluates the model again, calls ``backward()`` and returns the loss.
+
+        Returns:
+            The loss that the closure returned, if there is one.
+
+        Raises:
+            ModelError: if a gradient is sparse or complex.
+            StateError: if a known layer has a gradient and no power, or after `close`.
+        """
+        if not self._finalizer.alive:
+            raise StateError("This NSGD is closed: it sees no inputs any more.", mend="Build a new one on the model.")
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        totals = self._take_totals()
+        self._check_gradients(totals)
+        for group in self.param_groups:
+            ledgers = [self._watcher.ledgers[parameter] for parameter in group["params"] if parameter in totals]
+            divisors = update_powers(self.state, group, ledgers, totals)
+            # By sample, the gradient has been divided on its way: the powers are kept for `powers` alone.
+            sgd_step(self.state, group, {} if group["reduce"] == "sample" else divisors)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
+        """Drop the gradients, and the powers that came with them."""
+        super().zero_grad(set_to_none)
+        for ledger in self._watcher.ledgers.values():
+            ledger.clear()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state of an NSGD with the same norm and reduction, or the momentum of a `torch.optim.SGD`.
+
+        Raises:
+            ConfigError: if norm or reduction differ.
+        """
+        for group in state_dict["param_groups"]:
+            check_group(group, self.defaults)
+        super().load_state_dict(state_dict)
+        # Torch casts all state to the dtype of the parameter; eight bits of mantissa are too few for a power.
+        numbers = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        for number, parameter in zip(numbers, self._parameters(), strict=True):
+            saved = state_dict["state"].get(number, {})
+            if "power" in saved:
+                self.state[parameter]["power"] = saved["power"].to(parameter.device, copy=True)
+
+    def powers(self) -> dict[str, LayerPower]:
+        """Read the powers that the last step divided by; this waits for the device.
+
+        Returns:
+            By the parameter's name in the model; weights that take plain SGD steps are left out.
+        """
+        readings: dict[str, LayerPower] = {}
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                power = self.state.get(parameter, {}).get("power")
+                if power is not None:
+                    rates = float(group["lr"]) / functional.denominator(power, group["denominator"], group["eps"])
+                    readings[self._names[parameter]] = LayerPower(
+                        power=power.mean().item(), learning_rate=(rates.min().item(), rates.max().item())
+                    )
+        return readings
+
+    def close(self) -> None:
+        """Take the hooks off the model, which is then as it was before; no step can follow."""
+        self._finalizer()
+
+    def __enter__(self) -> NSGD:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> NoReturn:
+        raise StateError(
+            "An NSGD watches one model and cannot be copied or pickled.",
+            mend="Save its state_dict() and load it into an NSGD that is built on the other model.",
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    def _take_totals(self) -> dict[nn.Parameter, Tensor]:
+        ledgers = [self._watcher.ledgers[p] for p in self._parameters() if p in self._watcher.ledgers]
+        taken = [(ledger.weight, ledger.take()) for ledger in ledgers]
+        totals = {weight: total for weight, total in taken if total is not None and weight.grad is not None}
+        return all_reduce(ledgers, totals) if self._has_ranks() else totals
+
+    def _has_ranks(self) -> bool:
+        if self._synchronize is False:
+            return False
+        initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self._synchronize and not initialized:
+            raise StateError(
+                "synchronize=True needs torch.distributed, which is not initialized.",
+                mend="Call torch.distributed.init_process_group first, or leave synchronize at None.",
+            )
+        return initialized and torch.distributed.get_world_size() > 1
+
+    def _check_gradients(self, totals: dict[nn.Parameter, Tensor]) -> None:
+        gradients = {self._names[p]: p for p in self._parameters() if p.grad is not None}
+        refuse_unusable(gradients)
+        unseen = [name for name in find_unseen(gradients, totals, self.state) if name not in self._known_plain]
+        if unseen:
+            self._known_plain.update(unseen)
+            warnings.warn(
+                f"NSGD has not seen the input of these weights: {', '.join(unseen)}. They take plain SGD steps. Their "
+                "layer is of a kind that NSGD does not know, or they were used outside of it or in eval mode.",
+                UserWarning,
+                stacklevel=4,
+            )

@@ -1,0 +1,196 @@
+"""How the power of a layer's input reaches the optimizer: it travels with the gradient.
+
+A forward hook measures the power of each call and ties it to the layer's output, as if it were the gradient of a
+small extra leaf, the entry of the weight's ledger. The backward pass then adds up the powers of exactly those calls
+that contribute to the gradient: accumulation, closures, several losses, activation checkpointing, batches that were
+dropped before their backward pass and compiled models need no bookkeeping, and no activation is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modicum.errors import ModelError
+from modicum.optim.functional import spread
+from modicum.optim.layers import Feed, embedding_feed, feeds
+
+__all__ = ["Ledger", "PowerWatcher", "all_reduce", "buckets"]
+
+
+class Ledger:
+    """The powers of one weight since the last step: their sum over calls, and the number of calls.
+
+    Args:
+        feed: the layer that the weight belongs to; for a tied weight, the first.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self.weight = feed.weight
+        self.units = feed.units
+        self._feed = feed
+        self.entry = self._open()
+
+    def take(self) -> Tensor | None:
+        """Hand out sums and count, shape (units + 1,), and start again; None if no call reached the gradient."""
+        total = self.entry.grad
+        self.clear()
+        if self.entry.device != self.weight.device or self.entry.dtype != _dtype(self.weight):
+            self.entry = self._open()  # the model was moved after the optimizer was made
+            total = total if total is None else total.to(self.entry)
+        return total
+
+    def clear(self) -> None:
+        """Forget what was entered since the last step."""
+        self.entry.grad = None
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Lay one value a unit along the weight."""
+        return spread(values, self.weight.shape, blocks=self._feed.blocks, transposed=self._feed.transposed)
+
+    def _open(self) -> Tensor:
+        entry = torch.zeros(self.units + 1, dtype=_dtype(self.weight), device=self.weight.device, requires_grad=True)
+        entry.register_hook(self._forget_dropped_gradient)
+        return entry
+
+    def _forget_dropped_gradient(self, _: Tensor) -> None:
+        # Runs before the entry takes up the powers of a backward pass, and that is before the weight takes up its
+        # gradient. No gradient there means that the earlier one was dropped: by zero_grad of the model, say, after
+        # a step that a gradient scaler skipped. Its powers go with it.
+        if self.weight.grad is None:
+            self.clear()
+
+
+class PowerWatcher:
+    """The hooks on a model, and the ledgers that they write to.
+
+    Args:
+        model: whose known layers are watched.
+        norm: "l2" or "l1".
+        per_channel: keep one power for each input channel.
+
+    Attributes:
+        ledgers: by weight.
+
+    Raises:
+        ModelError: if a weight is shared by layers that use it differently.
+    """
+
+    def __init__(self, model: nn.Module, *, norm: Any, per_channel: bool) -> None:
+        self.ledgers: dict[nn.Parameter, Ledger] = {}
+        self._handles: list[Any] = []
+        found = [(module, list(feeds(module, norm, per_channel=per_channel))) for module in model.modules()]
+        owners: dict[nn.Parameter, Feed] = {}
+        for _, known in found:
+            for feed in known:
+                _refuse_unlike(owners.setdefault(feed.weight, feed), feed)
+        self.ledgers = {weight: Ledger(feed) for weight, feed in owners.items()}
+        for module, known in found:
+            weight = module._parameters.get("weight")
+            if isinstance(module, nn.Embedding) and weight is not None and weight in owners:
+                known.append(embedding_feed(owners[weight]))
+            if known:
+                hook = _Watch([(feed, self.ledgers[feed.weight]) for feed in known])
+                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def buckets(ledgers: Iterable[Ledger]) -> list[list[Ledger]]:
+    """Part ledgers by device and dtype: the powers of each part fit into one vector."""
+    parts: dict[tuple[torch.device, torch.dtype], list[Ledger]] = {}
+    for ledger in ledgers:
+        parts.setdefault((ledger.entry.device, ledger.entry.dtype), []).append(ledger)
+    return list(parts.values())
+
+
+def all_reduce(ledgers: Iterable[Ledger], totals: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """Add up the totals of all ranks, in one message for each device and dtype.
+
+    Args:
+        ledgers: all that the optimizer watches, in the same order on every rank.
+        totals: by weight, of the ledgers that were written to on this rank.
+
+    Returns:
+        By weight, of the ledgers that were written to on any rank.
+    """
+    summed: dict[nn.Parameter, Tensor] = {}
+    for bucket in buckets(ledgers):
+        message = torch.cat([totals.get(ledger.weight, torch.zeros_like(ledger.entry)) for ledger in bucket])
+        torch.distributed.all_reduce(message)
+        for ledger, total in zip(bucket, message.split([ledger.units + 1 for ledger in bucket]), strict=True):
+            # Only a weight that was not used here needs a look at the count, which waits for the device.
+            if ledger.weight in totals or total[-1] > 0:
+                summed[ledger.weight] = total
+    return summed
+
+
+class _Enter(torch.autograd.Function):
+    """Pass an output on; on the way back, hand the powers to the ledger's entry as its gradient."""
+
+    @staticmethod
+    def forward(output: Tensor, entry: Tensor, powers: Tensor) -> Tensor:  # noqa: ARG004 - they matter on the way back
+        # The same storage, and no view: views that leave a custom function may not be changed in place, and
+        # nn.ReLU(inplace=True) does.
+        return output.detach()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (powers,) = ctx.saved_tensors
+        return gradient, powers, None
+
+
+class _Watch:
+    """The forward hook of one module."""
+
+    def __init__(self, feeds: list[tuple[Feed, Ledger]]) -> None:
+        self._feeds = feeds
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if not (module.training and torch.is_grad_enabled()):
+            return None
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        for feed, ledger in self._feeds:
+            if feed.weight.requires_grad:
+                with torch.no_grad():
+                    powers = feed.measure(args, kwargs)
+                    if powers is None:
+                        continue
+                    powers = torch.cat((powers, powers.new_ones(1))).to(ledger.entry)
+                first = _Enter.apply(first, ledger.entry, powers)
+        return (first, *rest) if isinstance(output, tuple) else first
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of the model is another model: it is not watched.
+        return _unwatched, ()
+
+
+def _unwatched() -> Any:
+    return _ignore
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+def _dtype(weight: Tensor) -> torch.dtype:
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def _refuse_unlike(first: Feed, second: Feed) -> None:
+    if (first.blocks, first.units, first.transposed) != (second.blocks, second.units, second.transposed):
+        raise ModelError(
+            f"One weight of shape {tuple(first.weight.shape)} is shared by layers that use it differently.",
+            mend="Give each layer its own weight, or leave this one to another optimizer.",
+        )

@@ -1,0 +1,87 @@
+"""The settings of NSGD and their ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from modicum.errors import ConfigError
+from modicum.optim.functional import Denominator, Norm
+
+__all__ = ["Reduction", "check_group", "check_settings"]
+
+Reduction = Literal["batch", "channel", "sample"]
+
+_CHOICES = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that are out of their range or contradict each other.
+
+    Args:
+        settings: those of one parameter group, by name.
+
+    Raises:
+        ConfigError: naming the first setting that is wrong.
+    """
+    for name, choices in _CHOICES.items():
+        if settings[name] not in choices:
+            raise ConfigError(
+                f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
+                mend=f"Set {name} to one of them.",
+            )
+    # Written so that NaN is refused too.
+    if not 0 < settings["lr"] < math.inf:
+        raise ConfigError(f"lr must be > 0 and finite, got {settings['lr']}.", mend="Try lr=0.1 first.")
+    for name in ("momentum", "weight_decay", "eps"):
+        if not 0 <= settings[name] < math.inf:
+            raise ConfigError(
+                f"{name} must be >= 0 and finite, got {settings[name]}.", mend=f"Set {name} to 0 or more."
+            )
+    if not math.isfinite(settings["dampening"]):
+        raise ConfigError(f"dampening must be finite, got {settings['dampening']}.", mend="Set dampening to 0.")
+    if not 0 <= settings["beta"] < 1:
+        raise ConfigError(f"beta must be in [0, 1), got {settings['beta']}.", mend="Set beta to 0, or to 0.9, say.")
+    _check_combinations(settings)
+
+
+def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a parameter group whose settings are wrong, or differ where all groups must agree.
+
+    Args:
+        group: the settings that it has of its own; others are ignored.
+        defaults: the settings of the optimizer.
+
+    Raises:
+        ConfigError: naming the first setting that is wrong.
+    """
+    # A scheduler may have brought the rate of a saved group down to 0.
+    check_settings({**defaults, **group, "lr": group.get("lr") or defaults["lr"]})
+    # The inputs are measured before the group of a weight is known; by sample they are divided by then, too.
+    shared = ("norm", "reduce", "denominator", "eps") if defaults["reduce"] == "sample" else ("norm", "reduce")
+    for name in shared:
+        if group.get(name, defaults[name]) != defaults[name]:
+            raise ConfigError(
+                f"All groups of this NSGD have {name} {defaults[name]!r}, but one has {group[name]!r}.",
+                mend=f"Leave {name} out of the group, or build an NSGD with that {name}.",
+            )
+
+
+def _check_combinations(settings: Mapping[str, Any]) -> None:
+    if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
+        raise ConfigError(
+            f"Nesterov momentum needs momentum > 0 and dampening 0, got {settings['momentum']} and "
+            f"{settings['dampening']}.",
+            mend="Set both, or leave nesterov out.",
+        )
+    if settings["reduce"] == "sample" and settings["beta"] != 0:
+        raise ConfigError(
+            f'reduce="sample" has no moving average of the power, got beta {settings["beta"]}.',
+            mend="Set beta to 0.",
+        )
+    if settings["denominator"] == "log" and settings["eps"] == 0:
+        raise ConfigError(
+            'denominator="log" needs eps > 0: the logarithm of a power of 1 is 0.',
+            mend="Leave eps at its default, 0.01.",
+        )

@@ -1,0 +1,85 @@
+"""One step of one parameter group, once the powers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from modicum.optim.functional import denominator, moving_power
+from modicum.optim.power import Ledger, buckets
+
+__all__ = ["sgd_step", "update_powers"]
+
+State = dict[Any, dict[str, Any]]
+
+
+def update_powers(
+    state: State, settings: Mapping[str, Any], ledgers: Sequence[Ledger], totals: Mapping[nn.Parameter, Tensor]
+) -> dict[nn.Parameter, Tensor]:
+    """Enter the powers of this step into the state.
+
+    Args:
+        state: of the optimizer; "power" and "step" of each weight are replaced.
+        settings: of the group.
+        ledgers: of the weights that have a total.
+        totals: sums over calls and number of calls, shape (units + 1,), by weight.
+
+    Returns:
+        The denominators, laid along each weight.
+    """
+    divisors: dict[nn.Parameter, Tensor] = {}
+    for bucket in buckets(ledgers):
+        units = [ledger.units for ledger in bucket]
+        sums = torch.cat([totals[ledger.weight][:-1] for ledger in bucket])
+        calls = torch.cat([totals[ledger.weight][-1:].expand(ledger.units) for ledger in bucket])
+        power = sums / calls
+        if settings["beta"]:
+            first = zip(bucket, power.split(units), strict=True)
+            previous = torch.cat([state[ledger.weight].get("power", current) for ledger, current in first])
+            power = moving_power(previous, power, settings["beta"])
+        divided = denominator(power, settings["denominator"], settings["eps"])
+        for ledger, mine, divisor in zip(bucket, power.split(units), divided.split(units), strict=True):
+            entries = state[ledger.weight]
+            entries["power"] = mine
+            entries["step"] = entries.get("step", 0) + 1
+            divisors[ledger.weight] = ledger.spread(divisor)
+    return divisors
+
+
+def sgd_step(state: State, group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) -> None:
+    """Divide the gradients that have a divisor, then let torch's SGD take the step.
+
+    Args:
+        state: of the optimizer; holds the momentum buffers.
+        group: its parameters and settings.
+        divisors: by weight; they broadcast against its gradient.
+    """
+    gradients: dict[nn.Parameter, Tensor] = {p: p.grad for p in group["params"] if p.grad is not None}
+    divided = [parameter for parameter in gradients if parameter in divisors]
+    if divided:
+        quotients: Sequence[Tensor] = torch._foreach_div(  # pyright: ignore[reportPrivateImportUsage]
+            [gradients[parameter] for parameter in divided], [divisors[parameter] for parameter in divided]
+        )
+        for parameter, quotient in zip(divided, quotients, strict=True):
+            # A divisor in float32 that has axes of its own turns a gradient of bfloat16 into float32.
+            gradients[parameter] = quotient.to(gradients[parameter].dtype)
+    buffers: list[Tensor | None] = [state.get(parameter, {}).get("momentum_buffer") for parameter in gradients]
+    sgd(
+        list(gradients),
+        list(gradients.values()),
+        buffers,
+        foreach=group["foreach"],
+        weight_decay=group["weight_decay"],
+        momentum=group["momentum"],
+        lr=group["lr"],
+        dampening=group["dampening"],
+        nesterov=group["nesterov"],
+        maximize=group["maximize"],
+    )
+    if group["momentum"] != 0:
+        for parameter, buffer in zip(gradients, buffers, strict=True):
+            state[parameter]["momentum_buffer"] = buffer
