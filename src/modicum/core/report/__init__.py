@@ -6,6 +6,7 @@ Importing this loads neither rich, nor jinja2, nor matplotlib: each renderer doe
 from __future__ import annotations
 
 from modicum.core.report.model import ArmResult, Difference, Environment, Report, Verdict, dump, load
+from modicum.core.report.terminal import table
 
 __all__ = [
     "ArmResult",
@@ -15,4 +16,5 @@ __all__ = [
     "Verdict",
     "dump",
     "load",
+    "table",
 ]
