@@ -5,6 +5,7 @@ Importing this loads neither rich, nor jinja2, nor matplotlib: each renderer doe
 
 from __future__ import annotations
 
+from modicum.core.report.markdown import markdown
 from modicum.core.report.model import ArmResult, Difference, Environment, Report, Verdict, dump, load
 from modicum.core.report.terminal import table
 
@@ -16,5 +17,6 @@ __all__ = [
     "Verdict",
     "dump",
     "load",
+    "markdown",
     "table",
 ]
