@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from modicum.core.report.markdown import markdown
 from modicum.core.report.model import ArmResult, Difference, Environment, Report, Verdict, dump, load
+from modicum.core.report.page import page
 from modicum.core.report.terminal import table
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "dump",
     "load",
     "markdown",
+    "page",
     "table",
 ]
