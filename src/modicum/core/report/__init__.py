@@ -5,6 +5,7 @@ Importing this loads neither rich, nor jinja2, nor matplotlib: each renderer doe
 
 from __future__ import annotations
 
+from modicum.core.report.files import write
 from modicum.core.report.markdown import markdown
 from modicum.core.report.model import ArmResult, Difference, Environment, Report, Verdict, dump, load
 from modicum.core.report.page import page
@@ -21,4 +22,5 @@ __all__ = [
     "markdown",
     "page",
     "table",
+    "write",
 ]
