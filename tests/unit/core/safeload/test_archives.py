@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from modicum.core.safeload import extract, read_members
+from modicum.errors import ConfigError, DataError, UnsafeFileError
+
+LIMITS = {"max_members": 100, "max_bytes": 100_000}
+FILES = {"a.txt": b"first", "deep/er/b.bin": bytes(range(256)), "deep/empty": b""}
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(tmp_path: Path):
+    """Check that an archive is refused with these words, and that nothing is left of it."""
+
+    def check(archive: Path, words: str, *, error: type[DataError] = UnsafeFileError, **limits: int) -> None:
+        before = _tree(tmp_path)
+        with pytest.raises(error, match=words) as raised:
+            extract(archive, tmp_path / "out", **{**LIMITS, **limits})
+        assert str(archive) in str(raised.value)
+        assert _tree(tmp_path) == before
+        assert {path.name for path in tmp_path.iterdir()} == {archive.name}
+
+    return check
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "xz"])
+def test_a_tar_is_unpacked_whole(tmp_path, save_tar, compression) -> None:
+    archive = save_tar(*FILES.items(), compression=compression)
+    assert extract(archive, tmp_path / "out", **LIMITS) == tmp_path / "out"
+    assert _tree(tmp_path / "out") == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {archive.name, "out"}
+
+
+def test_a_zip_is_unpacked_whole(tmp_path, save_zip) -> None:
+    extract(save_zip(FILES), tmp_path / "out", **LIMITS)
+    assert _tree(tmp_path / "out") == FILES
+
+
+BAD_NAMES = ["../out.txt", "a/../../out.txt", "/etc/out.txt", "C:/out.txt", "c:out.txt", "a\\..\\out.txt", ".."]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_zip_member_that_leaves_the_folder_is_refused(save_zip, refused, name) -> None:
+    refused(save_zip({"fine.txt": b"x", name: b"x"}), "which would leave the folder")
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_tar_member_that_leaves_the_folder_is_refused(save_tar, refused, name) -> None:
+    refused(save_tar(("fine.txt", b"x"), (name, b"x")), "which would leave the folder")
+
+
+@pytest.mark.parametrize(("name", "cut"), [("safe.txtX.exe", b"safe.txt\0.exe"), ("Xsafe.txt", b"\0safe.txt")])
+def test_a_zip_member_with_a_null_character_is_refused(save_zip, refused, name, cut) -> None:
+    archive = save_zip({name: b"x"})
+    archive.write_bytes(archive.read_bytes().replace(name.encode(), cut))
+    refused(archive, "which would leave the folder")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (tarfile.SYMTYPE, "'entry' is a link"),
+        (tarfile.LNKTYPE, "'entry' is a link"),
+        (tarfile.CHRTYPE, "'entry' is a device"),
+        (tarfile.BLKTYPE, "'entry' is a device"),
+        (tarfile.FIFOTYPE, "'entry' is a device"),
+    ],
+)
+def test_a_tar_member_that_is_no_plain_file_is_refused(save_tar, refused, kind, words) -> None:
+    entry = tarfile.TarInfo("entry")
+    entry.type, entry.linkname = kind, "fine.txt"
+    refused(save_tar(("fine.txt", b"x"), entry), words)
+
+
+def test_a_sparse_tar_member_is_refused(save_tar, refused) -> None:
+    entry = tarfile.TarInfo("entry")
+    entry.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,1", "GNU.sparse.size": "90000"}
+    refused(save_tar(entry), "'entry' is a device")
+
+
+def test_a_symlink_in_a_zip_is_refused(save_zip, refused) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    refused(save_zip({link: b"/etc/passwd"}), "'link' is a link")
+
+
+def test_an_encrypted_zip_member_is_refused(save_zip, refused) -> None:
+    archive = save_zip({"a.txt": b"x"})
+    data = bytearray(archive.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(bytes(data))
+    refused(archive, "'a.txt' is a locked file")
+
+
+def test_a_repeated_name_is_refused(save_tar, refused) -> None:
+    refused(save_tar(("a.txt", b"1"), ("./a.txt", b"2")), "has the member 'a.txt' twice")
+
+
+def test_a_file_that_is_a_folder_too_is_refused(save_tar, refused) -> None:
+    refused(save_tar(("a", b"1"), ("a/b", b"2")), "has 'a' both as a file and as a folder")
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_one_member_too_many_is_refused(tmp_path, save_zip, save_tar, refused, form) -> None:
+    archive = save_zip(FILES) if form == "zip" else save_tar(*FILES.items())
+    refused(archive, "may have at most 2 members, but has more", max_members=2)
+    extract(archive, tmp_path / "out", max_members=3, max_bytes=1000)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_one_byte_too_many_is_refused(tmp_path, save_zip, save_tar, refused, form) -> None:
+    archive = save_zip(FILES) if form == "zip" else save_tar(*FILES.items())
+    refused(archive, "may bring at most 260 bytes, but brings 261 or more", max_bytes=260)
+    extract(archive, tmp_path / "out", max_members=3, max_bytes=261)
+
+
+def test_a_zip_bomb_is_refused_by_its_directory(save_zip, refused) -> None:
+    archive = save_zip({"zeros": bytes(50_000_000)})
+    assert archive.stat().st_size < 100_000
+    refused(archive, "brings 50,000,000 or more")
+
+
+def test_a_tar_bomb_is_refused_at_its_header(tmp_path, refused) -> None:
+    # One terabyte is announced and 40 MB of zeros follow: the refusal must come before they are unpacked.
+    header = tarfile.TarInfo("zeros")
+    header.size = 1 << 40
+    archive = tmp_path / "bomb.tar.xz"
+    archive.write_bytes(lzma.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(40_000_000), preset=0))
+    refused(archive, "brings 1,099,511,627,776 or more")
+
+
+def test_a_bomb_in_an_extended_header_is_refused(tmp_path, refused) -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, (1 << 33) - 1
+    archive = tmp_path / "bomb.tar.gz"
+    archive.write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(1024)))
+    refused(archive, "may unpack to at most .* bytes, but goes on")
+
+
+def test_a_zip_that_lies_about_a_size_is_refused(save_zip, refused) -> None:
+    archive = save_zip({"a": bytes(5000)})
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
+    refused(archive, "not a whole zip", error=DataError)
+
+
+def test_a_zip_that_holds_less_than_it_says_is_refused(save_zip, refused) -> None:
+    archive = save_zip({"a": bytes(5000)})
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace((5000).to_bytes(4, "little"), (6000).to_bytes(4, "little")))
+    refused(archive, "a in .* announces 6,000 bytes but holds 5,000", error=DataError)
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "xz"])
+def test_every_tenth_truncation_of_a_tar_leaves_nothing(tmp_path, save_tar, refused, compression) -> None:
+    archive = save_tar(*FILES.items(), compression=compression)
+    whole = archive.read_bytes()
+    # An uncompressed tar is whole with one block of zeros after its last header; more of them fill it up.
+    end = whole.rindex(b"deep/empty") + 2 * tarfile.BLOCKSIZE if not compression else len(whole)
+    for length in range(0, end, 10):
+        archive.write_bytes(whole[:length])
+        refused(archive, "not a whole zip, tar, tar.gz or tar.xz archive", error=DataError)
+
+
+def test_every_truncation_of_a_zip_leaves_nothing(save_zip, refused) -> None:
+    archive = save_zip(FILES)
+    whole = archive.read_bytes()
+    for length in range(len(whole)):
+        archive.write_bytes(whole[:length])
+        refused(archive, "not a whole zip, tar, tar.gz or tar.xz archive", error=DataError)
+
+
+def test_a_damaged_member_leaves_nothing(save_zip, refused) -> None:
+    archive = save_zip({"good": b"x" * 100, "bad": os.urandom(2000)})
+    data = bytearray(archive.read_bytes())
+    data[1000] ^= 1
+    archive.write_bytes(bytes(data))
+    refused(archive, "not a whole zip.* Fetch the file again", error=DataError)
+
+
+def test_extended_headers_without_end_are_a_data_error(tmp_path, refused) -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type = tarfile.XHDTYPE
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) * 5000)
+    refused(tmp_path / "a.tar", "not a whole zip, tar|goes on", error=DataError, max_members=10_000)
+
+
+def test_a_missing_archive_is_a_data_error(tmp_path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        extract(tmp_path / "none.zip", tmp_path / "out", **LIMITS)
+
+
+def test_an_existing_folder_is_not_touched(tmp_path, save_zip) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match=r"out must not exist before .*archive\.zip is unpacked there"):
+        extract(save_zip(FILES), tmp_path / "out", **LIMITS)
+    assert _tree(tmp_path / "out") == {}
+
+
+def test_a_missing_parent_is_an_error(tmp_path, save_zip) -> None:
+    with pytest.raises(ConfigError, match=r"no is not a folder\. Make it before"):
+        extract(save_zip(FILES), tmp_path / "no" / "out", **LIMITS)
+
+
+def test_only_selected_members_are_read_and_must_be_plain(save_tar) -> None:
+    link = tarfile.TarInfo("docs/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "elsewhere"
+    archive = save_tar(link, ("data/a", b"1"), ("docs/b", b"2"))
+    members = read_members(archive, select=lambda name: name.startswith("data/"), **LIMITS)
+    assert list(members) == [("data/a", b"1")]
+    with pytest.raises(UnsafeFileError, match="'docs/link' is a link"):
+        list(read_members(archive, select=lambda name: name.startswith("docs/"), **LIMITS))
+
+
+def test_a_killed_extraction_leaves_no_folder_of_that_name(tmp_path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in range(20_000):
+            archive.writestr(f"{row}.txt", b"x")
+    (tmp_path / "a.zip").write_bytes(buffer.getvalue())
+    code = (
+        "import sys; from pathlib import Path; from modicum.core.safeload import extract; print('go', flush=True); "
+        "extract(Path(sys.argv[1]), Path(sys.argv[2]), max_members=10**6, max_bytes=10**6)"
+    )
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a.zip"), str(out)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while process.poll() is None and not list(tmp_path.glob(".out-*/stage/*")):
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "the extraction ended before it could be killed"
+    assert not out.exists()
