@@ -8,5 +8,6 @@ merely damaged is a `modicum.errors.DataError`.
 from __future__ import annotations
 
 from modicum.core.safeload.archives import extract, read_members
+from modicum.core.safeload.arrays import load_npy, load_npz
 
-__all__ = ["extract", "read_members"]
+__all__ = ["extract", "load_npy", "load_npz", "read_members"]

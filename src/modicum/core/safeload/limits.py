@@ -1,0 +1,46 @@
+"""The bound that all readers share: how many bytes one file may bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modicum.errors import DataError, UnsafeFileError
+
+__all__ = ["MAX_BYTES", "check_size", "read_bounded"]
+
+# Ours: above every file of the catalogue by a factor of five, below the memory of a small machine.
+MAX_BYTES = 1 << 30
+
+
+def check_size(path: Path, size: int, *, max_bytes: int) -> None:
+    """Refuse a file that brings more than ``max_bytes``.
+
+    Args:
+        path: named in the message.
+        size: what the file brings once it is read, in bytes.
+        max_bytes: the bound.
+
+    Raises:
+        UnsafeFileError: if ``size`` is larger.
+    """
+    if size > max_bytes:
+        raise UnsafeFileError(
+            f"{path} may bring at most {max_bytes:,} bytes, but it brings {size:,}.",
+            mend="If you trust the file, pass a larger max_bytes.",
+        )
+
+
+def read_bounded(path: Path, *, max_bytes: int) -> bytes:
+    """Read a whole file of at most ``max_bytes``.
+
+    Raises:
+        DataError: if the file cannot be read.
+        UnsafeFileError: if it is larger.
+    """
+    try:
+        check_size(path, path.stat().st_size, max_bytes=max_bytes)
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}).", mend="Check the path and its permissions."
+        ) from error
