@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from modicum.core.safeload.archives import extract, read_members
 from modicum.core.safeload.arrays import load_npy, load_npz
+from modicum.core.safeload.checkpoints import load_torch
 from modicum.core.safeload.pickles import load_pickle
 
-__all__ = ["extract", "load_npy", "load_npz", "load_pickle", "read_members"]
+__all__ = ["extract", "load_npy", "load_npz", "load_pickle", "load_torch", "read_members"]
