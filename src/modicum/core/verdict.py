@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from modicum.core.method import Metric
 from modicum.core.paired import PairedDifference
 from modicum.core.report.model import Difference, Verdict
+from modicum.core.report.words import measure_difference
 
 __all__ = ["SIGNIFICANT", "judge", "sentence"]
 
 SIGNIFICANT = 0.05
+_AGAINST_CONTROLS: dict[Verdict, str] = {
+    "better": "Better than control:",
+    "worse": "Worse than control:",
+    "no difference shown": "No difference shown to control:",
+    "too few seeds": "Too few seeds to tell it from control:",
+}
 
 
 def judge(difference: PairedDifference) -> Verdict:
@@ -35,6 +42,9 @@ def judge(difference: PairedDifference) -> Verdict:
 def sentence(arm: str, differences: Sequence[Difference], *, metric: Metric, baseline: str) -> str:
     """Say in words how a method arm did against the baseline and against each control.
 
+    The verdict against the baseline itself is left to the reader of `Difference.verdict`, since every renderer puts
+    it before the sentence.
+
     Args:
         arm: name of the method arm.
         differences: all of the report; those of ``arm`` are picked.
@@ -42,38 +52,19 @@ def sentence(arm: str, differences: Sequence[Difference], *, metric: Metric, bas
         baseline: name of the baseline.
 
     Returns:
-        One or two sentences.
+        One sentence, and one more for each verdict against a control.
 
     Example:
-        >>> from modicum.core.report.model import Difference
+        >>> from modicum.core.report import Difference
         >>> won = Difference(arm="ours", versus="SGD", values=(0.1,) * 8, mean=0.1, low=0.08, high=0.12,
         ...     p_value=0.008, verdict="better")
         >>> sentence("ours", [won], metric=Metric(name="accuracy"), baseline="SGD")
-        'ours against SGD: better, +0.100 (95 % interval +0.080 to +0.120, p = 0.008, 8 seeds).'
+        'ours against SGD: +0.100 (95 % interval +0.080 to +0.120, p = 0.008).'
     """
     own = {item.versus: item for item in differences if item.arm == arm}
-    main = own.pop(baseline)
-    words = f"{arm} against {baseline}: {main.verdict}, {_numbers(main, metric)}."
-    for verdict, text in (
-        ("better", "Better than the control"),
-        ("worse", "Worse than the control"),
-        ("no difference shown", "No difference shown to the control"),
-        ("too few seeds", "Too few seeds to tell it from the control"),
-    ):
+    words = f"{measure_difference(own.pop(baseline), metric)}."
+    for verdict, text in _AGAINST_CONTROLS.items():
         names = [name for name, item in own.items() if item.verdict == verdict]
         if names:
-            words += f" {text}{'s' if len(names) > 1 else ''} {' and '.join(names)}."
+            words += f" {text} {', '.join(names)}."
     return words
-
-
-def _numbers(difference: Difference, metric: Metric) -> str:
-    def signed(number: float) -> str:
-        return f"{number:+.{metric.digits}f}{metric.unit}"
-
-    seeds = len(difference.values)
-    if difference.low is None or difference.high is None or difference.p_value is None:
-        return f"{signed(difference.mean)} (one seed, no interval)"
-    return (
-        f"{signed(difference.mean)} (95 % interval {signed(difference.low)} to {signed(difference.high)}, "
-        f"p = {difference.p_value:.2g}, {seeds} seeds)"
-    )

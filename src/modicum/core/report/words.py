@@ -10,7 +10,16 @@ from modicum.core.method import Metric
 from modicum.core.report import numbers
 from modicum.core.report.model import ArmResult, Difference, Report, Verdict
 
-__all__ = ["costs", "describe_arm", "describe_difference", "direction", "heading", "how_made", "overall"]
+__all__ = [
+    "costs",
+    "describe_arm",
+    "describe_difference",
+    "direction",
+    "heading",
+    "how_made",
+    "measure_difference",
+    "overall",
+]
 
 
 def heading(metric: Metric) -> str:
@@ -39,16 +48,18 @@ def how_made(report: Report) -> str:
 
 
 def describe_difference(difference: Difference, metric: Metric) -> str:
-    """Say one difference in words, numbers included."""
+    """Say one difference in words, numbers and verdict included."""
+    return f"{measure_difference(difference, metric)}, {difference.verdict}."
+
+
+def measure_difference(difference: Difference, metric: Metric) -> str:
+    """Say the numbers of one difference, without judging them."""
     change = numbers.change(difference.mean, metric)
     if difference.p_value is None:
-        return f"{difference.arm} against {difference.versus}: {change} (one seed), {difference.verdict}."
+        return f"{difference.arm} against {difference.versus}: {change} (one seed)"
     interval = numbers.interval(difference.low, difference.high, metric.digits)
     p_value = numbers.p_value(difference.p_value)
-    return (
-        f"{difference.arm} against {difference.versus}: {change} (95 % interval {interval}, {p_value}), "
-        f"{difference.verdict}."
-    )
+    return f"{difference.arm} against {difference.versus}: {change} (95 % interval {interval}, {p_value})"
 
 
 def describe_arm(arm: ArmResult, report: Report) -> str:
