@@ -1,0 +1,61 @@
+"""Where data sets lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from modicum.errors import ConfigError
+
+__all__ = ["Places", "make_folder", "places_from_environment"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """The two folders that data sets are read from.
+
+    Args:
+        data: the user's own collection, read first and never written; None if there is none.
+        cache: ours; made when something is put in it.
+    """
+
+    data: Path | None
+    cache: Path
+
+
+def places_from_environment() -> Places:
+    """Read ``MODICUM_DATA`` and ``MODICUM_CACHE``; without the latter the cache is where the system has caches.
+
+    Raises:
+        ConfigError: if ``MODICUM_DATA`` is set and is not a folder.
+    """
+    data = os.environ.get("MODICUM_DATA")
+    if data and not Path(data).is_dir():
+        raise ConfigError(
+            f"MODICUM_DATA must name a folder, but it is {data!r}.", mend="Set it to an existing folder, or unset it."
+        )
+    return Places(data=Path(data).absolute() if data else None, cache=_cache())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache, with its parents, if it is missing.
+
+    Raises:
+        ConfigError: if that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The cache folder {folder} cannot be made ({error.strerror}).",
+            mend="Set MODICUM_CACHE to a folder that can be written.",
+        ) from error
+
+
+def _cache() -> Path:
+    if own := os.environ.get("MODICUM_CACHE"):
+        return Path(own).absolute()
+    import pooch  # pyright: ignore[reportMissingTypeStubs]
+
+    return Path(pooch.os_cache("modicum"))
