@@ -62,3 +62,12 @@ def test_truncations_are_data_errors(tmp_path, save_bytes) -> None:
 def test_a_missing_file_is_a_data_error(tmp_path) -> None:
     with pytest.raises(DataError, match="none is not a whole torch file"):
         load_torch(tmp_path / "none")
+
+
+@pytest.mark.data("models/pytorch_resnet_cifar10")
+def test_published_weights_are_read() -> None:
+    from modicum.core import catalogue
+
+    folder = catalogue.fetch("models/pytorch_resnet_cifar10")
+    found: Any = load_torch(folder / "pretrained_models/resnet20-12fca82f.th")
+    assert found["state_dict"]["module.conv1.weight"].shape == (16, 3, 3, 3)
