@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "fetch",
     "names",
+    "places_from_environment",
     "status",
     "verify",
 ]

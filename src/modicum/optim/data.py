@@ -1,0 +1,177 @@
+"""What the comparison trains on: digits, CIFAR-10 (JPEG), or the user's own table."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modicum.core.seeding import derive, numpy_generator
+from modicum.errors import ConfigError, DataError
+
+__all__ = ["Split", "cifar10", "digits", "own_data"]
+
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Inputs and labels, split into three parts.
+
+    Args:
+        inputs: by part ("train", "validation", "test"): float32, shape (n, channels, height, width) or (n, features).
+        labels: by part: int64, shape (n,), from 0 to ``classes - 1``.
+        classes: how many.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    classes: int
+
+
+def digits(seed: int) -> Split:
+    """Load scikit-learn's 1,797 real digits of 8 x 8 pixels in [0, 1], split half, quarter, quarter.
+
+    Args:
+        seed: of the job; decides the split.
+    """
+    from sklearn.datasets import load_digits
+
+    pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+    return _split((pixels / 16.0).reshape(-1, 1, 8, 8), labels, seed)
+
+
+def cifar10(seed: int) -> Split:
+    """Load CIFAR-10 (JPEG): 45,000 training, 5,000 validation and 10,000 test images in [0, 1].
+
+    The files are a lossy re-encoding, so accuracies on them are not comparable with published ones.
+
+    Args:
+        seed: of the job; decides which training images are held out for validation.
+
+    Raises:
+        MissingDataError: if the catalogue cannot find or fetch the files.
+        MissingExtraError: if Pillow is not installed.
+    """
+    from modicum.core import catalogue
+
+    folder = catalogue.fetch("cifar10-jpeg")
+    train, test = (_image_folder(folder / part) for part in ("train", "test"))
+    order = torch.from_numpy(numpy_generator(seed, "split").permutation(len(train[1])))
+    held, kept = order[:5000], order[5000:]
+    return Split(
+        inputs={"train": train[0][kept], "validation": train[0][held], "test": test[0]},
+        labels={"train": train[1][kept], "validation": train[1][held], "test": test[1]},
+        classes=len(_CLASSES),
+    )
+
+
+def own_data(path: Path, seed: int) -> Split:
+    """Load the user's own data, split half, quarter, quarter.
+
+    Args:
+        path: a CSV file with a header, one column called ``label`` and numbers in all others; or an NPZ file with
+            ``x``, shape (n, features) or (n, channels, height, width), and ``y``, shape (n,).
+        seed: of the job; decides the split.
+
+    Raises:
+        ConfigError: if the file is neither CSV nor NPZ.
+        DataError: if its content is not as above; the message names the row.
+    """
+    if path.suffix == ".csv":
+        inputs, names = _read_csv(path)
+    elif path.suffix == ".npz":
+        inputs, names = _read_npz(path)
+    else:
+        raise ConfigError(f"{path} is neither a .csv nor a .npz file.", mend="See modicum compare --help for the form.")
+    known, labels = np.unique(names, return_inverse=True)
+    smallest = int(np.bincount(labels).min())
+    if len(known) < 2 or smallest < 4:
+        raise DataError(
+            f"{path} has {len(known)} classes, the smallest with {smallest} rows.",
+            mend="Give at least 2 classes with at least 4 rows each, so that each part of the split has some.",
+        )
+    return _split(inputs, labels, seed)
+
+
+def _split(inputs: np.ndarray, labels: np.ndarray, seed: int) -> Split:
+    from sklearn.model_selection import train_test_split
+
+    state = derive(seed, "split") % 2**32
+    train, rest = train_test_split(np.arange(len(labels)), test_size=0.5, stratify=labels, random_state=state)
+    held, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=state)
+    rows = {"train": train, "validation": held, "test": test}
+    return Split(
+        inputs={part: torch.tensor(inputs[index], dtype=torch.float32) for part, index in rows.items()},
+        labels={part: torch.tensor(labels[index], dtype=torch.int64) for part, index in rows.items()},
+        classes=int(labels.max()) + 1,
+    )
+
+
+def _image_folder(folder: Path) -> tuple[Tensor, Tensor]:
+    from modicum.core.extras import require
+
+    image = require("PIL.Image", extra="vision", purpose="Reading JPEG files")
+    files = [(path, label) for label, name in enumerate(_CLASSES) for path in sorted((folder / name).iterdir())]
+    pixels = np.stack([np.asarray(image.open(path)) for path, _ in files])
+    labels = torch.tensor([label for _, label in files])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255.0), labels
+
+
+def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            header, *rows = list(csv.reader(stream)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}).", mend="Save it as UTF-8 CSV.") from error
+    if "label" not in header:
+        raise DataError(
+            f"{path} has no column called label; its header is {','.join(header)!r}.",
+            mend="Give the file a header line and call the column of classes label.",
+        )
+    place = header.index("label")
+    inputs: list[list[float]] = []
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {number} has {len(row)} fields, the header has {len(header)}.", mend="Mend that line."
+            )
+        inputs.append(
+            [_number(text, path, number, name) for text, name in zip(row, header, strict=True) if name != "label"]
+        )
+    return np.array(inputs), np.array([row[place] for row in rows])
+
+
+def _number(text: str, path: Path, line: int, column: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{path}, line {line}, column {column} is {text!r}, not a finite number.", mend="Mend or drop that line."
+        )
+    return value
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    from modicum.core.safeload import load_npz
+
+    arrays = load_npz(path)
+    if missing := {"x", "y"} - set(arrays):
+        raise DataError(f"{path} has no array {min(missing)}; it has {', '.join(arrays)}.", mend="Save x and y.")
+    inputs, labels = np.asarray(arrays["x"], dtype=float), arrays["y"]
+    if inputs.ndim not in (2, 4) or labels.shape != inputs.shape[:1]:
+        raise DataError(
+            f"{path} has x of shape {inputs.shape} and y of shape {labels.shape}.",
+            mend="Give x as (n, features) or (n, channels, height, width), and y as (n,).",
+        )
+    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+    if len(bad):
+        raise DataError(f"{path}, row {bad[0]} of x has a number that is not finite.", mend="Mend or drop that row.")
+    return inputs, labels
