@@ -1,0 +1,15 @@
+from . import core as core
+from . import errors as errors
+from . import optim as optim
+from ._version import __version__ as __version__
+from .core.compare import compare as compare
+from .core.method import Arm as Arm
+from .core.method import Comparison as Comparison
+from .core.method import Job as Job
+from .core.method import Measurement as Measurement
+from .core.method import Method as Method
+from .core.method import Metric as Metric
+from .core.method import Option as Option
+from .core.method import Source as Source
+from .core.report import Report as Report
+from .optim import NSGD as NSGD

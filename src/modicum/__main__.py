@@ -1,0 +1,6 @@
+"""``python -m modicum``."""
+
+from modicum.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,112 @@
+"""``modicum compare``: the main job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modicum.cli.console import Json, out, progress_bar, say
+from modicum.errors import ConfigError
+
+if TYPE_CHECKING:
+    from modicum.core.report import Report
+
+__all__ = ["compare"]
+
+
+class BudgetName(StrEnum):
+    """The two budgets, as typer wants them."""
+
+    demo = "demo"
+    full = "full"
+
+
+def compare(
+    method: Annotated[str, typer.Argument(help="Short name of a method (see: modicum list), or all.")],
+    *,
+    budget: Annotated[
+        BudgetName, typer.Option(help="demo: seconds, no network. full: the published data sets.")
+    ] = BudgetName.demo,
+    data: Annotated[Path | None, typer.Option(help="Your own data, for methods that take some.")] = None,
+    seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",
+    engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of torch in each process; part of what makes a result.")] = 1,
+    device: Annotated[str, typer.Option(help="Torch device of the jobs: cpu, cuda, cuda:1.")] = "cpu",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the journal and the report; runs/BUDGET/METHOD if not given."),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="A setting of the comparison, name=value; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare a method with its baseline and its controls on paired seeds.
+
+    A run can be killed at any time: the same command goes on where it stopped.
+    """
+    from modicum.core import registry
+    from modicum.core.compare import compare as run_comparison
+    from modicum.core.engine import open_engine
+    from modicum.core.report import dump, table, write
+
+    everything = method == "all"
+    chosen = [registry.load(name) for name in (registry.names() if everything else [method])]
+    base = folder or Path("runs") / budget / ("" if everything else method)
+    settings: dict[str, Any] = {
+        "seeds": _seeds(seeds),
+        "budget": budget.value,
+        "device": device,
+        "data": data,
+        "options": _options(option or []),
+        "command": shlex.join(["modicum", *sys.argv[1:]]),
+    }
+    reports: list[Report] = []
+    with _stoppable(base), open_engine(engine, workers=workers, threads=threads) as running:
+        for entry in chosen:
+            place = base / entry.name if everything else base
+            with progress_bar(entry.name) as progress:
+                reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **settings))
+    page = write(reports, base)
+    if json:
+        typer.echo(dump(reports), nl=False)
+    else:
+        for report in reports:
+            out().print(table(report))
+    say(f"Report: {page}")
+
+
+@contextmanager
+def _stoppable(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. What is finished is kept in {folder}; the same command goes on from there.")
+        raise typer.Exit(1) from None
+
+
+def _seeds(text: str) -> int | Sequence[int]:
+    try:
+        return [int(part) for part in text.split(",")] if "," in text else int(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--seeds takes a number or a list, got {text!r}.", mend="Write --seeds 5 or --seeds 0,1,2."
+        ) from error
+
+
+def _options(pairs: Sequence[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--option takes name=value, got {pair!r}.", mend="Write --option epochs=10.")
+        options[name] = value
+    return options

@@ -1,0 +1,103 @@
+"""``modicum data``: the data sets of the catalogue."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modicum.cli.console import Json, out, progress_bar, say
+
+if TYPE_CHECKING:
+    from modicum.core.catalogue import Check, DataSet
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, fetch and check the data sets of the catalogue.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Data sets (see: modicum data list); all if none is named.")]
+
+
+@app.command("list")
+def list_sets(*, json: Json = False) -> None:
+    """List the data sets: task, size, licence, and whether they are here."""
+    from modicum.core import catalogue
+
+    sets = [catalogue.describe(name) for name in catalogue.names()]
+    if json:
+        typer.echo(json_format.dumps([_row(entry) for entry in sets], indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("name", "status", "MB", "for", box=None, pad_edge=False)
+    table.add_column("task", no_wrap=True, overflow="ellipsis")
+    for entry in sets:
+        row = _row(entry)
+        table.add_row(entry.name, row["status"], f"{row['megabytes']:.1f}", " ".join(entry.methods), entry.task)
+    out().print(table)
+
+
+@app.command()
+def fetch(names: Names = None, *, json: Json = False) -> None:
+    """Fetch data sets, check them against their checksums, and print where they lie."""
+    from modicum.core import catalogue
+
+    folders: dict[str, str] = {}
+    wanted = names or catalogue.names()
+    with progress_bar("fetch") as progress:
+        for place, name in enumerate(wanted):
+            progress(place, len(wanted), name)
+            folders[name] = str(catalogue.fetch(name))
+            if not json:
+                typer.echo(f"{name}\t{folders[name]}")
+    if json:
+        typer.echo(json_format.dumps(folders, indent=2))
+
+
+@app.command()
+def verify(names: Names = None, *, json: Json = False) -> None:
+    """Check every file that is here against its published checksum.
+
+    Raises:
+        Exit: with status 1 if a file is not what was published.
+    """
+    from modicum.core import catalogue
+
+    wanted = names or catalogue.names()
+    checks: dict[str, tuple[Check, ...]] = {}
+    with progress_bar("verify") as progress:
+        for place, name in enumerate(wanted):
+            progress(place, len(wanted), name)
+            checks[name] = catalogue.verify(name)
+    if json:
+        typer.echo(json_format.dumps({name: [_check(row) for row in rows] for name, rows in checks.items()}, indent=2))
+    else:
+        for name, rows in checks.items():
+            counts = Counter(row.state for row in rows)
+            typer.echo(f"{name}: " + ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())))
+    damaged = [row for rows in checks.values() for row in rows if row.state == "damaged"]
+    for row in damaged:
+        say(f"{row.path} is not as published: expected {row.expected}, found {row.found}.")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _row(entry: DataSet) -> dict[str, Any]:
+    from modicum.core import catalogue
+
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "megabytes": sum(item.size for item in (*entry.files, *entry.packs)) / 1e6,
+        "licence": entry.licence,
+        "methods": list(entry.methods),
+        "sources": [f"{origin.address} at {origin.version}" for origin in entry.origins],
+        "notes": list(entry.notes),
+        "status": catalogue.status(entry.name),
+    }
+
+
+def _check(row: Check) -> dict[str, str | None]:
+    return {"path": str(row.path), "state": row.state, "expected": row.expected, "found": row.found}

@@ -1,0 +1,123 @@
+"""``modicum doctor``: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Literal
+
+import typer
+
+from modicum.cli.console import Json, out
+
+__all__ = ["Finding", "doctor", "findings"]
+
+_COLLECTIONS = {"all", "demo", "dev"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        what: that was looked at.
+        state: "ok", "missing" (an optional thing is not there) or "wrong" (something will fail).
+        found: in a few words.
+        mend: what to do; empty when nothing has to be done.
+    """
+
+    what: str
+    state: Literal["ok", "missing", "wrong"]
+    found: str
+    mend: str = ""
+
+
+def doctor(*, json: Json = False) -> None:
+    """Look at this installation: libraries, extras, data and machine.
+
+    Raises:
+        Exit: with status 1 if something will fail.
+    """
+    found = [*findings()]
+    if json:
+        typer.echo(json_format.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        from rich.table import Table
+
+        table = Table("what", "state", "found", "mend", box=None, pad_edge=False)
+        for finding in found:
+            table.add_row(finding.what, finding.state, finding.found, finding.mend)
+        out().print(table)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
+
+
+def findings() -> Iterator[Finding]:
+    """Look at everything that the commands rely on.
+
+    Yields:
+        One finding a thing.
+    """
+    yield Finding("python", "ok", platform.python_version())
+    yield _torch()
+    yield from _extras()
+    yield _data_folder()
+    yield _cache()
+
+
+def _torch() -> Finding:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding("torch", "ok", f"{torch.__version__}, {os.cpu_count()} cores, GPUs: {', '.join(gpus) or 'none'}")
+
+
+def _extras() -> Iterator[Finding]:
+    wanted: dict[str, list[str]] = {}
+    for requirement in requires("modicum") or []:
+        match = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
+        if match and match[2] not in _COLLECTIONS:
+            wanted.setdefault(match[2], []).append(match[1])
+    for extra, libraries in sorted(wanted.items()):
+        absent = [name for name in libraries if not _installed(name)]
+        if absent:
+            yield Finding(f"extra {extra}", "missing", f"no {', '.join(absent)}", f"pip install 'modicum[{extra}]'")
+        else:
+            yield Finding(f"extra {extra}", "ok", "complete")
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _data_folder() -> Finding:
+    from modicum.core import catalogue
+    from modicum.errors import ConfigError
+
+    if not os.environ.get("MODICUM_DATA"):
+        mend = "set it to a folder of data sets, or let modicum data fetch download them"
+        return Finding("MODICUM_DATA", "missing", "not set", mend)
+    try:
+        here = [name for name in catalogue.names() if catalogue.status(name) == "here"]
+    except ConfigError as error:
+        return Finding("MODICUM_DATA", "wrong", error.what, error.mend)
+    return Finding("MODICUM_DATA", "ok", f"{len(here)} of {len(catalogue.names())} data sets")
+
+
+def _cache() -> Finding:
+    from modicum.core import catalogue
+
+    folder = catalogue.places_from_environment().cache
+    parent = next(place for place in (folder, *folder.parents) if place.exists())
+    if os.access(parent, os.W_OK) and parent.is_dir():
+        return Finding("cache", "ok", str(folder))
+    return Finding("cache", "wrong", f"{folder} cannot be written", "set MODICUM_CACHE to a folder that can")

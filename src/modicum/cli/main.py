@@ -1,0 +1,54 @@
+"""The program ``modicum``: its commands, and what happens to errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from modicum.cli.compare import compare
+from modicum.cli.console import say
+from modicum.cli.data import app as data
+from modicum.cli.doctor import doctor
+from modicum.cli.listing import list_methods
+from modicum.cli.report import report
+from modicum.errors import ModicumError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="modicum",
+    help="Learn more from less: published methods, each with an honest comparison on your own data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_methods)
+app.command("compare")(compare)
+app.command("report")(report)
+app.add_typer(data, name="data")
+app.command("doctor")(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def main(*, version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    """Learn more from less: published methods, each with an honest comparison on your own data.
+
+    Raises:
+        Exit: after ``--version``.
+    """
+    if version:
+        from modicum import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the program; exit status 0 done, 1 the run failed, 2 the input was wrong."""
+    try:
+        app()
+    except ModicumError as error:
+        say(f"modicum: {error.what}\n  {error.mend}")
+        sys.exit(error.exit_status)

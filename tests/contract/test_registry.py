@@ -1,0 +1,108 @@
+"""What every method owes the house, over all rows of the registry: a new method inherits these tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modicum
+from modicum import errors
+from modicum.core import registry
+from modicum.core.compare import compare
+from modicum.core.method import Method
+from modicum.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SOURCE = Path(modicum.__file__).parent
+PUBLIC_NAMES = json.loads((Path(__file__).parent / "public_names.json").read_text())
+
+each_method = pytest.mark.parametrize("row", registry.rows(), ids=lambda row: row.name)
+
+
+@each_method
+def test_the_row_is_what_the_package_declares(row: registry.Row) -> None:
+    method = registry.load(row.name)
+    assert isinstance(method, Method)
+    assert (method.name, method.title, method.saves) == (row.name, row.title, row.saves)
+    assert method.comparison.method == row.name
+    assert method.comparison.question.endswith("?")
+    assert method.sources
+    assert any(arm.role == "control" for arm in method.comparison.arms), "a sceptic's control is missing"
+    assert set(method.comparison.data) == {"demo", "full"}
+
+
+@pytest.mark.slow
+@each_method
+def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, tmp_path: Path) -> None:
+    comparison = registry.load(row.name).comparison
+    report = compare(comparison, seeds=[3], budget="demo", engine="local", out=tmp_path)
+    assert [len(arm.values) for arm in report.arms] == [1] * len(comparison.arms)
+    assert {metric.name for metric in comparison.beside} == set(report.arms[0].beside)
+    assert {metric.name for metric in comparison.costs} == set(report.arms[0].costs)
+    again = compare(comparison, seeds=[3], budget="demo", engine="local")
+    assert [(arm.name, arm.values, arm.beside) for arm in again.arms] == [
+        (arm.name, arm.values, arm.beside) for arm in report.arms
+    ]
+
+
+@each_method
+def test_it_has_a_page_an_example_and_a_benchmark(row: registry.Row) -> None:
+    page = ROOT / "docs" / f"{row.name}.md"
+    for heading in ("What it is", "When it helps", "When it does not", "How faithful it is", "Evidence"):
+        assert f"\n## {heading}\n" in page.read_text(), f"{page} has no section {heading}"
+    for folder in ("examples", "benchmarks"):
+        assert (ROOT / folder / f"{row.name}.py").is_file()
+    assert f"{row.name}.md" in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.slow
+@each_method
+def test_its_example_runs(row: registry.Row, tmp_path: Path) -> None:
+    script = ROOT / "examples" / f"{row.name}.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@each_method
+def test_its_benchmark_starts(row: registry.Row) -> None:
+    script = ROOT / "benchmarks" / f"{row.name}.py"
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "--json" in done.stdout
+
+
+@each_method
+def test_it_raises_only_errors_of_the_tree(row: registry.Row) -> None:
+    folder = SOURCE / Path(*row.package.split(".")[1:])
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Raise) or node.exc is None:
+                continue
+            called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            name = called.id if isinstance(called, ast.Name) else ast.unparse(called)
+            known = name in errors.__all__ or name in {"error", "AttributeError"}
+            assert known, f"{path.name}, line {node.lineno} raises {name}"
+
+
+@pytest.mark.parametrize("package", sorted(PUBLIC_NAMES))
+def test_public_names_are_the_committed_ones(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == PUBLIC_NAMES[package]
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+def test_every_method_package_has_committed_names() -> None:
+    assert {row.package for row in registry.rows()} <= set(PUBLIC_NAMES)
+
+
+def test_an_unknown_method_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"There is no method 'nsdg'. Did you mean nsgd\? Use one of"):
+        registry.load("nsdg")

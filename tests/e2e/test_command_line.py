@@ -1,0 +1,168 @@
+"""The program as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import modicum
+from modicum.core.journal import FILE_NAME
+from modicum.core.report import load
+
+QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=1,10", "-o", "epochs=2"]
+
+
+def run(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "modicum", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from modicum.cli.main import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*{'torch', 'numpy', 'matplotlib', 'pydantic'} & set(sys.modules), sep=', ')"
+    )
+    seconds: list[float] = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+        seconds.append(time.perf_counter() - start)
+        assert "compare" in done.stdout
+        assert done.stdout.splitlines()[-1] == "", "something heavy was imported"
+    assert min(seconds) < 0.3  # the fastest of five: the others wait for whatever else the machine does
+
+
+def test_import_loads_nothing_heavy(tmp_path: Path) -> None:
+    script = "import sys, modicum; assert not {'torch', 'numpy'} & set(sys.modules); print(modicum.__version__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == modicum.__version__, done.stderr
+
+
+def test_compare_writes_a_report_and_prints_the_same_one_again(tmp_path: Path) -> None:
+    first = run(*QUICK, "--out", "out", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "Does one learning rate work across input scales?" in first.stdout
+    assert {"report.json", "report.md", "report.html", FILE_NAME} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    again = run(*QUICK, "--out", "out", cwd=tmp_path)
+    assert again.stdout == first.stdout
+    shown = run("report", "out", cwd=tmp_path)
+    assert shown.stdout == first.stdout
+
+
+def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
+    done = run(*QUICK, "--out", "out", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reports"][0]["method"] == "nsgd"
+    assert (tmp_path / "out" / "report.json").read_text() == done.stdout
+    (report,) = load(tmp_path / "out" / "report.json")
+    assert report.seeds == (0, 1)
+    assert report.environment.command.startswith("modicum compare nsgd --seeds 2")
+    for command in (["list"], ["doctor"], ["data", "list"], ["report", "out"]):
+        assert json.loads(run(*command, "--json", cwd=tmp_path).stdout)
+
+
+def rows(journal: Path) -> int:
+    if not journal.exists():
+        return 0
+    connection = sqlite3.connect(journal, timeout=30)
+    try:
+        (count,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+    return count
+
+
+def test_a_killed_run_goes_on_and_prints_the_same_table(tmp_path: Path) -> None:
+    whole = run(*QUICK, "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, "-m", "modicum", *QUICK, "--out", "killed"]
+    victim = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "killed" / FILE_NAME
+    deadline = time.monotonic() + 60
+    while rows(journal) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    kept = rows(journal)
+    assert 3 <= kept < 14
+    assert not (tmp_path / "killed" / "report.json").exists()
+    went_on = run(*QUICK, "--out", "killed", cwd=tmp_path)
+    assert went_on.returncode == 0, went_on.stderr
+    before, after = (load(tmp_path / folder / "report.json")[0] for folder in ("whole", "killed"))
+    assert [arm.values for arm in after.arms] == [arm.values for arm in before.arms]
+    assert after.differences == before.differences
+    assert after.verdicts == before.verdicts
+    assert run(*QUICK, "--out", "killed", cwd=tmp_path).stdout == went_on.stdout
+
+
+def test_own_data_is_compared(tmp_path: Path) -> None:
+    lines = ["width,height,label"] + [f"{n % 7},{n % 5 + 3 * (n % 2)},{'odd' if n % 2 else 'even'}" for n in range(80)]
+    (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    done = run(*QUICK, "--data", "mine.csv", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "out" / "report.json")[0].data == "mine.csv"
+    (tmp_path / "mine.csv").write_text("\n".join([*lines[:5], "3,oops,odd", *lines[5:]]))
+    broken = run(*QUICK, "--data", "mine.csv", "--out", "out", cwd=tmp_path)
+    assert broken.returncode == 2
+    assert "mine.csv, line 6, column height is 'oops', not a finite number" in broken.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["compare", "nsdg"], 2, "Did you mean nsgd?"),
+        (["compare", "nsgd", "--seeds", "many"], 2, "--seeds takes a number or a list, got 'many'"),
+        (["compare", "nsgd", "--seeds", "0"], 2, "at least one, got 0"),
+        (["compare", "nsgd", "--budget", "huge"], 2, "huge"),
+        (["compare", "nsgd", "--option", "epochs"], 2, "--option takes name=value, got 'epochs'"),
+        (["compare", "nsgd", "-o", "epoch=3"], 2, "has no option 'epoch'"),
+        (["compare", "nsgd", "-o", "epochs=-3"], 2, "epochs must be a number from 0 on, got '-3'"),
+        (["compare", "nsgd", "-o", "rates=0.1,nan"], 2, "rates must be a number from 0 on, got 'nan'"),
+        (["compare", "nsgd", "--data", "nowhere.csv"], 2, "There is nothing at nowhere.csv"),
+        (["compare", "nsgd", "--out", "file/runs"], 2, "The folder file/runs cannot be written"),
+        (["compare", "nsgd", "--engine", "dask://nohost"], 2, "No Dask scheduler answers at nohost"),
+        (["compare", "nsgd", "--workers", "0"], 2, "workers must be at least 1, got 0"),
+        (["report", "nowhere"], 2, "There is no report at nowhere"),
+        (["data", "fetch", "cifra"], 2, "cifra"),
+        (["juggle"], 2, "juggle"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_nonsense_says_what_and_how_to_mend_it(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
+    (tmp_path / "file").touch()
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == ["file"]
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "modicum", *QUICK, "--out", "out"]
+    stopped = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while rows(tmp_path / "out" / FILE_NAME) < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
+    _, messages = stopped.communicate(timeout=30)
+    assert stopped.returncode == 1
+    assert "Stopped. What is finished is kept in out; the same command goes on from there." in messages
+    assert "Traceback" not in messages
