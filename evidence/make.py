@@ -1,0 +1,45 @@
+"""Make the evidence that is missing, or the files that are named.
+
+Run: python evidence/make.py [NAME ...]
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+COMMANDS = {
+    "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
+    "nsgd-speed": "python benchmarks/nsgd.py --json",
+    "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
+    "--option rates=0.01,0.1,1 --option epochs=30 --out runs/evidence/nsgd-cifar10 --json",
+}
+
+
+def make(name: str) -> None:
+    """Run the command of one file and keep its output; nothing is left of a run that failed."""
+    command = shlex.split(COMMANDS[name])
+    if "cuda" in command and not _has_gpu():
+        print(f"{name}: not run, there is no GPU", file=sys.stderr)
+        return
+    command[0] = str(Path(sys.executable).parent / command[0])
+    print(f"{name}: {COMMANDS[name]}", file=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=FOLDER.parent, check=True)
+    aside = FOLDER / f".{name}.json"
+    aside.write_bytes(done.stdout)
+    aside.replace(FOLDER / f"{name}.json")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*COMMANDS, []], help="all that are missing if none is named")
+    for name in parser.parse_args().names or [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]:
+        make(name)
