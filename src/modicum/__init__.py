@@ -6,7 +6,4 @@ Nothing heavy is imported until a name is used.
 
 import lazy_loader
 
-from modicum._version import __version__
-
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["__version__"]

@@ -30,7 +30,7 @@ class Row:
 
 
 _ROWS = (
-    Row("nsgd", "modicum.optim", "NSGD, SGD normalised by the power of each layer's input", "learning-rate tuning"),
+    Row("nsgd", "modicum.optim", "NSGD: SGD normalised by the power of each layer's input", "learning-rate tuning"),
 )
 
 

@@ -49,7 +49,7 @@ _COMPARISON = Comparison(
             help="learning rates of the grid",
         ),
         Option(name="scales", default={"demo": "0.1,1,10", "full": "0.1,1,10"}, help="factors on the inputs"),
-        Option(name="epochs", default={"demo": "7", "full": "200"}, help="passes over the training part"),
+        Option(name="epochs", default={"demo": "6", "full": "200"}, help="passes over the training part"),
         Option(name="batch", default={"demo": "32", "full": "128"}, help="examples a step"),
         Option(name="decay", default={"demo": "0", "full": "5e-4"}, help="weight decay"),
         Option(
