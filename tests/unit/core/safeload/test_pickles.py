@@ -231,8 +231,20 @@ def test_a_field_outside_its_record_is_refused(save_bytes) -> None:
     # dtype('V4') whose field x, a float of 8 bytes, lies at offset 200
     state = b"(K\x03U\x01|NU\x01x\x85}U\x01x" + _dtype(b"f8") + b"K\xc8\x86sK\x04K\x01K\x00tb"
     record = b"cnumpy\ndtype\nU\x02V4K\x00K\x01\x87R" + state
-    with pytest.raises(DataError, match="not a whole pickle"):
+    with pytest.raises(DataError, match="smaller itemsize of 4"):
         load_pickle(save_bytes(b"\x80\x02" + _array(record, b"K\x01\x85", b"U\x041234") + b"."))
+
+
+@pytest.mark.parametrize(
+    ("written", "changed"),
+    [(b"K\x01K\x01K\x01t", b"K\x01K\x02K\x01t"), (b"C\x01D", b"C\x01X")],
+    ids=["divisor", "name"],
+)
+def test_a_date_unit_that_numpy_does_not_have_is_refused(save_bytes, written, changed) -> None:
+    data = pickle.dumps(np.array(["2026-11-24"], dtype="M8[D]"), protocol=3)
+    assert written in data
+    with pytest.raises(DataError, match="a date has the unit"):
+        load_pickle(save_bytes(data.replace(written, changed)))
 
 
 def test_an_object_number_that_takes_all_memory_is_refused(save_bytes) -> None:
