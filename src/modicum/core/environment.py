@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import marshal
 import os
 import platform
 import subprocess
@@ -48,7 +49,7 @@ def code_digest(function: Callable[..., Any]) -> str:
     """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere.
 
     Args:
-        function: the arm's.
+        function: the arm's. Of one that was typed into a session, its own code alone is seen.
 
     Returns:
         Hexadecimal digits; other code gives others.
@@ -56,8 +57,13 @@ def code_digest(function: Callable[..., Any]) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     source = inspect.getsourcefile(function)
-    outside = source is not None and not Path(source).resolve().is_relative_to(_PACKAGE.resolve())
-    return _package_digest() + (tree_digest(Path(source)) if source and outside else "")
+    if source is None or not Path(source).is_file():
+        own = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+    elif Path(source).resolve().is_relative_to(_PACKAGE.resolve()):
+        own = ""
+    else:
+        own = tree_digest(Path(source))
+    return _package_digest() + own
 
 
 @functools.cache

@@ -133,6 +133,26 @@ def test_workers_end_with_their_parent(tmp_path: Path, end: signal.Signals) -> N
     assert alive == []
 
 
+def test_what_workers_cannot_import_is_refused_before_it_is_sent() -> None:
+    with (
+        open_engine("local", workers=1) as engine,
+        pytest.raises(ConfigError, match=r"cannot be sent this job .*top level of a module or script"),
+    ):
+        list(engine.run(lambda number: number, [1]))
+
+
+def test_functions_typed_into_a_session_are_refused() -> None:
+    session = (
+        "from modicum.core.engine import open_engine\n"
+        "def typed(number): return number\n"
+        "with open_engine('inline') as engine: print([end.value for end in engine.run(typed, [7])])\n"
+        "with open_engine('local', workers=1) as engine: list(engine.run(typed, [7]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", session], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[7]\n"
+    assert "ConfigError: Worker processes cannot import functions that were typed into a session." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ import joblib  # pyright: ignore[reportMissingTypeStubs]
 
 from modicum.core.engine.limits import limit_threads, limited_threads
 from modicum.core.engine.protocol import Finished
-from modicum.errors import WorkerDiedError
+from modicum.errors import ConfigError, WorkerDiedError
 
 __all__ = ["InlineEngine", "LocalEngine"]
 
@@ -92,7 +94,11 @@ class LocalEngine:
 
         Yields:
             One `Finished` an item, in the order in which they end.
+
+        Raises:
+            ConfigError: if workers could not import what they are given.
         """
+        _check_importable((function, list(items)))
         waiting, suspects = deque(range(len(items))), deque[int]()
         deaths = Counter[int]()
         while waiting or suspects:
@@ -168,8 +174,20 @@ def _end_with_parent(lifeline: Connection) -> None:
         os._exit(1)
 
 
+def _check_importable(payload: object) -> None:
+    mend = "Put the functions at the top level of a module or script, or use the engine inline."
+    try:
+        sent = pickle.dumps(payload)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(f"Worker processes cannot be sent this job ({error}).", mend=mend) from error
+    main = sys.modules["__main__"]
+    if b"__main__" in sent and not (getattr(main, "__file__", None) or getattr(main, "__spec__", None)):
+        raise ConfigError("Worker processes cannot import functions that were typed into a session.", mend=mend)
+
+
 def _died(index: int, times: int) -> WorkerDiedError:
     return WorkerDiedError(
         f"Job {index} took its worker process down {times} times.",
-        mend="Look for too little memory (fewer --workers) or a crash in a compiled library.",
+        mend="Look for too little memory (fewer --workers), a crash in a compiled library, or a script that starts "
+        "work outside of: if __name__ == '__main__'.",
     )
