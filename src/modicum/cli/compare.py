@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modicum.cli.console import Json, out, progress_bar, say
+from modicum.cli.console import Json, progress_bar, say
+from modicum.cli.report import show
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def compare(
     from modicum.core import registry
     from modicum.core.compare import compare as run_comparison
     from modicum.core.engine import open_engine
-    from modicum.core.report import dump, table, write
 
     everything = method == "all"
     chosen = [registry.load(name) for name in (registry.names() if everything else [method])]
@@ -75,13 +75,7 @@ def compare(
             place = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
                 reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **settings))
-    page = write(reports, base)
-    if json:
-        typer.echo(dump(reports), nl=False)
-    else:
-        for report in reports:
-            out().print(table(report))
-    say(f"Report: {page}")
+    show(reports, base, json=json)
 
 
 @contextmanager

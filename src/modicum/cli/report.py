@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modicum.cli.console import Json, out, say
 
-__all__ = ["report"]
+if TYPE_CHECKING:
+    from modicum.core.report import Report
+
+__all__ = ["report", "show"]
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder that modicum compare wrote.")], *, json: Json = False
 ) -> None:
     """Show the report of a finished run, and write its Markdown and HTML again."""
-    from modicum.core.report import dump, load, table, write
+    from modicum.core.report import load
 
-    reports = load(folder / "report.json")
+    show(load(folder / "report.json"), folder, json=json)
+
+
+def show(reports: Sequence[Report], folder: Path, *, json: bool) -> None:
+    """Write reports to a folder and print them."""
+    from modicum.core.report import dump, table, write
+
     page = write(reports, folder)
     if json:
         typer.echo(dump(reports), nl=False)

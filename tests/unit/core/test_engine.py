@@ -64,6 +64,16 @@ def test_every_job_ends_once_with_its_value(engine: Engine) -> None:
         assert list(engine.run(square, [])) == []
 
 
+def test_a_scheduler_that_is_there_is_used() -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address.removeprefix("tcp://")
+        with open_engine(f"dask://{address}") as engine:
+            pids = {end.value[0] for end in engine.run(process_and_threads, range(2)) if end.value}
+        (worker,) = cluster.workers.values()
+        assert pids == {worker.pid}
+
+
 def test_workers_are_reused_and_do_not_oversubscribe() -> None:
     with open_engine("local", workers=2, threads=1) as engine:
         first = {end.value for end in engine.run(process_and_threads, range(4))}
