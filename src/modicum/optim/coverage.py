@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Geometry", "Part", "Plan", "coverage", "plan"]
+__all__ = ["Geometry", "coverage"]
 
 
 class Geometry(NamedTuple):
@@ -41,91 +40,40 @@ class Geometry(NamedTuple):
         return (length + sum(self.padding[axis]) - self.span(axis)) // self.stride[axis] + 1
 
 
-def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device | None = None) -> list[Tensor]:
-    """Count the patches that see each pixel of each spatial axis; the counts of a pixel are their product.
+def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
+    """Count the patches that see each pixel.
 
     Args:
         geometry: of the convolution.
-        size: pixels of each axis.
+        size: pixels of each spatial axis.
         device: where the counts are wanted.
 
     Returns:
-        One tensor of shape (length,) for each axis.
+        Counts of shape ``size``, in float32.
     """
-    counts: list[Tensor] = []
+    # The sizes that a compiler traces may be symbols, which do not hash.
+    return _count(geometry, size, device) if torch.compiler.is_compiling() else _remember(geometry, size, device)
+
+
+def _count(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
+    counts = torch.ones((), device=device)
     for axis, length in enumerate(size):
-        # Padding shows pixels again, or an imaginary pixel after the last one that holds zero.
-        shown = torch.arange(length, device=device, dtype=torch.float32).reshape(1, 1, -1)
-        if geometry.mode == "zeros":
-            shown = pad(shown, geometry.padding[axis], value=length)
-        else:
-            shown = pad(shown, geometry.padding[axis], mode=geometry.mode)
-        starts = torch.arange(geometry.outputs(axis, length), device=device) * geometry.stride[axis]
-        taps = torch.arange(geometry.kernel[axis], device=device) * geometry.dilation[axis]
-        seen = shown.flatten().long()[(starts[:, None] + taps).flatten()]
-        visits = torch.ones(seen.shape, device=device)
-        counts.append(torch.zeros(length + 1, device=device).index_add(0, seen, visits)[:length])
+        counts = counts.unsqueeze(-1) * _count_along(geometry, axis, length, device)
     return counts
 
 
-class Part(NamedTuple):
-    """Pixels with weights of their own.
-
-    Args:
-        axis: spatial axis that they are picked from.
-        picked: their indices on it; None for all pixels.
-        weights: of the picked pixels.
-    """
-
-    axis: int
-    picked: Tensor | None
-    weights: Tensor
+_remember = lru_cache(maxsize=256)(_count)
 
 
-class Plan(NamedTuple):
-    """A weighted sum over pixels.
-
-    Args:
-        interior: weight of every pixel, before the parts correct it.
-        parts: corrections.
-    """
-
-    interior: float
-    parts: tuple[Part, ...]
-
-
-def plan(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Plan:
-    """Plan the sum over all patches of a convolution as a sum over pixels."""
-    # A compiler fuses one weighted sum into what produced the pixels; its sizes may be symbols, which do not hash.
-    if torch.compiler.is_compiling():
-        return _whole(coverage(geometry, size, device))
-    return _plan(geometry, size, device)
-
-
-def _product(counts: list[Tensor]) -> Tensor:
-    product = counts[0]
-    for axis in counts[1:]:
-        product = product.unsqueeze(-1) * axis
-    return product
-
-
-def _whole(counts: list[Tensor]) -> Plan:
-    return Plan(0.0, (Part(0, None, _product(counts)),))
-
-
-@lru_cache(maxsize=256)
-def _plan(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Plan:
-    # An accelerator is better served by one weighted sum; so is a CPU unless most pixels are alike.
-    counts = coverage(geometry, size, device)
-    common = [axis.mode().values for axis in counts]
-    edges = [(axis != usual).nonzero().flatten() for axis, usual in zip(counts, common, strict=True)]
-    if device.type != "cpu" or sum(len(edge) / len(axis) for edge, axis in zip(edges, counts, strict=True)) > 0.5:
-        return _whole(counts)
-    interior = math.prod(float(usual) for usual in common)
-    excess = _product(counts) - interior
-    parts: list[Part] = []
-    for axis, edge in enumerate(edges):
-        if len(edge):
-            parts.append(Part(axis, edge, excess.index_select(axis, edge)))
-            excess = excess.index_fill(axis, edge, 0.0)
-    return Plan(interior, tuple(parts))
+def _count_along(geometry: Geometry, axis: int, length: int, device: torch.device) -> Tensor:
+    # Padding shows pixels again, or an imaginary pixel after the last one that holds zero.
+    shown = torch.arange(length, device=device, dtype=torch.float32).reshape(1, 1, -1)
+    if geometry.mode == "zeros":
+        shown = pad(shown, geometry.padding[axis], value=length)
+    else:
+        shown = pad(shown, geometry.padding[axis], mode=geometry.mode)
+    starts = torch.arange(geometry.outputs(axis, length), device=device) * geometry.stride[axis]
+    taps = torch.arange(geometry.kernel[axis], device=device) * geometry.dilation[axis]
+    seen = shown.flatten().long()[(starts[:, None] + taps).flatten()]
+    visits = torch.ones(seen.shape, device=device)
+    return torch.zeros(length + 1, device=device).index_add(0, seen, visits)[:length]

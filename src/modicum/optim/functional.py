@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from modicum.optim.coverage import Geometry, plan
+from modicum.optim.coverage import Geometry, coverage
 
 __all__ = [
     "Denominator",
@@ -31,9 +31,11 @@ __all__ = [
 Norm = Literal["l1", "l2"]
 Denominator = Literal["power", "log"]
 
+_PIECE = 2**18  # numbers; ours, 1 MiB of float32
+
 
 def power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...] | None = None) -> Tensor:
-    """Sum squares (l2) or magnitudes (l1) in one pass, without a temporary of the size of ``x``.
+    """Sum squares (l2) or magnitudes (l1).
 
     Args:
         x: any shape, any floating dtype.
@@ -43,7 +45,11 @@ def power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...] | None = None) -> Tens
     Returns:
         The sums, in float32, or in float64 if ``x`` is: squares of float16 overflow at 256.
     """
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if x.device.type == "cpu" and dim not in {None, (-1,)} and not torch.compiler.is_compiling():
+        # On a CPU, norms that run across memory take ten times as long as squares and their sums.
+        x = x.to(dtype)
+        return (x.abs() if norm == "l1" else x.square()).sum(dim)
     if norm == "l1":
         return torch.linalg.vector_norm(x, 1, dim=dim, dtype=dtype)
     return torch.linalg.vector_norm(x, 2, dim=dim, dtype=dtype).square()
@@ -67,7 +73,7 @@ def linear_power(x: Tensor, *, norm: Norm = "l2", per_channel: bool = False) -> 
     features = x.shape[-1]
     if per_channel:
         rows = x.reshape(-1, features)
-        return power_sum(rows, norm, (0,)) / rows.shape[0]
+        return _batch_power_sum(rows, norm, (0,)) / rows.shape[0]
     return (power_sum(x, norm) / (x.numel() // features)).reshape(1)
 
 
@@ -93,13 +99,9 @@ def conv_power(x: Tensor, geometry: Geometry, *, norm: Norm = "l2", per_channel:
         x = x.unsqueeze(0)
     size = tuple(x.shape[2:])
     blocks = x.unflatten(1, (x.shape[1] if per_channel else geometry.groups, -1))
-    layout = plan(geometry, size, x.device)
-    terms = [layout.interior * _pixel_sum(blocks, norm)] if layout.interior else []
-    for part in layout.parts:
-        pixels = blocks if part.picked is None else blocks.index_select(part.axis + 3, part.picked)
-        terms.append((power_sum(pixels, norm, (0, 2)) * part.weights).flatten(1).sum(1))
+    pixels = _batch_power_sum(blocks, norm, (0, 2)) * coverage(geometry, size, x.device)
     patches = math.prod(geometry.outputs(axis, length) for axis, length in enumerate(size))
-    return sum(terms[1:], terms[0]) / (x.shape[0] * patches)
+    return pixels.flatten(1).sum(1) / (x.shape[0] * patches)
 
 
 def patch_power_map(x: Tensor, geometry: Geometry, *, norm: Norm = "l2") -> Tensor:
@@ -171,8 +173,9 @@ def spread(values: Tensor, shape: torch.Size, *, blocks: int, transposed: bool =
     return laid.reshape(*laid.shape, *[1] * (len(shape) - 2))
 
 
-def _pixel_sum(blocks: Tensor, norm: Norm) -> Tensor:
-    # Reductions over all axes, or over the innermost ones, are many times faster on a CPU than mixed ones.
-    if blocks.shape[1] == 1:
-        return power_sum(blocks, norm).reshape(1)
-    return power_sum(blocks, norm, tuple(range(2, blocks.ndim))).sum(0)
+def _batch_power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...]) -> Tensor:
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return power_sum(x, norm, dim)
+    # Pieces of the batch that fit into a cache keep the squares out of the memory.
+    pieces = x.split(max(1, _PIECE * x.shape[0] // x.numel()))
+    return sum((power_sum(piece, norm, dim) for piece in pieces[1:]), power_sum(pieces[0], norm, dim))

@@ -18,7 +18,7 @@ from modicum.errors import StateError
 from modicum.optim.coverage import Geometry
 from modicum.optim.functional import Denominator, Norm, denominator, patch_power_map, power_sum
 from modicum.optim.layers import Convolution, Feed, feeds, geometry_of, is_conv1d
-from modicum.optim.power import Ledger
+from modicum.optim.power import Ledger, reaches_gradient
 
 __all__ = ["InstanceScaler"]
 
@@ -89,7 +89,7 @@ class _InstanceForward:
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         module, weight = self._module, self._feed.weight
         (x,) = (*args, *kwargs.values())
-        if not (module.training and torch.is_grad_enabled() and weight.requires_grad and x.numel()):
+        if not (reaches_gradient(module) and weight.requires_grad and x.numel()):
             return cast("Tensor", type(module).forward(module, x))
         bias = cast("Tensor | None", module.bias)
         if torch.is_autocast_enabled(x.device.type):
@@ -120,22 +120,10 @@ class _InstanceForward:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        entry: Tensor,  # noqa: ARG004 - receives the power on the way back
-        norm: Norm,  # noqa: ARG004
-        kind: Denominator,  # noqa: ARG004
-        eps: float,  # noqa: ARG004
-    ) -> Tensor:
-        return linear(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        x, weight, _, entry, *ctx.rule = inputs
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, entry: Tensor, *rule: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.save_for_backward(x, weight)
-        ctx.dtype = entry.dtype
+        ctx.rule, ctx.dtype = rule, entry.dtype
+        return linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -155,23 +143,18 @@ class _Linear(torch.autograd.Function):
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, entry: Tensor, *rule: Any) -> Tensor:  # noqa: ARG004
-        geometry = Geometry(*rule[3:])
-        return torch.ops.aten.convolution(x, weight, bias, *_arguments(geometry))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        x, weight, _, entry, *rule = inputs
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, entry: Tensor, *rule: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.save_for_backward(x, weight)
         ctx.rule, ctx.geometry, ctx.dtype = rule[:3], Geometry(*rule[3:]), entry.dtype
+        return torch.ops.aten.convolution(x, weight, bias, *_arguments(ctx.geometry))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight = ctx.saved_tensors
         norm, kind, eps = ctx.rule
         powers = patch_power_map(x, ctx.geometry, norm=norm)
-        factors = denominator(powers, kind, eps).repeat_interleave(weight.shape[0] // ctx.geometry.groups, dim=1)
-        scaled = (gradient / factors).to(gradient.dtype)
+        grouped = gradient.unflatten(1, (ctx.geometry.groups, -1)) / denominator(powers, kind, eps).unsqueeze(2)
+        scaled = grouped.flatten(1, 2).to(gradient.dtype)
         arguments = ([weight.shape[0]], *_arguments(ctx.geometry))
         to_input, _, to_bias = torch.ops.aten.convolution_backward(
             gradient, x, weight, *arguments, [ctx.needs_input_grad[0], False, ctx.needs_input_grad[2]]
