@@ -39,6 +39,13 @@ class Geometry(NamedTuple):
         """Count the output positions of an axis with ``length`` pixels."""
         return (length + sum(self.padding[axis]) - self.span(axis)) // self.stride[axis] + 1
 
+    def patches(self, size: tuple[int, ...]) -> int:
+        """Count the patches of an image with ``size`` pixels along its axes."""
+        count = 1  # a loop, since the compiler cannot look into math.prod
+        for axis, length in enumerate(size):
+            count *= self.outputs(axis, length)
+        return count
+
 
 def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
     """Count the patches that see each pixel.
@@ -49,7 +56,7 @@ def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device) ->
         device: where the counts are wanted.
 
     Returns:
-        Counts of shape ``size``, in float32.
+        Counts of shape ``size``, in float32, which holds them exactly.
     """
     # The sizes that a compiler traces may be symbols, which do not hash.
     return _count(geometry, size, device) if torch.compiler.is_compiling() else _remember(geometry, size, device)

@@ -44,7 +44,7 @@ class Feed:
             x = args[position] if position < len(args) else kwargs[name]
             if not isinstance(x, Tensor) or x.numel() == 0:
                 return None
-            powers.append(self.power(x))
+            powers.append(self.power(x.detach()))
         if not powers:
             return torch.ones(self.units, device=self.weight.device)
         return powers[0] if len(powers) == 1 else torch.cat(powers)

@@ -125,17 +125,9 @@ class NSGD(torch.optim.Optimizer):
         }
         check_settings(defaults)
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        if any(nn.parameter.is_lazy(parameter) for parameter in self._names):
-            raise ModelError("A weight of the model has no shape yet.", mend="Run one forward pass, then build NSGD.")
-        trainable = [parameter for parameter in self._names if parameter.requires_grad]
-        if params is None and not trainable:
-            raise ModelError("The model has no trainable parameter.", mend="Set requires_grad on those to be trained.")
-        # The input of an embedding is one-hot: its power is 1 and need not be seen.
-        embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
-        tables = [weight for module in embeddings if (weight := module._parameters.get("weight")) is not None]
-        self._known_plain = {self._names[weight] for weight in tables}
+        self._known_plain = {self._names[table] for table in _embedding_tables(model)}
         self._synchronize = synchronize
-        super().__init__(trainable if params is None else params, defaults)
+        super().__init__(_trainable(self._names) if params is None else params, defaults)
         refuse_scaled(model)
         self._watcher: InstanceScaler | PowerWatcher
         if reduce == "sample":
@@ -193,7 +185,10 @@ class NSGD(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
-        """Drop the gradients, and the powers that came with them."""
+        """Drop the gradients, and the powers that came with them.
+
+        The model's own ``zero_grad()`` does the same, except with ``set_to_none=False`` after a skipped step.
+        """
         super().zero_grad(set_to_none)
         for ledger in self._watcher.ledgers.values():
             ledger.clear()
@@ -283,5 +278,22 @@ class NSGD(torch.optim.Optimizer):
                 f"NSGD has not seen the input of these weights: {', '.join(unseen)}. They take plain SGD steps. Their "
                 "layer is of a kind that NSGD does not know, or they were used outside of it or in eval mode.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,  # torch wraps step twice
             )
+
+
+def _trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trainable:
+        raise ModelError("The model has no trainable parameter.", mend="Set requires_grad on those to be trained.")
+    if any(nn.parameter.is_lazy(parameter) for parameter in trainable):
+        raise ModelError("A weight of the model has no shape yet.", mend="Run one forward pass, then build NSGD.")
+    return trainable
+
+
+def _embedding_tables(model: nn.Module) -> Iterator[nn.Parameter]:
+    # The input of an embedding is one-hot: its power is 1 and need not be seen.
+    for module in model.modules():
+        table = module._parameters.get("weight") if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None
+        if table is not None:
+            yield table

@@ -165,13 +165,10 @@ class _Watch:
             return None
         first, *rest = output if isinstance(output, tuple) else (output,)
         for feed, ledger in self._feeds:
-            if feed.weight.requires_grad:
-                with torch.no_grad():
-                    powers = feed.measure(args, kwargs)
-                    if powers is None:
-                        continue
-                    powers = torch.cat((powers.to(ledger.entry), ledger.one))
-                first = _Enter.apply(first, ledger.entry, powers)
+            powers = feed.measure(args, kwargs) if feed.weight.requires_grad else None
+            if powers is not None:
+                call = torch.cat((powers.to(ledger.entry), ledger.one))
+                first = _Enter.apply(first, ledger.entry, call)
         return (first, *rest) if isinstance(output, tuple) else first
 
     def __reduce__(self) -> tuple[Any, ...]:
