@@ -1,9 +1,9 @@
 """How the power of a layer's input reaches the optimizer: it travels with the gradient.
 
-A forward hook measures the power of each call and ties it to the layer's output, as if it were the gradient of a
-small extra leaf, the entry of the weight's ledger. The backward pass then adds up the powers of exactly those calls
-that contribute to the gradient: accumulation, closures, several losses, activation checkpointing, batches that were
-dropped before their backward pass and compiled models need no bookkeeping, and no activation is kept.
+A forward pre-hook measures the power of each call, and a forward hook ties it to the layer's output, as if it were the
+gradient of a small extra leaf, the entry of the weight's ledger. The backward pass then adds up the powers of exactly
+those calls that contribute to the gradient: accumulation, closures, several losses, activation checkpointing, batches
+that were dropped before their backward pass and compiled models need no bookkeeping, and no activation is kept.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class PowerWatcher:
                 known.append(embedding_feed(owners[weight]))
             if known:
                 hook = _Watch([(feed, self.ledgers[feed.weight]) for feed in known])
-                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+                self._handles.append(module.register_forward_pre_hook(hook.measure, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(hook))
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -155,39 +156,41 @@ class _Enter(torch.autograd.Function):
 
 
 class _Watch:
-    """The forward hook of one module."""
+    """The hooks of one module: before the call, while its input is still in the cache, and after it."""
 
     def __init__(self, feeds: list[tuple[Feed, Ledger]]) -> None:
         self._feeds = feeds
+        self._calls: list[tuple[Ledger, Tensor]] = []
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def measure(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Measure the powers of a call; what an earlier call left that did not come to its end is forgotten."""
+        self._calls = []
         if not reaches_gradient(module):
-            return None
-        first, *rest = output if isinstance(output, tuple) else (output,)
+            return
         for feed, ledger in self._feeds:
             powers = feed.measure(args, kwargs) if feed.weight.requires_grad else None
             if powers is not None:
-                call = torch.cat((powers.to(ledger.entry), ledger.one))
-                first = _Enter.apply(first, ledger.entry, call)
+                self._calls.append((ledger, torch.cat((powers.to(ledger.entry), ledger.one))))
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:  # noqa: ARG002 - torch's signature
+        """Tie what was measured to the output."""
+        calls, self._calls = self._calls, []
+        if not calls:
+            return None
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        for ledger, call in calls:
+            first = _Enter.apply(first, ledger.entry, call)
         return (first, *rest) if isinstance(output, tuple) else first
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the model is another model: it is not watched.
-        return _unwatched, ()
+        # A copy of the model is another model: its hooks have nothing to watch.
+        return _Watch, ([],)
 
 
 def reaches_gradient(module: nn.Module) -> bool:
     """Tell whether a call of the module, made now, can reach the gradients of its parameters."""
     # Inside torch.func, gradients are returned and never stored with the parameters.
     return module.training and torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
-
-
-def _unwatched() -> Any:
-    return _ignore
-
-
-def _ignore(*_: object) -> None:
-    return None
 
 
 def _dtype(weight: Tensor) -> torch.dtype:
