@@ -110,6 +110,15 @@ def test_a_killed_run_goes_on_and_prints_the_same_table(tmp_path: Path) -> None:
     assert run(*QUICK, "--out", "killed", cwd=tmp_path).stdout == went_on.stdout
 
 
+def test_two_runs_in_one_folder_agree(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "modicum", *QUICK, "--out", "out"]
+    pair = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    tables = [run.communicate(timeout=180)[0] for run in pair]
+    assert [run.returncode for run in pair] == [0, 0]
+    assert tables[0] == tables[1]  # seconds and memory too: the first result of a job is the result of both
+    assert rows(tmp_path / "out" / FILE_NAME) == 14
+
+
 def test_own_data_is_compared(tmp_path: Path) -> None:
     lines = ["width,height,label"] + [f"{n % 7},{n % 5 + 3 * (n % 2)},{'odd' if n % 2 else 'even'}" for n in range(80)]
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
