@@ -1,0 +1,81 @@
+"""What HyPe does to a model, as one frozen value."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+from modicum.errors import ConfigError
+
+__all__ = ["Backend", "HyPeConfig", "Noise", "SigmaMode"]
+
+Noise = Literal["normal", "uniform", "uniform_positive"]
+SigmaMode = Literal["absolute", "relative"]
+Backend = Literal["hash", "torch"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HyPeConfig:
+    """Say which noise enters which layers.
+
+    Args:
+        noise: "normal" is HyPe-N, N(0, sigma^2); "uniform" is HyPe-U, U(-sigma, sigma); "uniform_positive" is what the
+            authors' code draws for HyPe-U, U[0, sigma), whose mean is not 0.
+        sigma: size of the noise, >= 0; 0 leaves the layers as they are. The paper takes 1e-5 to 1e-2.
+        layers: "all", "top:k" or "low:k" (the last or first k of each stack), or numbers in the order of `HyPe.sites`.
+        sigma_mode: "absolute", or "relative" to the root mean square of each token's hidden state.
+        disable_dropout: set every dropout rate of the model to 0 meanwhile, as the paper recommends.
+        seed: of the noise, in [0, 2**63).
+        backend: "hash" computes the noise from (seed, step, layer, sample, element) and leaves torch's generators
+            alone; "torch" draws from the global generator.
+
+    Raises:
+        ConfigError: if a value is not one of these.
+
+    Source:
+        Yuan et al. 2023 (arXiv:2212.08853). Departures: "relative", the choice of layers for every model and the
+        stateless noise are ours; the released code takes "top" and "low" for BERT only.
+    """
+
+    noise: Noise = "normal"
+    sigma: float = 1e-5
+    layers: str | list[int] | tuple[int, ...] = "all"
+    sigma_mode: SigmaMode = "absolute"
+    disable_dropout: bool = True
+    seed: int = 0
+    backend: Backend = "hash"
+
+    def __post_init__(self) -> None:
+        _check_choice("noise", self.noise, get_args(Noise))
+        _check_choice("sigma_mode", self.sigma_mode, get_args(SigmaMode))
+        _check_choice("backend", self.backend, get_args(Backend))
+        if not (math.isfinite(self.sigma) and self.sigma >= 0):
+            raise ConfigError(
+                f"sigma must be a finite number >= 0, but it is {self.sigma}.",
+                mend="Begin with 1e-5, or with 0 for no noise.",
+            )
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be in [0, 2**63), but it is {self.seed}.", mend="Use a small number like 0.")
+        if isinstance(self.layers, str):
+            if self.layers != "all" and not re.fullmatch(r"(top|low):[1-9][0-9]*", self.layers):
+                raise ConfigError(
+                    f"layers must be 'all', 'top:k', 'low:k' or a list of numbers, but it is {self.layers!r}.",
+                    mend="Use 'top:4' for the last four layers, for example.",
+                )
+        elif not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
+            raise ConfigError(
+                f"layers must list different numbers >= 0, at least one, but it is {list(self.layers)}.",
+                mend="Count the layers from 0, or use layers='all'.",
+            )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = get_close_matches(value, choices, n=1)
+        raise ConfigError(
+            f"{name} must be one of {', '.join(choices)}, but it is {value!r}.",
+            mend=f"Did you mean {near[0]!r}?" if near else f"Use {choices[0]!r}, the default.",
+        )

@@ -1,0 +1,171 @@
+"""HyPe on a model: attach, train, remove."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from modicum.errors import ConfigError, ModelError, StateError
+from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.dropout import DropoutSwitch
+from modicum.perturb.noise import NoiseSource, SiteHook
+from modicum.perturb.sites import find_sites
+from modicum.perturb.trial import try_model
+
+__all__ = ["HyPe"]
+
+
+class HyPe:
+    """Perturb the input of every Transformer layer while the model trains.
+
+    Use it for fine-tuning a pre-trained model on little data. At the paper's sigma the noise is tiny, and what helps
+    may be that dropout is off: compare with that, and see `gradient_change` for what a sigma does to your model.
+
+    A layer in training mode gets noise; one in evaluation mode does not. The noise is a function of the seed, the
+    layer, the place in the training, the number of the sample and the element. The place is (n, forwards): `step`
+    sets n, the number of the optimizer step, and each forward pass of the model in training adds one to forwards, so
+    that the parts of an accumulated batch, or two passes over one batch, differ. Without any call of `step`, n stays 0
+    and forwards counts all passes. `HyPeCallback` calls `step`; a loop of your own resumes with ``step(*place)``.
+
+    Samples are numbered over all ranks of torch.distributed: rank times local batch size, plus the position in the
+    batch. Two ranks thus get the noise of one with the two batches, one after the other.
+
+    Attach to the model that you call (so after peft has wrapped it). If the model was compiled and has run already,
+    its compiled code is dropped, since compiled code does not look for new hooks.
+
+    Args:
+        model: whose layers are found by themselves: any of transformers, or one with a list of layers.
+        config: which noise, and where.
+        rank: of this process among those that see different samples; None asks torch.distributed. Give it where ranks
+            share samples, as in tensor parallelism.
+
+    Raises:
+        ConfigError: if ``rank`` is negative.
+        ModelError: if the model has no layers.
+
+    Example:
+        >>> layers = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        >>> HyPe(layers).sites
+        ('0', '1')
+
+    Source:
+        Yuan et al. 2023 (arXiv:2212.08853): h <- h + noise before each layer, the first one included; the output of
+        the last layer stays as it is. Departure: all dropout is set to 0, where the paper's command sets the rate of
+        hidden states only.
+    """
+
+    def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
+        if rank is not None and rank < 0:
+            raise ConfigError(f"rank must be >= 0, but it is {rank}.", mend="Leave it out to ask torch.distributed.")
+        self.config = config or HyPeConfig()
+        self._model = model
+        self._rank = rank
+        self._sites = find_sites(model)
+        self._source: NoiseSource | None = None
+        self._handles: list[RemovableHandle] = []
+        self._dropout: DropoutSwitch | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the layers, as in ``model.named_modules()``, in the order that numbers in ``layers`` mean."""
+        return tuple(site.name for site in self._sites)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the training is, to save beside a checkpoint: (optimizer step, forward passes made in it).
+
+        Raises:
+            StateError: if it is not attached.
+        """
+        step, begun = self._attached().place.tolist()
+        return step, begun + 1
+
+    def step(self, n: int, forwards: int = 0) -> None:
+        """Say which optimizer step comes next.
+
+        Args:
+            n: number of the step, >= 0.
+            forwards: training passes that were already made in it.
+
+        Raises:
+            ConfigError: if a number is negative.
+            StateError: if it is not attached.
+        """
+        if n < 0 or forwards < 0:
+            raise ConfigError(f"A place must be >= 0, but it is {(n, forwards)}.", mend="Count the steps from 0.")
+        self._attached().place.copy_(torch.tensor([n, forwards - 1]))
+
+    def attach(self) -> Self:
+        """Put the hooks on the layers, turn dropout off if asked, and see that the hooks fire.
+
+        Returns:
+            Itself: call `remove` when the training is done, or use ``with HyPe(model, config):``.
+
+        Raises:
+            ConfigError: if ``layers`` names one that the model does not have.
+            ModelError: if a chosen layer is not called by a forward pass.
+            StateError: if a HyPe is attached to the model already.
+        """
+        hooks = [hook for site in self._sites for hook in site.module._forward_pre_hooks.values()]
+        if any(isinstance(hook, SiteHook) for hook in hooks):
+            raise StateError("A HyPe is attached to this model already.", mend="Call its remove() first.")
+        source = NoiseSource(self.config, self._sites, _rank() if self._rank is None else self._rank)
+        self._source = source
+        for site in self._sites:
+            self._handles.append(site.module.register_forward_pre_hook(SiteHook(site, source), with_kwargs=True))
+        try:
+            if try_model(self._model):
+                source.check_calls()
+            else:
+                self._handles.append(self._model.register_forward_hook(source.check_first))
+        except ModelError:
+            self.remove()
+            raise
+        self._handles.append(self._model.register_forward_pre_hook(source.begin))
+        if self.config.disable_dropout:
+            self._dropout = DropoutSwitch(self._model)
+        _drop_compiled_code()
+        return self
+
+    def remove(self) -> None:
+        """Take the hooks off and put the dropout rates back; nothing happens if it is not attached."""
+        while self._handles:
+            self._handles.pop().remove()
+        if self._dropout is not None:
+            self._dropout.restore()
+            self._dropout = None
+        if self._source is not None:
+            self._source = None
+            _drop_compiled_code()
+
+    def __enter__(self) -> Self:
+        return self if self._source is not None else self.attach()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def _attached(self) -> NoiseSource:
+        if self._source is None:
+            raise StateError(
+                "This HyPe is not attached to its model.", mend="Call attach(), or use it in a with block."
+            )
+        return self._source
+
+
+def _rank() -> int:
+    return (
+        torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
+    )
+
+
+def _drop_compiled_code() -> None:
+    """Make torch compile anew, since compiled code looks neither for hooks that came nor for those that went."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()

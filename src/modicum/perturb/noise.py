@@ -1,0 +1,178 @@
+"""What the hooks of one attached HyPe share: where in the training it is, and the noise for that place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modicum.errors import ModelError, StateError
+from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.functional import (
+    NormalTables,
+    fold,
+    hash_normal,
+    hash_uniform,
+    normal_tables,
+    root_mean_square,
+)
+from modicum.perturb.sites import Site, select_layers
+
+__all__ = ["NoiseSource", "SiteHook"]
+
+
+class NoiseSource:
+    """Gives each call of a layer its noise, from the place in the training alone.
+
+    Args:
+        config: which noise.
+        sites: of the model.
+        rank: of this process among those that train on different samples.
+    """
+
+    def __init__(self, config: HyPeConfig, sites: Sequence[Site], rank: int) -> None:
+        self.config = config
+        self.chosen = select_layers(sites, config.layers)
+        self.sites = sites
+        self.rank = rank
+        # (optimizer step, forward passes begun in it - 1): tensors, so that compiled code need not be made again.
+        self.place = torch.tensor([0, -1], dtype=torch.int32)
+        seed = fold(torch.zeros((), dtype=torch.int32), config.seed & 0xFFFFFFFF, config.seed >> 32)
+        self.keys = [
+            [fold(seed, layer, stream) for stream in range(max(len(site.hidden) for site in sites))]
+            for layer in range(sum(len(site.layers) for site in sites))
+        ]
+        devices = {parameter.device for site in sites for parameter in site.module.parameters()}
+        self.tables = {device: normal_tables(device) for device in devices} if config.noise == "normal" else {}
+        self.calls = dict.fromkeys((site.name for site in sites), 0)
+        self.inside = False
+        self.checked = False
+        self.measured: set[torch.dtype] = set()
+
+    def begin(self, *_: object) -> None:
+        """Count a forward pass of the model, if it is one of training (a hook of the whole model)."""
+        self.inside = True
+        for name in self.calls:
+            self.calls[name] = 0
+        if any(site.module.training for site in self.sites):
+            self.place[1].add_(1)
+
+    def check_calls(self) -> None:
+        """See that the last forward pass called every chosen layer.
+
+        Raises:
+            ModelError: if it did not.
+        """
+        for site in self.sites:
+            if not self.calls[site.name] and not self.chosen.isdisjoint(site.layers):
+                raise ModelError(
+                    f"{site.name} is a layer of the model, but a forward pass does not call it.",
+                    mend="Leave it out: list the layers that are called in layers=[...].",
+                )
+
+    def check_first(self, *_: object) -> None:
+        """Do so once, after the first forward pass (a hook of the whole model)."""
+        if not self.checked:
+            self.checked = True
+            self.check_calls()
+
+    def perturb(self, hidden: Tensor, layer: int, *, stream: int = 0, sample_axis: int = 0) -> Tensor:
+        """Add the noise of this place to a hidden state, in a new tensor."""
+        noise = self._draw(hidden, layer, stream, sample_axis)
+        scale = self.config.sigma
+        if self.config.sigma_mode == "relative":
+            noise = noise.mul_(root_mean_square(hidden))
+        noisy = hidden + noise.mul_(scale).to(hidden.dtype)
+        if not torch.compiler.is_compiling() and hidden.dtype not in self.measured:
+            self._measure(hidden, noisy)
+        return noisy
+
+    def _draw(self, hidden: Tensor, layer: int, stream: int, sample_axis: int) -> Tensor:
+        kind = self.config.noise
+        if self.config.backend == "torch":
+            noise = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+            if kind == "normal":
+                return noise.normal_()
+            return noise.uniform_(-1, 1) if kind == "uniform" else noise.uniform_()
+        key = fold(self.keys[layer][stream], self.place[0], self.place[1])
+        shape = list(hidden.shape)
+        shape[0], shape[sample_axis] = shape[sample_axis], shape[0]
+        first = self.rank * shape[0]
+        if kind == "normal":
+            noise = hash_normal(shape, key, self._tables(hidden.device), first_sample=first)
+        else:
+            noise = hash_uniform(shape, key, first_sample=first, device=hidden.device)
+            if kind == "uniform_positive":
+                noise = noise.add_(1).mul_(0.5)
+        return noise.transpose(0, sample_axis)
+
+    def _tables(self, device: torch.device) -> NormalTables:
+        if device in self.tables:
+            return self.tables[device]
+        return normal_tables(device)  # the model has moved since
+
+    def _measure(self, hidden: Tensor, noisy: Tensor) -> None:
+        self.measured.add(hidden.dtype)
+        share = (noisy != hidden).float().mean().item()
+        if share < 0.5:
+            step = torch.finfo(hidden.dtype).eps
+            warnings.warn(
+                f"sigma={self.config.sigma:g} changes only {share:.1%} of the hidden states in "
+                f"{str(hidden.dtype).removeprefix('torch.')}. Use sigma_mode='relative' with sigma >= {step:.1g}, the "
+                "spacing of that format, or keep the hidden states in float32.",
+                stacklevel=2,
+            )
+
+
+class SiteHook:
+    """Perturbs the input of one layer (a forward pre-hook with keyword arguments).
+
+    Args:
+        site: the layer.
+        source: of the noise.
+    """
+
+    def __init__(self, site: Site, source: NoiseSource) -> None:
+        self.site = site
+        self.source = source
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Return the arguments of the layer with noise, or None to leave them.
+
+        Raises:
+            ModelError: if the first argument is no hidden state.
+            StateError: if the layer is called by another model than the one that HyPe holds.
+        """
+        site, source = self.site, self.source
+        call = source.calls[site.name]
+        source.calls[site.name] = call + 1
+        layer = site.layers[call % len(site.layers)]
+        if not module.training or layer not in source.chosen or source.config.sigma == 0:
+            return None
+        if not source.inside:
+            raise StateError(
+                f"{site.name} ran in training, but the model that HyPe holds was never called itself.",
+                mend="Give HyPe the model that you call: wrap it first (peft, for example), then attach.",
+            )
+        positional, named = list(args), dict(kwargs)
+        for stream, name in enumerate(site.hidden):
+            is_positional = stream < len(args)
+            hidden = args[stream] if is_positional else kwargs.get(name)
+            if stream and hidden is None:
+                continue  # the second stream of XLNet is there in some passes only
+            if not (isinstance(hidden, Tensor) and hidden.is_floating_point()):
+                raise ModelError(
+                    f"The first argument of {site.name} should be a hidden state, but it is {type(hidden).__name__}.",
+                    mend="Leave the layer out: list the others in layers=[...].",
+                )
+            noisy = source.perturb(hidden, layer, stream=stream, sample_axis=site.sample_axis)
+            if is_positional:
+                positional[stream] = noisy
+            else:
+                named[name] = noisy
+        return tuple(positional), named
