@@ -15,7 +15,6 @@ from modicum.perturb.configuration import HyPeConfig
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.noise import NoiseSource, SiteHook
 from modicum.perturb.sites import find_sites
-from modicum.perturb.trial import try_model
 
 __all__ = ["HyPe"]
 
@@ -119,9 +118,7 @@ class HyPe:
         for site in self._sites:
             self._handles.append(site.module.register_forward_pre_hook(SiteHook(site, source), with_kwargs=True))
         try:
-            if try_model(self._model):
-                source.check_calls()
-            else:
+            if not source.try_out(self._model):
                 self._handles.append(self._model.register_forward_hook(source.check_first))
         except ModelError:
             self.remove()

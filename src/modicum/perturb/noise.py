@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from modicum.errors import ModelError, StateError
 from modicum.perturb.configuration import HyPeConfig
 from modicum.perturb.functional import (
-    NormalTables,
     fold,
     hash_normal,
     hash_uniform,
@@ -20,6 +19,7 @@ from modicum.perturb.functional import (
     root_mean_square,
 )
 from modicum.perturb.sites import Site, select_layers
+from modicum.perturb.trial import try_model
 
 __all__ = ["NoiseSource", "SiteHook"]
 
@@ -40,25 +40,42 @@ class NoiseSource:
         self.rank = rank
         # (optimizer step, forward passes begun in it - 1): tensors, so that compiled code need not be made again.
         self.place = torch.tensor([0, -1], dtype=torch.int32)
+        layers = torch.arange(sum(len(site.layers) for site in sites), dtype=torch.int32).unsqueeze(1)
+        streams = torch.arange(max(len(site.hidden) for site in sites), dtype=torch.int32)
         seed = fold(torch.zeros((), dtype=torch.int32), config.seed & 0xFFFFFFFF, config.seed >> 32)
-        self.keys = [
-            [fold(seed, layer, stream) for stream in range(max(len(site.hidden) for site in sites))]
-            for layer in range(sum(len(site.layers) for site in sites))
-        ]
+        self.keys = fold(seed, layers, streams)
+        self.current_keys: Tensor | None = None  # of this forward pass; the model was never called if there are none
         devices = {parameter.device for site in sites for parameter in site.module.parameters()}
         self.tables = {device: normal_tables(device) for device in devices} if config.noise == "normal" else {}
         self.calls = dict.fromkeys((site.name for site in sites), 0)
-        self.inside = False
+        self.trying = False  # in the dry run, which measures what sigma does and perturbs nothing
         self.checked = False
         self.measured: set[torch.dtype] = set()
+        self.warned = False
 
     def begin(self, *_: object) -> None:
         """Count a forward pass of the model, if it is one of training (a hook of the whole model)."""
-        self.inside = True
         for name in self.calls:
             self.calls[name] = 0
         if any(site.module.training for site in self.sites):
             self.place[1].add_(1)
+        self.current_keys = fold(self.keys, self.place[0], self.place[1])
+
+    def try_out(self, model: nn.Module) -> bool:
+        """Check the hooks, and what sigma does in the model's own number format, by a dry run where one is possible.
+
+        Raises:
+            ModelError: if a chosen layer is not called.
+        """
+        self.trying = self.config.backend == "hash"  # the other one would draw from torch's generator
+        self.current_keys = self.keys  # any will do
+        ran = try_model(model)
+        self.trying = False
+        self.measured.clear()  # two tokens may be untypical: the first training pass measures again
+        self.current_keys = None
+        if ran:
+            self.check_calls()
+        return ran
 
     def check_calls(self) -> None:
         """See that the last forward pass called every chosen layer.
@@ -79,50 +96,46 @@ class NoiseSource:
             self.checked = True
             self.check_calls()
 
-    def perturb(self, hidden: Tensor, layer: int, *, stream: int = 0, sample_axis: int = 0) -> Tensor:
-        """Add the noise of this place to a hidden state, in a new tensor."""
-        noise = self._draw(hidden, layer, stream, sample_axis)
-        scale = self.config.sigma
+    def perturb(self, hidden: Tensor, key: Tensor, sample_axis: int = 0) -> Tensor:
+        """Add the noise of a key to a hidden state, in a new tensor."""
+        noise = self._torch_noise(hidden) if self.config.backend == "torch" else self._noise(hidden, key, sample_axis)
         if self.config.sigma_mode == "relative":
             noise = noise.mul_(root_mean_square(hidden))
-        noisy = hidden + noise.mul_(scale).to(hidden.dtype)
+        noisy = hidden + noise.mul_(self.config.sigma).to(hidden.dtype)
         if not torch.compiler.is_compiling() and hidden.dtype not in self.measured:
             self._measure(hidden, noisy)
         return noisy
 
-    def _draw(self, hidden: Tensor, layer: int, stream: int, sample_axis: int) -> Tensor:
-        kind = self.config.noise
-        if self.config.backend == "torch":
-            noise = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
-            if kind == "normal":
-                return noise.normal_()
-            return noise.uniform_(-1, 1) if kind == "uniform" else noise.uniform_()
-        key = fold(self.keys[layer][stream], self.place[0], self.place[1])
+    def _torch_noise(self, hidden: Tensor) -> Tensor:
+        noise = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+        if self.config.noise == "normal":
+            return noise.normal_()
+        return noise.uniform_(-1, 1) if self.config.noise == "uniform" else noise.uniform_()
+
+    def _noise(self, hidden: Tensor, key: Tensor, sample_axis: int) -> Tensor:
         shape = list(hidden.shape)
         shape[0], shape[sample_axis] = shape[sample_axis], shape[0]
         first = self.rank * shape[0]
-        if kind == "normal":
-            noise = hash_normal(shape, key, self._tables(hidden.device), first_sample=first)
+        if self.config.noise == "normal":
+            if hidden.device not in self.tables:  # the model has moved since
+                self.tables[hidden.device] = normal_tables(hidden.device)
+            noise = hash_normal(shape, key, self.tables[hidden.device], first_sample=first)
         else:
             noise = hash_uniform(shape, key, first_sample=first, device=hidden.device)
-            if kind == "uniform_positive":
+            if self.config.noise == "uniform_positive":
                 noise = noise.add_(1).mul_(0.5)
         return noise.transpose(0, sample_axis)
-
-    def _tables(self, device: torch.device) -> NormalTables:
-        if device in self.tables:
-            return self.tables[device]
-        return normal_tables(device)  # the model has moved since
 
     def _measure(self, hidden: Tensor, noisy: Tensor) -> None:
         self.measured.add(hidden.dtype)
         share = (noisy != hidden).float().mean().item()
-        if share < 0.5:
+        if share < 0.5 and not self.warned:
+            self.warned = True
             step = torch.finfo(hidden.dtype).eps
             warnings.warn(
                 f"sigma={self.config.sigma:g} changes only {share:.1%} of the hidden states in "
-                f"{str(hidden.dtype).removeprefix('torch.')}. Use sigma_mode='relative' with sigma >= {step:.1g}, the "
-                "spacing of that format, or keep the hidden states in float32.",
+                f"{str(hidden.dtype).removeprefix('torch.')}. Use sigma_mode='relative' with sigma >= {step:.1g}, "
+                "the spacing of that format, or keep the hidden states in float32.",
                 stacklevel=2,
             )
 
@@ -152,9 +165,11 @@ class SiteHook:
         call = source.calls[site.name]
         source.calls[site.name] = call + 1
         layer = site.layers[call % len(site.layers)]
-        if not module.training or layer not in source.chosen or source.config.sigma == 0:
+        silent = not (module.training or source.trying)
+        if silent or layer not in source.chosen or source.config.sigma == 0:
             return None
-        if not source.inside:
+        keys = source.current_keys
+        if keys is None:
             raise StateError(
                 f"{site.name} ran in training, but the model that HyPe holds was never called itself.",
                 mend="Give HyPe the model that you call: wrap it first (peft, for example), then attach.",
@@ -170,9 +185,9 @@ class SiteHook:
                     f"The first argument of {site.name} should be a hidden state, but it is {type(hidden).__name__}.",
                     mend="Leave the layer out: list the others in layers=[...].",
                 )
-            noisy = source.perturb(hidden, layer, stream=stream, sample_axis=site.sample_axis)
+            noisy = source.perturb(hidden, keys[layer, stream], site.sample_axis)
             if is_positional:
                 positional[stream] = noisy
             else:
                 named[name] = noisy
-        return tuple(positional), named
+        return None if source.trying else (tuple(positional), named)
