@@ -105,19 +105,16 @@ def hash_normal(shape: Sequence[int], key: Tensor, tables: NormalTables, *, firs
     return noise.view(*shape)
 
 
-def normal_tables(device: torch.device | None = None) -> NormalTables:
+def normal_tables() -> NormalTables:
     """Tabulate both factors of the Box-Muller transform at the midpoints of 2**16 equal parts.
 
-    Args:
-        device: where they are wanted; they are computed on the CPU, so that all devices have the same.
-
     Returns:
-        sqrt(-2 ln u) and cos(2 pi v), float32, shape (65536,) each.
+        sqrt(-2 ln u) and cos(2 pi v), float32, shape (65536,) each, on the CPU: copies of them make all devices agree.
     """
     points = (torch.arange(_LEVELS, dtype=torch.float64) + 0.5) / _LEVELS
     radius = (-2 * points.log()).sqrt().to(torch.float32)
     cosine = (2 * math.pi * points).cos().to(torch.float32)
-    return radius.to(device), cosine.to(device)
+    return radius, cosine
 
 
 def root_mean_square(hidden: Tensor) -> Tensor:

@@ -45,8 +45,7 @@ class NoiseSource:
         seed = fold(torch.zeros((), dtype=torch.int32), config.seed & 0xFFFFFFFF, config.seed >> 32)
         self.keys = fold(seed, layers, streams)
         self.current_keys: Tensor | None = None  # of this forward pass; the model was never called if there are none
-        devices = {parameter.device for site in sites for parameter in site.module.parameters()}
-        self.tables = {device: normal_tables(device) for device in devices} if config.noise == "normal" else {}
+        self.tables = {torch.device("cpu"): normal_tables()}
         self.calls = dict.fromkeys((site.name for site in sites), 0)
         self.trying = False  # in the dry run, which measures what sigma does and perturbs nothing
         self.checked = False
@@ -117,8 +116,9 @@ class NoiseSource:
         shape[0], shape[sample_axis] = shape[sample_axis], shape[0]
         first = self.rank * shape[0]
         if self.config.noise == "normal":
-            if hidden.device not in self.tables:  # the model has moved since
-                self.tables[hidden.device] = normal_tables(hidden.device)
+            if hidden.device not in self.tables:
+                radius, cosine = self.tables[torch.device("cpu")]
+                self.tables[hidden.device] = radius.to(hidden.device), cosine.to(hidden.device)
             noise = hash_normal(shape, key, self.tables[hidden.device], first_sample=first)
         else:
             noise = hash_uniform(shape, key, first_sample=first, device=hidden.device)
