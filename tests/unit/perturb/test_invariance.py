@@ -29,7 +29,7 @@ def test_gradients_are_equal_with_checkpointing(reentrant: bool, make_bert: Make
     for checkpointed in (False, True):
         model = make_bert()
         if checkpointed:
-            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+            model.activation_checkpointing_enable({"use_reentrant": reentrant})
         with HyPe(model, CONFIG):
             model(**batch).loss.backward()
         found.append(gradients(model))

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+
+from modicum.perturb import HyPe, HyPeCallback, HyPeConfig
+
+MakeBert = Callable[..., BertForSequenceClassification]
+Batch = dict[str, Tensor]
+CONFIG = HyPeConfig(sigma=0.05)
+
+
+@pytest.fixture
+def make_trainer(make_bert: MakeBert, batch: Batch, tmp_path: Path) -> Callable[..., Trainer]:
+    rows = [{name: value[index] for name, value in batch.items()} for index in range(6)]
+
+    def make(*callbacks: TrainerCallback, **settings: Any) -> Trainer:
+        defaults: dict[str, Any] = {
+            "max_steps": 4,
+            "per_device_train_batch_size": 2,
+            "learning_rate": 1e-2,
+            "report_to": "none",
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+            "save_strategy": "no",
+        }
+        arguments = TrainingArguments(str(tmp_path / "runs"), **(defaults | settings))
+        return Trainer(make_bert(), arguments, train_dataset=rows, callbacks=list(callbacks))  # pyright: ignore[reportArgumentType]
+
+    return make
+
+
+def weights(trainer: Trainer) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(mine, yours) for mine, yours in zip(one, other, strict=True))
+
+
+def hooks(trainer: Trainer) -> int:
+    return sum(len(module._forward_pre_hooks) for module in trainer.model.modules())
+
+
+# HYPE-C9
+@pytest.mark.filterwarnings("ignore:.*pin_memory")
+def test_resuming_from_a_checkpoint_is_equal_to_not_stopping(make_trainer: Callable[..., Trainer]) -> None:
+    whole = make_trainer(HyPeCallback(CONFIG), save_strategy="steps", save_steps=2)
+    whole.train()
+    resumed = make_trainer(HyPeCallback(CONFIG))
+    resumed.train(resume_from_checkpoint=str(Path(whole.args.output_dir) / "checkpoint-2"))
+    assert same(weights(whole), weights(resumed))
+    plain = make_trainer()
+    plain.train()
+    assert not same(weights(whole), weights(plain))
+
+
+def test_the_parts_of_an_accumulated_batch_have_their_own_places(make_trainer: Callable[..., Trainer]) -> None:
+    places: list[tuple[int, int]] = []
+
+    class Watch(HyPeCallback):
+        def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+            super().on_train_begin(*args, **kwargs)
+            hype = self._hype
+            assert isinstance(hype, HyPe)
+            kwargs["model"].register_forward_hook(lambda *_: places.append(hype.place))
+
+    make_trainer(Watch(CONFIG), gradient_accumulation_steps=3, max_steps=2).train()
+    assert places == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+
+
+def test_the_model_is_what_it_was_after_training(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(HyPeCallback(CONFIG))
+    trainer.train()
+    assert hooks(trainer) == 0
+    assert trainer.model.bert.embeddings.dropout.p == 0.1
+
+
+class Fail(TrainerCallback):
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_error_in_training_leaves_no_hook_in_a_with_block(make_trainer: Callable[..., Trainer]) -> None:
+    callback = HyPeCallback(CONFIG)
+    trainer = make_trainer(callback, Fail())
+    with pytest.raises(KeyboardInterrupt), callback:
+        trainer.train()
+    assert hooks(trainer) == 0
+    assert trainer.model.bert.embeddings.dropout.p == 0.1
+
+
+def test_training_again_after_an_error_takes_off_what_is_left(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(HyPeCallback(CONFIG), Fail())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert hooks(trainer) > 0
+    trainer.remove_callback(Fail)
+    trainer.train()
+    assert hooks(trainer) == 0
+
+
+def test_the_package_does_not_import_transformers_until_the_callback_is_used() -> None:
+    script = (
+        "import sys, modicum.perturb as p; assert 'transformers' not in sys.modules; p.HyPeCallback;"
+        "assert 'transformers' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
+    import modicum.perturb
+
+    with pytest.raises(AttributeError, match="has no attribute 'HyPeCallbak'"):
+        modicum.perturb.HyPeCallbak  # noqa: B018 # pyright: ignore[reportAttributeAccessIssue]

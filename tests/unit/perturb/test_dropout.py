@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, BartConfig, BartModel
+
+from modicum.perturb import HyPe, HyPeConfig
+from modicum.perturb.dropout import DropoutSwitch
+
+
+@pytest.fixture
+def bart() -> BartModel:
+    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_layers": 2, "decoder_layers": 2}
+    rates = {"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.1, "encoder_layerdrop": 0.5}
+    return BartModel(BartConfig(**sizes, **heads, **rates)).train()
+
+
+def test_rates_that_are_handed_to_functions_are_off_too(bart: BartModel) -> None:
+    tokens = torch.arange(3, 12).view(1, 9)
+    evaluated = bart.eval()(tokens).last_hidden_state
+    assert not torch.equal(bart.train()(tokens).last_hidden_state, evaluated)
+    with HyPe(bart, HyPeConfig(sigma=0.0)):
+        assert torch.equal(bart.train()(tokens).last_hidden_state, evaluated)
+
+
+def test_rates_come_back_exactly_and_the_configuration_keeps_them(bart: BartModel) -> None:
+    before = [dict(vars(module)) for module in bart.modules()]
+    saved = bart.config.to_dict()
+    switch = DropoutSwitch(bart)
+    layer = bart.encoder.layers[0]
+    assert (layer.dropout, layer.activation_dropout, bart.encoder.layerdrop) == (0.0, 0.0, 0.0)
+    assert bart.config.to_dict() == saved
+    switch.restore()
+    assert [dict(vars(module)) for module in bart.modules()] == before
+    switch.restore()
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
+def test_every_dropout_of_torch_is_off(kind: type[nn.Dropout]) -> None:
+    module, values = kind(0.5).train(), torch.ones(4, 8, 8, 8)
+    switch = DropoutSwitch(module)
+    assert torch.equal(module(values), values)
+    switch.restore()
+    assert module.p == 0.5
+
+
+def test_dropout_inside_attention_and_recurrent_layers_is_off() -> None:
+    model = nn.ModuleList([nn.MultiheadAttention(8, 2, dropout=0.4), nn.LSTM(8, 8, 2, dropout=0.4)])
+    switch = DropoutSwitch(model)
+    assert [module.dropout for module in model] == [0.0, 0.0]
+    switch.restore()
+    assert [module.dropout for module in model] == [0.4, 0.4]
+
+
+def test_attention_dropout_of_a_decoder_is_off() -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = AutoConfig.for_model("llama", **sizes, num_key_value_heads=2, vocab_size=64, attention_dropout=0.5)
+    model, tokens = AutoModel.from_config(config).train(), torch.arange(3, 12).view(1, 9)
+    with HyPe(model, HyPeConfig(sigma=0.0)):
+        assert torch.equal(model(tokens).last_hidden_state, model(tokens).last_hidden_state)
