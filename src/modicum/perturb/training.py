@@ -1,0 +1,197 @@
+"""Fine-tuning by transformers.Trainer, reproducible from a seed and without a trace outside of the job."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modicum.core.seeding import derive
+from modicum.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, Trainer, TrainerCallback
+
+__all__ = ["Change", "Loss", "Problem", "Recipe", "Result", "fine_tune", "seeded"]
+
+Loss: TypeAlias = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
+
+LOSS_EXAMPLES = 1000  # that the final training loss is taken over at most, ours: it is a reading, not a result
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is to be learnt: the same for all arms.
+
+    Args:
+        model: with its new head.
+        train: the examples, as the model's forward takes them, with "labels".
+        held_out: those that are scored.
+        collate: makes a batch of examples; None where all have the same shape.
+    """
+
+    model: PreTrainedModel
+    train: Sequence[dict[str, Any]]
+    held_out: Sequence[dict[str, Any]]
+    collate: Callable[[list[dict[str, Any]]], Mapping[str, Tensor]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How to train: AdamW, 10 % warm-up, then linear decay.
+
+    Args:
+        epochs: passes over the training examples.
+        batch: examples an update.
+        rate: largest learning rate.
+    """
+
+    epochs: int
+    batch: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What an arm does otherwise than vanilla fine-tuning.
+
+    Args:
+        callbacks: for the Trainer.
+        loss: in place of the model's own, in training only.
+        neftune: noise level of NEFTune, for Trainer's own option.
+        passes: forward passes an update.
+    """
+
+    callbacks: Sequence[TrainerCallback] = field(default_factory=tuple)
+    loss: Loss | None = None
+    neftune: float | None = None
+    passes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a fine-tuning ended with.
+
+    Args:
+        outputs: of the model on the held-out examples, float, shape (n, classes) or (n, 1).
+        training_loss: the model's own loss on at most 1,000 training examples, without dropout and noise.
+        seconds: of the training loop alone.
+    """
+
+    outputs: np.ndarray
+    training_loss: float
+    seconds: float
+
+
+@contextmanager
+def seeded(seed: int, stream: str) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it.
+
+    transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
+
+    Args:
+        seed: of the job.
+        stream: the name of what is drawn.
+
+    Yields:
+        None.
+    """
+    from transformers import set_seed
+
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what leaks
+    with torch.random.fork_rng():
+        try:
+            set_seed(_small(seed, stream))
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def fine_tune(problem: Problem, recipe: Recipe, *, seed: int, device: str, change: Change | None = None) -> Result:
+    """Train the model in place, and give its answers on the held-out examples.
+
+    The order of the examples depends on the seed alone, whatever else is drawn, so that all arms share it.
+
+    Args:
+        problem: whose model is trained.
+        recipe: how.
+        seed: of the job.
+        device: "cpu" or "cuda".
+        change: what is not vanilla.
+
+    Returns:
+        Outputs on the held-out examples, the final training loss and the time.
+
+    Raises:
+        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
+
+    Source:
+        Recipe of the README of HyPe's code: AdamW with epsilon 1e-6 and decay 0.01, warm-up 10 %, linear decay.
+        Departures: batches are padded to their longest example, not to the maximum, which saves time and changes
+        the noise on padding alone.
+    """
+    change = change or Change()
+    with tempfile.TemporaryDirectory() as folder, seeded(seed, "noise"):
+        trainer = _trainer(problem, recipe, folder=folder, seed=seed, device=device, change=change)
+        metrics = trainer.train().metrics
+        outputs = trainer.predict(problem.held_out).predictions  # type: ignore[arg-type]
+        loss = trainer.evaluate(problem.train[:LOSS_EXAMPLES])["eval_loss"]  # type: ignore[arg-type]
+    return Result(outputs=np.asarray(outputs), training_loss=float(loss), seconds=metrics["train_runtime"])
+
+
+def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device: str, change: Change) -> Trainer:
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    class _Trainer(Trainer):
+        def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Any:
+            if change.loss is not None and model.training:
+                return change.loss(model, inputs)
+            return super().compute_loss(model, inputs, *args, **options)
+
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=recipe.batch,
+        per_device_eval_batch_size=64,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        weight_decay=0.01,
+        adam_epsilon=1e-6,
+        warmup_steps=0.1,  # below 1 it is a share of the updates
+        lr_scheduler_type="linear",
+        neftune_noise_alpha=change.neftune,
+        seed=_small(seed, "noise"),
+        data_seed=_small(seed, "order"),
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device != "cpu",
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    if arguments.n_gpu > 1:
+        raise ConfigError(
+            f"One GPU a job was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
+            mend="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum compare ...",
+        )
+    trainer = _Trainer(
+        model=problem.model,
+        args=arguments,
+        train_dataset=problem.train,  # type: ignore[arg-type]
+        data_collator=problem.collate,  # type: ignore[arg-type]
+        callbacks=list(change.callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the command
+    return trainer
+
+
+def _small(seed: int, stream: str) -> int:
+    return derive(seed, stream) % 2**32  # NumPy's legacy seed takes no more
