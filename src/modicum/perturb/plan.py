@@ -1,0 +1,88 @@
+"""The settings of a job, as numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from modicum.core.method import Job
+from modicum.errors import ConfigError
+
+__all__ = ["DIGITS", "TINY_VIT", "Plan"]
+
+DIGITS = "digits"
+TINY_VIT = "tiny-vit"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How to fine-tune, the same for all arms.
+
+    Args:
+        task: "digits" in the demo, else the name of a GLUE task.
+        model: "tiny-vit" in the demo, else a hub id, a local folder, or "offline".
+        train_size: training examples that are used, drawn by the seed; 0 for all.
+        epochs: passes over them.
+        batch: examples an update.
+        rate: largest learning rate.
+        max_length: tokens that an example keeps; 0 in the demo, which has none.
+        sigma: standard deviation (normal) or bound (uniform) of HyPe's noise; standard deviation of R3F's.
+    """
+
+    task: str
+    model: str
+    train_size: int
+    epochs: int
+    batch: int
+    rate: float
+    max_length: int
+    sigma: float
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Read the options of a job.
+
+        Raises:
+            ConfigError: if one of them is not what it should be, or has no meaning in the job's budget.
+        """
+        options = job.options
+        plan = cls(
+            task=options["task"],
+            model=options["model"],
+            train_size=_whole("train_size", options["train_size"], least=0),
+            epochs=_whole("epochs", options["epochs"], least=1),
+            batch=_whole("batch", options["batch"], least=1),
+            rate=_number("rate", options["rate"]),
+            max_length=_whole("max_length", options["max_length"], least=0),
+            sigma=_number("sigma", options["sigma"]),
+        )
+        if job.budget == "demo" and ((plan.task, plan.model, plan.max_length) != (DIGITS, TINY_VIT, 0) or job.data):
+            raise ConfigError(
+                f"The demo has one task ({DIGITS}), one model ({TINY_VIT}) and no text.",
+                mend="Add --budget full for another task or model, for max_length or for data of your own.",
+            )
+        if job.budget == "full" and plan.max_length < 8:
+            raise ConfigError(
+                f"max_length must be at least 8 tokens, got {plan.max_length}.", mend="Try --option max_length=128."
+            )
+        return plan
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{name} must be a number from 0 on, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
+    return value
+
+
+def _whole(name: str, text: str, *, least: int) -> int:
+    value = int(text) if text.isdecimal() else -1
+    if value < least:
+        raise ConfigError(
+            f"{name} must be a whole number from {least} on, got {text!r}.", mend=f"Write --option {name}=NUMBER."
+        )
+    return value
