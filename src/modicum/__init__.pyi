@@ -1,6 +1,7 @@
 from . import core as core
 from . import errors as errors
 from . import optim as optim
+from . import perturb as perturb
 from ._version import __version__ as __version__
 from .core.compare import compare as compare
 from .core.method import Arm as Arm
@@ -13,3 +14,6 @@ from .core.method import Option as Option
 from .core.method import Source as Source
 from .core.report import Report as Report
 from .optim import NSGD as NSGD
+from .perturb import HyPe as HyPe
+from .perturb import HyPeCallback as HyPeCallback
+from .perturb import HyPeConfig as HyPeConfig

@@ -31,6 +31,12 @@ class Row:
 
 _ROWS = (
     Row("nsgd", "modicum.optim", "NSGD: SGD normalised by the power of each layer's input", "learning-rate tuning"),
+    Row(
+        "hype",
+        "modicum.perturb",
+        "HyPe: noise on the hidden representations while fine-tuning",
+        "fine-tuning data",
+    ),
 )
 
 
