@@ -11,7 +11,7 @@ __all__ = ["METHOD"]
 _COMPARISON = Comparison(
     method="hype",
     question="Does noise on the hidden representations help fine-tuning with few labels?",
-    metric=Metric(name="held-out score: accuracy, F1, Matthews or Pearson correlation"),
+    metric=Metric(name="held-out score"),
     arms=(
         Arm(name="vanilla", role="baseline", run=arms.vanilla, summary="fine-tuning with the model's own dropout"),
         Arm(
@@ -84,8 +84,9 @@ _COMPARISON = Comparison(
         ),
     ),
     data={
-        "demo": "scikit-learn digits, 8 x 8: a tiny ViT knows five classes, and learns the other five from few labels",
-        "full": "glue-small (RTE, CoLA, MRPC, STS-B or SST-2): few training examples, the whole development set",
+        "demo": "scikit-learn digits: a tiny ViT knows five classes, learns the other five from few labels; accuracy",
+        "full": "glue-small: few training examples, the whole development set; accuracy on RTE and SST-2, Matthews "
+        "correlation on CoLA, F1 on MRPC, Pearson correlation on STS-B",
     },
     own_data="A folder with train.tsv and dev.tsv of the task, as GLUE has them (with --budget full).",
 )
