@@ -17,13 +17,13 @@ COMMANDS = {
     "--option rates=0.01,0.1,1 --option epochs=30 --out runs/evidence/nsgd-cifar10 --json",
     "hype-demo": "modicum compare hype --budget demo --seeds 20 --out runs/evidence/hype-demo --json",
     **{
-        f"hype-{task}": f"modicum compare hype --budget full --seeds 5 --option task={task} --option train_size=250 "
-        f"--option max_length=64 --out runs/evidence/hype-{task} --json"
+        f"hype-{task}": f"modicum compare hype --budget full --seeds 6 --option task={task} --option train_size=250 "
+        f"--option max_length=64 --option rate=1e-4 --out runs/evidence/hype-{task} --json"
         for task in ("rte", "cola", "mrpc", "stsb")
     },
     **{
         f"hype-{task}-gpu": f"modicum compare hype --budget full --device cuda --workers 1 --seeds 20 "
-        f"--option task={task} --out runs/evidence/hype-{task}-gpu --json"
+        f"--option task={task} --option rate=1e-4 --out runs/evidence/hype-{task}-gpu --json"
         for task in ("rte", "cola", "mrpc", "stsb")
     },
 }
