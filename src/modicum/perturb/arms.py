@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from modicum.core.extras import require
 from modicum.core.method import Job, Measurement
 from modicum.core.seeding import derive, torch_generator
 from modicum.perturb.digits import digits_problem
@@ -21,7 +22,7 @@ from modicum.perturb.training import Change, Problem, Recipe, Result, fine_tune
 
 __all__ = ["dropout_off", "hype_normal", "hype_uniform", "judge", "neftune", "noisy_tune", "r3f", "r_drop", "vanilla"]
 
-# Ours, of the sizes that the papers use; none of them was tuned here.
+# Ours, of the sizes that the papers use as far as we know them; none of them was tuned here.
 # The noise of NEFTune is alpha / sqrt(length times width): 5, the smallest of its paper, is 0.016 for 128 tokens of 768
 # numbers, and 0.36 is the same for the 16 patches of 32 numbers of the demo.
 NEFTUNE_ALPHA = {"demo": 0.36, "full": 5.0}
@@ -39,12 +40,12 @@ def vanilla(job: Job) -> Measurement:
 
 def hype_normal(job: Job) -> Measurement:
     """Fine-tune with normal noise on the input of every layer, without dropout."""
-    return _measure(job, lambda job, plan, _: _hype(job, "normal", plan.sigma))
+    return _measure(job, lambda job, plan, _: _hype(job, plan, "normal"))
 
 
 def hype_uniform(job: Job) -> Measurement:
     """Fine-tune with uniform noise on the input of every layer, without dropout."""
-    return _measure(job, lambda job, plan, _: _hype(job, "uniform", plan.sigma))
+    return _measure(job, lambda job, plan, _: _hype(job, plan, "uniform"))
 
 
 def dropout_off(job: Job) -> Measurement:
@@ -75,10 +76,10 @@ def noisy_tune(job: Job) -> Measurement:
     return _measure(job, _noisy_tune)
 
 
-def _hype(job: Job, noise: Literal["normal", "uniform"], sigma: float) -> Change:
+def _hype(job: Job, plan: Plan, noise: Literal["normal", "uniform"]) -> Change:
     from modicum.perturb import HyPeCallback, HyPeConfig
 
-    return Change(callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=sigma, seed=derive(job.seed, "noise")))])
+    return Change(callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=plan.sigma, seed=derive(job.seed, "noise")))])
 
 
 def _dropout_off(_: Job, __: Plan, problem: Problem) -> Change:
@@ -101,6 +102,7 @@ def _noisy_tune(job: Job, _: Plan, problem: Problem) -> Change:
 
 def _measure(job: Job, alter: Alter) -> Measurement:
     plan = Plan.of(job)
+    require("transformers", extra="text", purpose="Fine-tuning")
     problem, metric = _problem(job, plan)
     change = alter(job, plan, problem)
     recipe = Recipe(epochs=plan.epochs, batch=plan.batch, rate=plan.rate)
