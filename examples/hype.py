@@ -1,12 +1,14 @@
-"""Fine-tune a tiny vision Transformer with HyPe, and see first what a sigma does to its gradient.
+"""Train a tiny vision Transformer with HyPe, and see first what a sigma does to its gradient.
 
 Run: python examples/hype.py
-The data are the digits of scikit-learn, so nothing is downloaded. For a model of yours only the two marked places matter.
+The data are the digits of scikit-learn, so nothing is downloaded. For a model of yours only the
+two numbered places matter.
 """
 
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -20,9 +22,9 @@ class Digits(Dataset[dict[str, torch.Tensor]]):
     """Images of 8 x 8 pixels and their labels."""
 
     def __init__(self, start: int, stop: int) -> None:
-        digits = load_digits()
-        self.images = torch.tensor(digits.images[start:stop, None] / 16, dtype=torch.float32)
-        self.labels = torch.tensor(digits.target[start:stop])
+        pixels, labels = load_digits(return_X_y=True)
+        self.images = torch.tensor(pixels[start:stop], dtype=torch.float32).view(-1, 1, 8, 8) / 16
+        self.labels = torch.tensor(labels[start:stop])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,8 +35,14 @@ class Digits(Dataset[dict[str, torch.Tensor]]):
 
 def main() -> None:
     set_seed(0)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128}
-    model = ViTForImageClassification(ViTConfig(image_size=8, patch_size=2, num_channels=1, num_labels=10, **sizes))
+    sizes: dict[str, Any] = {
+        "num_labels": 10,
+        "hidden_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+    }
+    model = ViTForImageClassification(ViTConfig(image_size=8, patch_size=2, num_channels=1, **sizes))
 
     # 1. What does a sigma mean for this model?
     batch = torch.utils.data.default_collate([Digits(0, 64)[index] for index in range(64)])
@@ -47,8 +55,8 @@ def main() -> None:
         arguments = TrainingArguments(
             folder,
             num_train_epochs=15,
-            per_device_train_batch_size=32,
-            learning_rate=2e-3,
+            per_device_train_batch_size=16,
+            learning_rate=1e-3,
             report_to="none",
             save_strategy="no",
             use_cpu=True,

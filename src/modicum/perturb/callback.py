@@ -24,8 +24,11 @@ class HyPeCallback(TrainerCallback):
     """Attach HyPe for as long as a Trainer trains.
 
     The place of the noise is ``state.global_step``, so a run that resumes from a checkpoint gets the noise of one that
-    was never interrupted. Trainer does not tell its callbacks of an error: after one, call `remove`, or use
-    ``with callback: trainer.train()``. The next training takes off what is left in any case.
+    was never interrupted. Several GPUs need torch.distributed (as with torchrun): the replicas of nn.DataParallel,
+    which Trainer makes otherwise, would share one place.
+
+    Trainer does not tell its callbacks of an error: after one, call `remove`, or use ``with callback:
+    trainer.train()``. The next training takes off what is left in any case.
 
     Args:
         config: which noise, and where.

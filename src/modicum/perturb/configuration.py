@@ -65,16 +65,20 @@ class HyPeConfig:
                     f"layers must be 'all', 'top:k', 'low:k' or a list of numbers, but it is {self.layers!r}.",
                     mend="Use 'top:4' for the last four layers, for example.",
                 )
-        elif not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
+        elif not self.layers or len(set(self.layers)) < len(self.layers) or not all(map(_is_number, self.layers)):
             raise ConfigError(
-                f"layers must list different numbers >= 0, at least one, but it is {list(self.layers)}.",
+                f"layers must list different whole numbers >= 0, at least one, but it is {list(self.layers)}.",
                 mend="Count the layers from 0, or use layers='all'.",
             )
 
 
+def _is_number(layer: object) -> bool:
+    return isinstance(layer, int) and layer >= 0
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        near = get_close_matches(value, choices, n=1)
+        near = get_close_matches(str(value), choices, n=1)
         raise ConfigError(
             f"{name} must be one of {', '.join(choices)}, but it is {value!r}.",
             mend=f"Did you mean {near[0]!r}?" if near else f"Use {choices[0]!r}, the default.",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from modicum.errors import ConfigError, ModelError, StateError
+from modicum.errors import ConfigError, StateError
 from modicum.perturb.configuration import HyPeConfig
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.noise import NoiseSource, SiteHook
@@ -34,8 +34,9 @@ class HyPe:
     Samples are numbered over all ranks of torch.distributed: rank times local batch size, plus the position in the
     batch. Two ranks thus get the noise of one with the two batches, one after the other.
 
-    Attach to the model that you call (so after peft has wrapped it). If the model was compiled and has run already,
-    its compiled code is dropped, since compiled code does not look for new hooks.
+    Attach to the model that you call, or the wrapper that you call; a wrapper that goes around the model's own call is
+    noticed at the first training pass, as an error. If torch compiled anything before, it compiles anew, since
+    compiled code looks for no new hooks.
 
     Args:
         model: whose layers are found by themselves: any of transformers, or one with a list of layers.
@@ -115,12 +116,12 @@ class HyPe:
             raise StateError("A HyPe is attached to this model already.", mend="Call its remove() first.")
         source = NoiseSource(self.config, self._sites, _rank() if self._rank is None else self._rank)
         self._source = source
-        for site in self._sites:
-            self._handles.append(site.module.register_forward_pre_hook(SiteHook(site, source), with_kwargs=True))
         try:
+            for site in self._sites:
+                self._handles.append(site.module.register_forward_pre_hook(SiteHook(site, source), with_kwargs=True))
             if not source.try_out(self._model):
                 self._handles.append(self._model.register_forward_hook(source.check_first))
-        except ModelError:
+        except BaseException:  # a warning that is an error, or an interruption, among others
             self.remove()
             raise
         self._handles.append(self._model.register_forward_pre_hook(source.begin))

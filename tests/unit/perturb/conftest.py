@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +39,13 @@ def make_stack() -> type[Stack]:
 
 @pytest.fixture
 def make_bert() -> MakeBert:
-    def make(**settings: object) -> BertForSequenceClassification:
-        sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    def make(**settings: Any) -> BertForSequenceClassification:
+        sizes: dict[str, Any] = {
+            "hidden_size": 16,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+        }
         model = BertForSequenceClassification(BertConfig(vocab_size=64, **(sizes | settings))).train()
         generator = torch_generator(0, "weights")
         with torch.no_grad():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,9 +13,19 @@ from modicum.perturb.dropout import DropoutSwitch
 
 @pytest.fixture
 def bart() -> BartModel:
-    sizes = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": 64}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_layers": 2, "decoder_layers": 2}
-    rates = {"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.1, "encoder_layerdrop": 0.5}
+    sizes: dict[str, Any] = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": 64}
+    heads: dict[str, Any] = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+    }
+    rates: dict[str, Any] = {
+        "dropout": 0.3,
+        "attention_dropout": 0.2,
+        "activation_dropout": 0.1,
+        "encoder_layerdrop": 0.5,
+    }
     return BartModel(BartConfig(**sizes, **heads, **rates)).train()
 
 

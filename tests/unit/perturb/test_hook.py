@@ -80,7 +80,7 @@ def test_the_first_input_is_perturbed_and_the_last_output_is_not(
     bert: BertForSequenceClassification, batch: Batch
 ) -> None:
     layers = bert.bert.encoder.layer
-    seen: dict[str, Tensor] = {}
+    seen: dict[str, Any] = {}
     bert.bert.embeddings.register_forward_hook(lambda module, args, output: seen.update(embedded=output))
     layers[-1].register_forward_hook(lambda module, args, output: seen.update(last=output))
     with HyPe(bert, HyPeConfig(sigma=0.1)):

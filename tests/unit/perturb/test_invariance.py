@@ -97,7 +97,9 @@ def ranks_worker(rank: int, folder: str, state: dict[str, Tensor], batch: Batch,
 def test_two_ranks_are_one_with_the_double_batch(make_bert: MakeBert, batch: Batch, tmp_path: Path) -> None:
     model = make_bert()
     arguments = (str(tmp_path), model.state_dict(), batch, make_bert())
-    torch.multiprocessing.spawn(ranks_worker, arguments, nprocs=2)
+    torch.multiprocessing.spawn(  # pyright: ignore[reportPrivateImportUsage]
+        ranks_worker, arguments, nprocs=2
+    )
     theirs = torch.load(tmp_path / "gradients.pt", weights_only=True)
     with HyPe(model, CONFIG):
         model(**batch).loss.backward()

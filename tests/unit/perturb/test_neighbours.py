@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification, Trainer, TrainingArguments
 
-from modicum.errors import StateError
 from modicum.perturb import HyPe, HyPeCallback, HyPeConfig
 
 peft = pytest.importorskip("peft")
@@ -34,11 +33,16 @@ def test_a_model_with_adapters_and_a_frozen_base_gets_noise(bert: BertForSequenc
     assert all("lora_" in name or "classifier" in name for name in trained)
 
 
-def test_wrapping_after_attaching_is_refused_not_silent(bert: BertForSequenceClassification, batch: Batch) -> None:
-    with HyPe(bert, HyPeConfig(sigma=0.1)):
-        model = peft.get_peft_model(bert, peft.LoraConfig(r=2, target_modules=["query"])).train()
-        with pytest.raises(StateError, match=r"wrap it first \(peft, for example\), then attach"):
-            model(**batch)
+# HYPE-C13
+def test_a_model_that_gets_adapters_after_it_is_attached_keeps_its_noise(
+    bert: BertForSequenceClassification, batch: Batch
+) -> None:
+    with HyPe(bert, HyPeConfig(sigma=0.1)) as hype:
+        adapters = peft.LoraConfig(r=2, target_modules=["query"], task_type="SEQ_CLS")
+        model = peft.get_peft_model(bert, adapters).train()
+        first, second = model(**batch).logits, model(**batch).logits
+        assert hype.place == (0, 2)
+    assert not torch.equal(first, second)
 
 
 # HYPE-C13
@@ -52,14 +56,23 @@ def test_neftune_and_hype_stack(bert: BertForSequenceClassification, batch: Batc
             super().on_train_begin(*args, **kwargs)  # pyright: ignore[reportArgumentType]
             layer.register_forward_pre_hook(lambda module, args: seen["entered"].append(args[0].detach()))
             table.register_forward_hook(
-                lambda module, args, output: seen["embedded"].append((output - module.weight[args[0]]).detach())
+                lambda module, args, output: seen["embedded"].append(
+                    (output - module.get_parameter("weight")[args[0]]).detach()
+                )
             )
 
     rows = [{name: value[index] for name, value in batch.items()} for index in range(6)]
     arguments = TrainingArguments(
-        str(tmp_path), max_steps=1, per_device_train_batch_size=6, neftune_noise_alpha=5, report_to="none", use_cpu=True,
-        disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False,
-    )  # fmt: skip
+        str(tmp_path),
+        max_steps=1,
+        per_device_train_batch_size=6,
+        neftune_noise_alpha=5,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        save_strategy="no",
+        dataloader_pin_memory=False,
+    )
     callback = Record(HyPeConfig(sigma=0.1))
     Trainer(bert, arguments, train_dataset=rows, callbacks=[callback]).train()  # pyright: ignore[reportArgumentType]
     limit = 5 / (9 * 16) ** 0.5

@@ -42,9 +42,8 @@ def test_one_warning_tells_the_share_of_elements_that_change(
     model, hidden = make_stack(3), hidden.to(dtype)
     with HyPe(model, HyPeConfig(sigma=sigma)), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for _ in range(2):
-            output = model(hidden)
-    assert output.dtype == dtype
+        outputs = [model(hidden) for _ in range(2)]
+    assert {output.dtype for output in outputs} == {dtype}
     assert len(caught) == 1
     words = str(caught[0].message)
     assert f"sigma={sigma:g} changes only" in words
@@ -57,7 +56,7 @@ def test_one_warning_tells_the_share_of_elements_that_change(
 @pytest.mark.slow
 def test_shares_of_minilm_are_those_of_the_specification(minilm: BertForSequenceClassification) -> None:
     tokens = torch.randint(1000, 20000, (8, 64), generator=torch_generator(0, "tokens"))
-    half = copy.deepcopy(minilm).to(torch.bfloat16).train()
+    half = copy.deepcopy(minilm).bfloat16().train()
     with pytest.warns(UserWarning, match="in bfloat16") as caught, HyPe(half, HyPeConfig(sigma=1e-5)):
         half(tokens)
     # 0.006 over the layers and texts of the specification; ours is the first layer, on other tokens.
@@ -80,8 +79,17 @@ def test_relative_sigma_is_the_mend(hidden: torch.Tensor, make_stack: type[nn.Mo
 
 
 def test_a_model_in_half_precision_is_told_when_it_is_attached(bert: BertForSequenceClassification) -> None:
-    half = bert.to(torch.bfloat16)
+    half = bert.bfloat16()
     with pytest.warns(UserWarning, match=r"in bfloat16\. Use sigma_mode"):
         handle = HyPe(half, HyPeConfig(sigma=1e-5)).attach()
     half(torch.tensor([[5, 6, 7]]))  # no second one
     handle.remove()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_leaves_no_hook(bert: BertForSequenceClassification) -> None:
+    half = bert.bfloat16()
+    with pytest.raises(UserWarning, match="in bfloat16"):
+        HyPe(half, HyPeConfig(sigma=1e-5)).attach()
+    assert not any(module._forward_pre_hooks for module in half.modules())
+    HyPe(half, HyPeConfig(sigma=0.0)).attach().remove()

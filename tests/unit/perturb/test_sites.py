@@ -78,7 +78,7 @@ def test_every_layer_of_every_architecture_is_perturbed_once(name: str) -> None:
         hooks = []
         for site in sites:
             # Before and after the hook of HyPe: what the caller gave, and what the layer gets.
-            record = lambda module, args: entered.append((module, args[0].detach()))  # noqa: E731
+            record = lambda module, args: entered.append((module, args[0].detach()))
             hooks.append(site.module.register_forward_pre_hook(record, prepend=True))
             hooks.append(site.module.register_forward_pre_hook(record))
         model(**inputs)
@@ -97,7 +97,7 @@ def test_every_layer_of_every_architecture_is_perturbed_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_dry_run_is_possible_and_leaves_model_and_generator_alone(name: str) -> None:
-    model, inputs = make(name)
+    model, _ = make(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     state = torch.get_rng_state()
@@ -149,7 +149,7 @@ def test_both_streams_of_xlnet_get_their_own_noise_and_the_memory_stays_clean() 
     model, inputs = make("xlnet")
     seen: list[tuple[Any, ...]] = []
     first = find_sites(model)[0].module
-    record = lambda module, args: seen.append(args)  # noqa: E731
+    record = lambda module, args: seen.append(args)
     first.register_forward_pre_hook(record, prepend=True)
     mapping = torch.eye(7).expand(2, 7, 7)
     with HyPe(model, HyPeConfig(sigma=0.5)):
@@ -180,15 +180,11 @@ def test_shared_layers_of_albert_are_numbered_in_the_order_of_their_calls() -> N
     model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model("albert", **settings))
     assert [site.layers for site in find_sites(model)] == [(0, 2), (1, 3), (4, 6), (5, 7)]
     assert select_layers(find_sites(model), "top:3") == {5, 6, 7}
-    called = []
-    for site in find_sites(model):
-        site.module.register_forward_pre_hook(lambda module, args, site=site: called.append(site.layers))
+    numbers = {site.module: iter(site.layers) for site in find_sites(model)}
+    order: list[int] = []
+    for layer in numbers:
+        layer.register_forward_pre_hook(lambda module, args: order.append(next(numbers[module])))
     model(input_ids=torch.ones(1, 2, dtype=torch.long))
-    seen = Counter()
-    order = []
-    for layers in called:
-        order.append(layers[seen[layers]])
-        seen[layers] += 1
     assert order == list(range(8))
 
 
