@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,7 +90,9 @@ def ranks_worker(rank: int, folder: str, state: dict[str, Tensor], batch: Batch,
         parallel(**mine).loss.backward()
     if rank == 0:
         torch.save(gradients(model), Path(folder) / "gradients.pt")
-    torch.distributed.destroy_process_group()
+    # Not by destroy_process_group: freeing the parallel model then waits, with the interpreter locked, for a thread
+    # of gloo that may need that lock to end.
+    os._exit(0)
 
 
 # HYPE-C9
