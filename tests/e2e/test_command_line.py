@@ -164,14 +164,20 @@ def test_nonsense_says_what_and_how_to_mend_it(tmp_path: Path, arguments: list[s
 
 def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modicum", *QUICK, "--out", "out"]
-    stopped = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 60
-    while rows(tmp_path / "out" / FILE_NAME) < 1 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
-    _, messages = stopped.communicate(timeout=30)
+
+    def heed_interrupts() -> None:
+        # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_interrupts
+    ) as stopped:
+        deadline = time.monotonic() + 60
+        while rows(tmp_path / "out" / FILE_NAME) < 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
+        _, messages = stopped.communicate(timeout=60)
     assert stopped.returncode == 1
     assert "Stopped. What is finished is kept in out; the same command goes on from there." in messages
     assert "Traceback" not in messages

@@ -126,19 +126,25 @@ if __name__ == "__main__":
 """
 
 
+def heed_interrupts() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "ctrl-c"])
 def test_workers_end_with_their_parent(tmp_path: Path, end: signal.Signals) -> None:
     script, marks = tmp_path / "sleeper.py", tmp_path / "marks"
     marks.mkdir()
     script.write_text(SCRIPT.replace("{folder!r}", repr(str(marks))))
-    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    workers = [psutil.Process(int(mark.name)) for mark in marks.iterdir()]
+    with subprocess.Popen(
+        [sys.executable, str(script)], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+    ) as parent:
+        deadline = time.monotonic() + 60
+        while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        workers = [psutil.Process(int(mark.name)) for mark in marks.iterdir()]
+        parent.send_signal(end if len(workers) == 2 else signal.SIGKILL)
     assert len(workers) == 2
-    parent.send_signal(end)
-    parent.wait(timeout=20)
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
 
