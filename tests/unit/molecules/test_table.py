@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modicum.errors import ConfigError, DataError
+from modicum.molecules.table import PropertyTable, read_table, write_table
+
+
+def density(*rows: tuple[str, float, float], error: tuple[float, ...] | None = None) -> PropertyTable:
+    smiles, temperature, value = zip(*rows, strict=True)
+    return PropertyTable(
+        quantity="density",
+        smiles=smiles,
+        temperature=np.array(temperature),
+        value=np.array(value),
+        error=None if error is None else np.array(error),
+    )
+
+
+def test_what_is_written_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
+    first = density(("CCCC", 300.0, 1 / 3), ("CCCC", 310.5, 2e-7), error=(0.1, 0.7))
+    second = PropertyTable(
+        quantity="hvap", smiles=("CCCC", "CC(C)C"), temperature=np.array([300.0, 280.0]), value=np.array([21.0, 19.5])
+    )
+    write_table(tmp_path / "labels.csv", first, second)
+    again = read_table(tmp_path / "labels.csv", "density")
+    assert again.smiles == first.smiles
+    np.testing.assert_array_equal(again.value, first.value)
+    np.testing.assert_array_equal(again.error, first.error)
+    hvap = read_table(tmp_path / "labels.csv", "hvap")
+    assert hvap.smiles == second.smiles
+    assert hvap.error is None
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+
+
+def test_rows_are_kept_by_molecule_never_by_row() -> None:
+    table = density(("CCCC", 300.0, 1.0), ("CCC", 300.0, 2.0), ("CCCC", 320.0, 3.0))
+    assert table.molecules == ("CCCC", "CCC")
+    kept = table.of(frozenset({"CCCC"}))
+    assert kept.smiles == ("CCCC", "CCCC")
+    np.testing.assert_array_equal(kept.value, [1.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smiles,density\nCC,1\n", "has no column 'T'"),
+        ("smiles,T,density\nCC,300,much\n", r"labels.csv, row 2: density must be a number, got 'much'"),
+        ("smiles,T,density\nCC,300,nan\n", r"row 2: density must be a number"),
+        ("smiles,T,density\nCC,300,1,2\n", r"row 2: expected 3 fields"),
+        ("smiles,T,density\n,300,1\n", r"row 2: expected 3 fields with a SMILES"),
+        ("smiles,T,density\n", "holds no value of density"),
+        ("", "has no column 'smiles'"),
+    ],
+)
+def test_a_broken_table_is_named_with_its_row(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(path, "density")
+
+
+def test_a_missing_or_binary_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "nothing.csv", "density")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "binary.csv", "density")
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ConfigError, match="must have its 1 rows"):
+        PropertyTable(quantity="density", smiles=("CC",), temperature=np.zeros(2), value=np.zeros(1))
+    with pytest.raises(ConfigError, match="There is no quantity 'colour'"):
+        PropertyTable(quantity="colour", smiles=("CC",), temperature=np.zeros(1), value=np.zeros(1))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_table(tmp_path / "no" / "labels.csv", density(("CC", 300.0, 1.0)))
+    assert not list(tmp_path.iterdir())
