@@ -1,0 +1,143 @@
+"""The hyper-parameter files of mgktools and ALMS, read as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modicum.errors import ConfigError, DataError
+from modicum.molecules.microkernels import (
+    Bounds,
+    Composite,
+    Constant,
+    Convolution,
+    KroneckerDelta,
+    Microkernel,
+    SquareExponential,
+)
+
+__all__ = ["Hyperparameters", "read_hyperparameters"]
+
+_KINDS: dict[str, Callable[[float, Bounds], Microkernel]] = {
+    "kDelta": KroneckerDelta,
+    "kSE": SquareExponential,
+    "kConv": lambda value, bounds: Convolution(KroneckerDelta(value, bounds)),
+    "kC": Constant,
+}
+_RULES = {"Tensorproduct": "product", "Additive": "sum"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hyperparameters:
+    """What such a file says.
+
+    Args:
+        nodes: kernel of atoms.
+        edges: kernel of bonds.
+        p: starting probability of each atom.
+        q: stopping probability.
+        scale: s of the normalisation by size; None for the cosine alone.
+    """
+
+    nodes: Composite
+    edges: Composite
+    p: Constant
+    q: Constant
+    scale: Constant | None
+
+
+def read_hyperparameters(path: Path) -> Hyperparameters:
+    """Read a file such as the published ``tMGR.json``.
+
+    Args:
+        path: JSON with ``atom_*``, ``bond_*``, ``probability_*``, ``a_type``, ``b_type``, ``p_type``, ``q`` and
+            ``Normalization``.
+
+    Returns:
+        The kernel's parts, with bounds; the third number of an entry, a step of their search, is not used.
+
+    Raises:
+        DataError: if the file is no such file; the entry is named.
+    """
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}).", mend="Give a JSON file of hyper-parameters.") from error
+    reader = _Reader(path, content)
+    return Hyperparameters(
+        nodes=reader.composite("atom_", "a_type"),
+        edges=reader.composite("bond_", "b_type"),
+        p=reader.starting(),
+        q=reader.constant("q", reader.entry("q")),
+        scale=reader.scale(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    path: Path
+    content: Any
+
+    def wrong(self, name: str, found: object, expected: str) -> DataError:
+        return DataError(f"{self.path}: {name} must be {expected}, got {found!r}.", mend="Mend that entry.")
+
+    def entry(self, name: str) -> Any:
+        if not isinstance(self.content, Mapping) or name not in self.content:
+            raise DataError(f"{self.path} has no entry {name!r}.", mend="Give a file like the published tMGR.json.")
+        return self.content[name]
+
+    def constant(self, name: str, entry: object) -> Constant:
+        value, bounds = self.numbers(name, entry)
+        return self.made(name, Constant, value, bounds)
+
+    def numbers(self, name: str, entry: object) -> tuple[float, Bounds]:
+        match entry:
+            case [int() | float() as value, "fixed", *_]:
+                return float(value), "fixed"
+            case [int() | float() as value, [int() | float() as low, int() | float() as high], *_]:
+                return float(value), (float(low), float(high))
+        raise self.wrong(name, entry, 'a list [value, [low, high]] or [value, "fixed"]')
+
+    def made(self, name: str, kind: Callable[[float, Bounds], Any], value: float, bounds: Bounds) -> Any:
+        try:
+            return kind(value, bounds)
+        except ConfigError as error:
+            raise DataError(f"{self.path}: {name}: {error.what}", mend=error.mend) from error
+
+    def composite(self, prefix: str, kind: str) -> Composite:
+        rule = self.entry(kind)
+        if not isinstance(rule, list) or not rule or rule[0] not in _RULES:
+            raise self.wrong(kind, rule, f"one of {', '.join(_RULES)} in a list")
+        parts = {
+            name.removeprefix(prefix): self.part(name, entry)
+            for name, entry in self.content.items()
+            if name.startswith(prefix)
+        }
+        if not parts:
+            raise DataError(f"{self.path} has no entry {prefix}*.", mend="Give a file like the published tMGR.json.")
+        return Composite(parts, "product" if rule[0] == "Tensorproduct" else "sum")
+
+    def part(self, name: str, entry: object) -> Microkernel:
+        match entry:
+            case {**kinds} if len(kinds) == 1 and next(iter(kinds)) in _KINDS:
+                ((kind, numbers),) = kinds.items()
+                value, bounds = self.numbers(name, numbers)
+                return self.made(name, _KINDS[kind], value, bounds)
+        raise self.wrong(name, entry, f"one of {', '.join(_KINDS)} with its numbers")
+
+    def starting(self) -> Constant:
+        found = [(name, entry) for name, entry in self.content.items() if name.startswith("probability_")]
+        if len(found) != 1:
+            raise self.wrong("probability_*", [name for name, _ in found], "one entry")
+        ((name, entry),) = found
+        match entry:
+            case {"Const_p": numbers}:
+                return self.constant(name, numbers)
+        raise self.wrong(name, entry, "Const_p, the same probability for each atom")
+
+    def scale(self) -> Constant | None:
+        entry = self.content.get("Normalization")
+        return None if entry is None or entry is True else self.constant("Normalization", entry)
