@@ -175,7 +175,7 @@ def _conjugate_gradients(
             return None
         alpha = torch.where(running, rho / curvature, 0.0)[:, None, None]
         solution += alpha * direction
-        residual -= alpha * product
+        residual -= torch.where(inverse > 0, alpha * product, 0.0)
         fresh = (residual**2 * inverse).sum((1, 2))
         beta = torch.where(running, fresh / rho, 0.0)[:, None, None]
         rho = torch.where(running, fresh, rho)

@@ -151,7 +151,7 @@ def _solve(left, right, pair, edges, settings, system, solution, work):
         fresh = 0.0
         for k in range(size):
             solution[k] += alpha * direction[k]
-            residual[k] -= alpha * product[k]
+            residual[k] = residual[k] - alpha * product[k] if inverse[k] > 0.0 else 0.0
             norm += residual[k] * residual[k]
             fresh += residual[k] * residual[k] * inverse[k]
         beta = fresh / rho

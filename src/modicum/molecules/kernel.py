@@ -189,6 +189,10 @@ class MarginalizedGraphKernel(Kernel):
         """Logarithms of the bounds of theta, shape (len(theta), 2)."""
         return np.log(np.array([part.bounds for part in self._free().values()], dtype=np.float64).reshape(-1, 2))
 
+    def clone_with_theta(self, theta: FloatArray) -> Self:
+        """Give a copy with other numbers, as logarithms."""
+        return super().clone_with_theta(theta)  # pyright: ignore[reportReturnType]
+
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={part.value:.4g}" for name, part in self._numbers().items())
         return f"{type(self).__name__}({numbers}, normalize={self.normalize})"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from modicum.molecules.features import ATOM_ATTRIBUTES, Attribute, molecule_graph
+
+
+def column(smiles: str, name: str) -> list[Attribute]:
+    place = ATOM_ATTRIBUTES.index(name)
+    return [atom[place] for atom in molecule_graph(smiles).atoms]
+
+
+def test_equivalent_atoms_may_have_different_morgan_identifiers() -> None:  # GPRMGK-G4, the trap of the label
+    first, second, third, fourth = column("CCCC", "MorganHash")
+    assert first == fourth
+    assert second != third
+    assert len(set(column("CC(C)C", "MorganHash"))) == 2
+
+
+def test_lists_hold_the_elements_at_a_distance_and_zero_for_none() -> None:
+    assert column("CCCO", "AtomicNumber_list_1") == [(6,), (6, 6), (6, 8), (6,)]
+    assert column("CCCO", "AtomicNumber_list_2") == [(6,), (8,), (6,), (6,)]
+    assert column("CCCO", "AtomicNumber_list_3") == [(8,), (0,), (0,), (6,)]
+    assert column("CCCO", "AtomicNumber_list_4") == [(0,)] * 4
+    assert column("CCCC", "AtomicNumber_list_1") == [(6,), (6, 6), (6, 6), (6,)]
+
+
+def test_the_count_of_an_empty_list_is_one() -> None:
+    assert column("C", "AtomicNumber_count_1") == [1]
+    assert column("CC(C)(C)C", "AtomicNumber_count_1") == [1, 4, 1, 1, 1]
+    assert column("CC(C)(C)C", "AtomicNumber_count_2") == [3, 1, 3, 3, 3]
+
+
+def test_rings_and_hydrogens() -> None:
+    assert column("C1CC1C", "Ring_count") == [1, 1, 1, 0]
+    assert column("C1CC1C", "RingSize_list") == [(3,), (3,), (3,), (0,)]
+    assert column("C1CC2CC12", "RingSize_list")[2] == (3, 4) == column("C1CC2CC12", "RingSize_list")[4]
+    assert column("CC(C)(C)O", "Hcount") == [3, 0, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "place", "code"),
+    [
+        ("CCC(C)CCC", 2, 0),  # a centre whose sense is not told
+        ("CCC(C)CC", 2, 1),  # two alike branches
+        ("CCC(C)(C)CCC", 2, 1),  # two methyls
+        ("CCCC(C)CC(C)C", 3, 0),
+        ("CC(C)CC(C)CC(C)C", 4, 1),
+        ("F[C@](Cl)(Br)I", 1, 3),
+        ("F[C@@](Cl)(Br)I", 1, 2),
+        ("CCC(CCCCCC)CCCCCCC", 2, 1),  # beyond five bonds branches count as alike
+    ],
+)
+def test_chirality(smiles: str, place: int, code: int) -> None:
+    assert column(smiles, "Chiral")[place] == code
+
+
+def test_bonds_tell_order_and_stereo() -> None:
+    attributes = [bond[2] for bond in molecule_graph("C/C=C/C#N").bonds]
+    assert [values[0] for values in attributes] == [1.0, 2.0, 1.0, 3.0]
+    assert attributes[1][1] != molecule_graph("C/C=C\\C#N").bonds[1][2][1]
