@@ -12,6 +12,7 @@ from modicum.cli.console import say
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.listing import list_methods
+from modicum.cli.molecules import app as molecules
 from modicum.cli.report import report
 from modicum.errors import ModicumError
 
@@ -28,6 +29,7 @@ app.command("list")(list_methods)
 app.command("compare")(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
+app.add_typer(molecules, name="molecules")
 app.command("doctor")(doctor)
 
 
