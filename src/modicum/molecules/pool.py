@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.extras import require
+from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.alkanes import enumerate_alkanes
 
@@ -146,24 +147,11 @@ def write_smiles(path: Path, smiles: Iterable[str]) -> int:
     Raises:
         ConfigError: if the file cannot be written; nothing is left of it.
     """
-    if path.exists() and not path.is_file():  # else root would replace a device
-        raise ConfigError(f"{path} is no file that can be replaced.", mend="Name a file.")
-    aside = path.parent / f".{path.name}.part"
     count = 0
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            for text in smiles:
-                file.write(f"{text}\n")
-                count += 1
-        aside.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}).",
-            mend="Name a file in a folder that you may write to and that has room.",
-        ) from error
-    finally:
-        if aside.is_file():  # unlink itself would raise where the folder is a file
-            aside.unlink()
+    with replacing(path) as file:
+        for text in smiles:
+            file.write(f"{text}\n")
+            count += 1
     return count
 
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 
 __all__ = ["UNITS", "PropertyTable", "Quantity", "read_table", "write_table"]
@@ -133,19 +134,10 @@ def write_table(path: Path, *tables: PropertyTable) -> None:
             row[table.quantity] = repr(float(table.value[place]))
             if table.error is not None:
                 row[f"{table.quantity}_error"] = repr(float(table.error[place]))
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, header, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows.values())
-        aside.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}).", mend="Name a file in a folder that you may write to."
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path) as file:
+        writer = csv.DictWriter(file, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows.values())
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
