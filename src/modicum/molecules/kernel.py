@@ -12,9 +12,18 @@ import numpy.typing as npt
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from modicum.errors import ConfigError
+from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES
 from modicum.molecules.functional import normalise
 from modicum.molecules.hyperparameters import read_hyperparameters
-from modicum.molecules.microkernels import Composite, Constant, Microkernel
+from modicum.molecules.microkernels import (
+    Bounds,
+    Composite,
+    Constant,
+    Convolution,
+    KroneckerDelta,
+    Microkernel,
+    TensorProduct,
+)
 from modicum.molecules.prepared import Prepared, prepare
 from modicum.molecules.solver import Equation, Solver
 
@@ -98,6 +107,25 @@ class MarginalizedGraphKernel(Kernel):
         """
         read = read_hyperparameters(Path(path))
         return cls(read.nodes, read.edges, p=read.p, q=read.q, scale=read.scale, normalize=normalize, **settings)
+
+    @classmethod
+    def published(cls, **settings: Any) -> Self:
+        """Make the kernel of the paper, with the numbers of its ``tMGR.json``.
+
+        Args:
+            settings: `normalize`, `tolerance`, `backend` and `device` of the constructor.
+        """
+        numbers: dict[str, Bounds] = {"bounds": (0.75, 1.0)}
+        plain, listed = KroneckerDelta(0.9, **numbers), Convolution(KroneckerDelta(0.9, **numbers))
+        nodes: dict[str, Microkernel] = {name: listed if "list" in name else plain for name in ATOM_ATTRIBUTES}
+        nodes["AtomicNumber"] = KroneckerDelta(0.75, **numbers)
+        return cls(
+            TensorProduct(**nodes),
+            TensorProduct(**dict.fromkeys(BOND_ATTRIBUTES, plain)),
+            q=Constant(0.01, (0.01, 0.5)),
+            scale=Constant(100.0, (1000.0, 30000.0)),
+            **settings,
+        )
 
     def prepare(self, molecules: Molecules) -> Prepared:
         """Compute the features of molecules once, for many calls.

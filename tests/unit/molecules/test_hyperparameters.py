@@ -59,6 +59,7 @@ def test_the_published_file_is_read_unchanged() -> None:
     assert {part.value for part in kernel.nodes.parts.values()} == {0.75, 0.9}
     assert kernel.scale is not None
     assert (kernel.scale.value, kernel.q.value, kernel.p.value) == (100, 0.01, 1.0)
+    assert MarginalizedGraphKernel.published() == kernel
 
 
 @pytest.mark.parametrize(

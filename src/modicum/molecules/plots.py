@@ -1,0 +1,153 @@
+# pyright: reportUnknownMemberType=false
+"""Three pictures: the space with what was selected, predictions against labels, and intervals against their promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.molecules.kernel import MarginalizedGraphKernel
+from modicum.molecules.table import UNITS, FloatArray, Quantity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_calibration", "draw_parity", "draw_space", "project"]
+
+_SHOWN = 4000  # molecules of the pool in the picture, a random part of a larger pool
+_INK, _MARK, _PALE = "#1a1a1a", "#c2410c", "#94a3b8"
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Sequence[str]) -> FloatArray:
+    """Place molecules in the plane in which the selected ones spread most.
+
+    Kernel principal components of the selected molecules (centred), and every other one projected onto them; the
+    kernel is evaluated against the selected ones alone.
+
+    Args:
+        kernel: of the selection.
+        selected: at least 3 molecules.
+        shown: molecules to place, shape (n,).
+
+    Returns:
+        Shape (n, 2).
+
+    Raises:
+        ConfigError: if fewer than 3 molecules are selected.
+
+    Source:
+        Schoelkopf, Smola and Mueller 1998.
+    """
+    if len(selected) < 3:
+        raise ConfigError(f"A plane needs 3 selected molecules, got {len(selected)}.", mend="Select more.")
+    ours = kernel.prepare(selected)
+    gram, cross = kernel(ours), kernel(kernel.prepare(shown), ours)
+    means = gram.mean(axis=0)
+    centred = gram - means - means[:, None] + gram.mean()
+    values, vectors = np.linalg.eigh(centred)
+    scaled = vectors[:, :-3:-1] / np.sqrt(values[:-3:-1].clip(min=1e-12))
+    return (cross - cross.mean(axis=1, keepdims=True) - means + gram.mean()) @ scaled
+
+
+def draw_space(
+    path: Path, kernel: MarginalizedGraphKernel, pool: Sequence[str], selected: Sequence[str], *, seed: int = 0
+) -> None:
+    """Draw the pool and, on top of it, what was selected.
+
+    Args:
+        path: of the picture: .png, .svg or .pdf.
+        kernel: of the selection.
+        pool: all molecules; of a large pool a random part is drawn.
+        selected: those selected.
+        seed: of that part.
+
+    Raises:
+        ConfigError: if the picture cannot be written.
+    """
+    places = numpy_generator(seed, "picture").permutation(len(pool))[:_SHOWN]
+    shown = [pool[place] for place in places]
+    points, marks = np.split(project(kernel, selected, [*shown, *selected]), [len(shown)])
+
+    def draw(axes: Axes) -> None:
+        part = f"{len(shown):,} of " if len(shown) < len(pool) else ""
+        axes.plot(*points.T, "o", color=_PALE, markersize=2.5, alpha=0.6, label=f"{part}{len(pool):,} in the pool")
+        axes.plot(*marks.T, "o", color=_MARK, markersize=4, label=f"{len(selected):,} selected")
+        axes.set(xlabel="first kernel principal component", ylabel="second")
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
+
+    _save(path, draw)
+
+
+def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantity: Quantity, note: str = "") -> None:
+    """Draw predictions against labels, with the line on which both are the same.
+
+    Args:
+        path: of the picture.
+        predicted: shape (n,).
+        label: shape (n,).
+        quantity: that is predicted; gives the unit.
+        note: beside the title, such as R2.
+
+    Raises:
+        ConfigError: if the picture cannot be written.
+    """
+    ends = [float(min(predicted.min(), label.min())), float(max(predicted.max(), label.max()))]
+
+    def draw(axes: Axes) -> None:
+        axes.plot(label, predicted, "o", color=_MARK, markersize=2.5, alpha=max(0.05, min(0.6, 2000 / len(label))))
+        axes.plot(ends, ends, color=_INK, linewidth=1)
+        axes.set(xlabel=f"label, {UNITS[quantity]}", ylabel=f"prediction, {UNITS[quantity]}", aspect="equal")
+        axes.set_title(f"{quantity} {note}".strip(), fontsize=11)
+
+    _save(path, draw)
+
+
+def draw_calibration(path: Path, levels: FloatArray, observed: FloatArray) -> None:
+    """Draw how many labels lie within intervals of each level, and how many should.
+
+    Args:
+        path: of the picture.
+        levels: of the central intervals, in (0, 1), shape (n,).
+        observed: share of labels within them, shape (n,).
+
+    Raises:
+        ConfigError: if the picture cannot be written.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, label="as promised")
+        axes.plot(levels, observed, "o-", color=_MARK, markersize=4, label="observed")
+        axes.set(
+            xlabel="level of the interval", ylabel="share of labels within", aspect="equal", xlim=(0, 1), ylim=(0, 1)
+        )
+        axes.legend(frameon=False)
+
+    _save(path, draw)
+
+
+def _save(path: Path, draw: Callable[[Axes], None]) -> None:
+    from matplotlib.figure import Figure
+
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"A picture is a {', '.join(_FORMATS)} file, got {path}.", mend="Rename it.")
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    aside = path.with_name(f".part-{path.name}")
+    try:
+        figure.savefig(aside, dpi=160)
+        aside.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}).", mend="Name a file in a folder that you may write to."
+        ) from error
+    finally:
+        if aside.is_file():
+            aside.unlink()
