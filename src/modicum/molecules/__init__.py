@@ -5,6 +5,7 @@ Prediction of Thermodynamic Properties of Alkane Molecules" (J. Chem. Inf. Model
 process with a marginalized graph kernel tells, without a label, which molecules are not yet covered by the others.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-__all__: list[str] = []
+# Kernel, simulation and network each need heavy libraries: a name is imported when it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

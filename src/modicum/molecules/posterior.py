@@ -31,10 +31,8 @@ class Certificate:
     """How well a pool is covered: the largest posterior deviation over every molecule of it.
 
     Args:
-        largest: no molecule of the pool has a larger one, selected or not. From `certify` it is the maximum itself.
-            From a selection that came to its end it is an upper bound, for a selection leaves a molecule alone once
-            that is known to be below the threshold.
-        at: SMILES of the molecule that it belongs to.
+        largest: the maximum; no molecule of the pool has a larger one, selected or not.
+        at: SMILES of the molecule that has it.
         threshold: that all deviations must be below.
         failed: SMILES and deviation of each molecule that was taken out; they are no part of ``largest``.
     """
@@ -96,7 +94,7 @@ def certify(
         threshold: that all deviations must be below, in (0, 1].
 
     Returns:
-        The certificate, with the maximum itself.
+        The certificate.
     """
     check_threshold(threshold)
     deviation = posterior_deviation(kernel, selected, pool, noise=noise)

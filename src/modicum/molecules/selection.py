@@ -49,7 +49,8 @@ class ActiveLearner(Generic[P]):
 
     Each molecule remembers how many of the selected ones its variance takes account of. A variance that is behind is an
     upper bound, since it can only fall; a molecule is brought up to date only if its bound could be the maximum, and
-    only as far as that is so. A molecule whose bound is below the threshold is thus never looked at again.
+    only as far as that is so. A molecule whose bound is below the threshold is thus left alone until the certificate,
+    and there too if the maximum is above its bound.
 
     Args:
         kernel: of the process; normalised, if thresholds are to mean what they mean in the paper.
@@ -176,13 +177,15 @@ class ActiveLearner(Generic[P]):
         self._failed.append(index)
 
     def certificate(self, threshold: float = 0.5) -> Certificate:
-        """Bound the posterior deviation of every molecule of the pool, given what is selected.
+        """Find the largest posterior deviation over every molecule of the pool, given what is selected.
+
+        Only molecules whose bound is above that maximum are brought up to date for it.
 
         Args:
-            threshold: the bound is exact if it is not below this, in (0, 1].
+            threshold: that all deviations must be below, in (0, 1].
 
         Returns:
-            The certificate.
+            The certificate, with the maximum itself.
 
         Raises:
             StateError: if every molecule failed.
@@ -192,7 +195,7 @@ class ActiveLearner(Generic[P]):
         covered[self._failed] = False
         if not covered.any():
             raise StateError("Every molecule of the pool failed.", mend="Give another pool.")
-        place = self._posterior.largest(covered, floor=_floor(threshold), batch=self._batch)
+        place = self._posterior.largest(covered, floor=-math.inf, batch=self._batch)
         self._posterior.update(np.array(self._failed, dtype=np.int64), -math.inf)
         return Certificate(
             largest=_deviation(self._posterior.bound(place)),

@@ -1,92 +1,46 @@
-"""The published selections, judged by our kernel; and our own against a refit at every step."""
-
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.unit.molecules.point_kernel import cloud
 
-from modicum.core import catalogue
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.baselines import pick_per_size, pick_random
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.pool import Pool
 from modicum.molecules.posterior import certify, posterior_deviation
 from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner
-from modicum.molecules.table import read_table
-
-# A residual of 1e-7 moves a kernel value by about 1e-8 of itself: far below the digits compared here.
-KERNEL = MarginalizedGraphKernel.published(tolerance=1e-7)
 
 
-def canonical(smiles: str) -> str:
-    from rdkit.Chem import CanonSmiles
-
-    return CanonSmiles(smiles)
-
-
-def published(name: str) -> list[str]:
-    folder = catalogue.fetch("alkanes") / "data" / f"data_{name}"
-    whole = folder / f"al_{name}.csv"
-    return (
-        whole.read_text().split()[1:] if whole.exists() else [*read_table(folder / "density.csv", "density").molecules]
-    )
-
-
-@pytest.mark.data("alkanes")
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "size", "largest"), [("0.5_1", 304, 0.49663), ("0.5_2", 311, 0.49654)])
-def test_the_complete_published_lists_cover_all_of_c4_to_c13(name: str, size: int, largest: float) -> None:  # GPRMGK-G1
-    selected = published(name)
-    assert len(selected) == size
-    certificate = certify(KERNEL, selected, [*enumerate_alkanes(4, 13)])
-    assert certificate.largest == pytest.approx(largest, abs=1.5e-5)
-    # The specification has the same numbers and calls the molecule n-undecane; but both lists select that one.
-    assert canonical(certificate.at) == "CCCCCCCCCC"
-    assert certificate.holds
-
-
-@pytest.mark.data("alkanes")
-@pytest.mark.slow
-def test_one_molecule_is_not_covered_by_the_set_of_which_it_failed() -> None:  # GPRMGK-G1
-    pool = [*enumerate_alkanes(4, 13)]
-    deviation = posterior_deviation(KERNEL, published("0.5_0"), pool)
-    (violator,) = np.flatnonzero(deviation >= 0.5)
-    assert canonical(pool[violator]) == "CC(C)(C)C(C)(C)C"
-    assert deviation[violator] == pytest.approx(0.7266, abs=5e-5)
-
-
-def test_as_many_molecules_otherwise_chosen_do_not_cover_the_small_ones() -> None:  # GPRMGK-G2
-    whole, small = Pool.alkanes(), [*enumerate_alkanes(4, 11)]
-    random, per_size = (
-        posterior_deviation(KERNEL, [whole.smiles[place] for place in pick(whole, 313, seed=0)], small)
-        for pick in (pick_random, pick_per_size)
-    )
-    # Large molecules are most of the pool, so that a random draw has hardly a small one.
-    assert random.max() > 0.99
-    assert (random >= 0.5).mean() > 0.8
-    assert per_size.max() > 0.5
-    assert 0 < (per_size >= 0.5).mean() < 0.1
-
-
-def test_the_lazy_selection_is_that_of_a_refit_at_every_step() -> None:  # GPRMGK-G12
-    pool = [*enumerate_alkanes(4, 11)]
-    assert len(pool) == 306
-    selection = ActiveLearner(KERNEL, pool, start=[0, 200]).run(0.4)
-    picks, deviations = pick_brute_force(KERNEL, pool, start=[0, 200], stop_uncertainty=0.4)
+@pytest.mark.parametrize("max_picks", [None, 60])
+@pytest.mark.parametrize("start", [(), (17, 5)])
+def test_lazy_picks_are_those_of_a_refit_at_every_step(start: tuple[int, ...], max_picks: int | None) -> None:
+    # GPRMGK-G12, with a kernel of points: 306 of them, as there are alkanes of C4-C11.
+    kernel = cloud(306, dimension=4)
+    picks, deviations = pick_brute_force(kernel, kernel.names, start=start, stop_uncertainty=0.4, max_picks=max_picks)
+    selection = ActiveLearner(kernel, kernel.names, start=start).run(0.4, max_picks=max_picks)
+    assert len(picks) >= 60
     assert selection.picks == picks
-    np.testing.assert_allclose(selection.deviations, deviations, atol=1e-10)
-    assert len(picks) > 100
+    np.testing.assert_allclose(selection.deviations, deviations, rtol=0, atol=1e-10)
+
+
+def test_the_certificate_of_a_finished_selection_is_the_dense_maximum() -> None:  # GPRMGK-G1
+    kernel = cloud(306, dimension=4)
+    selection = ActiveLearner(kernel, kernel.names, seed=3).run(0.5)
+    audit = certify(kernel, selection.smiles, kernel.names, threshold=0.5)
+    assert selection.certificate.largest == pytest.approx(audit.largest, abs=1e-10)
+    assert selection.certificate.at == audit.at
+    assert audit.holds
     assert selection.certificate.holds
-    deviation = posterior_deviation(KERNEL, selection.smiles, pool)
-    assert deviation.max() <= selection.certificate.largest
 
 
-def test_own_kernels_have_the_values_of_the_specification() -> None:  # GPRMGK-G10
-    raw = MarginalizedGraphKernel.published(normalize=False)
-    means = {carbons: raw.diag([*enumerate_alkanes(carbons, carbons)]).mean() for carbons in (4, 8, 12)}
-    assert means == pytest.approx({4: 291.92, 8: 214, 12: 422}, abs=0.5)
-    small = raw.diag([*enumerate_alkanes(4, 12)])
-    assert small.min() == pytest.approx(72.9198, abs=1e-4)
-    # The most symmetric of all 251,728, found once over all of them.
-    assert raw.diag(["C(CCCCCCCCC)CCCCCCCCC"]) == pytest.approx([3866.88], abs=0.01)
+def test_a_random_set_of_the_same_size_is_refused_its_certificate() -> None:  # GPRMGK-G2
+    kernel = cloud(306, dimension=4)
+    size = len(ActiveLearner(kernel, kernel.names).run(0.5).picks)
+    drawn = np.random.default_rng(0).choice(306, size, replace=False)
+    assert not certify(kernel, [kernel.names[place] for place in drawn], kernel.names, threshold=0.5).holds
+
+
+def test_the_deviation_of_a_pick_is_the_dense_one_of_all_before_it() -> None:  # GPRMGK-G12
+    kernel = cloud(306, dimension=4)
+    selection = ActiveLearner(kernel, kernel.names, seed=1).run(0.6)
+    for order in range(1, len(selection.picks), 10):
+        u = posterior_deviation(kernel, selection.smiles[:order], [selection.smiles[order]])
+        np.testing.assert_allclose(selection.deviations[order], u[0], rtol=0, atol=1e-10)

@@ -66,7 +66,7 @@ def test_few_picks_cost_fewer_values_than_all_their_columns() -> None:
     kernel = cloud(300)
     lazy = learner(kernel, batch=8).run(0.5, max_picks=30)
     assert len(lazy.picks) == 30
-    assert lazy.evaluations < learner(kernel, batch=300).run(0.5, max_picks=30).evaluations < 300 * 30
+    assert lazy.evaluations < 0.9 * 300 * 30
 
 
 def test_max_picks_counts_the_start_and_the_certificate_says_what_is_left() -> None:

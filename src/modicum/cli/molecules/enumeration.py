@@ -1,4 +1,4 @@
-"""``modicum molecules``: explore a chemical space."""
+"""``modicum molecules enumerate``: list a chemical space."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ import typer
 from modicum.cli.console import Json, say
 from modicum.errors import RunError
 
-__all__ = ["app"]
-
-app = typer.Typer(help="Explore a chemical space with the fewest simulations.", no_args_is_help=True)
+__all__ = ["enumerate_molecules", "print_lines"]
 
 
-@app.command("enumerate")
 def enumerate_molecules(
     *,
     smallest: Annotated[int, typer.Option("--from", help="Carbon atoms of the smallest molecules.")] = 4,
@@ -36,13 +33,13 @@ def enumerate_molecules(
 
         say(f"{write_smiles(file, molecules):,} molecules: {file}")
     elif not json:
-        _print_lines(molecules)
+        print_lines(molecules)
     if json:
         counts = {carbons: count_alkanes(carbons) for carbons in range(smallest, largest + 1)}
         typer.echo(json_format.dumps({"counts": counts, "molecules": sum(counts.values())}, indent=2))
 
 
-def _print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Print many lines without flushing each, and leave nothing for the interpreter to flush if that fails.
 
     Raises:

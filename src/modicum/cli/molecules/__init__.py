@@ -1,0 +1,14 @@
+"""``modicum molecules``: explore a chemical space."""
+
+from __future__ import annotations
+
+import typer
+
+from modicum.cli.molecules.enumeration import enumerate_molecules
+from modicum.cli.molecules.selection import select
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Explore a chemical space with the fewest simulations.", no_args_is_help=True)
+app.command("enumerate")(enumerate_molecules)
+app.command()(select)
