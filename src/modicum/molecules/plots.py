@@ -71,7 +71,7 @@ def draw_space(
         ConfigError: if the picture cannot be written.
     """
     places = numpy_generator(seed, "picture").permutation(len(pool))[:_SHOWN]
-    shown = [pool[place] for place in places]
+    shown = [str(pool[place]) for place in places]
     points, marks = np.split(project(kernel, selected, [*shown, *selected]), [len(shown)])
 
     def draw(axes: Axes) -> None:

@@ -7,7 +7,7 @@ import io
 import json as json_format
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -101,7 +101,7 @@ def open_kernel(path: Path | None, device: str) -> MarginalizedGraphKernel:
     from modicum.molecules.kernel import MarginalizedGraphKernel
 
     # Residuals of 1e-7 move a deviation by about 1e-8.
-    settings = {"tolerance": 1e-7, "backend": "numba" if device == "cpu" else "torch", "device": device}
+    settings: dict[str, Any] = {"tolerance": 1e-7, "backend": "numba" if device == "cpu" else "torch", "device": device}
     if path is None:
         return MarginalizedGraphKernel.published(**settings)
     return MarginalizedGraphKernel.from_json(path, **settings)
