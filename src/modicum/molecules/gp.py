@@ -171,18 +171,38 @@ class GaussianProcess:
         mean, deviation = leave_groups_out(self._full(), self._target, self._rows.molecule)
         return replace(table, value=mean * self._scale + self._center, error=None), deviation * self._scale
 
-    def calibrate(self) -> float:
-        """Learn `factor`, by which `predict` multiplies deviations, from molecules left out; see `calibration`.
+    def calibrate(self, held_out: PropertyTable | None = None) -> float:
+        """Learn `factor`, by which `predict` multiplies deviations.
+
+        Prefer labels of molecules like those that will be asked for. Molecules that active learning chose are far
+        from each other, and leaving them out tells of large deviations only: for the published 313 (four temperatures
+        each) it gives 0.65 for density and 0.62 for hvap, although the intervals are about right on the test set
+        without a factor.
+
+        Args:
+            held_out: labels of molecules that are not in the training set; None leaves molecules of that out.
 
         Returns:
             The factor.
 
         Raises:
+            ConfigError: if the labels are of another quantity.
+            DataError: if a molecule cannot be read.
             StateError: if it was not fitted.
         """
-        table = self._fitted()
-        predicted, deviation = self.leave_molecules_out()
-        self.factor = calibrate(table.value - predicted.value, deviation, table.smiles)
+        labels = self._fitted() if held_out is None else held_out
+        if labels.quantity != self.quantity:
+            raise ConfigError(
+                f"A model of {self.quantity} cannot be calibrated with labels of {labels.quantity}.",
+                mend="Give labels of its own quantity.",
+            )
+        if held_out is None:
+            predicted, deviation = self.leave_molecules_out()
+            mean = predicted.value
+        else:
+            self.factor = 1.0
+            mean, deviation = self.predict(labels.smiles, labels.temperature, return_std=True)
+        self.factor = calibrate(labels.value - mean, deviation, labels.smiles)
         return self.factor
 
     def save(self, folder: Path, *, hyperparameters: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,18 @@ def test_calibration_scales_deviations_and_leaves_means() -> None:
     np.testing.assert_array_equal(again, mean)
     np.testing.assert_allclose(after, factor * before, rtol=1e-12)
     assert process.fit(labels()).factor == 1.0
+
+
+def test_calibrated_by_held_out_labels_the_residuals_are_as_large_as_their_deviations() -> None:
+    process = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(labels())
+    held = labels(("CCCCCCC", "CC(C)CC(C)C", "CC(C)(C)CC"))
+    process.calibrate()
+    factor = process.calibrate(held)
+    mean, deviation = process.predict(held.smiles, held.temperature, return_std=True)
+    assert np.sqrt(np.mean(((held.value - mean) / deviation) ** 2)) == pytest.approx(1.0, rel=1e-9)
+    assert process.calibrate(held) == pytest.approx(factor, rel=1e-12)
+    with pytest.raises(ConfigError, match="model of density cannot be calibrated with labels of hvap"):
+        process.calibrate(replace(held, quantity="hvap"))
 
 
 def test_what_is_saved_predicts_the_same(tmp_path: Path) -> None:
