@@ -1,0 +1,90 @@
+"""The 200 normalised RDKit descriptors that the published networks read beside the molecule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modicum.core.extras import require
+from modicum.errors import DataError
+from modicum.molecules.table import FloatArray
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+__all__ = ["DESCRIPTORS", "canonical", "describe", "read_molecule"]
+
+DESCRIPTORS = 200
+
+_CACHED = 20_000  # ours: molecules whose descriptors are kept, 1.6 kB each; one takes about 5 ms
+
+
+def describe(molecules: Sequence[str]) -> FloatArray:
+    """Compute ``rdkit_2d_normalized`` as version 1 of chemprop did.
+
+    The descriptors are chemprop's ``v1_rdkit_2d``; each is then replaced by its cumulative share in descriptastorus'
+    reference population, all molecules of a column at once: the same numbers as ``v1_rdkit_2d_normalized`` to the
+    last bit, in a fifth of the time.
+
+    Args:
+        molecules: SMILES strings.
+
+    Returns:
+        In [0, 1], shape (n, 200); what a molecule has no number for is 0, as in chemprop.
+
+    Raises:
+        DataError: if a molecule cannot be read.
+        MissingExtraError: if chemprop is not installed.
+    """
+    raw = np.array([_raw(smiles) for smiles in molecules], dtype=float).reshape(len(molecules), DESCRIPTORS)
+    from descriptastorus.descriptors.rdNormalizedDescriptors import cdfs
+
+    names = [name for name, _ in _featurizer().generator.columns]
+    shares = [cdfs[name](raw[:, place]) if name in cdfs else np.zeros(len(raw)) for place, name in enumerate(names)]
+    return np.nan_to_num(np.column_stack(shares))
+
+
+def read_molecule(smiles: str) -> Mol:
+    """Read a SMILES string, in silence.
+
+    Raises:
+        DataError: if RDKit cannot, or there is no atom.
+        MissingExtraError: if RDKit is not installed.
+    """
+    chemistry = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
+    from rdkit.rdBase import BlockLogs
+
+    with BlockLogs():
+        molecule = chemistry.MolFromSmiles(smiles)
+    if molecule is None or not molecule.GetNumAtoms():
+        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", mend="Mend or remove that molecule.")
+    return molecule
+
+
+def canonical(smiles: str) -> str:
+    """Spell a molecule as RDKit does.
+
+    Raises:
+        DataError: if RDKit cannot read it.
+        MissingExtraError: if RDKit is not installed.
+    """
+    molecule = read_molecule(smiles)
+    from rdkit.Chem import MolToSmiles
+
+    return MolToSmiles(molecule)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _raw(smiles: str) -> FloatArray:
+    return np.asarray(_featurizer()(read_molecule(smiles)), dtype=float)
+
+
+@functools.cache
+def _featurizer():
+    require("chemprop", extra="molecules", purpose="Describing molecules for the D-MPNN")
+    from chemprop.featurizers.molecule import V1RDKit2DFeaturizer
+
+    return V1RDKit2DFeaturizer()

@@ -1,0 +1,125 @@
+"""What the authors of the method published: labels, predictions, selections and the kernel's hyper-parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from modicum.core import catalogue
+from modicum.errors import ConfigError, DataError
+from modicum.molecules.table import PropertyTable, Quantity, read_table
+
+__all__ = [
+    "LABELLED",
+    "PREDICTED",
+    "hyperparameters",
+    "published_labels",
+    "published_predictions",
+    "published_selection",
+]
+
+TEST = "test"
+LABELLED = (
+    *("0.3_0", "0.4_0", "0.5_0", "0.5_1", "0.5_2"),
+    *(f"0.5_{rule}{draw}" for rule in ("random", "nheavy") for draw in range(3)),
+    TEST,
+)
+PREDICTED = ("0.3_0", "0.4_0", "0.5_0")
+_WHOLE_LISTS = ("0.5_1", "0.5_2")  # of the others only the molecules whose simulation gave labels are known
+_TEST_FOLDER = "data_test3000"
+
+
+def published_labels(name: str, quantity: Quantity) -> PropertyTable:
+    """Read a published set of labels.
+
+    They come from molecular dynamics, not from experiment, and a quadratic in T was fitted through the temperatures
+    (about 16) of each molecule: what is here are values of that curve, smoother than the simulations. Errors were not
+    published. ``cp`` is the sum of the intermolecular part, the intramolecular one of quantum chemistry and PV.
+
+    Args:
+        name: one of `LABELLED`: the threshold of the selection and its seed, as "0.5_0"; "0.5_random0" and
+            "0.5_nheavy0" are as large as "0.5_0" and drawn at random or evenly over the carbon numbers; "test" are
+            the 2,988 molecules of the computational test, without ``cp``.
+        quantity: "density", "hvap" or "cp".
+
+    Returns:
+        The labels, without errors.
+
+    Raises:
+        ConfigError: if there is no such set.
+        DataError: if the files are damaged.
+        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
+    """
+    _check(name, LABELLED, "labels")
+    if name == TEST and quantity == "cp":
+        raise ConfigError("The labels of cp of the test set were not published.", mend="Use density or hvap.")
+    return read_table(_folder(name) / f"{_known(quantity)}.csv", quantity)
+
+
+def published_predictions(name: str, quantity: Quantity) -> PropertyTable:
+    """Read the authors' own predictions on the test set.
+
+    Args:
+        name: one of `PREDICTED`, the labels that their network was trained on.
+        quantity: "density" or "hvap".
+
+    Returns:
+        The rows of ``published_labels("test", quantity)`` with predicted values.
+
+    Raises:
+        ConfigError: if there are no such predictions.
+        DataError: if the files are damaged.
+        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
+    """
+    _check(name, PREDICTED, "predictions")
+    if quantity == "cp":
+        raise ConfigError("Predictions of cp were not published.", mend="Use density or hvap.")
+    return read_table(_folder(TEST) / f"{_known(quantity)}-{name}-pred.csv", quantity)
+
+
+def published_selection(name: str) -> tuple[str, ...]:
+    """Read which molecules a set has.
+
+    Args:
+        name: one of `LABELLED`.
+
+    Returns:
+        SMILES strings. For "0.5_1" and "0.5_2" all that were selected, in that order; for the others those with a
+        density, so that molecules whose simulation failed are missing ("0.5_0" lacks 2,2,3,3-tetramethylbutane).
+
+    Raises:
+        ConfigError: if there is no such set.
+        DataError: if the files are damaged.
+        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
+    """
+    if name not in _WHOLE_LISTS:
+        return published_labels(name, "density").molecules
+    path = _folder(name) / f"al_{name}.csv"
+    header, *molecules = path.read_text(encoding="utf-8").split()
+    if header != "smiles" or not molecules:
+        raise DataError(f"{path} must be a column 'smiles', got {header!r}.", mend="Fetch the data set again.")
+    return tuple(molecules)
+
+
+def hyperparameters() -> Path:
+    """Give the path of the published hyper-parameters of the kernel, ``tMGR.json``.
+
+    Raises:
+        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
+    """
+    return catalogue.fetch("alkanes") / "data" / "tMGR.json"
+
+
+def _check(name: str, names: tuple[str, ...], what: str) -> None:
+    if name not in names:
+        raise ConfigError(f"There are no published {what} {name!r}.", mend=f"Use one of: {', '.join(names)}.")
+
+
+def _known(quantity: Quantity) -> Quantity:
+    if quantity not in get_args(Quantity):
+        raise ConfigError(f"There is no quantity {quantity!r}.", mend=f"Use one of: {', '.join(get_args(Quantity))}.")
+    return quantity
+
+
+def _folder(name: str) -> Path:
+    return catalogue.fetch("alkanes") / "data" / (_TEST_FOLDER if name == TEST else f"data_{name}")

@@ -1,0 +1,153 @@
+"""How good predictions are: over rows, and over molecules, since the rows of one molecule are not independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import max_error, mean_absolute_error, r2_score
+
+from modicum.errors import ConfigError, DataError
+from modicum.molecules.descriptors import canonical
+from modicum.molecules.table import FloatArray, PropertyTable
+
+__all__ = ["Score", "align", "apart", "score", "score_molecules", "score_rows", "shared_molecules"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Agreement of predictions with labels.
+
+    Args:
+        r2: coefficient of determination, 1 minus squared residuals over squared deviations from the mean label.
+        mae: mean absolute error, in the unit of the labels.
+        worst: the largest absolute error, likewise.
+        count: rows, or molecules.
+    """
+
+    r2: float
+    mae: float
+    worst: float
+    count: int
+
+
+def score(predicted: FloatArray, label: FloatArray) -> Score:
+    """Score numbers against numbers.
+
+    Args:
+        predicted: shape (n,).
+        label: shape (n,), n at least 2.
+
+    Returns:
+        The score; `Score.count` is n.
+
+    Raises:
+        ConfigError: if the shapes differ, or there are fewer than two numbers, which have no spread.
+    """
+    if predicted.shape != label.shape or label.ndim != 1 or len(label) < 2:
+        raise ConfigError(
+            f"A score needs as many predictions as labels, two at least, got {predicted.shape} and {label.shape}.",
+            mend="Predict each row of a table with several rows.",
+        )
+    return Score(
+        r2=float(r2_score(label, predicted)),
+        mae=float(mean_absolute_error(label, predicted)),
+        worst=float(max_error(label, predicted)),
+        count=len(label),
+    )
+
+
+def score_rows(predicted: PropertyTable, labels: PropertyTable) -> Score:
+    """Score each molecule at each of its temperatures, as the paper does.
+
+    Args:
+        predicted: has each row of the labels; it may have more.
+        labels: what is asked for.
+
+    Raises:
+        ConfigError: if the quantities differ, or there are fewer than two rows.
+        DataError: if a row of the labels has no prediction, or two.
+    """
+    return score(align(predicted, labels), labels.value)
+
+
+def score_molecules(predicted: PropertyTable, labels: PropertyTable) -> Score:
+    """Score each molecule once: the mean of its predictions against the mean of its labels.
+
+    Args:
+        predicted: has each row of the labels; it may have more.
+        labels: what is asked for.
+
+    Raises:
+        ConfigError: if the quantities differ, or there are fewer than two molecules.
+        DataError: if a row of the labels has no prediction, or two.
+    """
+    places = {smiles: place for place, smiles in enumerate(labels.molecules)}
+    index = np.array([places[smiles] for smiles in labels.smiles], dtype=int)
+    count = np.bincount(index)
+    aligned = align(predicted, labels)
+    return score(np.bincount(index, aligned) / count, np.bincount(index, labels.value) / count)
+
+
+def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
+    """Give the predictions in the order of the labels, joined by SMILES string and temperature.
+
+    Args:
+        predicted: has each row of the labels; it may have more.
+        labels: what is asked for.
+
+    Returns:
+        One prediction a label, shape (n,).
+
+    Raises:
+        ConfigError: if the quantities differ.
+        DataError: if a row of the labels has no prediction, or two.
+    """
+    if predicted.quantity != labels.quantity:
+        raise ConfigError(
+            f"Predictions of {predicted.quantity} cannot be scored with labels of {labels.quantity}.",
+            mend="Give two tables of one quantity.",
+        )
+    found: dict[tuple[str, float], float] = {}
+    for key, value in zip(_keys(predicted), predicted.value.tolist(), strict=True):
+        if key in found:
+            raise DataError(f"There are two predictions for {key[0]} at {key[1]:g} K.", mend="Keep one of them.")
+        found[key] = value
+    missing = [key for key in _keys(labels) if key not in found]
+    if missing:
+        raise DataError(
+            f"There is no prediction for {missing[0][0]} at {missing[0][1]:g} K, and for {len(missing)} rows in all.",
+            mend="Predict each row of the labels, with the same SMILES strings.",
+        )
+    return np.array([found[key] for key in _keys(labels)])
+
+
+def shared_molecules(first: PropertyTable, second: PropertyTable) -> tuple[str, ...]:
+    """Find the molecules that two sets have in common, however they are spelt: training and test should have none.
+
+    Returns:
+        Canonical SMILES strings, sorted.
+
+    Raises:
+        DataError: if a molecule cannot be read.
+        MissingExtraError: if RDKit is not installed.
+    """
+    ours, others = ({canonical(smiles) for smiles in table.molecules} for table in (first, second))
+    return tuple(sorted(ours & others))
+
+
+def apart(labels: PropertyTable, *others: PropertyTable) -> PropertyTable:
+    """Keep the molecules that none of the other tables has, however they are spelt.
+
+    The published random draws were taken from the test set: models trained on them must be judged on what is left.
+
+    Raises:
+        DataError: if a molecule cannot be read.
+        MissingExtraError: if RDKit is not installed.
+    """
+    known = {canonical(smiles) for table in others for smiles in table.molecules}
+    return labels.of(frozenset(smiles for smiles in labels.molecules if canonical(smiles) not in known))
+
+
+def _keys(table: PropertyTable) -> list[tuple[str, float]]:
+    return list(zip(table.smiles, table.temperature.tolist(), strict=True))

@@ -1,0 +1,66 @@
+"""Fewer temperatures a molecule: labels are smooth in T, and a dense Gaussian process is cubic in rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.molecules.regression import IntArray
+from modicum.molecules.table import FloatArray, PropertyTable
+
+__all__ = ["search_rows", "thin"]
+
+# Ours: what the search for hyper-parameters sees; a step of it takes about a second on one core.
+_SEARCH_TEMPERATURES, _SEARCH_ROWS = 4, 1_300
+
+
+def thin(table: PropertyTable, temperatures: int) -> PropertyTable:
+    """Keep some temperatures of each molecule, evenly spread over those that it has, the ends included.
+
+    Args:
+        table: of any size.
+        temperatures: how many at most, at least 2.
+
+    Raises:
+        ConfigError: if that is less than 2.
+    """
+    if temperatures < 2:
+        raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", mend="Four are plenty.")
+    names = {smiles: place for place, smiles in enumerate(table.molecules)}
+    rows = _spread(np.array([names[smiles] for smiles in table.smiles]), table.temperature, temperatures)
+    return PropertyTable(
+        quantity=table.quantity,
+        smiles=tuple(table.smiles[row] for row in rows.tolist()),
+        temperature=table.temperature[rows],
+        value=table.value[rows],
+        error=None if table.error is None else table.error[rows],
+    )
+
+
+def _spread(molecule: IntArray, temperature: FloatArray, count: int) -> IntArray:
+    kept: list[IntArray] = []
+    for place in np.unique(molecule):
+        rows = np.flatnonzero(molecule == place)
+        rows = rows[np.argsort(temperature[rows], kind="stable")]
+        kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))])
+    return np.sort(np.concatenate(kept))
+
+
+def search_rows(molecule: IntArray, temperature: FloatArray, seed: int) -> IntArray:
+    """Choose the rows that the search for hyper-parameters sees: four temperatures of at most 325 molecules or so.
+
+    Args:
+        molecule: of each row, as a number, shape (n,).
+        temperature: of each row, K, shape (n,).
+        seed: of the molecules, if there are too many; all rows of a molecule are in or out.
+
+    Returns:
+        Places of rows, rising.
+    """
+    rows = _spread(molecule, temperature, _SEARCH_TEMPERATURES)
+    if len(rows) <= _SEARCH_ROWS:
+        return rows
+    shuffled = numpy_generator(seed, "search").permutation(np.unique(molecule))
+    count = np.cumsum(np.bincount(molecule[rows])[shuffled])
+    return rows[np.isin(molecule[rows], shuffled[count <= _SEARCH_ROWS])]
