@@ -37,6 +37,12 @@ _ROWS = (
         "HyPe: noise on the hidden representations while fine-tuning",
         "fine-tuning data",
     ),
+    Row(
+        "gprmgk",
+        "modicum.molecules",
+        "GPR-MGK: active learning over molecules with a marginalized graph kernel",
+        "simulations",
+    ),
 )
 
 

@@ -1,0 +1,151 @@
+"""What the arms of the comparison share: which molecules may be labelled, and which are predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias, cast, get_args
+
+import numpy as np
+
+from modicum.core.method import Job
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.molecules.experiment import experimental_labels
+from modicum.molecules.pool import Pool
+from modicum.molecules.published import published_labels
+from modicum.molecules.scores import apart
+from modicum.molecules.table import PropertyTable, Quantity, read_table
+
+__all__ = ["Plan", "Rule", "candidates_and_test", "published_sets"]
+
+Rule: TypeAlias = Literal["active", "random", "per size"]
+Predictor: TypeAlias = Literal["gp", "dmpnn"]
+Test: TypeAlias = Literal["simulation", "experiment"]
+
+_SMALLEST, _LARGEST = 4, 9
+_PUBLISHED_DRAWS = (0, 1, 2)
+_FEWEST = 12  # molecules of which a third can be held out
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The settings of a job, the same for all arms.
+
+    Args:
+        quantity: that is predicted.
+        labels: molecules that get labels; 0 in the full budget, where the published sets say it.
+        predictor: "gp" or "dmpnn".
+        epochs: of the network.
+        test: "simulation" or "experiment".
+    """
+
+    quantity: Quantity
+    labels: int
+    predictor: Predictor
+    epochs: int
+    test: Test
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Read the options of a job.
+
+        Raises:
+            ConfigError: if one of them is not what it should be, or has no meaning in the job's budget.
+        """
+        options = job.options
+        plan = cls(
+            quantity=cast("Quantity", _one_of("quantity", options["quantity"], get_args(Quantity))),
+            labels=_whole("labels", options["labels"]),
+            predictor=cast("Literal['gp', 'dmpnn']", _one_of("predictor", options["predictor"], ("gp", "dmpnn"))),
+            epochs=_whole("epochs", options["epochs"]),
+            test=cast(
+                "Literal['simulation', 'experiment']", _one_of("test", options["test"], ("simulation", "experiment"))
+            ),
+        )
+        published = job.budget == "full" and job.data is None
+        if published and (plan.labels or job.seed not in _PUBLISHED_DRAWS):
+            raise ConfigError(
+                f"There are three published sets of about 310 molecules for each rule, not seed {job.seed} with "
+                f"{plan.labels or 'as many'} labels.",
+                mend="Use --seeds 0,1,2 and leave labels out, or give labels of your own with --data.",
+            )
+        if published and plan.quantity == "cp" and plan.test == "simulation":
+            raise ConfigError(
+                "The published test set has no heat capacities.",
+                mend="Use density or hvap, or --option test=experiment.",
+            )
+        if not published and (plan.labels < 3 or (plan.test != "experiment" and not job.data)):
+            raise ConfigError(
+                f"The demo labels at least 3 molecules by experiment, got {plan.labels} by {plan.test}.",
+                mend="Give --option labels=15, or --budget full for simulations.",
+            )
+        return plan
+
+
+def candidates_and_test(job: Job, plan: Plan) -> tuple[PropertyTable, PropertyTable]:
+    """Split labelled molecules into those that may be picked and a third that is predicted.
+
+    Args:
+        job: its seed draws the split; its data, a table, take the place of the measured alkanes of C4 to C9.
+        plan: names the quantity.
+
+    Returns:
+        Candidates and test, by molecule: all rows of one are on one side.
+
+    Raises:
+        ConfigError: if there are too few molecules.
+        DataError: if the user's table is broken.
+    """
+    if job.data is None:
+        labels = experimental_labels(plan.quantity)
+        sizes = Pool.of(labels.molecules).sizes
+        within = (sizes >= _SMALLEST) & (sizes <= _LARGEST)
+        labels = labels.of(frozenset(np.array(labels.molecules)[within].tolist()))
+    else:
+        labels = read_table(job.data, plan.quantity)
+    molecules = labels.molecules
+    count = len(molecules)
+    if count < _FEWEST or plan.labels > count - count // 3:
+        raise ConfigError(
+            f"A third of {count} molecules is held out, which leaves {count - count // 3} to label, not {plan.labels}.",
+            mend=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
+        )
+    order = numpy_generator(job.seed, "split").permutation(count)
+    test = frozenset(molecules[place] for place in order[: count // 3].tolist())
+    return labels.of(frozenset(molecules) - test), labels.of(test)
+
+
+def published_sets(seed: int, plan: Plan) -> tuple[dict[Rule, PropertyTable], PropertyTable]:
+    """Read the published labels that each rule has for training, and those that all of them are judged on.
+
+    Args:
+        seed: 0, 1 or 2.
+        plan: names the quantity and the test.
+
+    Returns:
+        Training labels by rule, and the test. The published random draws were made from the test set: molecules that
+        any of the three sets has are left out of it. By experiment nothing is left out, since no label is measured.
+
+    Raises:
+        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
+    """
+    names = (f"0.5_{seed}", f"0.5_random{seed}", f"0.5_nheavy{seed}")
+    active, random, per_size = (published_labels(name, plan.quantity) for name in names)
+    training: dict[Rule, PropertyTable] = {"active": active, "random": random, "per size": per_size}
+    if plan.test == "experiment":
+        return training, experimental_labels(plan.quantity)
+    return training, apart(published_labels("test", plan.quantity), *training.values())
+
+
+def _one_of(name: str, text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise ConfigError(
+            f"{name} must be one of {', '.join(known)}, got {text!r}.", mend=f"Write --option {name}={known[0]}."
+        )
+    return text
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"{name} must be a whole number, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
+    return int(text)
