@@ -181,15 +181,6 @@ class Liquid:
         density, inter, centres, edges = zip(*rows, strict=True)
         return Series(np.array(density), np.array(inter), np.stack(centres), np.array(edges))
 
-    def kinetic_temperature(self) -> float:
-        """Give the temperature (K) of the velocities at this moment."""
-        system, kilojoule = self._context.getSystem(), self._mm.unit.kilojoule_per_mole
-        freedom = 3 * system.getNumParticles() - system.getNumConstraints()
-        kinetic = self._context.getState(energy=True).getKineticEnergy().value_in_unit(kilojoule)
-        return (
-            2 * kinetic / (freedom * self._mm.unit.MOLAR_GAS_CONSTANT_R.value_in_unit(kilojoule / self._mm.unit.kelvin))
-        )
-
     def _compress(self, box: Box, temperature: float) -> None:
         context = self._context
         context.setPositions(box.positions.reshape(-1, 3))
