@@ -9,7 +9,7 @@ from typing import Any
 from modicum.errors import ConfigError, SimulationError
 from modicum.molecules.labeller import Label, canonical
 from modicum.molecules.liquid.box import edge_of
-from modicum.molecules.liquid.points import Point, converge, judge, plain, smooth
+from modicum.molecules.liquid.points import Point, check_enough, converge, judge, plain, smooth
 from modicum.molecules.liquid.simulation import INTERVAL, STEP, Device, Liquid
 from modicum.molecules.liquid.temperatures import critical_temperature, temperature_grid
 from modicum.molecules.liquid.trappe import CUTOFF, UnitedAtoms, united_atoms
@@ -156,13 +156,7 @@ class OpenMMLabeller:
                 points.append(self._sample(liquid, temperature))
             except SimulationError as error:
                 missing[f"{temperature:g} K"] = error.what
-        needed = FEWEST_POINTS if len(temperatures) >= FEWEST_POINTS else 1
-        if missing and len(points) < needed:
-            raise SimulationError(
-                f"{next(iter(missing.values()))} {len(points)} of {len(temperatures)} temperatures gave a liquid, "
-                f"{needed} needed.",
-                mend="Ask for other temperatures, or simulate longer.",
-            )
+        check_enough(len(points), missing, asked=len(temperatures))
         return points, missing
 
     def _check_size(self, molecule: UnitedAtoms) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,15 @@ from modicum.errors import SimulationError
 from modicum.molecules.labeller import StatePoint
 from modicum.molecules.liquid.analysis import block_error, diffusion, drifts
 from modicum.molecules.liquid.simulation import INTERVAL, Series
-from modicum.molecules.thermodynamics import fit_quadratic, heat_capacity, vaporisation_enthalpy, volume_term
+from modicum.molecules.thermodynamics import (
+    FEWEST_POINTS,
+    fit_quadratic,
+    heat_capacity,
+    vaporisation_enthalpy,
+    volume_term,
+)
 
-__all__ = ["Point", "converge", "judge", "plain", "smooth"]
+__all__ = ["Point", "check_enough", "converge", "judge", "plain", "smooth"]
 
 FROZEN = 1e-8  # cm2/s, official code (aimstools)
 
@@ -95,6 +101,25 @@ def judge(series: Series, *, temperature: float) -> Point:
         float(series.inter.mean()),
         block_error(series.inter),
     )
+
+
+def check_enough(found: int, missing: Mapping[str, str], *, asked: int) -> None:
+    """See that the temperatures that gave a liquid are enough for a label.
+
+    Args:
+        found: how many did.
+        missing: why the others did not.
+        asked: how many temperatures there were; with 5 or more a quadratic is wanted, and that needs 5.
+
+    Raises:
+        SimulationError: if they are too few; with the first of the reasons.
+    """
+    needed = FEWEST_POINTS if asked >= FEWEST_POINTS else 1
+    if missing and found < needed:
+        raise SimulationError(
+            f"{next(iter(missing.values()))} {found} of {asked} temperatures gave a liquid, {needed} needed.",
+            mend="Ask for other temperatures, or simulate longer.",
+        )
 
 
 def plain(point: Point) -> StatePoint:

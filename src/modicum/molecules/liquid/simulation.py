@@ -105,7 +105,8 @@ class Liquid:
         molecule: its groups.
         molecules: how many.
         temperature: of the compression, K.
-        seed: any integer; with the same one, OpenMM, device and threads, the trajectory is the same.
+        seed: any integer; with the same one, OpenMM, device and threads, the trajectory is the same as long as no other
+            liquid runs in the process meanwhile: OpenMM's CPU platforms draw from one generator.
         device: where OpenMM computes.
 
     Raises:
@@ -132,13 +133,12 @@ class Liquid:
             self._compress(box, temperature)
         self._start = self._context.getState(positions=True)
 
-    def settle(self, temperature: float, *, picoseconds: float, pressure: float = 1.0) -> Series:
-        """Go back to the compressed liquid and equilibrate it anew.
+    def settle(self, temperature: float, *, picoseconds: float) -> Series:
+        """Go back to the compressed liquid and equilibrate it anew, at 1 bar.
 
         Args:
             temperature: K.
-            picoseconds: of equilibration.
-            pressure: bar.
+            picoseconds: of equilibration; one sample at least is taken.
 
         Returns:
             What was sampled on the way.
@@ -151,7 +151,7 @@ class Liquid:
         context.setPositions(self._start.getPositions())
         self._integrator.setTemperature(temperature)
         context.setParameter(self._mm.MonteCarloBarostat.Temperature(), temperature)
-        context.setParameter(self._mm.MonteCarloBarostat.Pressure(), pressure)
+        context.setParameter(self._mm.MonteCarloBarostat.Pressure(), 1.0)
         context.setVelocitiesToTemperature(temperature, self._openmm_seed(f"velocities/{temperature}"))
         return self.sample(temperature, picoseconds=picoseconds)
 

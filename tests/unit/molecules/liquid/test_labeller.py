@@ -50,24 +50,26 @@ def test_what_cannot_be_simulated_is_said_before_it_starts(smiles: str, reason: 
 
 
 @pytest.mark.slow
-def test_a_temperature_at_which_the_box_evaporates_is_left_out_with_its_reason() -> None:
-    # n-butane, T_c = 425 K.
-    quick = {"molecules": 200, "ns": 0.008, "equilibration": 0.004}
-    label = OpenMMLabeller(temperatures=[270.0, 700.0], **quick).label("CCCC")
+def test_a_temperature_without_a_liquid_is_left_out_with_its_reason() -> None:
+    # n-butane has T_c = 425 K: at 450 K and 1 bar the box expands for longer than it is sampled.
+    label = OpenMMLabeller(
+        temperatures=[270.0, 450.0], molecules=200, ns=0.008, equilibration=0.004, extensions=4
+    ).label("CCCC")
     (point,) = label.points
     assert point.temperature == 270.0
-    assert label.missing["700 K"].startswith("vaporized: at 700 K the density fell to ")
+    assert point.density == pytest.approx(600, abs=40)  # experiment 605; 20 samples
+    assert label.missing["450 K"].startswith("not converged: at 450 K density or energy still drift after 4 extensions")
     assert label.missing["cp"] == "needs 5 temperatures, 2 were asked for"
     assert label.seconds > 0
-    with pytest.raises(SimulationError, match=r"vaporized: at 700 K .*0 of 1 temperatures gave a liquid, 1 needed"):
-        OpenMMLabeller(temperatures=[700.0], **quick).label("CCCC")
 
 
 @pytest.mark.slow
 def test_hexane_has_the_density_of_the_force_field() -> None:  # GPRMGK-G14
-    label = OpenMMLabeller(temperatures=[298.15], molecules=140, ns=0.05, equilibration=0.02).label("CCCCCC")
+    label = OpenMMLabeller(temperatures=[298.15], molecules=140, ns=0.032, equilibration=0.012).label("CCCCCC")
     (point,) = label.points
-    assert point.density == pytest.approx(655, abs=20)
+    # Experiment: 655 kg/m3. A run of 250 hexanes over 200 ps gave 660.2 (error 1.1) and 28.92 kJ/mol (0.06), three
+    # seeds of 140 over 50 ps 659, 662, 666 and 28.9, 29.0, 29.1: 20 and 1 are more than four times their spread.
+    assert point.density == pytest.approx(660, abs=20)
     assert point.hvap == pytest.approx(28.9, abs=1.0)
     assert 0 < (point.density_error or 0) < 10
     assert 0 < (point.hvap_error or 0) < 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import SimulationError
-from modicum.molecules.liquid.points import Point, converge, judge, plain, smooth
+from modicum.molecules.liquid.points import Point, check_enough, converge, judge, plain, smooth
 from modicum.molecules.liquid.simulation import INTERVAL, Series
 
 R = 8.314462618e-3  # kJ/mol/K
@@ -83,6 +83,15 @@ def test_quadratics_over_temperature_give_all_three_properties() -> None:  # GPR
 
 def test_without_the_lone_molecule_there_is_no_heat_capacity() -> None:
     assert all(state.cp is None for state in smooth(POINTS, molar_mass=86.178, molecular=None))
+
+
+@pytest.mark.parametrize(("found", "asked", "needed"), [(0, 2, 1), (4, 16, 5)])
+def test_too_few_temperatures_fail_with_the_first_reason(found: int, asked: int, needed: int) -> None:
+    missing = {"200 K": "froze: at 200 K.", "500 K": "vaporized: at 500 K."}
+    message = f"^froze: at 200 K. {found} of {asked} temperatures gave a liquid, {needed} needed"
+    with pytest.raises(SimulationError, match=message):
+        check_enough(found, missing, asked=asked)
+    check_enough(needed, missing, asked=asked)
 
 
 def test_a_density_that_does_not_fall_is_refused() -> None:
