@@ -12,6 +12,7 @@
     └── RunError (RuntimeError)              the input was fine and the work failed; exit status 1
         ├── JobFailedError                   an arm raised, or returned something that is no result
         ├── WorkerDiedError                  a worker process ended in the middle of its job
+        ├── SimulationError                  a molecule has no usable label: the reason, in words
         ├── StateError                       a call that came too early or twice
         └── JournalError                     the record of finished jobs cannot be trusted
 
@@ -34,6 +35,7 @@ __all__ = [
     "ModelError",
     "ModicumError",
     "RunError",
+    "SimulationError",
     "StateError",
     "UnsafeFileError",
     "WorkerDiedError",
@@ -111,6 +113,10 @@ class JobFailedError(RunError):
 
 class WorkerDiedError(RunError):
     """A worker process ended in the middle of its job, more often than it may."""
+
+
+class SimulationError(RunError):
+    """The simulation of a molecule, or the look-up of its label, has no usable result."""
 
 
 class StateError(RunError):

@@ -1,0 +1,265 @@
+"""Labels for many molecules: jobs of an engine, recorded one by one, so that a killed campaign goes on.
+
+Also the loop of active learning around it: propose molecules, label them, tell which failed, until all is covered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from modicum.core.engine import Engine
+from modicum.core.journal import Journal, job_key
+from modicum.errors import (
+    ConfigError,
+    DataError,
+    InputError,
+    JobFailedError,
+    JournalError,
+    SimulationError,
+    WorkerDiedError,
+)
+from modicum.molecules.labeller import Label, Labeller, canonical, tabulate
+from modicum.molecules.table import PropertyTable, Quantity
+
+__all__ = ["Campaign", "Learner", "Progress", "explore", "label_molecules"]
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+Record: TypeAlias = dict[str, Any]
+
+# What a label is computed with; the code of modicum is not part of a key, since a campaign outlives a release. A
+# labeller whose way of working changes says so in its settings.
+_LIBRARIES = ("openmm", "rdkit", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Campaign:
+    """What came of labelling molecules.
+
+    Args:
+        labels: by canonical SMILES, in the order of the request.
+        failures: the reason by canonical SMILES, for molecules that have no label.
+    """
+
+    labels: Mapping[str, Label]
+    failures: Mapping[str, str]
+
+    def tables(self) -> dict[Quantity, PropertyTable]:
+        """Give the labels as one table a quantity; see `write_table`."""
+        return tabulate(self.labels)
+
+
+class Learner(Protocol):
+    """Chooses molecules of a pool; a selection of `modicum.molecules`, say."""
+
+    def propose(self, count: int, /) -> Sequence[int]:
+        """Choose up to some molecules more, and count them as labelled; none when nothing is left uncovered."""
+        ...
+
+    def fail(self, index: int, /) -> None:
+        """Take back a molecule that got no label: it covers nothing and is not chosen again."""
+        ...
+
+    def smiles(self, index: int, /) -> str:
+        """Give a molecule of the pool."""
+        ...
+
+
+def label_molecules(
+    smiles: Iterable[str],
+    labeller: Labeller,
+    *,
+    engine: Engine,
+    folder: Path,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+) -> Campaign:
+    """Label molecules, each once: what the journal of the folder holds is not computed again.
+
+    After Ctrl-C, a kill or a full disk the same call goes on; only the molecules that were running are lost. A
+    molecule that cannot be labelled is recorded with its reason and does not stop the others.
+
+    Args:
+        smiles: in any spelling; the same molecule twice counts once.
+        labeller: picklable for engines other than "inline".
+        engine: open.
+        folder: of the journal, on a local disk; made if it is missing.
+        progress: called with (molecules done, molecules in all, what was done).
+        retry_failed: label once more what failed before.
+
+    Returns:
+        Labels and failures of the molecules asked for.
+
+    Raises:
+        DataError: if one is not a SMILES string, before anything runs.
+        InputError: as soon as a job says that the input or the setting is wrong: the others would say the same.
+        JobFailedError: after all others have ended, if a job raised anything unforeseen.
+        JournalError: if a result cannot be written, on a full disk say; what was written before is kept.
+    """
+    names = list(dict.fromkeys(_read(place, text) for place, text in enumerate(smiles, start=1)))
+    tell = progress or _silent
+    with Journal(folder) as journal:
+        records: dict[str, Record] = {}
+        missing: list[tuple[str, Record]] = []
+        for name in names:
+            description, record = _find(journal, labeller, name, retry_failed=retry_failed)
+            if record is None:
+                missing.append((name, description))
+            else:
+                records[name] = record
+        tell(len(records), len(names), "from the journal" if records else "")
+
+        def finish(name: str, record: Record) -> None:
+            records[name] = record
+            tell(len(records), len(names), f"{name}: {record['failed']}" if "failed" in record else name)
+
+        crashes = _run(missing, labeller, engine=engine, journal=journal, finish=finish)
+    if crashes:
+        name, error = crashes[0]
+        raise JobFailedError(
+            f"{len(crashes)} of {len(names)} molecules stopped on a fault; the first ({name}) with: "
+            f"{type(error).__name__}: {error}.",
+            mend=f"Label it with the engine inline to see where. The others are kept in {folder}.",
+        ) from error
+    return Campaign(
+        labels={name: Label.from_json(records[name]["label"]) for name in names if "label" in records[name]},
+        failures={name: records[name]["failed"] for name in names if "failed" in records[name]},
+    )
+
+
+def explore(
+    learner: Learner,
+    labeller: Labeller,
+    *,
+    engine: Engine,
+    folder: Path,
+    batch: int,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+) -> Campaign:
+    """Label what a learner asks for, until it asks for nothing.
+
+    A learner that chooses the same from the same start makes this restartable: labels come from the journal.
+
+    Args:
+        learner: chooses; told of every molecule that failed.
+        labeller: as in `label_molecules`.
+        engine: open.
+        folder: of the journal.
+        batch: molecules chosen at once, and labelled at the same time; at least 1.
+        progress: called with (molecules done, molecules chosen so far, what was done).
+        retry_failed: label once more what failed before.
+
+    Returns:
+        Labels and failures of all that was chosen.
+
+    Raises:
+        ConfigError: if the batch is smaller than 1.
+    """
+    if batch < 1:
+        raise ConfigError(f"batch must be at least 1, got {batch}.", mend="Give a positive number of molecules.")
+    labels: dict[str, Label] = {}
+    failures: dict[str, str] = {}
+    tell = progress or _silent
+    while picks := {canonical(learner.smiles(index)): index for index in learner.propose(batch)}:
+        done = len(labels) + len(failures)
+        part = label_molecules(
+            picks,
+            labeller,
+            engine=engine,
+            folder=folder,
+            progress=lambda now, total, text, done=done: tell(done + now, done + total, text),
+            retry_failed=retry_failed,
+        )
+        labels.update(part.labels)
+        failures.update(part.failures)
+        for name in part.failures:
+            learner.fail(picks[name])
+    return Campaign(labels=labels, failures=failures)
+
+
+def _read(place: int, text: str) -> str:
+    try:
+        return canonical(text)
+    except DataError as error:
+        raise DataError(f"Molecule {place} of the request: {error.what}", mend=error.mend) from error
+
+
+def _find(journal: Journal, labeller: Labeller, name: str, *, retry_failed: bool) -> tuple[Record, Record | None]:
+    # A record is never changed: another try of a failed molecule is another job.
+    libraries = {library: _version(library) for library in _LIBRARIES}
+    description: Record = {
+        "labeller": labeller.name,
+        "settings": labeller.settings(),
+        "smiles": name,
+        "libraries": libraries,
+        "attempt": 0,
+    }
+    while True:
+        record = journal.get(job_key(description))
+        if record is None or "label" in record:
+            return description, record
+        following = {**description, "attempt": description["attempt"] + 1}
+        if journal.get(job_key(following)) is None:
+            return (following, None) if retry_failed else (description, record)
+        description = following
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def _execute(task: tuple[Labeller, str]) -> Record:
+    labeller, name = task
+    try:
+        return {"label": labeller.label(name).to_json()}
+    except SimulationError as error:
+        return {"failed": error.what}
+
+
+def _run(
+    missing: Sequence[tuple[str, Record]],
+    labeller: Labeller,
+    *,
+    engine: Engine,
+    journal: Journal,
+    finish: Callable[[str, Record], None],
+) -> list[tuple[str, BaseException]]:
+    crashes: list[tuple[str, BaseException]] = []
+    for end in engine.run(_execute, [(labeller, name) for name, _ in missing]):
+        name, description = missing[end.index]
+        record = end.value
+        if isinstance(end.error, InputError):
+            raise end.error
+        if isinstance(end.error, WorkerDiedError):
+            record = {"failed": f"its worker process died: {end.error.what}"}
+        elif end.error is not None:
+            crashes.append((name, end.error))
+        if record is not None:
+            _keep(journal, description, record)
+            finish(name, record)
+    return crashes
+
+
+def _keep(journal: Journal, description: Record, record: Record) -> None:
+    try:
+        journal.put(job_key(description), description, record)
+    except JournalError as error:
+        if not isinstance(error.__cause__, sqlite3.OperationalError):
+            raise
+        # Not damaged: SQLite took the half-written row back. The disk is full, or a limit or a quota is reached.
+        raise JournalError(
+            f"The label of {description['smiles']} cannot be written into {journal.path} ({error.__cause__}).",
+            mend=f"Make room on that disk and run the same again: the {len(journal)} records before it are kept.",
+        ) from error
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    del done, total, text
