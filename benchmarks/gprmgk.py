@@ -118,7 +118,7 @@ def refit(
     """Select with scikit-learn: fit on the selected molecules, predict the pool, take the most uncertain one."""
     picks = [*start]
     while True:
-        process = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
+        process: Any = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)  # pyright: ignore[reportArgumentType]
         process.fit([pool[place] for place in picks], np.zeros(len(picks)))
         deviation = np.asarray(process.predict(pool, return_std=True)[1])
         variance = np.square(deviation)

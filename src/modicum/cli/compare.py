@@ -19,7 +19,7 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from modicum.core.report import Report
 
-__all__ = ["compare"]
+__all__ = ["compare", "stoppable"]
 
 
 class BudgetName(StrEnum):
@@ -70,7 +70,7 @@ def compare(
         "command": shlex.join(["modicum", *sys.argv[1:]]),
     }
     reports: list[Report] = []
-    with _stoppable(base), open_engine(engine, workers=workers, threads=threads) as running:
+    with stoppable(base), open_engine(engine, workers=workers, threads=threads) as running:
         for entry in chosen:
             place = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
@@ -79,7 +79,15 @@ def compare(
 
 
 @contextmanager
-def _stoppable(folder: Path) -> Generator[None]:
+def stoppable(folder: Path) -> Generator[None]:
+    """Turn Ctrl-C into a sentence and status 1; what is finished is in the journal of the folder.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Exit: with status 1, after Ctrl-C.
+    """
     try:
         yield
     except KeyboardInterrupt:

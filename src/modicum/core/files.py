@@ -9,34 +9,61 @@ from typing import TextIO
 
 from modicum.errors import ConfigError
 
-__all__ = ["replacing"]
+__all__ = ["aside", "make_folder", "replacing"]
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[TextIO]:
-    """Write a text file beside its place, and move it there when all of it is written.
+def aside(path: Path) -> Generator[Path]:
+    """Give a place beside a file, and move what was written there to the file when all of it is.
 
     Args:
         path: replaced if it is a file.
 
     Yields:
-        The file to write to, in UTF-8 and with line ends as they are written.
+        A path in the same folder, with the same suffix.
 
     Raises:
         ConfigError: if it cannot be written; what was there is then still whole, and nothing is left beside it.
     """
     if path.exists() and not path.is_file():  # else root would replace a device
         raise ConfigError(f"{path} is no file that can be replaced.", mend="Name a file.")
-    aside = path.parent / f".{path.name}.part"
+    part = path.parent / f".part-{path.name}"
     try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        aside.replace(path)
+        yield part
+        part.replace(path)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}).",
             mend="Name a file in a folder that you may write to and that has room.",
         ) from error
     finally:
-        if aside.is_file():  # unlink itself would raise where the folder is a file
-            aside.unlink()
+        if part.is_file():  # unlink itself would raise where the folder is a file
+            part.unlink()
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[TextIO]:
+    """Write a text file as `aside` does.
+
+    Args:
+        path: replaced if it is a file.
+
+    Yields:
+        The file to write to, in UTF-8 and with line ends as they are written.
+    """
+    with aside(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are missing.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {path} cannot be made ({error.strerror}).", mend="Name one where you may write."
+        ) from error

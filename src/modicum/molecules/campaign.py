@@ -23,7 +23,8 @@ from modicum.errors import (
     SimulationError,
     WorkerDiedError,
 )
-from modicum.molecules.labeller import Label, Labeller, canonical, tabulate
+from modicum.molecules.labeller import Label, Labeller, tabulate
+from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable, Quantity
 
 __all__ = ["Campaign", "Learner", "Progress", "explore", "label_molecules"]
@@ -54,9 +55,14 @@ class Campaign:
 
 
 class Learner(Protocol):
-    """Chooses molecules of a pool; a selection of `modicum.molecules`, say."""
+    """Chooses molecules of a pool, such as `ActiveLearner`."""
 
-    def propose(self, count: int, /) -> Sequence[int]:
+    @property
+    def picks(self) -> Sequence[int]:
+        """What is chosen already: the start."""
+        ...
+
+    def propose(self, count: int, /, *, stop_uncertainty: float | None = None) -> Sequence[int]:
         """Choose up to some molecules more, and count them as labelled; none when nothing is left uncovered."""
         ...
 
@@ -138,10 +144,11 @@ def explore(
     engine: Engine,
     folder: Path,
     batch: int,
+    stop_uncertainty: float = 0.5,
     progress: Progress | None = None,
     retry_failed: bool = False,
 ) -> Campaign:
-    """Label what a learner asks for, until it asks for nothing.
+    """Label what a learner has chosen and asks for, until it asks for nothing.
 
     A learner that chooses the same from the same start makes this restartable: labels come from the journal.
 
@@ -151,6 +158,7 @@ def explore(
         engine: open.
         folder: of the journal.
         batch: molecules chosen at once, and labelled at the same time; at least 1.
+        stop_uncertainty: at which deviation it asks for nothing more, in (0, 1].
         progress: called with (molecules done, molecules chosen so far, what was done).
         retry_failed: label once more what failed before.
 
@@ -165,7 +173,10 @@ def explore(
     labels: dict[str, Label] = {}
     failures: dict[str, str] = {}
     tell = progress or _silent
-    while picks := {canonical(learner.smiles(index)): index for index in learner.propose(batch)}:
+    chosen = [*learner.picks]
+    while chosen or (chosen := [*learner.propose(batch, stop_uncertainty=stop_uncertainty)]):
+        picks = {canonical(learner.smiles(index)): index for index in chosen}
+        chosen = []
         done = len(labels) + len(failures)
         part = label_molecules(
             picks,

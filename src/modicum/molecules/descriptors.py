@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modicum.core.extras import require
-from modicum.errors import DataError
+from modicum.molecules.smiles import read_molecule
 from modicum.molecules.table import FloatArray
 
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
-
-__all__ = ["DESCRIPTORS", "canonical", "describe", "read_molecule"]
+__all__ = ["DESCRIPTORS", "describe"]
 
 DESCRIPTORS = 200
 
@@ -45,36 +41,6 @@ def describe(molecules: Sequence[str]) -> FloatArray:
     names = [name for name, _ in _featurizer().generator.columns]
     shares = [cdfs[name](raw[:, place]) if name in cdfs else np.zeros(len(raw)) for place, name in enumerate(names)]
     return np.nan_to_num(np.column_stack(shares))
-
-
-def read_molecule(smiles: str) -> Mol:
-    """Read a SMILES string, in silence.
-
-    Raises:
-        DataError: if RDKit cannot, or there is no atom.
-        MissingExtraError: if RDKit is not installed.
-    """
-    chemistry = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
-    from rdkit.rdBase import BlockLogs
-
-    with BlockLogs():
-        molecule = chemistry.MolFromSmiles(smiles)
-    if molecule is None or not molecule.GetNumAtoms():
-        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", mend="Mend or remove that molecule.")
-    return molecule
-
-
-def canonical(smiles: str) -> str:
-    """Spell a molecule as RDKit does.
-
-    Raises:
-        DataError: if RDKit cannot read it.
-        MissingExtraError: if RDKit is not installed.
-    """
-    molecule = read_molecule(smiles)
-    from rdkit.Chem import MolToSmiles
-
-    return MolToSmiles(molecule)
 
 
 @functools.lru_cache(maxsize=_CACHED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.extras import require
+from modicum.core.files import aside, make_folder
 from modicum.core.safeload import load_torch
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, DataError, StateError
-from modicum.molecules.descriptors import describe, read_molecule
+from modicum.molecules.descriptors import describe
+from modicum.molecules.smiles import read_molecule
 from modicum.molecules.table import FloatArray, PropertyTable, Quantity
 
 if TYPE_CHECKING:
@@ -167,19 +170,11 @@ class DMPNN:
             "target": list(self._target),
             "weights": {name: value.cpu() for name, value in self._fitted().state_dict().items()},
         }
-        aside = folder / f".{DMPNN_FILE}.part"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                torch.save(content, file)
-            aside.replace(folder / DMPNN_FILE)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            raise ConfigError(
-                f"{folder / DMPNN_FILE} cannot be written ({error}).", mend="Name a folder with room, open to you."
-            ) from error
-        finally:
-            if folder.is_dir():
-                aside.unlink(missing_ok=True)
+        written = io.BytesIO()
+        torch.save(content, written)
+        make_folder(folder)
+        with aside(folder / DMPNN_FILE) as part:
+            part.write_bytes(written.getvalue())
 
     @classmethod
     def load(cls, folder: Path) -> DMPNN:

@@ -13,7 +13,7 @@ import numpy as np
 
 from modicum.core.extras import require
 from modicum.errors import ConfigError
-from modicum.molecules.descriptors import read_molecule
+from modicum.molecules.smiles import read_molecule
 from modicum.molecules.table import PropertyTable, Quantity
 
 __all__ = ["EXPERIMENTS", "Experiment", "experimental_labels"]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from modicum.core.extras import require
 from modicum.errors import DataError
+from modicum.molecules.smiles import read_molecule
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["ATOM_ATTRIBUTES", "BOND_ATTRIBUTES", "Attribute", "MoleculeGraph", "molecule_graph", "parse"]
+__all__ = ["ATOM_ATTRIBUTES", "BOND_ATTRIBUTES", "Attribute", "MoleculeGraph", "molecule_graph"]
 
 Attribute: TypeAlias = int | float | tuple[int, ...]
 
@@ -47,22 +47,6 @@ class MoleculeGraph:
     bonds: tuple[tuple[int, int, tuple[Attribute, ...]], ...]
 
 
-def parse(smiles: str) -> Mol:
-    """Read a SMILES string.
-
-    Raises:
-        DataError: if RDKit cannot read it, or it has no atom or more than one part.
-    """
-    chemistry = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
-    from rdkit.rdBase import BlockLogs
-
-    with BlockLogs():
-        molecule = chemistry.MolFromSmiles(smiles) if smiles else None
-    if molecule is None:
-        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", mend="Mend or remove that molecule.")
-    return molecule
-
-
 def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
     """Read the graph of a molecule.
 
@@ -81,7 +65,7 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
         bond, since its rule is not known to us; it is that for all alkanes without rings.
     """
     if isinstance(molecule, str):
-        molecule = parse(molecule)
+        molecule = read_molecule(molecule)
     distances = _distances(molecule)
     elements = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     lists = [_neighbourhood(row, elements) for row in distances]

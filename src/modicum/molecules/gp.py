@@ -13,10 +13,10 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
+from modicum.core.files import aside, make_folder
 from modicum.core.safeload import load_npz
 from modicum.errors import ConfigError, DataError, RunError, StateError
 from modicum.molecules.calibration import calibrate
-from modicum.molecules.descriptors import canonical, read_molecule
 from modicum.molecules.regression import (
     IntArray,
     Numbers,
@@ -26,6 +26,7 @@ from modicum.molecules.regression import (
     prior_variance,
     trend,
 )
+from modicum.molecules.smiles import canonical, read_molecule
 from modicum.molecules.table import FloatArray, PropertyTable, Quantity
 from modicum.molecules.thinning import search_rows
 
@@ -227,20 +228,9 @@ class GaussianProcess:
             "factor": np.array(self.factor),
             "hyperparameters": np.array(hyperparameters),
         }
-        aside = folder / f".{GP_FILE}.part"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **content)
-            aside.replace(folder / GP_FILE)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder / GP_FILE} cannot be written ({error.strerror}).",
-                mend="Name a folder with room, open to you.",
-            ) from error
-        finally:
-            if folder.is_dir():
-                aside.unlink(missing_ok=True)
+        make_folder(folder)
+        with aside(folder / GP_FILE) as part, part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **content)
 
     @classmethod
     def load(cls, folder: Path, read_kernel: Callable[[Path], MoleculeKernel]) -> GaussianProcess:

@@ -19,7 +19,7 @@ from modicum.molecules.microkernels import (
     SquareExponential,
 )
 
-__all__ = ["Hyperparameters", "read_hyperparameters"]
+__all__ = ["Hyperparameters", "read_hyperparameters", "write_hyperparameters"]
 
 _KINDS: dict[str, Callable[[float, Bounds], Microkernel]] = {
     "kDelta": KroneckerDelta,
@@ -73,6 +73,48 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
         p=reader.starting(),
         q=reader.constant("q", reader.entry("q")),
         scale=reader.scale(),
+    )
+
+
+def write_hyperparameters(numbers: Hyperparameters) -> str:
+    """Give the text of a file that `read_hyperparameters` reads back.
+
+    Raises:
+        ConfigError: if a microkernel has no name in that format.
+    """
+    content: dict[str, Any] = {
+        "a_type": [_rule_name(numbers.nodes), "fixed"],
+        **{f"atom_{name}": _entry_of(part) for name, part in numbers.nodes.parts.items()},
+        "b_type": [_rule_name(numbers.edges), "fixed"],
+        **{f"bond_{name}": _entry_of(part) for name, part in numbers.edges.parts.items()},
+        "p_type": ["Additive_p", "fixed"],
+        "probability_AtomicNumber": {"Const_p": _numbers_of(numbers.p)},
+        "q": _numbers_of(numbers.q),
+        "Normalization": True if numbers.scale is None else _numbers_of(numbers.scale),
+    }
+    return json.dumps(content, indent=1)
+
+
+def _rule_name(kernel: Composite) -> str:
+    return next(name for name, rule in _RULES.items() if rule == kernel.rule)
+
+
+def _numbers_of(part: Microkernel) -> list[Any]:
+    return [part.value, part.bounds if part.bounds == "fixed" else list(part.bounds)]
+
+
+def _entry_of(part: Microkernel) -> dict[str, Any]:
+    match part:
+        case KroneckerDelta():
+            return {"kDelta": _numbers_of(part)}
+        case SquareExponential():
+            return {"kSE": _numbers_of(part)}
+        case Convolution(base=KroneckerDelta()):
+            return {"kConv": _numbers_of(part)}
+        case Constant():
+            return {"kC": _numbers_of(part)}
+    raise ConfigError(
+        f"The format of mgktools has no name for {part}.", mend="Use a convolution of KroneckerDelta, or plain parts."
     )
 
 

@@ -14,7 +14,7 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 from modicum.errors import ConfigError
 from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES
 from modicum.molecules.functional import normalise
-from modicum.molecules.hyperparameters import read_hyperparameters
+from modicum.molecules.hyperparameters import Hyperparameters, read_hyperparameters, write_hyperparameters
 from modicum.molecules.microkernels import (
     Bounds,
     Composite,
@@ -107,6 +107,15 @@ class MarginalizedGraphKernel(Kernel):
         """
         read = read_hyperparameters(Path(path))
         return cls(read.nodes, read.edges, p=read.p, q=read.q, scale=read.scale, normalize=normalize, **settings)
+
+    def to_json(self) -> str:
+        """Give the text of a file that `from_json` reads back.
+
+        Raises:
+            ConfigError: if a microkernel has no name in the format of mgktools.
+        """
+        numbers = Hyperparameters(nodes=self.nodes, edges=self.edges, p=self.p, q=self.q, scale=self.scale)
+        return write_hyperparameters(numbers)
 
     @classmethod
     def published(cls, **settings: Any) -> Self:

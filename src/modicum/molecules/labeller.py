@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modicum.core.extras import require
-from modicum.errors import DataError
 from modicum.molecules.table import PropertyTable, Quantity
 
-__all__ = ["Label", "Labeller", "StatePoint", "canonical", "tabulate"]
+__all__ = ["Label", "Labeller", "StatePoint", "tabulate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,29 +88,6 @@ class Labeller(Protocol):
             SimulationError: if this molecule cannot be labelled; the reason is recorded and others go on.
         """
         ...
-
-
-def canonical(smiles: str) -> str:
-    """Write a molecule as RDKit does, so that two spellings of one molecule are one.
-
-    Args:
-        smiles: in any spelling.
-
-    Returns:
-        Canonical SMILES.
-
-    Raises:
-        DataError: if it is not a SMILES string.
-        MissingExtraError: if RDKit is not installed.
-    """
-    chem: Any = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
-    from rdkit import rdBase
-
-    with rdBase.BlockLogs():
-        molecule = chem.MolFromSmiles(smiles)
-    if molecule is None or not molecule.GetNumAtoms():
-        raise DataError(f"{smiles!r} is not a molecule in SMILES.", mend="Mend or remove it.")
-    return chem.MolToSmiles(molecule)
 
 
 def tabulate(labels: Mapping[str, Label]) -> dict[Quantity, PropertyTable]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from modicum.core.files import aside
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.molecules.kernel import MarginalizedGraphKernel
@@ -140,14 +141,5 @@ def _save(path: Path, draw: Callable[[Axes], None]) -> None:
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
-    aside = path.with_name(f".part-{path.name}")
-    try:
-        figure.savefig(aside, dpi=160)
-        aside.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}).", mend="Name a file in a folder that you may write to."
-        ) from error
-    finally:
-        if aside.is_file():
-            aside.unlink()
+    with aside(path) as part:
+        figure.savefig(part, dpi=160)

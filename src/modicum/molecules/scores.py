@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import max_error, mean_absolute_error, r2_score
 
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.descriptors import canonical
+from modicum.molecules.smiles import canonical
 from modicum.molecules.table import FloatArray, PropertyTable
 
 __all__ = ["Score", "align", "apart", "score", "score_molecules", "score_rows", "shared_molecules"]

@@ -134,25 +134,36 @@ class ActiveLearner(Generic[P]):
             pool_size=len(self._names),
         )
 
-    def propose(self, count: int) -> tuple[int, ...]:
-        """Select the next molecules, to be labelled together, whatever their deviation.
+    def smiles(self, index: int) -> str:
+        """Give a molecule of the pool."""
+        return self._names[index]
+
+    def propose(self, count: int, *, stop_uncertainty: float | None = None) -> tuple[int, ...]:
+        """Select the next molecules, to be labelled together.
 
         They are what one after the other would have been selected: a variance needs no label.
 
         Args:
             count: at least 1.
+            stop_uncertainty: select none whose deviation is below this, in (0, 1]; None selects whatever is left.
 
         Returns:
             Their indices; fewer, if the pool has no more.
 
         Raises:
-            ConfigError: if the number is below 1.
+            ConfigError: if the number is below 1, or the threshold out of range.
         """
         if count < 1:
             raise ConfigError(f"The number of molecules must be at least 1, got {count}.", mend="Ask for 1 or more.")
+        if stop_uncertainty is not None:
+            check_threshold(stop_uncertainty)
+        floor = -math.inf if stop_uncertainty is None else _floor(stop_uncertainty)
         before = len(self.picks)
         while len(self.picks) < before + count and self._open().any():
-            self._posterior.add(self._posterior.largest(self._open(), floor=-math.inf, batch=self._batch))
+            index = self._posterior.largest(self._open(), floor=floor, batch=self._batch)
+            if stop_uncertainty is not None and _deviation(self._posterior.bound(index)) < stop_uncertainty:
+                break
+            self._posterior.add(index)
         return self.picks[before:]
 
     def fail(self, molecule: int | str) -> None:

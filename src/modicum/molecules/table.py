@@ -15,7 +15,7 @@ import numpy.typing as npt
 from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["UNITS", "PropertyTable", "Quantity", "read_table", "write_table"]
+__all__ = ["UNITS", "PropertyTable", "Quantity", "quantities", "read_table", "write_table"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
@@ -113,6 +113,20 @@ def read_table(path: Path, quantity: Quantity) -> PropertyTable:
         value=value,
         error=None if np.isnan(error).any() else error,
     )
+
+
+def quantities(path: Path) -> tuple[Quantity, ...]:
+    """Tell which quantities a file has columns for.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}).", mend="Give a CSV file in UTF-8.") from error
+    return tuple(quantity for quantity in UNITS if quantity in header)
 
 
 def write_table(path: Path, *tables: PropertyTable) -> None:

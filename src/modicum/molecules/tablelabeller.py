@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modicum.errors import ConfigError, SimulationError
-from modicum.molecules.labeller import Label, StatePoint, canonical
+from modicum.molecules.labeller import Label, StatePoint
+from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
 __all__ = ["TableLabeller"]

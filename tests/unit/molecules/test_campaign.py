@@ -19,8 +19,13 @@ import pytest
 from modicum.core.engine import Engine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError, SimulationError
+from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.campaign import Campaign, explore, label_molecules
+from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.labeller import Label, StatePoint
+from modicum.molecules.posterior import posterior_deviation
+from modicum.molecules.selection import ActiveLearner
+from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 from modicum.molecules.tablelabeller import TableLabeller
 
@@ -153,7 +158,7 @@ def test_a_wrong_setting_stops_the_campaign_as_itself(tmp_path: Path, processes:
 
 
 def test_a_broken_smiles_stops_it_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Molecule 2 of the request: 'CC\(' is not a molecule in SMILES"):
+    with pytest.raises(DataError, match=r"Molecule 2 of the request: RDKit cannot read the SMILES 'CC\('"):
         run(Formula(tmp_path), smiles=["CCCC", "CC("])
     assert not (tmp_path / "runs").exists()
 
@@ -241,7 +246,12 @@ class InOrder:
     chosen: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
 
-    def propose(self, count: int, /) -> Sequence[int]:
+    @property
+    def picks(self) -> Sequence[int]:
+        return tuple(self.chosen)
+
+    def propose(self, count: int, /, *, stop_uncertainty: float | None = None) -> Sequence[int]:
+        assert stop_uncertainty is not None
         lacking = self.wanted - len(set(self.chosen) - set(self.failed))
         first = len(self.chosen)
         picks = list(range(first, min(first + min(count, lacking), len(POOL))))
@@ -295,6 +305,23 @@ def test_exploration_with_a_table_skips_what_the_table_lacks(tmp_path: Path) -> 
     assert list(campaign.labels) == ["CCCC", "CCCCC"]
     assert "CCCCCC is not in the published table (here)." in campaign.failures["CCCCCC"]
     assert learner.failed == [1, 3, 4, 5]
+
+
+def test_active_learning_labels_its_start_and_goes_on_until_all_is_covered(tmp_path: Path) -> None:
+    pool = [*enumerate_alkanes(4, 7)]
+    learner = ActiveLearner(MarginalizedGraphKernel.published(), pool, start=[0, 5])
+    with open_engine("inline") as engine:
+        campaign = explore(
+            learner, Formula(tmp_path), engine=engine, folder=tmp_path / "out", batch=3, stop_uncertainty=0.6
+        )
+    assert "CC(C)(C)C" in campaign.failures
+    assert {canonical(pool[index]) for index in learner.picks} == set(campaign.labels)
+    assert canonical(pool[0]) in campaign.labels
+    deviation = posterior_deviation(
+        MarginalizedGraphKernel.published(), [*campaign.labels], [name for name in pool if name != "C(C)(C)(C)C"]
+    )
+    assert deviation.max() < 0.6
+    assert learner.certificate(0.6).holds
 
 
 def test_a_batch_of_none_is_refused(tmp_path: Path) -> None:

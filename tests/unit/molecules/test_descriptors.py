@@ -6,7 +6,7 @@ from chemprop.featurizers import MoleculeFeaturizerRegistry
 from rdkit import Chem
 
 from modicum.errors import DataError
-from modicum.molecules.descriptors import canonical, describe, read_molecule
+from modicum.molecules.descriptors import describe
 
 MOLECULES = ("CCCC", "CC(C)C(C)(C)C", "CCCCCCCCCCCCCCCCCCC", "c1ccccc1O")
 
@@ -21,13 +21,6 @@ def test_no_molecule_has_no_rows() -> None:
     assert describe(()).shape == (0, 200)
 
 
-def test_spellings_of_a_molecule_are_one() -> None:
-    assert canonical("C(C)CC") == canonical("CCCC") == "CCCC"
-
-
-@pytest.mark.parametrize("smiles", ["CC(C", "", "C(C)(C)(C)(C)C"])
-def test_what_is_no_molecule_is_named(smiles: str) -> None:
+def test_what_is_no_molecule_is_named() -> None:
     with pytest.raises(DataError, match="RDKit cannot read the SMILES"):
-        read_molecule(smiles)
-    with pytest.raises(DataError, match="RDKit cannot read the SMILES"):
-        describe((smiles,))
+        describe(("CC(C",))

@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_the_older_network(trained: DMPNN, tmp_path: Path, mo
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ConfigError, match="cannot be written"):
         trained.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [DMPNN_FILE]

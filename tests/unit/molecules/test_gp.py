@@ -11,9 +11,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Kernel
 
 from modicum.errors import ConfigError, DataError, RunError, StateError
-from modicum.molecules.descriptors import canonical
 from modicum.molecules.gp import GP_FILE, GaussianProcess
 from modicum.molecules.regression import TREND_DEVIATION, Numbers, trend
+from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
 SMILES = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC", "CCCC(C)C", "CCC(C)CC", "CC(C)C(C)C")

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 
 from modicum.core import catalogue
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.molecules.hyperparameters import read_hyperparameters
 from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.microkernels import Convolution, KroneckerDelta
+from modicum.molecules.microkernels import (
+    Additive,
+    Constant,
+    Convolution,
+    KroneckerDelta,
+    SquareExponential,
+    TensorProduct,
+)
 
 GOOD = {
     "a_type": ["Tensorproduct", "fixed"],
@@ -50,6 +57,25 @@ def test_without_a_scale_the_normalisation_is_the_cosine(tmp_path: Path) -> None
     pair = ["CC", "CCO"]
     gram = raw(pair)
     assert kernel(pair)[0, 1] == pytest.approx(gram[0, 1] / (gram[0, 0] * gram[1, 1]) ** 0.5)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    kernel = MarginalizedGraphKernel(
+        TensorProduct(
+            AtomicNumber=KroneckerDelta(0.3, (0.1, 1.0)),
+            AtomicNumber_list_1=Convolution(KroneckerDelta(1 / 3)),
+            Hcount=SquareExponential(2.5, (1.0, 9.0)),
+        ),
+        Additive(Order=Constant(0.2), Stereo=KroneckerDelta(0.4)),
+        p=Constant(0.5),
+        q=Constant(0.02, (0.01, 0.5)),
+    )
+    path = tmp_path / "kernel.json"
+    path.write_text(kernel.to_json())
+    assert MarginalizedGraphKernel.from_json(path) == kernel
+    kernel.nodes = TensorProduct(Ring_count=Convolution(Constant(0.5)))
+    with pytest.raises(ConfigError, match="has no name for Convolution"):
+        kernel.to_json()
 
 
 @pytest.mark.data("alkanes")

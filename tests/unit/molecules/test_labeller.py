@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 
-from modicum.errors import DataError
-from modicum.molecules.labeller import Label, StatePoint, canonical, tabulate
+from modicum.molecules.labeller import Label, StatePoint, tabulate
 
 
 def label(*points: StatePoint) -> Label:
@@ -19,17 +17,6 @@ def test_a_label_survives_json_to_the_last_bit() -> None:
         StatePoint(temperature=310.0, cp=2e300),
     )
     assert Label.from_json(json.loads(json.dumps(before.to_json(), allow_nan=False))) == before
-
-
-def test_two_spellings_are_one_molecule() -> None:
-    assert canonical("C(C)(C)C") == canonical("CC(C)C")
-    assert canonical("CCCC") != canonical("CC(C)C")
-
-
-@pytest.mark.parametrize("text", ["CC(", "", "butane", "C(C)(C)(C)(C)C"])
-def test_what_is_no_smiles_is_said(text: str) -> None:
-    with pytest.raises(DataError, match=r"is not a molecule in SMILES"):
-        canonical(text)
 
 
 def test_labels_become_one_table_a_quantity() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modicum.errors import ConfigError, SimulationError
-from modicum.molecules.labeller import Label, canonical
+from modicum.molecules.labeller import Label
 from modicum.molecules.liquid.box import edge_of
 from modicum.molecules.liquid.points import Point, check_enough, converge, judge, plain, smooth
 from modicum.molecules.liquid.simulation import INTERVAL, STEP, Device, Liquid
 from modicum.molecules.liquid.temperatures import critical_temperature, temperature_grid
 from modicum.molecules.liquid.trappe import CUTOFF, UnitedAtoms, united_atoms
+from modicum.molecules.smiles import canonical
 from modicum.molecules.thermodynamics import FEWEST_POINTS
 
 __all__ = ["OpenMMLabeller"]

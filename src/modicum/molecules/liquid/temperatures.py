@@ -8,7 +8,7 @@ import numpy as np
 
 from modicum.core.extras import require
 from modicum.errors import SimulationError
-from modicum.molecules.labeller import canonical
+from modicum.molecules.smiles import canonical
 
 __all__ = ["critical_temperature", "temperature_grid"]
 

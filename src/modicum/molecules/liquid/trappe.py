@@ -18,7 +18,7 @@ from typing import Any
 
 from modicum.core.extras import require
 from modicum.errors import SimulationError
-from modicum.molecules.labeller import canonical
+from modicum.molecules.smiles import canonical
 from modicum.molecules.thermodynamics import GAS_CONSTANT
 
 __all__ = ["ANGLE_STIFFNESS", "BOND", "CUTOFF", "UnitedAtoms", "angle", "lennard_jones", "torsion", "united_atoms"]
