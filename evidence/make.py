@@ -21,10 +21,21 @@ COMMANDS = {
         f"--option max_length=64 --option rate=1e-4 --out runs/evidence/hype-{task} --json"
         for task in ("rte", "cola", "mrpc", "stsb")
     },
+    "hype-speed": "python benchmarks/hype.py --memory --json",
+    "hype-speed-compiled": "python benchmarks/hype.py --compile --json",
     **{
         f"hype-{task}-gpu": f"modicum compare hype --budget full --device cuda --workers 1 --seeds 20 "
         f"--option task={task} --option rate=1e-4 --out runs/evidence/hype-{task}-gpu --json"
         for task in ("rte", "cola", "mrpc", "stsb")
+    },
+    "gprmgk-demo": "modicum compare gprmgk --budget demo --seeds 20 --out runs/evidence/gprmgk-demo --json",
+    "gprmgk-speed": "python benchmarks/gprmgk.py --json",
+    "gprmgk-selection": "modicum molecules select --uncertainty 0.5 --json",
+    **{
+        f"gprmgk-{quantity}{suffix}": f"modicum compare gprmgk --budget full --seeds 0,1,2 --option predictor=dmpnn "
+        f"--option quantity={quantity} {option}--out runs/evidence/gprmgk-{quantity}{suffix} --json"
+        for quantity in ("density", "hvap")
+        for suffix, option in (("", ""), ("-experiment", "--option test=experiment "))
     },
 }
 

@@ -1,5 +1,6 @@
 from . import core as core
 from . import errors as errors
+from . import molecules as molecules
 from . import optim as optim
 from . import perturb as perturb
 from ._version import __version__ as __version__
@@ -13,6 +14,9 @@ from .core.method import Metric as Metric
 from .core.method import Option as Option
 from .core.method import Source as Source
 from .core.report import Report as Report
+from .molecules import ActiveLearner as ActiveLearner
+from .molecules import MarginalizedGraphKernel as MarginalizedGraphKernel
+from .molecules import enumerate_alkanes as enumerate_alkanes
 from .optim import NSGD as NSGD
 from .perturb import HyPe as HyPe
 from .perturb import HyPeCallback as HyPeCallback

@@ -1,5 +1,12 @@
 from .alkanes import enumerate_alkanes as enumerate_alkanes
+from .campaign import explore as explore
+from .campaign import label_molecules as label_molecules
+from .dmpnn import DMPNN as DMPNN
+from .gp import GaussianProcess as GaussianProcess
 from .kernel import MarginalizedGraphKernel as MarginalizedGraphKernel
+from .labeller import Label as Label
+from .labeller import Labeller as Labeller
+from .liquid.labeller import OpenMMLabeller as OpenMMLabeller
 from .microkernels import Additive as Additive
 from .microkernels import Constant as Constant
 from .microkernels import Convolution as Convolution
@@ -16,3 +23,4 @@ from .selection import Selection as Selection
 from .table import PropertyTable as PropertyTable
 from .table import read_table as read_table
 from .table import write_table as write_table
+from .tablelabeller import TableLabeller as TableLabeller

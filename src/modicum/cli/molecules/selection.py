@@ -54,27 +54,35 @@ def select(  # noqa: PLR0913 - one argument an option
 
     Each next one is that of which a Gaussian process with the graph kernel knows least; no label is needed.
     """
+    from modicum.core.environment import library_versions
     from modicum.core.files import replacing
+    from modicum.core.measure import measured
     from modicum.molecules.selection import ActiveLearner
 
     space = open_pool(pool, smallest, largest, skip_invalid=skip_invalid)
     graph_kernel = open_kernel(kernel, device)
+    left_out = open_pool(failed, 0, 0, skip_invalid=False).smiles if failed else ()
     with progress_bar("select") as progress:
-        progress(0, 0, f"features of {len(space):,} molecules")
-        learner = ActiveLearner(graph_kernel, space, noise=noise, start=start.value, seed=seed)
-        for smiles in open_pool(failed, 0, 0, skip_invalid=False).smiles if failed else ():
-            learner.fail(smiles)
-        selection = learner.run(
-            uncertainty,
-            max_picks=most,
-            progress=lambda count, deviation: progress(count, 0, f"largest deviation {deviation:.3f}"),
-        )
+
+        def run() -> Selection:
+            progress(0, 0, f"features of {len(space):,} molecules")
+            learner = ActiveLearner(graph_kernel, space, noise=noise, start=start.value, seed=seed)
+            for smiles in left_out:
+                learner.fail(smiles)
+            return learner.run(
+                uncertainty,
+                max_picks=most,
+                progress=lambda count, deviation: progress(count, 0, f"largest deviation {deviation:.3f}"),
+            )
+
+        selection, cost = measured(run)
     text = _table(selection)
     if file is not None:
         with replacing(file) as out:
             out.write(text)
     if json:
-        typer.echo(json_format.dumps(_summary(selection), indent=2))
+        summary = {**_summary(selection), "seconds": cost.seconds, "memory_mib": cost.memory}
+        typer.echo(json_format.dumps({**summary, "libraries": library_versions()}, indent=2))
     elif file is None:
         print_lines(text.splitlines())
     say(_sentence(selection))
