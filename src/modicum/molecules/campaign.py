@@ -246,13 +246,13 @@ def _run(
     crashes: list[tuple[str, BaseException]] = []
     for end in engine.run(_execute, [(labeller, name) for name, _ in missing]):
         name, description = missing[end.index]
-        record = end.value
-        if isinstance(end.error, InputError):
-            raise end.error
-        if isinstance(end.error, WorkerDiedError):
-            record = {"failed": f"its worker process died: {end.error.what}"}
-        elif end.error is not None:
-            crashes.append((name, end.error))
+        record, error = end.value, end.error
+        if isinstance(error, InputError):
+            raise error
+        if isinstance(error, WorkerDiedError):
+            record = {"failed": f"its worker process died: {error.what}"}
+        elif error is not None:
+            crashes.append((name, error))
         if record is not None:
             _keep(journal, description, record)
             finish(name, record)
