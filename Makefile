@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 3
+JOBS ?= 2
 
 .PHONY: demo test lint bench evidence docs clean
 
@@ -18,7 +19,7 @@ demo: $(READY)
 	$(BIN)/modicum compare all --budget demo --seeds $(SEEDS) --out runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

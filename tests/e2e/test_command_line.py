@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -35,12 +36,17 @@ def test_help_answers_at_once_and_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     seconds: list[float] = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = processor_seconds_of_children()
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(processor_seconds_of_children() - start)
         assert "compare" in done.stdout
         assert done.stdout.splitlines()[-1] == "", "something heavy was imported"
-    assert min(seconds) < 0.3  # the fastest of five: the others wait for whatever else the machine does
+    assert min(seconds) < 0.3  # of the processor, the fastest of five: tests run side by side
+
+
+def processor_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_import_loads_nothing_heavy(tmp_path: Path) -> None:

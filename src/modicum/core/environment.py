@@ -22,7 +22,7 @@ from modicum.errors import ConfigError
 __all__ = ["code_digest", "describe_environment", "library_versions", "tree_digest"]
 
 _PACKAGE = Path(modicum.__file__).parent
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "gymnasium")
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "chemprop", "gymnasium")
 _CANNOT_CHANGE_A_RESULT = (
     "cli/",
     "core/report/",

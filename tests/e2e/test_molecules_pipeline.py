@@ -1,0 +1,140 @@
+"""From a pool to predictions with the commands alone, labels by experiment; and what bad input is told."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modicum.molecules.experiment import experimental_labels
+from modicum.molecules.table import read_table, write_table
+
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "modicum", "molecules", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool, a table of measured densities, and a selection of the pool."""
+    place = tmp_path_factory.mktemp("molecules")
+    labels = experimental_labels("density")
+    write_table(place / "measured.csv", labels)
+    (place / "pool.smi").write_text("\n".join(labels.molecules))
+    done = run("select", "pool.smi", "--uncertainty", "0.7", "--out", "selected.csv", "--plot", "space.png", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "every molecule is below 0.7" in done.stderr
+    return place
+
+
+def test_a_selection_is_a_table_with_falling_deviations_and_a_picture(folder: Path) -> None:
+    with (folder / "selected.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    deviations = [float(row["deviation"]) for row in rows[2:]]  # the first two are the random start
+    assert 10 < len(rows) < 60
+    assert deviations == sorted(deviations, reverse=True)
+    assert deviations[-1] >= 0.7
+    assert (folder / "space.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_tells_the_certificate_and_the_cost(folder: Path) -> None:
+    done = run("select", "pool.smi", "--uncertainty", "0.7", "--json", cwd=folder)
+    found = json.loads(done.stdout)
+    with (folder / "selected.csv").open() as file:
+        assert [row["smiles"] for row in csv.DictReader(file)] == [row["smiles"] for row in found["molecules"]]
+    assert found["certificate"]["holds"]
+    assert 0 < found["certificate"]["largest_deviation"] < 0.7
+    assert found["pool"] == 108
+    assert found["seconds"] > 0
+    assert found["memory_mib"] > 50
+
+
+def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
+    labelled = run(
+        "label", "selected.csv", "--labeller", "table", "--table", "measured.csv", "--out", "labels.csv", cwd=folder
+    )
+    assert labelled.returncode == 0, labelled.stderr
+    assert "published table (measured.csv), not simulated" in labelled.stderr
+    again = run(
+        "label", "selected.csv", "--labeller", "table", "--table", "measured.csv", "--out", "again.csv", cwd=folder
+    )
+    assert (folder / "again.csv").read_bytes() == (folder / "labels.csv").read_bytes(), again.stderr
+    trained = run("train", "labels.csv", "--out", "model", cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+
+    everything = read_table(folder / "measured.csv", "density")
+    rest = frozenset(everything.molecules) - frozenset(read_table(folder / "labels.csv", "density").molecules)
+    write_table(folder / "rest.csv", everything.of(rest))
+    judged = run(
+        *("predict", "model", "--labels", "rest.csv", "--out", "judged.csv", "--json"),
+        *("--parity", "parity.svg", "--calibration", "calibration.pdf"),
+        cwd=folder,
+    )
+    assert judged.returncode == 0, judged.stderr
+    found = json.loads(judged.stdout)
+    assert found["R2"] > 0.5
+    assert found["rows"] == len(rest) == len(read_table(folder / "judged.csv", "density"))
+    assert "<svg" in (folder / "parity.svg").read_text()
+    assert (folder / "calibration.pdf").read_bytes().startswith(b"%PDF")
+
+    predicted = run("predict", "model", "pool.smi", "-t", "298.15", "-t", "320", "--out", "all.csv", cwd=folder)
+    assert predicted.returncode == 0, predicted.stderr
+    table = read_table(folder / "all.csv", "density")
+    assert len(table) == 2 * 108
+    assert table.error is not None
+    assert (table.error > 0).all()
+
+
+def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -> None:
+    with (folder / "selected.csv").open() as file:
+        failed = [row["smiles"] for row in csv.DictReader(file)][2]
+    (folder / "failed.smi").write_text(failed)
+    done = run("select", "pool.smi", "--uncertainty", "0.7", "--failed", "failed.smi", "--json", cwd=folder)
+    found = json.loads(done.stdout)
+    assert failed not in [row["smiles"] for row in found["molecules"]]
+    assert [row["smiles"] for row in found["certificate"]["failed"]] == [failed]
+    assert found["certificate"]["holds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("select", "broken.smi"), "broken.smi, row 2: 'C(C' is not a valid SMILES"),
+        (("select", "twice.smi"), "row 2: 'C(C)CC' is the same molecule as row 1"),
+        (("select", "salt.smi"), "row 1: 'CC.CC' is 2 molecules, not one"),
+        (("select", "empty.smi"), "The pool empty.smi is empty"),
+        (("select", "pool.smi", "--uncertainty", "2"), "in (0, 1], got 2"),
+        (("select", "pool.smi", "--kernel", "measured.csv"), "measured.csv cannot be read"),
+        (("select", "pool.smi", "--plot", "space.gif"), "A picture is a .png, .svg, .pdf file"),
+        (("label", "pool.smi", "--labeller", "table", "--out", "x.csv"), "needs published values"),
+        (("label", "pool.smi", "--labeller", "table", "--table", "broken.smi", "--out", "x.csv"), "has no column"),
+        (("train", "measured.csv", "--quantity", "hvap", "--out", "x"), "measured.csv has no column 'hvap'"),
+        (("predict", "nothing", "pool.smi", "--out", "x.csv"), "There is no model in nothing"),
+        (("predict", "nothing", "--out", "x.csv"), "Give either a pool or --labels"),
+        (("predict", "nothing", "pool.smi", "--out", "x.csv", "--parity", "x.png"), "needs labels"),
+    ],
+)
+def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+    for name, text in {"broken": "CCCC\nC(C\n", "twice": "CCCC\nC(C)CC\n", "salt": "CC.CC\n", "empty": "\n"}.items():
+        (folder / f"{name}.smi").write_text(text)
+    before = {*folder.iterdir()}
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {*folder.iterdir()} - before <= {folder / "x.csv.journal"}
+
+
+def test_invalid_rows_are_kept_out_on_request_and_told(folder: Path) -> None:
+    (folder / "mixed.smi").write_text("CCCC\nC(C\nCC(C)C\nCCCCC\n")
+    done = run("select", "mixed.smi", "--skip-invalid", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pool"] == 3
+    assert "mixed.smi, row 2: 'C(C' is not a valid SMILES; kept out." in done.stderr

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modicum.core.method import Job
+from modicum.errors import ConfigError, DataError
+from modicum.molecules.arms import active_learning, pick
+from modicum.molecules.experiment import experimental_labels
+from modicum.molecules.method import METHOD
+from modicum.molecules.problem import Plan, Rule, candidates_and_test, published_sets
+from modicum.molecules.scores import shared_molecules
+from modicum.molecules.table import PropertyTable, write_table
+
+
+def job(budget: str = "demo", *, seed: int = 0, data: Path | None = None, **options: str) -> Job:
+    defaults = {option.name: option.default[budget] for option in METHOD.comparison.options}  # type: ignore[index]
+    return Job(seed=seed, budget=budget, data=data, options={**defaults, **options})  # type: ignore[arg-type]
+
+
+def test_a_third_of_the_molecules_is_held_out_by_the_seed() -> None:
+    plan = Plan.of(job())
+    candidates, test = candidates_and_test(job(), plan)
+    assert shared_molecules(candidates, test) == ()
+    assert (len(candidates.molecules), len(test.molecules)) == (45, 22)
+    again = candidates_and_test(job(seed=1), plan)[1]
+    assert again.molecules != test.molecules
+
+
+@pytest.mark.parametrize("rule", ["active", "random", "per size"])
+def test_a_rule_picks_as_asked_and_looks_at_no_label(rule: Rule) -> None:
+    candidates, _ = candidates_and_test(job(), Plan.of(job()))
+    blind = PropertyTable(
+        quantity=candidates.quantity,
+        smiles=candidates.smiles,
+        temperature=candidates.temperature,
+        value=np.zeros(len(candidates)),
+    )
+    picked = pick(rule, candidates, 15, seed=0)
+    assert len(picked.molecules) == 15
+    assert picked.molecules == pick(rule, blind, 15, seed=0).molecules
+    assert picked.molecules != pick(rule, candidates, 15, seed=1).molecules
+
+
+def test_rows_of_a_users_table_stay_together(tmp_path: Path) -> None:
+    labels = experimental_labels("hvap")
+    both = PropertyTable(
+        quantity="hvap",
+        smiles=labels.smiles + labels.smiles,
+        temperature=np.concatenate([labels.temperature, labels.temperature + 10]),
+        value=np.concatenate([labels.value, labels.value - 1]),
+    )
+    write_table(tmp_path / "mine.csv", both)
+    mine = job(data=tmp_path / "mine.csv", quantity="hvap", labels="40")
+    candidates, test = candidates_and_test(mine, Plan.of(mine))
+    assert shared_molecules(candidates, test) == ()
+    assert len(test) == 2 * len(test.molecules) == 2 * (149 // 3)
+    result = active_learning(mine)
+    assert result.value > 0.5
+    assert result.costs == {"labelled molecules": 40.0}
+
+
+@pytest.mark.data("alkanes")
+def test_no_published_training_set_has_a_molecule_of_the_test() -> None:
+    sets, test = published_sets(0, Plan.of(job("full")))
+    assert {rule: len(table.molecules) for rule, table in sets.items()} == {
+        "active": 313,
+        "random": 313,
+        "per size": 313,
+    }
+    for table in sets.values():
+        assert shared_molecules(table, test) == ()
+    # 2,988 less the random draw, which lies within them, and two of the draw by size.
+    assert len(test.molecules) == 2673
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (job(quantity="colour"), "quantity must be one of density, hvap, cp, got 'colour'"),
+        (job(predictor="forest"), "predictor must be one of gp, dmpnn"),
+        (job(labels="many"), "labels must be a whole number, got 'many'"),
+        (job(labels="2"), "labels at least 3 molecules by experiment, got 2"),
+        (job(test="simulation"), "got 15 by simulation"),
+        (job("full", labels="50"), "three published sets"),
+        (job("full", seed=3), "not seed 3"),
+        (job("full", quantity="cp"), "no heat capacities"),
+    ],
+)
+def test_an_option_without_meaning_is_told(wanted: Job, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Plan.of(wanted)
+
+
+def test_too_few_molecules_or_a_missing_file_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="A third of 67 molecules is held out, which leaves 45 to label, not 60"):
+        active_learning(job(labels="60"))
+    with pytest.raises(DataError, match=r"nothing.csv cannot be read"):
+        active_learning(job(data=tmp_path / "nothing.csv"))
