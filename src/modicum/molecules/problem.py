@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeAlias, cast, get_args
 import numpy as np
 
 from modicum.core.method import Job
+from modicum.core.options import one_of, whole
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.molecules.experiment import experimental_labels
@@ -54,12 +55,12 @@ class Plan:
         """
         options = job.options
         plan = cls(
-            quantity=cast("Quantity", _one_of("quantity", options["quantity"], get_args(Quantity))),
-            labels=_whole("labels", options["labels"]),
-            predictor=cast("Literal['gp', 'dmpnn']", _one_of("predictor", options["predictor"], ("gp", "dmpnn"))),
-            epochs=_whole("epochs", options["epochs"]),
+            quantity=cast("Quantity", one_of("quantity", options["quantity"], get_args(Quantity))),
+            labels=whole("labels", options["labels"]),
+            predictor=cast("Literal['gp', 'dmpnn']", one_of("predictor", options["predictor"], ("gp", "dmpnn"))),
+            epochs=whole("epochs", options["epochs"]),
             test=cast(
-                "Literal['simulation', 'experiment']", _one_of("test", options["test"], ("simulation", "experiment"))
+                "Literal['simulation', 'experiment']", one_of("test", options["test"], ("simulation", "experiment"))
             ),
         )
         published = job.budget == "full" and job.data is None
@@ -135,17 +136,3 @@ def published_sets(seed: int, plan: Plan) -> tuple[dict[Rule, PropertyTable], Pr
     if plan.test == "experiment":
         return training, experimental_labels(plan.quantity)
     return training, apart(published_labels("test", plan.quantity), *training.values())
-
-
-def _one_of(name: str, text: str, known: tuple[str, ...]) -> str:
-    if text not in known:
-        raise ConfigError(
-            f"{name} must be one of {', '.join(known)}, got {text!r}.", mend=f"Write --option {name}={known[0]}."
-        )
-    return text
-
-
-def _whole(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"{name} must be a whole number, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
-    return int(text)

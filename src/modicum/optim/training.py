@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from modicum.core.method import Job
+from modicum.core.options import number
 from modicum.core.resnet import resnet20
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
@@ -66,25 +67,15 @@ class Plan:
             scales=tuple(_positive("scales", text) for text in options["scales"].split(",")),
             epochs=int(_positive("epochs", options["epochs"])),
             batch=int(_positive("batch", options["batch"])),
-            decay=_number("decay", options["decay"]),
+            decay=number("decay", options["decay"]),
             schedule=schedule,
             augment=job.budget == "full" and job.data is None,
-            train_size=int(_number("train_size", options["train_size"])),
+            train_size=int(number("train_size", options["train_size"])),
         )
 
 
-def _number(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise ConfigError(f"{name} must be a number from 0 on, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
-    return value
-
-
 def _positive(name: str, text: str) -> float:
-    value = _number(name, text)
+    value = number(name, text)
     if value == 0 or (name in {"epochs", "batch"} and value != int(value)):
         raise ConfigError(f"{name} cannot be {text!r}.", mend=f"Write --option {name}=NUMBER, greater than 0.")
     return value

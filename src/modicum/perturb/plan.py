@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
 from modicum.core.method import Job
+from modicum.core.options import number, whole
 from modicum.errors import ConfigError
 
 __all__ = ["DIGITS", "TINY_VIT", "Plan"]
@@ -50,12 +50,12 @@ class Plan:
         plan = cls(
             task=options["task"],
             model=options["model"],
-            train_size=_whole("train_size", options["train_size"], least=0),
-            epochs=_whole("epochs", options["epochs"], least=1),
-            batch=_whole("batch", options["batch"], least=1),
-            rate=_number("rate", options["rate"]),
-            max_length=_whole("max_length", options["max_length"], least=0),
-            sigma=_number("sigma", options["sigma"]),
+            train_size=whole("train_size", options["train_size"], least=0),
+            epochs=whole("epochs", options["epochs"], least=1),
+            batch=whole("batch", options["batch"], least=1),
+            rate=number("rate", options["rate"]),
+            max_length=whole("max_length", options["max_length"], least=0),
+            sigma=number("sigma", options["sigma"]),
         )
         if job.budget == "demo" and ((plan.task, plan.model, plan.max_length) != (DIGITS, TINY_VIT, 0) or job.data):
             raise ConfigError(
@@ -67,22 +67,3 @@ class Plan:
                 f"max_length must be at least 8 tokens, got {plan.max_length}.", mend="Try --option max_length=128."
             )
         return plan
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise ConfigError(f"{name} must be a number from 0 on, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
-    return value
-
-
-def _whole(name: str, text: str, *, least: int) -> int:
-    value = int(text) if text.isdecimal() else -1
-    if value < least:
-        raise ConfigError(
-            f"{name} must be a whole number from {least} on, got {text!r}.", mend=f"Write --option {name}=NUMBER."
-        )
-    return value
