@@ -156,7 +156,10 @@ def _entry(name: str, part: Microkernel, rows: Classes, columns: Classes) -> _Ta
         renumbered = np.array([codes.setdefault(value, len(codes)) for value in right], dtype=np.int32)
         return _Compared(rows.codes[place], renumbered[columns.codes[place]], 1.0, part.value)
     if len(left) * len(right) > _LARGEST_TABLE:
-        raise _too_many(name, max(len(left), len(right)))
+        raise ConfigError(
+            f"The attribute {name} has {max(len(left), len(right)):,} different values, too many for a table.",
+            mend="Give fewer molecules at a time, or leave that attribute out of the kernel.",
+        )
     return _Tabled(rows.codes[place], columns.codes[place], part.table(left, right))
 
 
@@ -196,10 +199,3 @@ def _pack(groups: Sequence[_Tabled], compared: Sequence[_Compared], rows: int, c
 
 def _stack(parts: Sequence[IntArray], width: int) -> IntArray:
     return np.ascontiguousarray(np.stack(parts)) if parts else np.zeros((0, width), dtype=np.int32)
-
-
-def _too_many(name: str, count: int) -> ConfigError:
-    return ConfigError(
-        f"The attribute {name} has {count:,} different values, too many for a table.",
-        mend="Give fewer molecules at a time, or leave that attribute out of the kernel.",
-    )

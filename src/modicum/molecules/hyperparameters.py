@@ -27,6 +27,7 @@ _KINDS: dict[str, Callable[[float, Bounds], Microkernel]] = {
     "kConv": lambda value, bounds: Convolution(KroneckerDelta(value, bounds)),
     "kC": Constant,
 }
+_MEND = "Mend that entry."
 _RULES = {"Tensorproduct": "product", "Additive": "sum"}
 
 
@@ -123,8 +124,8 @@ class _Reader:
     path: Path
     content: Any
 
-    def wrong(self, name: str, found: object, expected: str) -> DataError:
-        return DataError(f"{self.path}: {name} must be {expected}, got {found!r}.", mend="Mend that entry.")
+    def told(self, name: str, found: object, expected: str) -> str:
+        return f"{self.path}: {name} must be {expected}, got {found!r}."
 
     def entry(self, name: str) -> Any:
         if not isinstance(self.content, Mapping) or name not in self.content:
@@ -141,7 +142,7 @@ class _Reader:
                 return float(value), "fixed"
             case [int() | float() as value, [int() | float() as low, int() | float() as high], *_]:
                 return float(value), (float(low), float(high))
-        raise self.wrong(name, entry, 'a list [value, [low, high]] or [value, "fixed"]')
+        raise DataError(self.told(name, entry, 'a list [value, [low, high]] or [value, "fixed"]'), mend=_MEND)
 
     def made(self, name: str, kind: Callable[[float, Bounds], Any], value: float, bounds: Bounds) -> Any:
         try:
@@ -152,7 +153,7 @@ class _Reader:
     def composite(self, prefix: str, kind: str) -> Composite:
         rule = self.entry(kind)
         if not isinstance(rule, list) or not rule or rule[0] not in _RULES:
-            raise self.wrong(kind, rule, f"one of {', '.join(_RULES)} in a list")
+            raise DataError(self.told(kind, rule, f"one of {', '.join(_RULES)} in a list"), mend=_MEND)
         parts = {
             name.removeprefix(prefix): self.part(name, entry)
             for name, entry in self.content.items()
@@ -168,17 +169,17 @@ class _Reader:
                 ((kind, numbers),) = kinds.items()
                 value, bounds = self.numbers(name, numbers)
                 return self.made(name, _KINDS[kind], value, bounds)
-        raise self.wrong(name, entry, f"one of {', '.join(_KINDS)} with its numbers")
+        raise DataError(self.told(name, entry, f"one of {', '.join(_KINDS)} with its numbers"), mend=_MEND)
 
     def starting(self) -> Constant:
         found = [(name, entry) for name, entry in self.content.items() if name.startswith("probability_")]
         if len(found) != 1:
-            raise self.wrong("probability_*", [name for name, _ in found], "one entry")
+            raise DataError(self.told("probability_*", [name for name, _ in found], "one entry"), mend=_MEND)
         ((name, entry),) = found
         match entry:
             case {"Const_p": numbers}:
                 return self.constant(name, numbers)
-        raise self.wrong(name, entry, "Const_p, the same probability for each atom")
+        raise DataError(self.told(name, entry, "Const_p, the same probability for each atom"), mend=_MEND)
 
     def scale(self) -> Constant | None:
         entry = self.content.get("Normalization")

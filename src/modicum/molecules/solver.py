@@ -93,9 +93,6 @@ class Solver:
 
         Returns:
             Shape (pairs,) and (pairs, names).
-
-        Raises:
-            ConfigError: if the node and edge kernels exceed 1, so that the walk does not end.
         """
         packed = molecules.packed
         compiled = _compiled()
@@ -117,8 +114,7 @@ class Solver:
             out,
             found,
         )
-        if bad >= 0:
-            raise self._diverged()
+        _check_ended(bad)
         p = self.equation.p
         labels = [*(f"nodes:{name}" for name in order), *(f"edges:{name}" for name in edges), "q"]
         columns_by_name = {label: found[:, place] * p**2 for place, label in enumerate(labels)}
@@ -134,8 +130,7 @@ class Solver:
             bad = batched.solve(rows, columns, left, right, model, device=device, out=out)
         else:
             bad = _compiled().values(rows, columns, _graph(left), _graph(right), *self._model(left, right), out)
-        if bad >= 0:
-            raise self._diverged()
+        _check_ended(bad)
         return out * self.equation.p**2
 
     @property
@@ -155,8 +150,11 @@ class Solver:
             held = self._factors = (left, right, nodes, edges)
         return held[2], held[3]
 
-    def _diverged(self) -> ConfigError:
-        return ConfigError(
+
+def _check_ended(bad: int) -> None:
+    # A solve that does not end has a matrix that is not positive definite.
+    if bad >= 0:
+        raise ConfigError(
             "The kernel of a pair of molecules has no solution: the walk does not end.",
             mend="Keep the kernels of atoms and of bonds within [0, 1], and q above 0.",
         )

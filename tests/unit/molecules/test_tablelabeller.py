@@ -61,5 +61,5 @@ def test_two_values_for_one_state_are_refused() -> None:
 def test_no_table_and_no_smiles_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least one table, got none"):
         TableLabeller([], source="x")
-    with pytest.raises(DataError, match="'butane' is not a molecule"):
+    with pytest.raises(DataError, match="RDKit cannot read the SMILES 'butane'"):
         TableLabeller([table("density", ("butane", 280.0, 600.0))], source="x")

@@ -56,5 +56,5 @@ def test_what_the_force_field_lacks_is_named(smiles: str, reason: str) -> None:
 
 
 def test_what_is_no_molecule_is_bad_input() -> None:
-    with pytest.raises(DataError, match="is not a molecule in SMILES"):
+    with pytest.raises(DataError, match="RDKit cannot read the SMILES"):
         united_atoms("CC(")
