@@ -22,7 +22,7 @@ COMMANDS = {
         for task in ("rte", "cola", "mrpc", "stsb")
     },
     "hype-speed": "python benchmarks/hype.py --memory --json",
-    "hype-speed-compiled": "python benchmarks/hype.py --compile --json",
+    "hype-speed-compiled": "python benchmarks/hype.py --compile --arms 'dropout off' HyPe-N HyPe-U --json",
     **{
         f"hype-{task}-gpu": f"modicum compare hype --budget full --device cuda --workers 1 --seeds 20 "
         f"--option task={task} --option rate=1e-4 --out runs/evidence/hype-{task}-gpu --json"
