@@ -176,9 +176,7 @@ class GaussianProcess:
         """Learn `factor`, by which `predict` multiplies deviations.
 
         Prefer labels of molecules like those that will be asked for. Molecules that active learning chose are far
-        from each other, and leaving them out tells of large deviations only: for the published 313 it gives 0.73 for
-        density and 0.62 for hvap (four temperatures a molecule), although intervals are about right on the test set
-        without a factor.
+        from each other, so that leaving them out tells of large deviations only, and may narrow the others too much.
 
         Args:
             held_out: labels of molecules that are not in the training set; None leaves molecules of that out.

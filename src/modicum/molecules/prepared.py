@@ -20,7 +20,7 @@ __all__ = ["Classes", "Packed", "Prepared", "prepare"]
 IntArray: TypeAlias = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Classes:
     """The distinct atoms (or bonds) of some molecules: those with the same attributes are one class.
 
@@ -79,11 +79,6 @@ class Prepared:
     def take(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Self:
         """Give the molecules at some places of this view."""
         return replace(self, index=self.index[np.asarray(indices, dtype=np.int64)])
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """Atoms of each molecule, shape (n,)."""
-        return np.diff(self.packed.starts)[self.index]
 
 
 def prepare(molecules: Iterable[Mol | str]) -> Prepared:

@@ -178,7 +178,7 @@ def test_prepared_molecules_give_the_same_and_may_be_taken() -> None:
     full = kernel(SOME)
     np.testing.assert_allclose(kernel(prepared), full, rtol=1e-9)
     part = prepared.take([4, 0, 4])
-    assert part.sizes.tolist() == [6, 4, 6]
+    assert len(part) == 3
     np.testing.assert_allclose(kernel(part, prepared.take([1])), full[[4, 0, 4]][:, [1]], rtol=1e-9)
     np.testing.assert_allclose(kernel(part, ["CCCC"]), full[[4, 0, 4]][:, [0]], rtol=1e-9)
 
