@@ -1,0 +1,1 @@
+"""RAPQ: power-of-two post-training quantization."""

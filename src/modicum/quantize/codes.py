@@ -1,0 +1,144 @@
+"""Numbers on a grid: whole codes, a whole exponent, and nothing that could be another scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from modicum.quantize.functional import Rounding, power_of_two, round_to
+
+__all__ = ["ActivationGrid", "FloatActivationGrid", "FloatWeightCode", "WeightCode"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightCode:
+    """The weights of a layer as w = (q - z) 2^e, with one e and one z for each output channel.
+
+    Args:
+        codes: q, uint8, the shape of the weight, 0 ... 2^bits - 1.
+        zero: z, uint8, shape (channels,).
+        exponent: e, int8, shape (channels,).
+        bits: n, 2 to 8; with 8 bits z is 128, so that q - z fits int8.
+    """
+
+    codes: Tensor
+    zero: Tensor
+    exponent: Tensor
+    bits: int
+
+    @property
+    def integers(self) -> Tensor:
+        """The weights in units of their channel's scale, q - z, as int8."""
+        return (self.codes.to(torch.int16) - _by_channel(self.zero.to(torch.int16), self.codes)).to(torch.int8)
+
+    @property
+    def scale(self) -> Tensor:
+        """2^e as float32, shape (channels,)."""
+        return power_of_two(self.exponent)
+
+    def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Give the weights as real numbers, exactly."""
+        return self.integers.to(dtype) * _by_channel(power_of_two(self.exponent, dtype), self.codes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloatWeightCode:
+    """The same with any scale: the control. It can be computed with, and not be stored.
+
+    Args:
+        codes: q, uint8, the shape of the weight.
+        zero: z, float32, shape (channels,), whole or not.
+        scale: s, float32, shape (channels,).
+        bits: n.
+    """
+
+    codes: Tensor
+    zero: Tensor
+    scale: Tensor
+    bits: int
+
+    def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Give the weights as real numbers."""
+        whole = self.codes.to(dtype) - _by_channel(self.zero.to(dtype), self.codes)
+        return whole * _by_channel(self.scale.to(dtype), self.codes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActivationGrid:
+    """The grid k 2^e of a tensor between layers; k is unsigned after a rectifier and signed elsewhere.
+
+    Args:
+        bits: n, 2 to 8.
+        signed: k in -2^(n-1) ... 2^(n-1) - 1, else 0 ... 2^n - 1.
+        exponent: e, fits int8.
+        ceiling: the largest real value (6 of a ReLU6); None for no such thing.
+        rounding: what happens to a tie.
+    """
+
+    bits: int
+    signed: bool
+    exponent: int
+    ceiling: float | None = None
+    rounding: Rounding = "half_even"
+
+    @property
+    def scale(self) -> float:
+        """2^e."""
+        return 2.0**self.exponent
+
+    @property
+    def low(self) -> int:
+        """The smallest k."""
+        return -(2 ** (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """The largest k; a ceiling is rounded down to the grid."""
+        high = 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return high if self.ceiling is None else min(high, int(self.ceiling / self.scale))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Bring a tensor to the grid; exact in float32 for a power of two."""
+        return round_to(x / self.scale, self.rounding).clamp(self.low, self.high) * self.scale
+
+    def moved(self, exponent: int) -> ActivationGrid:
+        """Give the same grid with another exponent."""
+        return replace(self, exponent=exponent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloatActivationGrid:
+    """The same with any scale: the control.
+
+    Args:
+        bits: n.
+        signed: as in `ActivationGrid`.
+        scale: s > 0.
+        ceiling: as in `ActivationGrid`.
+    """
+
+    bits: int
+    signed: bool
+    scale: float
+    ceiling: float | None = None
+
+    @property
+    def low(self) -> int:
+        """The smallest k."""
+        return -(2 ** (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """The largest k."""
+        high = 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return high if self.ceiling is None else min(high, int(self.ceiling / self.scale))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Bring a tensor to the grid."""
+        return round_to(x / self.scale).clamp(self.low, self.high) * self.scale
+
+
+def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (weight.ndim - 1))

@@ -1,0 +1,124 @@
+"""What quantization does to a network, as one frozen value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from modicum.errors import ConfigError
+from modicum.quantize.functional import Rounding
+
+__all__ = ["Granularity", "LayerBits", "Quantizer", "RAPQConfig", "Scales"]
+
+Granularity = Literal["channel", "tensor"]
+Scales = Literal["power_of_two", "float"]
+Quantizer = Literal["paper", "hessian"]
+
+LEAST_BITS, MOST_BITS = 2, 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerBits:
+    """Bits of one layer that differ from those of the others.
+
+    Args:
+        weight_bits: of its weights, 2 to 8; None leaves the network's.
+        activation_bits: of its input, 2 to 8; None leaves the network's.
+
+    Raises:
+        ConfigError: if a number is not one of these.
+    """
+
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _check_bits(name, getattr(self, name), optional=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RAPQConfig:
+    """Say how a network is quantized.
+
+    Args:
+        weight_bits: n of the weights, 2 to 8: 2^n levels a channel.
+        activation_bits: n of what goes into a layer, 2 to 8; None leaves activations in float, and the result then
+            has no integer engine.
+        first_last_bits: of the weights of the first and the last layer, of the output of the first and the input of
+            the last, and of the network's input.
+        granularity: one exponent a "channel" of the output, or one a "tensor", for weights. Activations have one.
+        scales: "power_of_two", or "float" as the control that shows what powers of two cost; nothing of the latter
+            can be stored, certified or run on integers.
+        method: "hessian" solves each layer by its second moments, without gradients; "paper" goes on from there with
+            unit-wise reconstruction by gradient descent.
+        p_slope: a of the exponent of the reconstruction loss, p = round(1 + a s(mean), 1); None is p = 2.
+        p_argument: "released" is s((sum gamma - 1) / C), "mean_gamma" is s(mean gamma - 1).
+        iterations: steps of gradient descent a unit, for weights ("paper").
+        activation_iterations: likewise for the exponents of activations.
+        initial: where "paper" starts: "hessian", or "mse" as the released code.
+        absorb_mantissa: let rectified channels between two layers take the mantissa of their scale.
+        polish: try the neighbours of every exponent at the end, and keep what brings the outputs closer.
+        rounding: what requantization does to a tie.
+        per_layer: bits of single layers, by the name that ``QuantizedModel.report`` gives them.
+        seed: of the batches that "paper" draws.
+
+    Raises:
+        ConfigError: if a value is not one of these.
+
+    Source:
+        Yao et al. 2022 (arXiv:2204.12322). Departures: exponents are whole from the start of the last pass, zero
+        points are whole, activation exponents are learned, "hessian", absorption and polish are ours.
+    """
+
+    weight_bits: int = 4
+    activation_bits: int | None = 4
+    first_last_bits: int = 8
+    granularity: Granularity = "channel"
+    scales: Scales = "power_of_two"
+    method: Quantizer = "hessian"
+    p_slope: float | None = 0.9
+    p_argument: Literal["released", "mean_gamma"] = "released"
+    iterations: int = 2000
+    activation_iterations: int = 1000
+    initial: Literal["hessian", "mse"] = "hessian"
+    absorb_mantissa: bool = True
+    polish: bool = True
+    rounding: Rounding = "half_even"
+    per_layer: Mapping[str, LayerBits] = field(default_factory=dict[str, LayerBits])
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_bits("weight_bits", self.weight_bits)
+        _check_bits("activation_bits", self.activation_bits, optional=True)
+        _check_bits("first_last_bits", self.first_last_bits)
+        for name, choices in {
+            "granularity": get_args(Granularity),
+            "scales": get_args(Scales),
+            "method": get_args(Quantizer),
+            "p_argument": ("released", "mean_gamma"),
+            "initial": ("hessian", "mse"),
+            "rounding": get_args(Rounding),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(choices)}, but it is {getattr(self, name)!r}.",
+                    mend=f"Use {choices[0]!r}.",
+                )
+        if self.p_slope is not None and not (math.isfinite(self.p_slope) and 0 <= self.p_slope <= 1):
+            raise ConfigError(f"p_slope must be in [0, 1] or None, but it is {self.p_slope}.", mend="Use 0.9.")
+        for name in ("iterations", "activation_iterations"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be >= 0, but it is {getattr(self, name)}.", mend="Use 2000.")
+
+
+def _check_bits(name: str, bits: int | None, *, optional: bool = False) -> None:
+    if bits is None and optional:
+        return
+    if not isinstance(bits, int) or not LEAST_BITS <= bits <= MOST_BITS:
+        raise ConfigError(
+            f"{name} must be a whole number from {LEAST_BITS} to {MOST_BITS}, but it is {bits!r}.",
+            mend="Use 8, 4 or 2." if not optional else "Use 8, 4 or 2, or None.",
+        )

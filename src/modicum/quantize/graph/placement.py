@@ -1,0 +1,113 @@
+"""Which tensors of a graph are brought to a grid, and with how many bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modicum.quantize.configuration import LayerBits, RAPQConfig
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.operations import Activation, Flatten, Input, MaxPool, MeanPool, Pad, Slice, is_layer
+
+__all__ = ["Site", "bits_of_weights", "sites", "source"]
+
+_CARRIERS = (MaxPool, Pad, Slice, Flatten)  # what goes out of them is on the grid of what went in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A tensor between layers that gets a grid.
+
+    Args:
+        bits: of its grid.
+        unsigned: whether it cannot be negative; None if only data can tell.
+        ceiling: the largest value that it can have (6 of a ReLU6), or None.
+    """
+
+    bits: int
+    unsigned: bool | None
+    ceiling: float | None = None
+
+
+def source(graph: Graph, name: str) -> str:
+    """Give the node whose grid the output of a node is on: itself, or what pools, pads and slices before it read."""
+    node = graph[name]
+    return source(graph, node.inputs[0]) if isinstance(node.operation, _CARRIERS) else name
+
+
+def bits_of_weights(graph: Graph, config: RAPQConfig) -> dict[str, int]:
+    """Give the bits of every layer's weights.
+
+    Args:
+        graph: with batch norms folded.
+        config: says them.
+
+    Returns:
+        By layer, in the order of running.
+    """
+    layers = list(graph.layers)
+    ends = {layers[0], layers[-1]}
+    result = {}
+    for name in layers:
+        own = config.per_layer.get(name, LayerBits()).weight_bits
+        result[name] = own or (config.first_last_bits if name in ends else config.weight_bits)
+    return result
+
+
+def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
+    """Place grids: at the input, behind every rectifier, and before every layer.
+
+    What is added to a residual stream is added in full precision and brought to a grid behind the sum. The network's
+    output has no grid.
+
+    Args:
+        graph: with batch norms folded.
+        config: says the bits; without `activation_bits` there are no grids.
+
+    Returns:
+        By node name, in the order of running.
+    """
+    if config.activation_bits is None:
+        return {}
+    names = {node.name for node in graph if isinstance(node.operation, Input | Activation)}
+    for node in graph:
+        if is_layer(node.operation) or isinstance(node.operation, MeanPool):
+            names.add(source(graph, node.inputs[0]))
+    names.discard(graph.output)
+    bits = _bits(graph, config)
+    return {
+        node.name: Site(
+            bits=bits.get(node.name, config.activation_bits),
+            unsigned=_unsigned(graph, node.name),
+            ceiling=node.operation.ceiling if isinstance(node.operation, Activation) else None,
+        )
+        for node in graph
+        if node.name in names
+    }
+
+
+def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
+    layers = list(graph.layers)
+    result = {node.name: config.first_last_bits for node in graph if isinstance(node.operation, Input)}
+    for node in graph:  # the output of the first layer, behind its rectifier
+        if isinstance(node.operation, Activation) and node.inputs == (layers[0],):
+            result[node.name] = config.first_last_bits
+    for name in layers:
+        own = config.per_layer.get(name, LayerBits()).activation_bits
+        if own is None and name != layers[-1]:
+            continue
+        wanted = own or config.first_last_bits
+        before = source(graph, graph[name].inputs[0])
+        result[before] = wanted
+        while isinstance(graph[before].operation, MeanPool):  # a mean is no finer than what it is taken of
+            before = source(graph, graph[before].inputs[0])
+            result[before] = wanted
+    return result
+
+
+def _unsigned(graph: Graph, name: str) -> bool | None:
+    operation = graph[name].operation
+    if isinstance(operation, Activation):
+        return True
+    if isinstance(operation, MeanPool):
+        return _unsigned(graph, source(graph, graph[name].inputs[0]))
+    return None

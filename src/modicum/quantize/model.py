@@ -1,0 +1,137 @@
+"""A quantized network: whole codes, whole exponents, and what can be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from modicum.errors import ConfigError
+from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.functional import power_of_two
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Operation
+from modicum.quantize.graph.placement import source
+
+__all__ = ["Codes", "Grids", "QuantizedModel", "bias_integers", "simulated"]
+
+Codes = Mapping[str, WeightCode] | Mapping[str, FloatWeightCode]
+Grids = Mapping[str, ActivationGrid] | Mapping[str, FloatActivationGrid]
+
+
+def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
+    """Put the weights and biases of the grid into a graph.
+
+    Args:
+        graph: with float weights.
+        codes: of layers, by name; layers without keep their weights.
+        grids: of tensors, by node.
+
+    Returns:
+        The same graph whose layers compute with dequantized weights; their biases are whole multiples of
+        2^(e_weight + e_input) where both exponents are whole.
+    """
+    operations: dict[str, Operation] = {}
+    for name, layer in graph.layers.items():
+        code = codes.get(name)
+        if code is None:
+            continue
+        bias = layer.bias
+        step = bias_step(graph, codes, grids, name)
+        if step is not None:
+            bias = torch.round(bias.double() / step) * step
+        weight = code.dequantized(torch.float64)
+        operations[name] = replace(layer, weight=weight.to(layer.weight.dtype), bias=bias.to(layer.bias.dtype))
+    return graph.with_operations(operations)
+
+
+def bias_step(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor | None:
+    """Give the unit of a layer's accumulator, 2^(e_weight + e_input), float64 of shape (channels,); None if real."""
+    code, grid = codes[name], grids.get(source(graph, graph[name].inputs[0]))
+    if not isinstance(code, WeightCode) or not isinstance(grid, ActivationGrid):
+        return None
+    return power_of_two(code.exponent.to(torch.int32) + grid.exponent, torch.float64)
+
+
+def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor:
+    """Give the bias of a layer in units of its accumulator.
+
+    Args:
+        graph: from `simulated`.
+        codes: of layers.
+        grids: of tensors.
+        name: of the layer; it and its input have whole exponents.
+
+    Returns:
+        int64, shape (channels,).
+
+    Raises:
+        ConfigError: if an exponent is not whole.
+    """
+    step = bias_step(graph, codes, grids, name)
+    if step is None:
+        raise ConfigError(f"{name} has a real scale.", mend="Quantize weights and activations to powers of two.")
+    return torch.round(graph.layers[name].bias.double() / step).to(torch.int64)
+
+
+class QuantizedModel(nn.Module):
+    """A network on a grid; called like the network that it was made from.
+
+    Its forward pass is a simulation in floating point. Where `verify` says that the sums of a layer fit float32
+    exactly, it computes the very numbers of the integer engine.
+
+    Args:
+        graph: from `simulated`: its layers hold weights and biases of the grid.
+        codes: of the layers, by name.
+        grids: of tensors between layers, by node name; empty if only weights are quantized.
+        config: how it was made.
+        shape: of one sample of the input, without the batch.
+    """
+
+    def __init__(self, graph: Graph, codes: Codes, grids: Grids, *, config: RAPQConfig, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.codes = dict(codes)
+        self.grids = dict(grids)
+        self.config = config
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a batch of the original network's input to its output.
+
+        Raises:
+            ConfigError: if samples have another shape than those of the calibration.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            raise ConfigError(
+                f"Samples must have shape {self.shape}, got {tuple(x.shape[1:])}.",
+                mend="Bring them to the shape of the calibration data.",
+            )
+        return self.graph.run({}, x=x, through=self._to_grid)[self.graph.output]
+
+    def _to_grid(self, name: str, value: Tensor) -> Tensor:
+        grid = self.grids.get(name)
+        return value if grid is None else grid.apply(value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - as torch
+        super()._apply(fn, recurse)
+        self.graph = _mapped(self.graph, fn)
+        return self
+
+
+def _mapped(graph: Graph, fn: Callable[[Tensor], Tensor]) -> Graph:
+    operations: dict[str, Operation] = {}
+    for node in graph:
+        it = node.operation
+        if isinstance(it, Convolution | Linear):
+            gamma = None if it.gamma is None else fn(it.gamma)
+            operations[node.name] = replace(it, weight=fn(it.weight), bias=fn(it.bias), gamma=gamma)
+        elif isinstance(it, BatchNorm):
+            operations[node.name] = replace(
+                it, weight=fn(it.weight), bias=fn(it.bias), mean=fn(it.mean), variance=fn(it.variance)
+            )
+    return graph.with_operations(operations)
