@@ -114,6 +114,6 @@ class Graph:
 def _given(x: Tensor | None) -> list[Tensor]:
     if x is None:
         raise ConfigError(
-            "The graph's input is needed, but x is missing.", mend="Give x, or what was computed from it."
+            "The input of the graph is needed, but x is missing.", mend="Give x."
         )
     return [x]
