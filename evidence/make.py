@@ -32,10 +32,9 @@ COMMANDS = {
     "gprmgk-speed": "python benchmarks/gprmgk.py --json",
     "gprmgk-selection": "modicum molecules select --uncertainty 0.5 --json",
     **{
-        f"gprmgk-{quantity}{suffix}": f"modicum compare gprmgk --budget full --seeds 0,1,2 --option predictor=dmpnn "
-        f"--option quantity={quantity} {option}--out runs/evidence/gprmgk-{quantity}{suffix} --json"
+        f"gprmgk-{quantity}": f"modicum compare gprmgk --budget full --seeds 0,1,2 --option predictor=dmpnn "
+        f"--option quantity={quantity} --out runs/evidence/gprmgk-{quantity} --json"
         for quantity in ("density", "hvap")
-        for suffix, option in (("", ""), ("-experiment", "--option test=experiment "))
     },
 }
 

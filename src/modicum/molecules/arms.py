@@ -8,6 +8,7 @@ from modicum.core.extras import require
 from modicum.core.method import Job, Measurement
 from modicum.molecules.baselines import pick_per_size, pick_random
 from modicum.molecules.dmpnn import DMPNN
+from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.gp import GaussianProcess
 from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.pool import Pool
@@ -15,7 +16,7 @@ from modicum.molecules.posterior import posterior_deviation
 from modicum.molecules.problem import Plan, Rule, candidates_and_test, published_sets
 from modicum.molecules.scores import Score, score_molecules, score_rows
 from modicum.molecules.selection import ActiveLearner
-from modicum.molecules.table import FloatArray, PropertyTable
+from modicum.molecules.table import PropertyTable
 
 __all__ = ["active_learning", "per_size", "pick", "random"]
 
@@ -67,30 +68,32 @@ def _measure(job: Job, rule: Rule) -> Measurement:
     else:
         candidates, test = candidates_and_test(job, plan)
         training = pick(rule, candidates, plan.labels, seed=job.seed)
-    predicted = PropertyTable(
-        quantity=test.quantity,
-        smiles=test.smiles,
-        temperature=test.temperature,
-        value=_predict(job, plan, training, test),
-    )
+    predictor = _fit(job, plan, training)
+    predicted = _predicted(predictor, test)
     rows, molecules = score_rows(predicted, test), score_molecules(predicted, test)
     deviation = posterior_deviation(_kernel(), training.molecules, test.molecules)
+    beside = {
+        "mean absolute error": rows.mae,
+        "R2 of molecules": _floored(molecules),
+        "largest deviation": float(deviation.max()),
+    }
+    if job.data is None:  # a user's own labels may be experiments themselves
+        measured = test if plan.test == "experiment" else experimental_labels(plan.quantity)
+        beside["R2 by experiment"] = _floored(score_rows(_predicted(predictor, measured), measured))
     return Measurement(
-        value=_floored(rows),
-        beside={
-            "mean absolute error": rows.mae,
-            "R2 of molecules": _floored(molecules),
-            "largest deviation": float(deviation.max()),
-        },
-        costs={"labelled molecules": float(len(training.molecules))},
+        value=_floored(rows), beside=beside, costs={"labelled molecules": float(len(training.molecules))}
     )
 
 
-def _predict(job: Job, plan: Plan, training: PropertyTable, test: PropertyTable) -> FloatArray:
+def _fit(job: Job, plan: Plan, training: PropertyTable) -> DMPNN | GaussianProcess:
     if plan.predictor == "dmpnn":
-        network = DMPNN().fit(training, epochs=plan.epochs, seed=job.seed, device=job.device)
-        return network.predict(test.smiles, test.temperature)
-    return GaussianProcess(_kernel()).fit(training, seed=job.seed).predict(test.smiles, test.temperature)
+        return DMPNN().fit(training, epochs=plan.epochs, seed=job.seed, device=job.device)
+    return GaussianProcess(_kernel()).fit(training, seed=job.seed)
+
+
+def _predicted(predictor: DMPNN | GaussianProcess, asked: PropertyTable) -> PropertyTable:
+    value = predictor.predict(asked.smiles, asked.temperature)
+    return PropertyTable(quantity=asked.quantity, smiles=asked.smiles, temperature=asked.temperature, value=value)
 
 
 def _kernel() -> MarginalizedGraphKernel:

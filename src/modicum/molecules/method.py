@@ -30,6 +30,7 @@ _COMPARISON = Comparison(
         Metric(name="mean absolute error", higher_is_better=False),
         Metric(name="R2 of molecules", digits=4),
         Metric(name="largest deviation", higher_is_better=False),
+        Metric(name="R2 by experiment", digits=4),
     ),
     costs=(Metric(name="labelled molecules", higher_is_better=False, digits=0),),
     options=(

@@ -99,3 +99,11 @@ def test_too_few_molecules_or_a_missing_file_are_told(tmp_path: Path) -> None:
         active_learning(job(labels="60"))
     with pytest.raises(DataError, match=r"nothing.csv cannot be read"):
         active_learning(job(data=tmp_path / "nothing.csv"))
+
+
+def test_the_demo_is_judged_by_experiment_and_a_users_table_is_not(tmp_path: Path) -> None:
+    demo = active_learning(job())
+    assert demo.beside["R2 by experiment"] == demo.value
+    write_table(tmp_path / "mine.csv", experimental_labels("hvap"))
+    mine = active_learning(job(data=tmp_path / "mine.csv", quantity="hvap", labels="40"))
+    assert "R2 by experiment" not in mine.beside
