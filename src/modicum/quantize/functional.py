@@ -35,7 +35,7 @@ def power_of_two(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     Returns:
         Same shape.
     """
-    return torch.ldexp(torch.ones((), dtype=dtype, device=exponent.device), exponent.to(torch.int32))
+    return torch.ldexp(torch.ones_like(exponent, dtype=dtype), exponent.to(torch.int32))
 
 
 def fake_quantize(

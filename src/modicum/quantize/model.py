@@ -90,10 +90,21 @@ class QuantizedModel(nn.Module):
         grids: of tensors between layers, by node name; empty if only weights are quantized.
         config: how it was made.
         shape: of one sample of the input, without the batch.
+        network: the module that runs, where the graph stands for one that cannot be traced.
     """
 
-    def __init__(self, graph: Graph, codes: Codes, grids: Grids, *, config: RAPQConfig, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        codes: Codes,
+        grids: Grids,
+        *,
+        config: RAPQConfig,
+        shape: tuple[int, ...],
+        network: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.network = network
         self.graph = graph
         self.codes = dict(codes)
         self.grids = dict(grids)

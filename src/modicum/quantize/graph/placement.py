@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import Activation, Flatten, Input, MaxPool, MeanPool, Pad, Slice, is_layer
 
-__all__ = ["Site", "bits_of_weights", "sites", "source"]
+__all__ = ["Site", "bits_of_weights", "check_layers", "sites", "source"]
 
 _CARRIERS = (MaxPool, Pad, Slice, Flatten)  # what goes out of them is on the grid of what went in
 
@@ -32,6 +33,25 @@ def source(graph: Graph, name: str) -> str:
     """Give the node whose grid the output of a node is on: itself, or what pools, pads and slices before it read."""
     node = graph[name]
     return source(graph, node.inputs[0]) if isinstance(node.operation, _CARRIERS) else name
+
+
+def check_layers(graph: Graph, config: RAPQConfig) -> None:
+    """Refuse a network without layers, and bits for layers that are not there.
+
+    Raises:
+        ConfigError: if `RAPQConfig.per_layer` names no layer of the graph.
+        ModelError: if the graph has no layer.
+    """
+    if not graph.layers:
+        raise ModelError(
+            "The network has no convolution over images and no linear layer.",
+            mend="Quantize a network that has one; other operators stay in float.",
+        )
+    if unknown := set(config.per_layer) - set(graph.layers):
+        raise ConfigError(
+            f"per_layer names {min(unknown)!r}, which is no layer of the network.",
+            mend=f"Its layers are: {', '.join(graph.layers)}.",
+        )
 
 
 def bits_of_weights(graph: Graph, config: RAPQConfig) -> dict[str, int]:

@@ -1,0 +1,64 @@
+"""Calibration data: whatever a user has, as one checked tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from modicum.errors import ConfigError, DataError
+
+__all__ = ["Calibration", "gather"]
+
+Calibration = Tensor | Iterable[Any]
+
+_FEWEST = 2
+
+
+def gather(calibration: Calibration) -> Tensor:
+    """Bring calibration data into one tensor.
+
+    Args:
+        calibration: a tensor of samples, or an iterable of batches (a DataLoader): tensors, tuples whose first member
+            is one, or dictionaries with ``pixel_values``.
+
+    Returns:
+        All samples, floating, shape (n, ...).
+
+    Raises:
+        ConfigError: if there are no samples, or what comes is no tensor of numbers.
+        DataError: if batches differ in shape, or a number is not finite; the batch is named.
+    """
+    batches = [calibration] if isinstance(calibration, Tensor) else [_tensor(it) for it in calibration]
+    if not batches or sum(len(it) if it.ndim else 0 for it in batches) < _FEWEST:
+        raise ConfigError(
+            f"Calibration needs {_FEWEST} samples or more, but got {sum(map(len, batches))} in {len(batches)} batches.",
+            mend="Give some hundred samples of training data, without labels.",
+        )
+    for number, batch in enumerate(batches):
+        if batch.shape[1:] != batches[0].shape[1:]:
+            raise DataError(
+                f"Calibration batch {number} has samples of shape {tuple(batch.shape[1:])}, the first batch of shape "
+                f"{tuple(batches[0].shape[1:])}.",
+                mend="Bring all samples to one shape.",
+            )
+        if not torch.isfinite(batch).all():
+            raise DataError(
+                f"Calibration batch {number} has numbers that are not finite.", mend="Drop or mend those samples."
+            )
+    return torch.cat(batches).detach()
+
+
+def _tensor(batch: object) -> Tensor:
+    if isinstance(batch, Mapping):
+        batch = cast("Mapping[str, object]", batch).get("pixel_values")
+    elif isinstance(batch, Sequence) and batch:
+        batch = cast("Sequence[object]", batch)[0]
+    if not isinstance(batch, Tensor) or not batch.ndim:
+        raise ConfigError(
+            f"A calibration batch must be a tensor, or have one first, but it is {type(batch).__name__}.",
+            mend="Give a tensor of samples, or a DataLoader over them.",
+        )
+    return batch if batch.is_floating_point() else batch.float()

@@ -1,0 +1,233 @@
+"""The walk through a network: each layer is quantized on what the quantized network before it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.functional import Rounding
+from modicum.quantize.graph.network import Graph, Node
+from modicum.quantize.graph.operations import Add, Convolution, Linear
+from modicum.quantize.graph.placement import Site
+from modicum.quantize.grids import choose_grid
+from modicum.quantize.hessian.absorption import absorb, mantissas, readers
+from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
+from modicum.quantize.hessian.search import Solution, solve
+
+__all__ = ["Choice", "Layered", "float_scales", "powers_of_two", "quantize_layers", "with_biases"]
+
+
+class Choice(Protocol):
+    """How a layer's scale, zero point and whole weights are chosen."""
+
+    def __call__(self, weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
+        """Choose them.
+
+        Args:
+            weight: of the float network, shape (channels, k).
+            wanted: real weights that make up for earlier errors, shape (groups, rows, k).
+            gram: shape (groups, k, k).
+            bits: n.
+            shared: one scale for all channels.
+        """
+        ...
+
+
+def powers_of_two(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
+    """Try all exponents with all zero points."""
+    del weight
+    return solve(wanted, gram, bits, power=True, shared=shared)
+
+
+def float_scales(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
+    """Try real scales with all zero points: the control."""
+    del weight
+    return solve(wanted, gram, bits, power=False, shared=shared)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layered:
+    """What the walk found.
+
+    Args:
+        graph: the float network, with absorbed factors.
+        biases: of the quantized layers, not on a grid yet, by name.
+        codes: of every layer; whole where the choice was of whole exponents.
+        grids: of every site.
+    """
+
+    graph: Graph
+    biases: dict[str, Tensor]
+    codes: dict[str, WeightCode] | dict[str, FloatWeightCode]
+    grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]
+
+    @property
+    def corrected(self) -> Graph:
+        """The float network with the biases of the quantized layers: what `simulated` is given."""
+        return with_biases(self.graph, self.biases)
+
+
+def with_biases(graph: Graph, biases: Mapping[str, Tensor]) -> Graph:
+    """Give the same graph with other biases."""
+    return graph.with_operations({name: replace(graph.layers[name], bias=bias) for name, bias in biases.items()})
+
+
+def quantize_layers(
+    graph: Graph,
+    images: Tensor,
+    *,
+    bits: Mapping[str, int],
+    sites: Mapping[str, Site],
+    choice: Choice,
+    power: bool,
+    shared: bool = False,
+    absorbing: bool = False,
+    correcting: bool = True,
+    rounding: Rounding = "half_even",
+    reference: Tensor | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Layered:
+    """Quantize a network front to back.
+
+    Two streams run side by side: the float network, and the one that is quantized so far. A layer's target is its
+    output in the first, plus what the other addend lacks where its output is added to a residual stream.
+
+    Args:
+        graph: the folded float network.
+        images: calibration data, all in memory, shape (n, ...).
+        bits: of each layer's weights.
+        sites: of grids.
+        choice: chooses scales and weights.
+        power: whether scales are powers of two, of activations too.
+        shared: one scale for a whole weight.
+        absorbing: let rectified channels take the mantissas.
+        correcting: aim at the float network's outputs, with free biases; else each layer aims at what it would give
+            with its own weights on the same input, and keeps its bias.
+        rounding: of requantization.
+        reference: what the float stream is given, if not the same images.
+        progress: is told each layer that is done.
+
+    Returns:
+        Codes, grids and the graph that they belong to.
+    """
+    given = (images if reference is None else reference, images)
+    walk = _Walk(graph, given, bits, sites, choice, power, shared, absorbing, correcting, rounding)
+    for place, node in enumerate(graph):
+        walk.visit(node.name, place)
+        if node.name in bits:
+            progress(node.name)
+    return Layered(graph=walk.graph, biases=walk.biases, codes=walk.codes, grids=walk.grids)  # type: ignore[arg-type] - all of one kind
+
+
+class _Walk:
+    def __init__(
+        self,
+        graph: Graph,
+        images: tuple[Tensor, Tensor],
+        bits: Mapping[str, int],
+        sites: Mapping[str, Site],
+        choice: Choice,
+        power: bool,  # noqa: FBT001
+        shared: bool,  # noqa: FBT001
+        absorbing: bool,  # noqa: FBT001
+        correcting: bool,  # noqa: FBT001
+        rounding: Rounding,
+    ) -> None:
+        self.graph = graph
+        self.biases: dict[str, Tensor] = {}
+        self.codes: dict[str, WeightCode | FloatWeightCode] = {}
+        self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
+        self._images = images
+        self._bits, self._sites, self._choice = bits, sites, choice
+        self._power, self._shared, self._absorbing = power, shared, absorbing
+        self._correcting = correcting
+        self._rounding: Rounding = rounding
+        self._float: dict[str, Tensor] = {}
+        self._quantized: dict[str, Tensor] = {}
+
+    def visit(self, name: str, place: int) -> None:
+        """Run a node in both streams; a layer is quantized first."""
+        if name in self._bits:
+            self._quantize(name)
+        else:
+            node = self.graph[name]
+            for stream, images in zip((self._float, self._quantized), self._images, strict=True):
+                given = [stream[it] for it in node.inputs] or [images]
+                stream[name] = node.operation.run(*given)
+        site = self._sites.get(name)
+        if site is not None:
+            grid = choose_grid(
+                site, self._float[name], self._quantized[name], power=self._power, rounding=self._rounding
+            )
+            self.grids[name] = grid
+            self._quantized[name] = grid.apply(self._quantized[name])
+        self._forget(place)
+
+    def _quantize(self, name: str) -> None:
+        node = self.graph[name]
+        layer = self.graph.layers[name]
+        x, given = self._float[node.inputs[0]], self._quantized[node.inputs[0]]
+        target = layer.run(x)
+        owed = self._owed(node)
+        aim = (target if owed is None else target + owed) if self._correcting else layer.run(given)
+        moments = measure(layer, given, aim)
+        wanted, gram = wanted_weights(layer.weight, moments)
+        if self._absorbing and readers(self.graph, name):
+            real = solve(_rows(wanted, gram), gram, self._bits[name], power=False, keep=2)
+            factor = mantissas(real.scale)
+            self.graph = absorb(self.graph, name, factor)
+            layer = self.graph.layers[name]
+            target = target * _on_channels(factor, target, layer)
+            wanted = wanted * factor[:, None]
+            moments = replace(moments, outputs=moments.outputs * factor)
+        flat = layer.weight.double().flatten(1)
+        found = self._choice(flat, _rows(wanted, gram), gram, self._bits[name], shared=self._shared)
+        code = _code(found, layer, self._bits[name], power=self._power)
+        bias = _free_bias(code, moments) if self._correcting else layer.bias
+        self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
+        self._float[name] = target
+        quantized = replace(layer, weight=code.dequantized(layer.weight.dtype), bias=self.biases[name])
+        self._quantized[name] = quantized.run(given)
+
+    def _owed(self, node: Node) -> Tensor | None:
+        following = self.graph.consumers(node.name)
+        if len(following) != 1 or not isinstance(following[0].operation, Add):
+            return None
+        other = next((it for it in following[0].inputs if it != node.name), None)
+        if other is None or other not in self._quantized:
+            return None
+        return self._float[other] - self._quantized[other]
+
+    def _forget(self, place: int) -> None:
+        needed = {name for node in self.graph.nodes[place + 1 :] for name in node.inputs}
+        for stream in (self._float, self._quantized):
+            for name in set(stream) - needed:
+                del stream[name]
+
+
+def _rows(wanted: Tensor, gram: Tensor) -> Tensor:
+    return wanted.reshape(len(gram), -1, gram.shape[1])
+
+
+def _free_bias(code: WeightCode | FloatWeightCode, moments: Moments) -> Tensor:
+    weight = code.dequantized(torch.float64).flatten(1)
+    means = moments.inputs.repeat_interleave(len(weight) // len(moments.inputs), 0)
+    return moments.outputs - (weight * means).sum(1)
+
+
+def _on_channels(factor: Tensor, target: Tensor, layer: Convolution | Linear) -> Tensor:
+    shape = (-1, *[1] * (target.ndim - 2)) if isinstance(layer, Convolution) else (-1,)
+    return factor.to(target.dtype).view(shape)
+
+
+def _code(found: Solution, layer: Convolution | Linear, bits: int, *, power: bool) -> WeightCode | FloatWeightCode:
+    codes = (found.integers + found.zero[:, None]).round().to(torch.uint8).reshape(layer.weight.shape)
+    if not power or not bool((found.zero == found.zero.round()).all()):
+        return FloatWeightCode(codes=codes, zero=found.zero.float(), scale=found.scale.float(), bits=bits)
+    exponent = torch.log2(found.scale).round().to(torch.int8)
+    return WeightCode(codes=codes, zero=found.zero.to(torch.uint8), exponent=exponent, bits=bits)

@@ -1,0 +1,86 @@
+"""Whole weights under a quadratic objective: one pass that passes errors on, then coordinate descent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["descend", "pass_on", "quadratic"]
+
+
+def quadratic(error: Tensor, gram: Tensor) -> Tensor:
+    """Give e S e' of each row.
+
+    Args:
+        error: shape (groups, rows, k).
+        gram: S, shape (groups, k, k).
+
+    Returns:
+        Shape (groups, rows).
+    """
+    return ((error @ gram) * error).sum(-1)
+
+
+def pass_on(wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Round one weight after another; the weights that are left make up for each error as well as they can.
+
+    Args:
+        wanted: real weights, float64, shape (groups, rows, k).
+        gram: S, positive definite, shape (groups, k, k).
+        scale: of each row, shape (groups, rows).
+        low: smallest whole weight of each row, likewise.
+        high: largest, likewise.
+
+    Returns:
+        Whole weights, float64, the shape of ``wanted``.
+
+    Source:
+        Frantar et al. 2023 (GPTQ), algorithm 1, with the weights in the order of falling diagonal of S.
+    """
+    order = gram.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
+    sorted_gram = gram.gather(1, order[:, :, None].expand_as(gram)).gather(2, order[:, None, :].expand_as(gram))
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(sorted_gram)), upper=True)
+    left = wanted.gather(2, order[:, None, :].expand_as(wanted)).clone()
+    whole = torch.empty_like(left)
+    for place in range(left.shape[2]):
+        column = left[:, :, place]
+        whole[:, :, place] = torch.round(column / scale).clamp(low, high)
+        error = (column - whole[:, :, place] * scale) / upper[:, place, place, None]
+        left[:, :, place:] -= error[:, :, None] * upper[:, None, place, place:]
+    return torch.empty_like(whole).scatter(2, order[:, None, :].expand_as(whole), whole)
+
+
+def descend(
+    whole: Tensor, wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, sweeps: int = 20
+) -> Tensor:
+    """Set each weight to its best whole value given the others, until nothing changes.
+
+    Args:
+        whole: where to start, float64, shape (groups, rows, k).
+        wanted: as of `pass_on`, as all below.
+        gram: S.
+        scale: of each row.
+        low: smallest whole weight.
+        high: largest whole weight.
+        sweeps: at most so many times over all weights.
+
+    Returns:
+        Whole weights; their `quadratic` is at most that of the start.
+    """
+    whole = whole.clone()
+    slope = (whole * scale[:, :, None] - wanted) @ gram  # half the gradient by the real weight
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    for _ in range(sweeps):
+        changed = False
+        for place in range(whole.shape[2]):
+            old = whole[:, :, place]
+            best = torch.round(old - slope[:, :, place] / (diagonal[:, place, None] * scale)).clamp(low, high)
+            step = (best - old) * scale
+            if not step.any():
+                continue
+            changed = True
+            whole[:, :, place] = best
+            slope += step[:, :, None] * gram[:, None, place]
+        if not changed:
+            break
+    return whole

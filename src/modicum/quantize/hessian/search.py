@@ -1,0 +1,160 @@
+"""Which scale and which zero point: all of them are tried under the layer's own objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modicum.quantize.functional import power_of_two
+from modicum.quantize.hessian.rounding import descend, pass_on, quadratic
+
+__all__ = ["Solution", "candidate_scales", "candidate_zeros", "solve"]
+
+OCTAVES = 4  # exponents tried below the one that covers the whole range
+STEPS = 8  # scales an octave, where scales are real
+_EXHAUSTIVE_BITS = 4  # up to here all zero points are tried; above, those near the range's own
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Solution:
+    """The best grid of each output channel and the whole weights on it.
+
+    Args:
+        integers: q - z, float64, shape (channels, k).
+        zero: z, int64, shape (channels,).
+        scale: s, float64, shape (channels,).
+        loss: the objective, float64, shape (channels,).
+    """
+
+    integers: Tensor
+    zero: Tensor
+    scale: Tensor
+    loss: Tensor
+
+
+def candidate_scales(wanted: Tensor, bits: int, *, power: bool, octaves: int = OCTAVES) -> Tensor:
+    """Give the scales that are tried for each row: from the one that covers its range down.
+
+    Args:
+        wanted: real weights, shape (groups, rows, k).
+        bits: n.
+        power: only powers of two, else `STEPS` an octave.
+        octaves: how far down.
+
+    Returns:
+        Float64, shape (candidates, groups, rows).
+    """
+    reach = (wanted.amax(2).clamp(min=0) - wanted.amin(2).clamp(max=0)) / (2**bits - 1)
+    reach = torch.where(reach > 0, reach, torch.ones_like(reach))
+    if power:
+        top = torch.ceil(torch.log2(reach)).clamp(-120, 127)
+        exponents = top[None] - torch.arange(octaves + 1, device=wanted.device)[:, None, None]
+        return power_of_two(exponents.clamp(-127, 127).to(torch.int32), torch.float64)
+    steps = torch.arange(octaves * STEPS + 1, device=wanted.device, dtype=torch.float64) / STEPS
+    return reach[None] * 2.0 ** -steps[:, None, None]
+
+
+def candidate_zeros(wanted: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Give the zero points that are tried for each row.
+
+    Args:
+        wanted: real weights, shape (groups, rows, k).
+        scale: shape (groups, rows).
+        bits: n; with 8 only 128, since q - z must fit int8.
+
+    Returns:
+        Whole numbers in 0 ... 2^n - 1, float64, shape (candidates, groups, rows).
+    """
+    levels = 2**bits
+    if bits == 8:
+        return torch.full((1, *scale.shape), 128.0, dtype=torch.float64, device=scale.device)
+    if bits <= _EXHAUSTIVE_BITS:
+        all_of_them = torch.arange(levels, dtype=torch.float64, device=scale.device)
+        return all_of_them[:, None, None].expand(-1, *scale.shape)
+    middle = torch.round((levels - 1) / 2 - (wanted.amax(2) + wanted.amin(2)) / (2 * scale))
+    near = middle[None] + torch.arange(-2, 3, device=scale.device)[:, None, None]
+    return near.clamp(0, levels - 1)
+
+
+def solve(
+    wanted: Tensor,
+    gram: Tensor,
+    bits: int,
+    *,
+    power: bool,
+    shared: bool = False,
+    keep: int = 4,
+    scales: Tensor | None = None,
+    zeros: Tensor | None = None,
+) -> Solution:
+    """Choose scale, zero point and whole weights of each channel so that E|(s (q - z) - v) x|^2 is least.
+
+    Every scale is tried with every zero point by rounding to the nearest; the best `keep` of a channel are then
+    rounded well (`pass_on`, `descend`), and the best of those is it. Channels do not see each other, so this is the
+    best of the layer's objective up to the rounding itself.
+
+    Args:
+        wanted: v, float64, shape (groups, rows, k).
+        gram: S, positive definite, shape (groups, k, k).
+        bits: n.
+        power: scales are powers of two.
+        shared: one scale for all channels (granularity "tensor"); zero points remain each channel's own.
+        keep: candidates of a channel that are rounded well.
+        scales: to try in place of `candidate_scales`, shape (candidates, groups, rows).
+        zeros: to try in place of `candidate_zeros`, shape (candidates, groups, rows), whole or not.
+
+    Returns:
+        The solution.
+    """
+    tried = candidate_scales(wanted, bits, power=power) if scales is None else scales
+    if shared:
+        tried = _shared(wanted, bits, power=power)
+    losses, all_scales, all_zeros = [], [], []
+    for scale in tried:
+        for zero in candidate_zeros(wanted, scale, bits) if zeros is None else zeros:
+            losses.append(_nearest_loss(wanted, gram, scale, zero, bits))
+            all_scales.append(scale)
+            all_zeros.append(zero)
+    loss, scale, zero = (torch.stack(it) for it in (losses, all_scales, all_zeros))
+    if shared:
+        best_of_scale = loss.view(len(tried), -1, *loss.shape[1:])
+        winner = best_of_scale.amin(1).sum((1, 2)).argmin()
+        loss, scale, zero = (it.view(len(tried), -1, *it.shape[1:])[winner] for it in (loss, scale, zero))
+    ranked = loss.topk(min(keep, len(loss)), dim=0, largest=False).indices
+    best: Solution | None = None
+    for rank in ranked:
+        found = _rounded(wanted, gram, scale.gather(0, rank[None])[0], zero.gather(0, rank[None])[0], bits)
+        best = found if best is None else _better(best, found)
+    assert best is not None  # noqa: S101 - there is always a candidate
+    return best
+
+
+def _shared(wanted: Tensor, bits: int, *, power: bool) -> Tensor:
+    whole = candidate_scales(wanted.reshape(1, 1, -1), bits, power=power)
+    return whole.expand(-1, *wanted.shape[:2])
+
+
+def _nearest_loss(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
+    whole = torch.round(wanted / scale[:, :, None])
+    bounded = torch.maximum(torch.minimum(whole, (2**bits - 1 - zero)[:, :, None]), -zero[:, :, None])
+    return quadratic(bounded * scale[:, :, None] - wanted, gram)
+
+
+def _rounded(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Solution:
+    low, high = -zero, 2**bits - 1 - zero
+    whole = pass_on(wanted, gram, scale, low, high)
+    whole = descend(whole, wanted, gram, scale, low, high)
+    loss = quadratic(whole * scale[:, :, None] - wanted, gram)
+    return Solution(integers=whole.flatten(0, 1), zero=zero.flatten(), scale=scale.flatten(), loss=loss.flatten())
+
+
+def _better(first: Solution, second: Solution) -> Solution:
+    take = second.loss < first.loss
+    return Solution(
+        integers=torch.where(take[:, None], second.integers, first.integers),
+        zero=torch.where(take, second.zero, first.zero),
+        scale=torch.where(take, second.scale, first.scale),
+        loss=torch.where(take, second.loss, first.loss),
+    )

@@ -1,0 +1,124 @@
+"""From a float network to a quantized one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from modicum.errors import ModelError
+from modicum.quantize.calibration import Calibration, gather
+from modicum.quantize.codes import ActivationGrid, WeightCode
+from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.graph.folding import folded
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
+from modicum.quantize.graph.tracing import trace
+from modicum.quantize.hessian.layers import Layered, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.polish import polish_grids
+
+__all__ = ["quantize", "quantize_graph"]
+
+
+def quantize(
+    model: nn.Module,
+    calibration: Calibration,
+    config: RAPQConfig | None = None,
+    *,
+    tracing: Literal["export", "eager"] = "export",
+    progress: Callable[[str], None] = lambda _: None,
+) -> QuantizedModel:
+    """Quantize a trained network to powers of two, from some hundred samples and without labels.
+
+    Args:
+        model: takes one tensor and gives one; it is not changed.
+        calibration: samples of its input, as a tensor or as batches; see `calibration.gather`.
+        config: what is wanted; W4A4 by second moments if left out.
+        tracing: "export" writes the network down by torch.export; "eager" quantizes layer by layer inside a network
+            that cannot be traced. The latter has no integer engine, file or ONNX export.
+        progress: is told what is done, in words.
+
+    Returns:
+        The quantized network, in evaluation mode, on the device of the model's weights.
+
+    Raises:
+        ConfigError: if the calibration is empty, or `RAPQConfig.per_layer` names a layer that is not there.
+        DataError: if the calibration has numbers that are not finite, or samples of different shapes.
+        ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
+    """
+    config = RAPQConfig() if config is None else config
+    images = gather(calibration)
+    weight = next(model.parameters(), None)
+    if weight is not None:
+        images = images.to(weight.device, weight.dtype)
+    _check_input(model, images)
+    if tracing == "eager":
+        from modicum.quantize.eager import quantize_eagerly
+
+        return quantize_eagerly(model, images, config, progress=progress)
+    return quantize_graph(folded(trace(model, images[:2])), images, config, progress=progress)
+
+
+@torch.no_grad()
+def quantize_graph(
+    graph: Graph, images: Tensor, config: RAPQConfig, *, progress: Callable[[str], None] = lambda _: None
+) -> QuantizedModel:
+    """Quantize a folded graph; see `quantize`."""
+    check_layers(graph, config)
+    power = config.scales == "power_of_two"
+    layered = quantize_layers(
+        graph,
+        images,
+        bits=bits_of_weights(graph, config),
+        sites=sites(graph, config),
+        choice=powers_of_two if power else float_scales,
+        power=power,
+        shared=config.granularity == "tensor",
+        absorbing=config.absorb_mantissa and power and config.granularity == "channel",
+        rounding=config.rounding,
+        progress=progress,
+    )
+    if power and config.polish and layered.grids:
+        layered = _polished(layered, images, progress)
+    corrected = layered.corrected
+    return QuantizedModel(
+        simulated(corrected, layered.codes, layered.grids),
+        layered.codes,
+        layered.grids,
+        config=config,
+        shape=tuple(images.shape[1:]),
+    ).eval()
+
+
+def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None]) -> Layered:
+    codes = cast("Mapping[str, WeightCode]", layered.codes)
+    grids = cast("Mapping[str, ActivationGrid]", layered.grids)
+    corrected = layered.corrected
+    polished = polish_grids(
+        simulated(corrected, codes, grids),
+        grids,
+        images,
+        layered.graph.run({}, x=images)[layered.graph.output],
+        rebuilt=lambda trial: simulated(corrected, codes, trial),
+        progress=progress,
+    )
+    return replace(layered, grids=polished.grids)
+
+
+def _check_input(model: nn.Module, images: Tensor) -> None:
+    was_training = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(images[:2])
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"The network cannot take samples of shape {tuple(images.shape[1:])}: {error}",
+            mend="Give calibration samples of the shape that the network was made for.",
+        ) from error
+    finally:
+        for module, training in was_training.items():
+            module.training = training
