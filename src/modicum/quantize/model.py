@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Operation
 from modicum.quantize.graph.placement import source
 
+if TYPE_CHECKING:
+    from modicum.quantize.report import LayerQuality
+
 __all__ = ["Codes", "Grids", "QuantizedModel", "bias_integers", "simulated"]
 
-Codes = Mapping[str, WeightCode] | Mapping[str, FloatWeightCode]
-Grids = Mapping[str, ActivationGrid] | Mapping[str, FloatActivationGrid]
+Codes = Mapping[str, WeightCode | FloatWeightCode]
+Grids = Mapping[str, ActivationGrid | FloatActivationGrid]
 
 
 def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
@@ -90,15 +93,26 @@ class QuantizedModel(nn.Module):
         grids: of tensors between layers, by node name; empty if only weights are quantized.
         config: how it was made.
         shape: of one sample of the input, without the batch.
+        quality: what was measured of layers on calibration data, by name; empty if nothing was.
     """
 
-    def __init__(self, graph: Graph, codes: Codes, grids: Grids, *, config: RAPQConfig, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        codes: Codes,
+        grids: Grids,
+        *,
+        config: RAPQConfig,
+        shape: tuple[int, ...],
+        quality: Mapping[str, LayerQuality] | None = None,
+    ) -> None:
         super().__init__()
         self.graph = graph
         self.codes = dict(codes)
         self.grids = dict(grids)
         self.config = config
         self.shape = tuple(shape)
+        self.quality = dict(quality or {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a batch of the original network's input to its output.
