@@ -164,7 +164,7 @@ class _Reading:
         if not isinstance(code, WeightCode):
             return "its weights are real"
         if span is None or len(span.unit) > 1 or span.layers:
-            return "its input has no grid"
+            return "its input has no whole grid"
         bias = bias_integers(self.graph, self.codes, self.grids, node.name)
         bound = accumulator_bound(code.integers, span.largest, bias)
         return Span(unit=code.exponent.double() + span.unit, bound=bound, layers=frozenset([node.name]))
