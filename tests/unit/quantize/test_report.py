@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
+from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, random_model, random_resnet20
 
 from modicum.quantize.codes import FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.report import LayerQuality, summarise
-from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, random_model, random_resnet20
 
 pytestmark = pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
 
