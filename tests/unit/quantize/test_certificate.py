@@ -13,6 +13,7 @@ from modicum.quantize.bounds import Span, aligned, bounds_of
 from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import Input, Linear, MeanPool
 from modicum.quantize.model import QuantizedModel, simulated
@@ -265,3 +266,12 @@ def test_the_certificate_reads_as_a_table() -> None:
     assert "The certificate holds." in text
     assert "equals the integers bit for bit" in text
     assert "Computed in floating point:" in str(certify(a_model(activation_bits=None)))
+
+
+@pytest.mark.parametrize(("rounding", "exact"), [("half_even", True), ("half_up", False)])
+def test_rounding_up_needs_a_digit_more(rounding: Rounding, exact: bool) -> None:
+    model = a_linear_model(torch.full((1, 300), 127))
+    model.grids["last"] = ActivationGrid(bits=8, signed=False, exponent=16, rounding=rounding)
+    proof = certify(model)
+    assert 2**23 < (proof.layers[0].reach or 0) < 2**24
+    assert proof.exact_in_float32 is exact
