@@ -31,7 +31,8 @@ def save(model: QuantizedModel, path: Path | str) -> None:
 
     Weights take n bits each. There is a tensor "<layer>.codes" for each layer; "exponents", "zeros" and "biases" hold
     those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
-    folded batch norms, which nothing needs after quantization, is left out.
+    folded batch norms, which nothing needs after quantization, is left out. The metadata has one entry,
+    "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
 
     Args:
         model: with powers of two alone, and without opaque operations.
@@ -45,8 +46,10 @@ def save(model: QuantizedModel, path: Path | str) -> None:
     grids = {name: grid for name, grid in model.grids.items() if isinstance(grid, ActivationGrid)}
     text = write_document(model.graph, bits, grids, config=model.config, shape=model.shape, quality=model.quality)
     library = require("safetensors.torch", extra="quantize", purpose="Storing a quantized network")
+    # One entry of metadata: the library writes several in an order that changes from run to run.
+    content = library.save(tensors, metadata={f"{FORMAT}/{VERSION}": text})
     with aside(Path(path)) as part:
-        library.save_file(tensors, part, metadata={"format": FORMAT, "version": VERSION, "model": text})
+        part.write_bytes(content)
 
 
 def load(path: Path | str) -> QuantizedModel:
@@ -64,15 +67,16 @@ def load(path: Path | str) -> QuantizedModel:
     """
     path = Path(path)
     metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT:
+    versions = {key.removeprefix(f"{FORMAT}/"): text for key, text in metadata.items() if key.startswith(f"{FORMAT}/")}
+    if not versions:
         raise DataError(f"{path} is no quantized network of modicum.", mend="Name a file that save() wrote.")
-    if metadata.get("version") != VERSION:
+    if VERSION not in versions:
         raise DataError(
-            f"{path} has version {metadata.get('version')} of the format, but this modicum reads version {VERSION}.",
+            f"{path} has version {', '.join(versions)} of the format, but this modicum reads version {VERSION}.",
             mend="Read it with the version of modicum that wrote it, or quantize the network again.",
         )
     try:
-        return _rebuilt(read_document(metadata.get("model", "")), _Store(tensors))
+        return _rebuilt(read_document(versions[VERSION]), _Store(tensors))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", mend=error.mend) from error
 
