@@ -22,7 +22,10 @@ def round_to(x: Tensor, rounding: Rounding = "half_even") -> Tensor:
     Returns:
         Whole numbers of the same dtype.
     """
-    return torch.round(x) if rounding == "half_even" else torch.floor(x + 0.5)
+    if rounding == "half_even":
+        return torch.round(x)
+    below = torch.floor(x)  # x + 0.5 would round, and take 0.49999997 to 1
+    return below + (x - below >= 0.5).to(x.dtype)
 
 
 def power_of_two(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

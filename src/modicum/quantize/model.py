@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Operation
 from modicum.quantize.graph.placement import source
 
+if TYPE_CHECKING:
+    from modicum.quantize.report import LayerQuality
+
 __all__ = ["Codes", "Grids", "QuantizedModel", "bias_integers", "simulated"]
 
-Codes = Mapping[str, WeightCode] | Mapping[str, FloatWeightCode]
-Grids = Mapping[str, ActivationGrid] | Mapping[str, FloatActivationGrid]
+Codes = Mapping[str, WeightCode | FloatWeightCode]
+Grids = Mapping[str, ActivationGrid | FloatActivationGrid]
 
 
 def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
@@ -91,6 +94,7 @@ class QuantizedModel(nn.Module):
         config: how it was made.
         shape: of one sample of the input, without the batch.
         network: the module that runs, where the graph stands for one that cannot be traced.
+        quality: what was measured of layers on calibration data, by name; empty if nothing was.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class QuantizedModel(nn.Module):
         config: RAPQConfig,
         shape: tuple[int, ...],
         network: nn.Module | None = None,
+        quality: Mapping[str, LayerQuality] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -110,6 +115,7 @@ class QuantizedModel(nn.Module):
         self.grids = dict(grids)
         self.config = config
         self.shape = tuple(shape)
+        self.quality = dict(quality or {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a batch of the original network's input to its output.

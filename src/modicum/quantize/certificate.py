@@ -1,0 +1,234 @@
+"""The proof that a quantized network is one of shifts and whole numbers, and how wide these are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from modicum.quantize.bounds import Bounds, Span, bounds_of
+from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.model import QuantizedModel, bias_step
+from modicum.quantize.table import aligned_rows
+
+__all__ = ["Certificate", "LayerProof", "Width", "certify", "power_of_two_channels", "width_of"]
+
+Width = Literal["int16", "float32-exact", "int32", "int64", "none"]
+
+_EXACT = 2**24  # whole numbers up to here, and sums of them that stay below, are exact in float32
+_SMALLEST, _LARGEST = -126, 127  # exponents of float32 that lose no digit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerProof:
+    """What holds for a layer.
+
+    Args:
+        name: of the layer.
+        bits: n of its weights; 0 if they are real.
+        levels: the largest number of distinct weights of a channel, at most 2^n.
+        powers_of_two: share of channels whose weights are (q - z) 2^e with a whole z, to the last digit.
+        accumulator: bound of every sum of the layer, in units of its channel; None if its input is real.
+        reach: the same with what is added to it before the next grid, aligned by shifts.
+        width: the smallest kind of number that holds `reach`; "none" if there is none.
+        failures: what does not hold, in words.
+    """
+
+    name: str
+    bits: int
+    levels: int
+    powers_of_two: float
+    accumulator: int | None
+    reach: int | None
+    width: Width
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """What holds for a network.
+
+    Args:
+        layers: in the order of running.
+        failures: what does not hold, of layers and of grids, each with the name of its node.
+        float_operations: nodes that have no integer form, and why.
+        exact_in_float32: whether float32 computes the very numbers of integers, from the grid of the input to the
+            output and in any order of summation (without TF32, Winograd and half precision): every whole number, in
+            the unit of its channel, is below 2^24.
+    """
+
+    layers: tuple[LayerProof, ...]
+    failures: tuple[str, ...]
+    float_operations: tuple[str, ...]
+    exact_in_float32: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether all scales are powers of two, all zero points whole, and all levels within their bits."""
+        return not self.failures
+
+    @property
+    def whole(self) -> bool:
+        """Whether the network can run on whole numbers alone."""
+        return self.holds and not self.float_operations
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [
+            ("layer", "bits", "levels", "powers of two", "accumulator", "after additions", "fits")
+        ]
+        for it in self.layers:
+            sums = ("-" if bound is None else str(bound) for bound in (it.accumulator, it.reach))
+            rows.append((it.name, str(it.bits), str(it.levels), f"{it.powers_of_two:.1%}", *sums, it.width))
+        return "\n".join([*aligned_rows(rows), *self._sentences()])
+
+    def _sentences(self) -> list[str]:
+        verdict = "The certificate holds." if self.holds else "The certificate does not hold:"
+        lines = [verdict, *(f"  {it}" for it in self.failures)]
+        if self.float_operations:
+            lines += ["Computed in floating point:", *(f"  {it}" for it in self.float_operations)]
+        exact = "equals the integers bit for bit" if self.exact_in_float32 else "is not proved equal to the integers"
+        return [*lines, f"The simulation in float32 {exact}."]
+
+
+def certify(model: QuantizedModel) -> Certificate:
+    """Prove what can be proved of a quantized network from its codes and from the weights that it multiplies with.
+
+    Args:
+        model: with scales of any kind; real ones fail.
+
+    Returns:
+        The certificate.
+    """
+    bounds = bounds_of(model.graph, model.codes, model.grids)
+    layers = tuple(_prove(model, name, bounds) for name in model.graph.layers)
+    failures = [f"{layer.name}: {it}" for layer in layers for it in layer.failures]
+    failures += [f"{name}: {it}" for name, grid in model.grids.items() for it in _grid_failures(grid)]
+    real = tuple(f"{name}: {reason}" for name, reason in bounds.real.items())
+    exact = not failures and not real and all(map(_is_exact, bounds.computed.values()))
+    return Certificate(layers=layers, failures=tuple(failures), float_operations=real, exact_in_float32=exact)
+
+
+def width_of(bound: int | None) -> Width:
+    """Name the smallest kind of number that holds all whole numbers up to a bound and down to its negative.
+
+    Example:
+        >>> width_of(2**15 - 1), width_of(2**15), width_of(2**24), width_of(2**31)
+        ('int16', 'float32-exact', 'int32', 'int64')
+    """
+    if bound is None:
+        return "none"
+    kinds: tuple[tuple[Width, int], ...] = (("int16", 15), ("float32-exact", 24), ("int32", 31), ("int64", 63))
+    for kind, digits in kinds:
+        if bound < 2**digits:
+            return kind
+    return "none"
+
+
+def power_of_two_channels(weight: Tensor, code: WeightCode | FloatWeightCode) -> Tensor:
+    """Tell of each channel whether its weights are whole multiples of a power of two, as its code says.
+
+    Args:
+        weight: what the network multiplies with, shape (channels, ...).
+        code: of the layer.
+
+    Returns:
+        Truth values, shape (channels,).
+    """
+    if isinstance(code, WeightCode):
+        expected = code.dequantized(torch.float64)
+        whole = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    else:
+        expected = code.dequantized(torch.float64).to(weight.dtype).double()
+        mantissa = torch.frexp(code.scale).mantissa
+        whole = (mantissa == 0.5) & (code.zero == code.zero.round())
+    return (weight.double() == expected).flatten(1).all(dim=1) & whole
+
+
+def _prove(model: QuantizedModel, name: str, bounds: Bounds) -> LayerProof:
+    layer, code = model.graph.layers[name], model.codes.get(name)
+    span, reach = bounds.computed.get(name), bounds.reach.get(name)
+    levels = _levels(layer.weight)
+    if code is None:
+        share, failures = 0.0, ["its weights have no codes"]
+    else:
+        found = power_of_two_channels(layer.weight, code)
+        share = float(found.double().mean())
+        failures = _code_failures(code, levels) + _channel_failures(found, code)
+        failures += _bias_failures(model, name, layer) + _sum_failures(reach)
+    return LayerProof(
+        name=name,
+        bits=0 if code is None else code.bits,
+        levels=levels,
+        powers_of_two=share,
+        accumulator=None if span is None else span.largest,
+        reach=reach,
+        width=width_of(reach),
+        failures=tuple(failures),
+    )
+
+
+def _levels(weight: Tensor) -> int:
+    ordered = weight.flatten(1).sort(dim=1).values
+    return 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(dim=1).max())
+
+
+def _channel_failures(found: Tensor, code: WeightCode | FloatWeightCode) -> list[str]:
+    wrong = int((~found).sum())
+    if not wrong:
+        return []
+    if isinstance(code, WeightCode):
+        return [f"the weights of {wrong} of {len(found)} channels are not those of their codes"]
+    return [f"the scale or the zero point of {wrong} of {len(found)} channels is real"]
+
+
+def _code_failures(code: WeightCode | FloatWeightCode, levels: int) -> list[str]:
+    failures: list[str] = []
+    most = 2**code.bits - 1
+    if levels > most + 1:
+        failures.append(f"{levels} levels in a channel, but {code.bits} bits have {most + 1}")
+    if int(code.codes.max()) > most:
+        failures.append(f"a code of {int(code.codes.max())}, but {code.bits} bits end at {most}")
+    if bool(((code.zero < 0) | (code.zero > most)).any()):
+        failures.append(f"a zero point outside of 0 ... {most}")
+    if isinstance(code, FloatWeightCode):
+        return failures
+    if code.exponent.dtype != torch.int8 or code.zero.dtype != torch.uint8:
+        failures.append("exponents must be int8 and zero points uint8")
+    if code.bits == 8 and bool((code.zero != 128).any()):
+        failures.append("a zero point of 8 bits that is not 128")
+    return failures
+
+
+def _bias_failures(model: QuantizedModel, name: str, layer: Convolution | Linear) -> list[str]:
+    step = bias_step(model.graph, model.codes, model.grids, name)
+    if step is None:
+        return []
+    number = layer.bias.double() / step
+    if not bool((number == number.round()).all()):
+        return ["a bias that is no whole multiple of the accumulator's unit"]
+    return ["a bias beyond 32 bits"] if float(number.abs().max()) >= 2**31 else []
+
+
+def _sum_failures(reach: int | None) -> list[str]:
+    return ["its sums fit no integer of 64 bits"] if reach is not None and reach >= 2**63 else []
+
+
+def _grid_failures(grid: ActivationGrid | FloatActivationGrid) -> list[str]:
+    if isinstance(grid, FloatActivationGrid):
+        return ["the scale of its grid is real"]
+    failures: list[str] = []
+    if not isinstance(grid.exponent, int) or not -128 <= grid.exponent <= 127:
+        failures.append(f"the exponent of its grid, {grid.exponent}, is no int8")
+    if grid.high < 1:
+        failures.append(f"a step of its grid is larger than the ceiling {grid.ceiling}")
+    return failures
+
+
+def _is_exact(span: Span) -> bool:
+    used = span.bound > 0
+    top = span.unit + torch.log2(span.bound.clamp(min=1))
+    fits = (span.unit >= _SMALLEST) & (top < _LARGEST)
+    return span.largest < _EXACT and bool((fits | ~used).all())

@@ -1,0 +1,259 @@
+"""A quantized network without its numbers, as JSON: operations, shapes, grids and configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from modicum.errors import ConfigError, DataError
+from modicum.quantize.codes import ActivationGrid
+from modicum.quantize.configuration import LayerBits, RAPQConfig
+from modicum.quantize.graph.network import Graph, Node
+from modicum.quantize.graph.operations import (
+    Activation,
+    Add,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Input,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Operation,
+    Pad,
+    Slice,
+)
+from modicum.quantize.report import LayerQuality
+
+__all__ = ["Blank", "Document", "config_from", "config_to", "read_document", "write_document"]
+
+_KINDS: dict[str, type[Any]] = {
+    "input": Input,
+    "convolution": Convolution,
+    "linear": Linear,
+    "batch_norm": BatchNorm,
+    "add": Add,
+    "activation": Activation,
+    "max_pool": MaxPool,
+    "mean_pool": MeanPool,
+    "pad": Pad,
+    "slice": Slice,
+    "flatten": Flatten,
+}
+_INPUTS = {"input": 0, "add": 2}  # all others read one node
+_TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blank:
+    """A node whose tensors are kept elsewhere.
+
+    Args:
+        name: of the node.
+        kind: of operation.
+        inputs: names of earlier nodes.
+        settings: of the operation, tensors apart.
+        shape: of the weight of a layer, or of a batch norm's constants; empty for others.
+        bits: of the weights of a layer; 0 for others.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    settings: dict[str, Any]
+    shape: tuple[int, ...]
+    bits: int
+
+    def filled(self, **tensors: Tensor) -> Node:
+        """Make the node, with its tensors by the names of the operation's fields."""
+        operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
+        return Node(name=self.name, operation=operation, inputs=self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """What is written.
+
+    Args:
+        nodes: in the order of running.
+        grids: by node.
+        config: how the network was quantized.
+        shape: of a sample.
+        quality: by layer.
+    """
+
+    nodes: tuple[Blank, ...]
+    grids: dict[str, ActivationGrid]
+    config: RAPQConfig
+    shape: tuple[int, ...]
+    quality: dict[str, LayerQuality]
+
+
+def write_document(
+    graph: Graph,
+    bits: Mapping[str, int],
+    grids: Mapping[str, ActivationGrid],
+    *,
+    config: RAPQConfig,
+    shape: tuple[int, ...],
+    quality: Mapping[str, LayerQuality],
+) -> str:
+    """Write it down in few characters; nodes are named by their place where they are read.
+
+    Args:
+        graph: without opaque operations.
+        bits: of the weights, by layer.
+        grids: by node.
+        config: how the network was quantized.
+        shape: of a sample.
+        quality: by layer.
+
+    Returns:
+        JSON.
+    """
+    places = {node.name: place for place, node in enumerate(graph)}
+    nodes = [
+        [node.name, _kind(node.operation), [places[it] for it in node.inputs], _settings(node, bits)] for node in graph
+    ]
+    document = {
+        "shape": list(shape),
+        "nodes": nodes,
+        "grids": [
+            [places[name], it.bits, it.signed, it.exponent, it.ceiling, it.rounding] for name, it in grids.items()
+        ],
+        "config": config_to(config),
+        "quality": [[places[name], it.clipped, it.snr_db] for name, it in quality.items()],
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def read_document(text: str) -> Document:
+    """Read what `write_document` wrote.
+
+    Args:
+        text: JSON.
+
+    Returns:
+        The document; each of its nodes reads only nodes before it.
+
+    Raises:
+        DataError: if it is anything else.
+    """
+    try:
+        read = json.loads(text)
+        nodes: list[Blank] = []
+        for entry in read["nodes"]:
+            nodes.append(_blank(entry, nodes))
+        names = [node.name for node in nodes]
+        _check_names(nodes)
+        return Document(
+            nodes=tuple(nodes),
+            grids={names[entry[0]]: _grid(*entry[1:]) for entry in read["grids"]},
+            config=config_from(read["config"]),
+            shape=tuple(_whole(it) for it in read["shape"]),
+            quality={names[it[0]]: LayerQuality(clipped=it[1], snr_db=it[2]) for it in read["quality"]},
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"The description of the network cannot be read ({error}).", mend="The file is damaged: write it again."
+        ) from error
+
+
+def config_to(config: RAPQConfig) -> dict[str, Any]:
+    """Give a configuration as what JSON can hold."""
+    values = {it.name: getattr(config, it.name) for it in fields(config)}
+    return values | {"per_layer": {name: asdict(it) for name, it in config.per_layer.items()}}
+
+
+def config_from(values: dict[str, Any]) -> RAPQConfig:
+    """Make the configuration that `config_to` wrote.
+
+    Raises:
+        DataError: if a value is missing, unknown or not allowed.
+    """
+    known = {it.name for it in fields(RAPQConfig)}
+    if set(values) != known:
+        odd = sorted(set(values) ^ known)
+        raise DataError(
+            f"The configuration in the file differs in {', '.join(odd)} from that of this version.",
+            mend="Read it with the version of modicum that wrote it.",
+        )
+    try:
+        given = dict(values)
+        given["per_layer"] = {name: LayerBits(**it) for name, it in values["per_layer"].items()}
+        return RAPQConfig(**given)
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"The configuration in the file is not usable: {error}", mend="The file is damaged: write it again."
+        ) from error
+
+
+def _check_names(nodes: list[Blank]) -> None:
+    inputs = [place for place, node in enumerate(nodes) if node.kind == "input"]
+    if len({node.name for node in nodes}) < len(nodes) or inputs != [0]:
+        raise ValueError("nodes must have names of their own, and the first alone must be the input")
+
+
+def _kind(operation: Operation) -> str:
+    return next(name for name, kind in _KINDS.items() if type(operation) is kind)
+
+
+def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
+    operation = node.operation
+    kept: dict[str, Any] = {}
+    for it in fields(operation):
+        value = getattr(operation, it.name)
+        if it.name not in _TENSORS and (it.default is MISSING or value != it.default):
+            kept[it.name] = value
+    if isinstance(operation, Convolution | Linear | BatchNorm):
+        kept["shape"] = list(operation.weight.shape)
+    if node.name in bits:
+        kept["bits"] = bits[node.name]
+    return kept
+
+
+def _blank(entry: list[Any], before: list[Blank]) -> Blank:
+    name, kind, inputs, settings = entry
+    if not isinstance(name, str) or len(inputs) != _INPUTS.get(kind, 1):
+        raise ValueError(f"{name!r} is no node")
+    if any(not 0 <= _whole(place) < len(before) for place in inputs):
+        raise ValueError(f"{name} reads a node that does not come before it")
+    allowed = {it.name for it in fields(_KINDS[kind])} - _TENSORS
+    shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
+    if set(settings) - allowed:
+        raise ValueError(f"{name} has settings that no {kind} has")
+    return Blank(
+        name=name,
+        kind=kind,
+        inputs=tuple(before[place].name for place in inputs),
+        settings={key: _setting(key, value) for key, value in settings.items()},
+        shape=tuple(_whole(it) for it in shape),
+        bits=_whole(bits),
+    )
+
+
+def _setting(key: str, value: Any) -> Any:
+    if key in {"ceiling", "epsilon"}:
+        return float(value)
+    if key == "keep":
+        return bool(value)
+    if isinstance(value, list):
+        first, second = (_whole(it) for it in value)
+        return (first, second)
+    return _whole(value)
+
+
+def _grid(bits: int, signed: Any, exponent: int, ceiling: float | None, rounding: Any) -> ActivationGrid:
+    if not 2 <= bits <= 8 or not -128 <= _whole(exponent) <= 127 or rounding not in {"half_even", "half_up"}:
+        raise ValueError(f"a grid of {bits} bits, exponent {exponent} and rounding {rounding}")
+    return ActivationGrid(bits=_whole(bits), signed=bool(signed), exponent=exponent, ceiling=ceiling, rounding=rounding)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no whole number")
+    return value

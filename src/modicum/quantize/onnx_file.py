@@ -1,0 +1,180 @@
+"""Quantized networks for onnxruntime, and how far its results are from ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modicum.core.extras import require
+from modicum.core.files import aside
+from modicum.errors import ConfigError, DataError
+from modicum.quantize.document import config_to
+from modicum.quantize.model import QuantizedModel
+from modicum.quantize.onnx_graph import program_of
+
+__all__ = ["Agreement", "OnnxAgreement", "compare_onnx", "export_onnx"]
+
+_FORMAT = "modicum.quantize.onnx"
+_VERSION = "1"
+_OLDEST_OPSET = 13  # the first with scales by channel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """How near onnxruntime's outputs are to those of the simulation.
+
+    Args:
+        equal: share of outputs that are equal to the last bit.
+        largest: the largest difference, in units of the output.
+        same_class: share of samples with the same largest output.
+    """
+
+    equal: float
+    largest: float
+    same_class: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.equal:.2%} of outputs equal, largest difference {self.largest:.3g}, "
+            f"{self.same_class:.2%} of samples of the same class"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxAgreement:
+    """The same without and with the rewriting of the graph by onnxruntime.
+
+    Args:
+        plain: at ORT_DISABLE_ALL, where quantized tensors are converted to float32 and computed with.
+        optimised: at ORT_ENABLE_ALL, where they are merged into operators on integers.
+    """
+
+    plain: Agreement
+    optimised: Agreement
+
+    def __str__(self) -> str:
+        return f"without optimisation: {self.plain}\nwith optimisation: {self.optimised}"
+
+
+def export_onnx(model: QuantizedModel, path: Path | str, *, opset: int = 21) -> None:
+    """Write a quantized network as an ONNX file, checked, and whole or not at all.
+
+    Weights are q - z in int8, with the zero point 0 and one scale a channel, whatever their bits: convolutions of
+    onnxruntime take no fewer. Activations are uint8 or int8; a grid of fewer bits is clipped to its ends. The batch is
+    of any size.
+
+    Args:
+        model: with powers of two, or with real scales and whole zero points.
+        path: replaced if it exists.
+        opset: version of the operators, 13 or later.
+
+    Raises:
+        ConfigError: if the version is not one of these.
+    """
+    onnx = require("onnx", extra="quantize", purpose="Exporting to ONNX")
+    newest = onnx.defs.onnx_opset_version()
+    if not _OLDEST_OPSET <= opset <= newest:
+        raise ConfigError(f"opset must be {_OLDEST_OPSET} to {newest}, but it is {opset}.", mend="Use 21.")
+    document = _document(onnx, model, opset)
+    onnx.checker.check_model(document, full_check=True)
+    with aside(Path(path)) as part:
+        part.write_bytes(document.SerializeToString())
+
+
+def compare_onnx(model: QuantizedModel, path: Path | str, x: Tensor) -> OnnxAgreement:
+    """Run a file in onnxruntime, on one thread of the CPU, and compare it with the simulation.
+
+    Args:
+        model: that was exported.
+        path: of the file.
+        x: inputs, shape (batch, ...).
+
+    Returns:
+        The agreement, without and with optimisation.
+
+    Raises:
+        DataError: if the file is not one of `export_onnx`, or has another version of its form.
+    """
+    runtime = require("onnxruntime", extra="quantize", purpose="Running an ONNX file")
+    path = Path(path)
+    _check_file(path)
+    with torch.no_grad():
+        expected = model(x).cpu()
+    levels = runtime.GraphOptimizationLevel
+    found = (_run(runtime, path, x, level) for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL))
+    plain, optimised = (_agreement(it, expected) for it in found)
+    return OnnxAgreement(plain=plain, optimised=optimised)
+
+
+def _document(onnx: Any, model: QuantizedModel, opset: int) -> Any:
+    from onnx import numpy_helper
+
+    helper, program = onnx.helper, program_of(model)
+    source, output = model.graph.nodes[0].name, program.result[model.graph.output]
+    nodes = [
+        helper.make_node(it.kind, list(it.inputs), [it.output], name=f"{it.kind}:{it.output}", **it.attributes)
+        for it in program.calls
+    ]
+    with torch.no_grad():
+        shape = model(torch.zeros(1, *model.shape)).shape[1:]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *sizes])
+        for name, sizes in ((source, model.shape), (output, shape))
+    ]
+    constants = [numpy_helper.from_array(value, name) for name, value in program.constants.items()]
+    graph = helper.make_graph(nodes, "quantized", values[:1], values[1:], initializer=constants)
+    versions = [helper.make_opsetid("", opset)]
+    ir_version = helper.find_min_ir_version_for(versions)
+    document = helper.make_model(
+        graph, opset_imports=versions, ir_version=ir_version, producer_name="modicum", producer_version=_VERSION
+    )
+    helper.set_model_props(
+        document, {"format": _FORMAT, "version": _VERSION, "config": json.dumps(config_to(model.config))}
+    )
+    return document
+
+
+def _check_file(path: Path) -> None:
+    onnx = require("onnx", extra="quantize", purpose="Reading an ONNX file")
+    from google.protobuf.message import DecodeError
+
+    try:
+        document = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).", mend="Name a file of export_onnx.") from error
+    except DecodeError as error:
+        raise DataError(
+            f"{path} is no whole ONNX file.", mend="It is truncated or damaged: export it again."
+        ) from error
+    found = {it.key: it.value for it in document.metadata_props}
+    if found.get("format") != _FORMAT:
+        raise DataError(f"{path} is no ONNX file of modicum.", mend="Name a file of export_onnx.")
+    if found.get("version") != _VERSION:
+        raise DataError(
+            f"{path} has version {found.get('version')} of the form, but this modicum reads version {_VERSION}.",
+            mend="Export it again, or read it with the version of modicum that wrote it.",
+        )
+
+
+def _run(runtime: Any, path: Path, x: Tensor, level: Any) -> Tensor:
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.detach().cpu().float().numpy()})[0])
+
+
+def _agreement(found: Tensor, expected: Tensor) -> Agreement:
+    classes = (it.flatten(1).argmax(dim=1) for it in (found, expected))
+    first, second = classes
+    return Agreement(
+        equal=float((found == expected).double().mean()),
+        largest=float((found.double() - expected.double()).abs().max()),
+        same_class=float((first == second).double().mean()),
+    )

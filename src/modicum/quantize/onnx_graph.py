@@ -1,0 +1,273 @@
+"""A quantized network as the nodes and constants of ONNX, in the form QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from modicum.errors import ModelError
+from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.graph.network import Node
+from modicum.quantize.graph.operations import (
+    Activation,
+    Add,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Input,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Opaque,
+    Operation,
+    Pad,
+    Slice,
+)
+from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
+
+__all__ = ["Call", "Program", "program_of", "stored_integers"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_TO_THE_END = 2**62
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A node of ONNX.
+
+    Args:
+        kind: its operator.
+        inputs: names of values.
+        output: name of the value.
+        attributes: of the operator.
+    """
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs, in its order, and on which constants.
+
+    Args:
+        calls: the nodes.
+        constants: by name.
+        result: by node of the graph, the name of the value that its readers see.
+    """
+
+    calls: list[Call] = field(default_factory=list[Call])
+    constants: dict[str, Array] = field(default_factory=dict[str, Array])
+    result: dict[str, str] = field(default_factory=dict[str, str])
+
+    def call(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add a node, and give the name of its output."""
+        self.calls.append(Call(kind=kind, inputs=tuple(inputs), output=output, attributes=attributes))
+        return output
+
+    def constant(self, name: str, value: Any, dtype: Any) -> str:
+        """Add a constant, and give its name."""
+        self.constants[name] = np.asarray(value, dtype=dtype)
+        return name
+
+
+def program_of(model: QuantizedModel) -> Program:
+    """Translate a network.
+
+    Args:
+        model: with powers of two or real scales; weights become q - z in int8 with the zero point 0.
+
+    Returns:
+        The program; the value of its first node is the input, that of the last the output.
+
+    Raises:
+        ModelError: if an operator has no translation, if q - z is no int8, or if ties are not rounded to even.
+    """
+    program = Program()
+    for node in model.graph:
+        inputs = [program.result[name] for name in node.inputs]
+        write = _WRITERS.get(type(node.operation))
+        if write is None:
+            label = node.operation.label if isinstance(node.operation, Opaque) else type(node.operation).__name__
+            raise ModelError(
+                f"{node.name} is the operator {label}, which is not translated to ONNX.",
+                mend="Take it out of the network, or export the float network with torch.onnx.",
+            )
+        value = write(model, program, node, inputs)
+        grid = model.grids.get(node.name)
+        program.result[node.name] = value if grid is None else _to_grid(program, node.name, value, grid)
+    return program
+
+
+def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
+    """Give q - z as int8, the only kind of weight that onnxruntime's convolutions take.
+
+    Args:
+        name: of the layer, for messages.
+        code: of the layer.
+
+    Returns:
+        Shape of the weight.
+
+    Raises:
+        ModelError: if a zero point is not whole, or if a difference is beyond int8.
+    """
+    if isinstance(code, WeightCode):
+        return code.integers.cpu().numpy()
+    zero = code.zero.view(-1, *[1] * (code.codes.ndim - 1))
+    whole = code.codes.to(torch.int16) - zero.round().to(torch.int16)
+    if bool((zero != zero.round()).any()) or int(whole.min()) < -128 or int(whole.max()) > 127:
+        raise ModelError(
+            f"{name} has a zero point that is not whole, or weights beyond int8, which ONNX cannot hold.",
+            mend='Quantize it with scales="power_of_two", or with fewer bits.',
+        )
+    return whole.to(torch.int8).cpu().numpy()
+
+
+def _to_grid(program: Program, name: str, value: str, grid: ActivationGrid | FloatActivationGrid) -> str:
+    if isinstance(grid, ActivationGrid) and grid.rounding != "half_even":
+        raise ModelError(
+            f"{name} rounds ties up, but ONNX rounds them to even.", mend='Quantize with rounding="half_even".'
+        )
+    kind, least, most = (np.int8, -128, 127) if grid.signed else (np.uint8, 0, 255)
+    scale = program.constant(f"{name}/scale", grid.scale, np.float32)
+    zero = program.constant(f"{name}/zero", 0, kind)
+    codes = program.call("QuantizeLinear", [value, scale, zero], f"{name}/codes")
+    if (grid.low, grid.high) != (least, most):
+        low = program.constant(f"{name}/low", grid.low, kind)
+        high = program.constant(f"{name}/high", grid.high, kind)
+        codes = program.call("Clip", [codes, low, high], f"{name}/clipped")
+    return program.call("DequantizeLinear", [codes, scale, zero], f"{name}/on_grid")
+
+
+def _weights(model: QuantizedModel, program: Program, name: str) -> tuple[str, str]:
+    layer, code = model.graph.layers[name], model.codes.get(name)
+    step = None if code is None else bias_step(model.graph, model.codes, model.grids, name)
+    if code is None:
+        weight = program.constant(f"{name}/weight", layer.weight.detach().cpu(), np.float32)
+    else:
+        whole = program.constant(f"{name}/codes", stored_integers(name, code), np.int8)
+        scale = program.constant(f"{name}/scale", code.scale.cpu(), np.float32)
+        zero = program.constant(f"{name}/zero", np.zeros(len(code.scale)), np.int8)
+        weight = program.call("DequantizeLinear", [whole, scale, zero], f"{name}/weight", axis=0)
+    if step is None:
+        return weight, program.constant(f"{name}/bias", layer.bias.detach().cpu(), np.float32)
+    integers = bias_integers(model.graph, model.codes, model.grids, name)
+    if int(integers.abs().max()) >= 2**31 or bool((step.float().double() != step).any()):
+        raise ModelError(
+            f"The bias of {name} does not fit 32 bits, or its unit does not fit float32.",
+            mend="Choose a coarser grid for its input.",
+        )
+    whole = program.constant(f"{name}/bias_codes", integers.cpu(), np.int32)
+    scale = program.constant(f"{name}/bias_scale", step.cpu(), np.float32)
+    return weight, program.call("DequantizeLinear", [whole, scale], f"{name}/bias", axis=0)
+
+
+def _input(_: QuantizedModel, __: Program, node: Node, ___: list[str]) -> str:
+    return node.name
+
+
+def _add(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    return program.call("Add", inputs, node.name)
+
+
+def _flatten(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    return program.call("Flatten", inputs, node.name, axis=1)
+
+
+def _convolution(model: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, Convolution)  # noqa: S101 - as all writers: chosen by this class
+    weights = _weights(model, program, node.name)
+    return program.call(
+        "Conv",
+        [*inputs, *weights],
+        node.name,
+        kernel_shape=list(it.weight.shape[2:]),
+        strides=list(it.stride),
+        pads=[*it.padding, *it.padding],
+        dilations=list(it.dilation),
+        group=it.groups,
+    )
+
+
+def _linear(model: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    return program.call("Gemm", [*inputs, *_weights(model, program, node.name)], node.name, transB=1)
+
+
+def _batch_norm(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, BatchNorm)  # noqa: S101
+    parts = {"weight": it.weight, "bias": it.bias, "mean": it.mean, "variance": it.variance}
+    names = [program.constant(f"{node.name}/{key}", value.cpu(), np.float32) for key, value in parts.items()]
+    return program.call("BatchNormalization", [*inputs, *names], node.name, epsilon=it.epsilon)
+
+
+def _activation(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, Activation)  # noqa: S101
+    if it.ceiling is None:
+        return program.call("Relu", inputs, node.name)
+    ends = [
+        program.constant(f"{node.name}/{key}", value, np.float32)
+        for key, value in {"floor": 0.0, "ceiling": it.ceiling}.items()
+    ]
+    return program.call("Clip", [*inputs, *ends], node.name)
+
+
+def _max_pool(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, MaxPool)  # noqa: S101
+    pads = [*it.padding, *it.padding]
+    return program.call("MaxPool", inputs, node.name, kernel_shape=list(it.kernel), strides=list(it.stride), pads=pads)
+
+
+def _mean_pool(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, MeanPool)  # noqa: S101
+    # Not GlobalAveragePool: a folded mean divides by another number than that of its pixels.
+    axes = program.constant(f"{node.name}/axes", [2, 3], np.int64)
+    total = program.call("ReduceSum", [*inputs, axes], f"{node.name}/sum", keepdims=int(it.keep))
+    pixels = program.constant(f"{node.name}/pixels", it.pixels, np.float32)
+    return program.call("Div", [total, pixels], node.name)
+
+
+def _pad(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, Pad)  # noqa: S101
+    sides = (it.channels, it.rows, it.columns)
+    pads = [0, *(first for first, _ in sides), 0, *(last for _, last in sides)]
+    return program.call("Pad", [*inputs, program.constant(f"{node.name}/pads", pads, np.int64)], node.name)
+
+
+def _slice(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
+    it = node.operation
+    assert isinstance(it, Slice)  # noqa: S101
+    parts = {"starts": [0, 0], "ends": [_TO_THE_END] * 2, "axes": [2, 3], "steps": list(it.stride)}
+    names = [program.constant(f"{node.name}/{key}", value, np.int64) for key, value in parts.items()]
+    return program.call("Slice", [*inputs, *names], node.name)
+
+
+_Writer: TypeAlias = Callable[[QuantizedModel, Program, Node, list[str]], str]
+
+_WRITERS: dict[type[Operation], _Writer] = {
+    Input: _input,
+    Convolution: _convolution,
+    Linear: _linear,
+    BatchNorm: _batch_norm,
+    Add: _add,
+    Activation: _activation,
+    MaxPool: _max_pool,
+    MeanPool: _mean_pool,
+    Pad: _pad,
+    Slice: _slice,
+    Flatten: _flatten,
+}

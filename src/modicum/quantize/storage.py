@@ -1,0 +1,220 @@
+"""One safetensors file for a quantized network: packed codes, whole exponents, whole biases, and a description."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from modicum.core.extras import require
+from modicum.core.files import aside
+from modicum.errors import DataError, ModelError
+from modicum.quantize.certificate import certify
+from modicum.quantize.codes import ActivationGrid, WeightCode
+from modicum.quantize.configuration import LEAST_BITS, MOST_BITS
+from modicum.quantize.document import Blank, Document, read_document, write_document
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.operations import BatchNorm, Opaque
+from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
+from modicum.quantize.packing import pack_bits, unpack_bits
+
+__all__ = ["FORMAT", "VERSION", "load", "save"]
+
+FORMAT = "modicum.quantize"
+VERSION = "1"
+
+
+def save(model: QuantizedModel, path: Path | str) -> None:
+    """Write a quantized network to one file, whole or not at all.
+
+    Weights take n bits each. There is a tensor "<layer>.codes" for each layer; "exponents", "zeros" and "biases" hold
+    those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
+    folded batch norms, which nothing needs after quantization, is left out. The metadata has one entry,
+    "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
+
+    Args:
+        model: with powers of two alone, and without opaque operations.
+        path: ends in .safetensors; replaced if it exists.
+
+    Raises:
+        ModelError: if the network cannot be stored exactly; the message names what stands against it.
+    """
+    tensors = _tensors(model)
+    bits = {name: code.bits for name, code in model.codes.items()}
+    grids = {name: grid for name, grid in model.grids.items() if isinstance(grid, ActivationGrid)}
+    text = write_document(model.graph, bits, grids, config=model.config, shape=model.shape, quality=model.quality)
+    library = require("safetensors.torch", extra="quantize", purpose="Storing a quantized network")
+    # One entry of metadata: the library writes several in an order that changes from run to run.
+    content = library.save(tensors, metadata={f"{FORMAT}/{VERSION}": text})
+    with aside(Path(path)) as part:
+        part.write_bytes(content)
+
+
+def load(path: Path | str) -> QuantizedModel:
+    """Read a network that `save` wrote; nothing in the file is executed.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The network in float32; it computes what the saved one did, to the last bit.
+
+    Raises:
+        DataError: if it is no such file, is truncated, has another version of the format, lacks a tensor, or holds
+            numbers that no quantized network has.
+    """
+    path = Path(path)
+    metadata, tensors = _read(path)
+    versions = {key.removeprefix(f"{FORMAT}/"): text for key, text in metadata.items() if key.startswith(f"{FORMAT}/")}
+    if not versions:
+        raise DataError(f"{path} is no quantized network of modicum.", mend="Name a file that save() wrote.")
+    if VERSION not in versions:
+        raise DataError(
+            f"{path} has version {', '.join(versions)} of the format, but this modicum reads version {VERSION}.",
+            mend="Read it with the version of modicum that wrote it, or quantize the network again.",
+        )
+    try:
+        return _rebuilt(read_document(versions[VERSION]), _Store(tensors))
+    except DataError as error:
+        raise DataError(f"{path}: {error.what}", mend=error.mend) from error
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    library = require("safetensors", extra="quantize", purpose="Reading a quantized network")
+    try:
+        with library.safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.", mend="Name a file that save() wrote.") from error
+    except (library.SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path} is no whole safetensors file ({error}).", mend="It is truncated or damaged: copy it again."
+        ) from error
+
+
+def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
+    for node in model.graph:
+        if isinstance(node.operation, Opaque):
+            raise ModelError(
+                f"{node.name} is the operator {node.operation.label}, which has no form that can be stored.",
+                mend="Take it out of the network, or keep the network that was quantized and its configuration.",
+            )
+    codes = {name: code for name, code in model.codes.items() if isinstance(code, WeightCode)}
+    failures = [f"{name}: its scale is real" for name in model.graph.layers if name not in codes]
+    failures += certify(model).failures
+    if failures:
+        raise ModelError(
+            f"The network is not one of whole codes and exponents; {failures[0]}.",
+            mend='Quantize it with scales="power_of_two".',
+        )
+    graph, grids = model.graph, model.grids
+    tensors = {f"{name}.codes": pack_bits(codes[name].codes, codes[name].bits) for name in graph.layers}
+    tensors["exponents"] = torch.cat([codes[name].exponent for name in graph.layers])
+    tensors["zeros"] = torch.cat([codes[name].zero for name in graph.layers])
+    whole = [name for name in graph.layers if bias_step(graph, codes, grids, name) is not None]
+    real = [graph.layers[name].bias.float() for name in graph.layers if name not in whole]
+    if whole:
+        tensors["biases"] = torch.cat([bias_integers(graph, codes, grids, name) for name in whole]).to(torch.int32)
+    if real:
+        tensors["real_biases"] = torch.cat(real)
+    for node in graph:
+        if isinstance(node.operation, BatchNorm):
+            it = node.operation
+            tensors[f"{node.name}.constants"] = torch.stack([it.weight, it.bias, it.mean, it.variance]).float()
+    return {name: it.detach().cpu().contiguous() for name, it in tensors.items()}
+
+
+class _Store:
+    """The tensors of a file, taken one after the other; what is missing or left over is an error."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self._tensors = tensors
+        self._taken = dict.fromkeys(tensors, 0)
+
+    def take(self, name: str, count: int | None, dtype: torch.dtype) -> Tensor:
+        """Give the next numbers of a flat tensor; all of them if `count` is None.
+
+        Raises:
+            DataError: if there are none, or of another kind.
+        """
+        if name not in self._tensors:
+            raise DataError(f"the tensor {name} is missing.", mend="The file is damaged: write it again.")
+        found, start = self._tensors[name], self._taken[name]
+        end = found.numel() if count is None else start + count
+        if found.dtype != dtype or end > found.numel():
+            raise DataError(
+                f"{name} must have {end} numbers of {dtype} or more, but it has {found.numel()} of {found.dtype}.",
+                mend="The file is damaged: write it again.",
+            )
+        self._taken[name] = end
+        return found.flatten()[start:end]
+
+    def check_empty(self) -> None:
+        """Refuse what nothing asked for.
+
+        Raises:
+            DataError: if there is any.
+        """
+        left = [name for name, taken in self._taken.items() if taken < self._tensors[name].numel()]
+        if left:
+            raise DataError(
+                f"the network has no place for all of {', '.join(left)}.", mend="The file is damaged: write it again."
+            )
+
+
+def _rebuilt(document: Document, store: _Store) -> QuantizedModel:
+    codes: dict[str, WeightCode] = {}
+    nodes = []
+    for blank in document.nodes:
+        if blank.kind in {"convolution", "linear"}:
+            code = codes[blank.name] = _code(blank, store)
+            nodes.append(blank.filled(weight=code.dequantized(), bias=torch.zeros(len(code.zero))))
+        elif blank.kind == "batch_norm":
+            constants = store.take(f"{blank.name}.constants", 4 * blank.shape[0], torch.float32).view(4, -1)
+            names = ("weight", "bias", "mean", "variance")
+            nodes.append(blank.filled(**dict(zip(names, constants, strict=True))))
+        else:
+            nodes.append(blank.filled())
+    graph = _with_biases(Graph(nodes=tuple(nodes)), codes, document.grids, store)
+    store.check_empty()
+    return QuantizedModel(
+        graph, codes, document.grids, config=document.config, shape=document.shape, quality=document.quality
+    )
+
+
+def _code(blank: Blank, store: _Store) -> WeightCode:
+    axes = 4 if blank.kind == "convolution" else 2
+    if len(blank.shape) != axes or min(blank.shape) < 1 or not LEAST_BITS <= blank.bits <= MOST_BITS:
+        raise DataError(
+            f"{blank.name} has weights of shape {list(blank.shape)} and {blank.bits} bits.",
+            mend="The file is damaged: write it again.",
+        )
+    count = torch.Size(blank.shape).numel()
+    packed = store.take(f"{blank.name}.codes", None, torch.uint8)
+    zero = store.take("zeros", blank.shape[0], torch.uint8)
+    wrong = zero != 128 if blank.bits == 8 else zero >= 2**blank.bits
+    if bool(wrong.any()):
+        raise DataError(
+            f"{blank.name} has zero points that {blank.bits} bits do not have.",
+            mend="The file is damaged: write it again.",
+        )
+    return WeightCode(
+        codes=unpack_bits(packed, blank.bits, count).view(blank.shape),
+        zero=zero.clone(),
+        exponent=store.take("exponents", blank.shape[0], torch.int8).clone(),
+        bits=blank.bits,
+    )
+
+
+def _with_biases(graph: Graph, codes: dict[str, WeightCode], grids: dict[str, ActivationGrid], store: _Store) -> Graph:
+    operations = {}
+    for name, layer in graph.layers.items():
+        step = bias_step(graph, codes, grids, name)
+        if step is None:
+            bias = store.take("real_biases", len(layer.bias), torch.float32).clone()
+        else:
+            bias = (store.take("biases", len(layer.bias), torch.int32).double() * step).float()
+        operations[name] = replace(layer, bias=bias)
+    return graph.with_operations(operations)
