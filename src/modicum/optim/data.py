@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modicum.core.images import CIFAR_CLASSES, labelled_files, read_images
 from modicum.core.seeding import derive, numpy_generator
 from modicum.errors import ConfigError, DataError
 
 __all__ = ["Split", "cifar10", "digits", "own_data"]
-
-_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,13 @@ def cifar10(seed: int) -> Split:
     from modicum.core import catalogue
 
     folder = catalogue.fetch("cifar10-jpeg")
-    train, test = (_image_folder(folder / part) for part in ("train", "test"))
+    train, test = (_images(folder / part) for part in ("train", "test"))
     order = torch.from_numpy(numpy_generator(seed, "split").permutation(len(train[1])))
     held, kept = order[:5000], order[5000:]
     return Split(
         inputs={"train": train[0][kept], "validation": train[0][held], "test": test[0]},
         labels={"train": train[1][kept], "validation": train[1][held], "test": test[1]},
-        classes=len(_CLASSES),
+        classes=len(CIFAR_CLASSES),
     )
 
 
@@ -113,14 +112,9 @@ def _split(inputs: np.ndarray, labels: np.ndarray, seed: int) -> Split:
     )
 
 
-def _image_folder(folder: Path) -> tuple[Tensor, Tensor]:
-    from modicum.core.extras import require
-
-    image = require("PIL.Image", extra="vision", purpose="Reading JPEG files")
-    files = [(path, label) for label, name in enumerate(_CLASSES) for path in sorted((folder / name).iterdir())]
-    pixels = np.stack([np.asarray(image.open(path)) for path, _ in files])
-    labels = torch.tensor([label for _, label in files])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255.0), labels
+def _images(folder: Path) -> tuple[Tensor, Tensor]:
+    files, labels = labelled_files(folder, CIFAR_CLASSES)
+    return read_images(files).float().div_(255.0), labels
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -276,4 +276,3 @@ def test_either_rounding_of_a_large_sum_is_exact_in_float32(rounding: Rounding) 
     step = model.grids["x"].scale
     x = step * torch.randint(0, 256, (4096, 300), generator=torch.Generator().manual_seed(0))
     assert torch.equal(model(x), model.double()(x.double()).float())
-

@@ -1,0 +1,126 @@
+"""What the arms of the comparison share: a trained network, calibration images, and a test that nothing saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modicum.core import catalogue
+from modicum.core.images import CIFAR_CLASSES, labelled_files, read_images
+from modicum.core.method import Job
+from modicum.core.options import whole
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.networks import published_resnet20, train_digits
+
+__all__ = ["Problem", "accuracy", "problem", "settings"]
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the checkpoint's authors took
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A network and its images.
+
+    Args:
+        network: trained, in evaluation mode.
+        calibration: training images that were drawn by the seed, shape (n, channels, height, width).
+        test: images that neither training nor quantization saw.
+        labels: of the test, shape (m,).
+    """
+
+    network: nn.Module
+    calibration: Tensor
+    test: Tensor
+    labels: Tensor
+
+
+def problem(job: Job) -> Problem:
+    """Pose the problem of a job: digits in the demo, else CIFAR-10 (JPEG).
+
+    Args:
+        job: its seed draws the calibration images, and in the demo the split and the network, too.
+
+    Raises:
+        ConfigError: if more calibration images are wanted than there are, or none.
+        DataError: if a file is damaged.
+        MissingDataError: if the catalogue cannot find or fetch the data.
+        MissingExtraError: if Pillow is not installed.
+    """
+    count = whole("calibration", job.options["calibration"], least=2)
+    return _digits(job.seed, count) if job.budget == "demo" else _cifar10(job.seed, count)
+
+
+def settings(job: Job) -> RAPQConfig:
+    """Read the bits and iterations of a job.
+
+    Raises:
+        ConfigError: if one of them is not what it should be.
+    """
+    activations = job.options["activation_bits"]
+    return RAPQConfig(
+        weight_bits=whole("weight_bits", job.options["weight_bits"]),
+        activation_bits=None if activations == "none" else whole("activation_bits", activations),
+        iterations=whole("iterations", job.options["iterations"]),
+        activation_iterations=whole("iterations", job.options["iterations"]),
+        p_slope=None if job.options["p_slope"] == "none" else float(job.options["p_slope"]),
+        seed=job.seed,
+    )
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, posed: Problem) -> float:
+    """Give the share of the test that a network gets right."""
+    right = 0
+    for images, labels in zip(posed.test.split(_BATCH), posed.labels.split(_BATCH), strict=True):
+        right += int((network(images).argmax(1) == labels).sum())
+    return right / len(posed.labels)
+
+
+def _digits(seed: int, count: int) -> Problem:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+    images = torch.tensor(pixels / 16.0, dtype=torch.float32).view(-1, 1, 8, 8)
+    order = torch.from_numpy(numpy_generator(seed, "split").permutation(len(images)))
+    train, test = order[: len(order) // 2], order[len(order) // 2 :]
+    answers = torch.tensor(labels, dtype=torch.int64)
+    _check_count(count, len(train))
+    return Problem(
+        network=train_digits(images[train], answers[train], seed=seed),
+        calibration=images[train[:count]],
+        test=images[test],
+        labels=answers[test],
+    )
+
+
+def _cifar10(seed: int, count: int) -> Problem:
+    folder = catalogue.fetch("cifar10-jpeg")
+    known, _ = labelled_files(folder / "train", CIFAR_CLASSES)
+    test, labels = labelled_files(folder / "test", CIFAR_CLASSES)
+    _check_count(count, len(known))
+    drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
+    return Problem(
+        network=published_resnet20(),
+        calibration=_normalised(read_images([known[place] for place in drawn.tolist()])),
+        test=_normalised(read_images(test)),
+        labels=labels,
+    )
+
+
+def _normalised(pixels: Tensor) -> Tensor:
+    mean, deviation = (torch.tensor(it).view(3, 1, 1) for it in (MEAN, DEVIATION))
+    return (pixels.float() / 255 - mean) / deviation
+
+
+def _check_count(count: int, there: int) -> None:
+    if count > there:
+        raise ConfigError(
+            f"calibration is {count}, but there are {there} training images.",
+            mend=f"Write --option calibration={min(256, there)}.",
+        )
