@@ -130,8 +130,10 @@ def learnable_quantize(
     top = torch.as_tensor(float(high), dtype=x.dtype, device=x.device)
     if ceiling is not None:
         last = ceiling / step
-        top = torch.minimum(top, _straight_through(last, torch.floor(last.detach())))
-    return torch.minimum(level.clamp(min=low), top) * step
+        highest = torch.floor(last.detach())
+        top = top if high <= float(highest) else _straight_through(last, highest)
+    # Not torch.minimum, which halves the gradient of the highest level.
+    return torch.where(level > top, top, level.clamp(min=low)) * step
 
 
 def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
