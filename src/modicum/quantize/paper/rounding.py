@@ -42,10 +42,11 @@ def learn_rounding(
     Source:
         Yao et al. 2022, section 2; AdaRound for the schedule of b. Departures: where exponents are soft, they are so
         for the first quarter of the iterations (published: 500 of 20000), and b of their regulariser falls from 20 to
-        2 within (published: it stays 20, and few exponents decide). They are then made whole and alpha begins anew,
-        with its warm-up of a fifth of what is left. The learning rate is such that rate times iterations is as
-        published, 1e-3 times 20000, but 0.1 at most: with the published rate and few iterations, gates stay where they
-        began. What was learned is kept if it lowers the loss on all images.
+        2 within (published: it stays 20). With either, most exponents are undecided then (four in five on digits):
+        the unit loss outweighs the regulariser. They are made whole all the same, and alpha begins anew, with its
+        warm-up of a fifth of what is left. The learning rate is such that rate times iterations is as published,
+        1e-3 times 20000, but 0.1 at most: with the published rate and few iterations, gates stay where they began.
+        What was learned is kept if it lowers the loss on all images.
     """
     start = {name: it.decided() for name, it in soft.items()}
     before = task.loss(task.with_codes(start), {})
