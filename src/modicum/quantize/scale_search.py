@@ -11,7 +11,7 @@ from modicum.quantize.configuration import Granularity
 __all__ = ["search_scales"]
 
 _STEPS, _SHRINK, _NORM = 80, 0.01, 2.4
-_BLOCK = 2**17  # numbers at a time, so that a block and its error stay in a core's cache
+_BLOCK = 2**17  # numbers at a time, whether of one step or of several
 
 
 def search_scales(weight: Tensor, bits: int, granularity: Granularity = "channel") -> tuple[Tensor, Tensor]:
@@ -39,27 +39,28 @@ def search_scales(weight: Tensor, bits: int, granularity: Granularity = "channel
     if not weight.numel() or not bool(torch.isfinite(weight).all()):
         raise ConfigError("Weights must be finite, and one at least.", mend="Look for NaN in the checkpoint.")
     rows = weight.detach().reshape(1 if granularity == "tensor" else len(weight), -1)
-    size = max(1, _BLOCK // rows.shape[1])
-    found = [_search(block, bits) for block in rows.split(size)]
+    found = [_search(block, bits) for block in rows.split(max(1, _BLOCK // rows.shape[1]))]
     return torch.cat([scale for scale, _ in found]), torch.cat([zero for _, zero in found])
 
 
 def _search(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    top, bottom = rows.amax(dim=1), rows.amin(dim=1)
-    least = torch.full_like(top, torch.inf)
-    best_scale, best_zero = torch.ones_like(top), torch.zeros_like(top)
-    work = torch.empty_like(rows)
     last = 2**bits - 1
-    for step in range(_STEPS):
-        high, low = top * (1 - step * _SHRINK), bottom * (1 - step * _SHRINK)
-        scale = (high - low) / last
-        zero = torch.round(-low / scale)
-        wide, shift = scale[:, None], zero[:, None]
-        torch.div(rows, wide, out=work)
-        work.round_().add_(shift).clamp_(0, last).sub_(shift).mul_(wide)
-        error = torch.sub(rows, work, out=work).abs_().pow_(_NORM).mean(dim=1)
-        better = error < least  # never where there is no range: the error is not a number
-        least = torch.where(better, error, least)
-        best_scale = torch.where(better, scale, best_scale)
-        best_zero = torch.where(better, zero, best_zero)
-    return best_scale, best_zero
+    top, bottom = rows.amax(dim=1), rows.amin(dim=1)
+    # Numbers of Python, one at a time, are those of the published loop: arange would round some of them otherwise.
+    share = torch.tensor([1 - step * _SHRINK for step in range(_STEPS)], dtype=rows.dtype, device=rows.device)
+    high, low = top * share[:, None], bottom * share[:, None]
+    scale = (high - low) / last  # (steps, channels)
+    zero = torch.round(-low / scale)
+    together = max(1, _BLOCK // rows.numel())  # steps
+    parts = zip(scale.split(together), zero.split(together), strict=True)
+    error = torch.cat([_error(rows, some, shift, last) for some, shift in parts])
+    best = error.nan_to_num(nan=torch.inf).argmin(dim=0, keepdim=True)  # the first of equals
+    flat = top == bottom
+    return scale.gather(0, best)[0].masked_fill(flat, 1), zero.gather(0, best)[0].masked_fill(flat, 0)
+
+
+def _error(rows: Tensor, scale: Tensor, zero: Tensor, last: int) -> Tensor:
+    """Give the mean |w - w^|^2.4, shape (steps, channels)."""
+    wide, zero = scale[..., None], zero[..., None]
+    rounded = torch.div(rows, wide).round_().clamp_(-zero, last - zero).mul_(wide)
+    return torch.sub(rows, rounded, out=rounded).abs_().pow_(_NORM).mean(dim=-1)
