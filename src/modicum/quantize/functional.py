@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Rounding", "fake_quantize", "power_of_two", "round_to", "shift_right"]
+__all__ = [
+    "ExponentArgument",
+    "Rounding",
+    "fake_quantize",
+    "learnable_quantize",
+    "loss_exponent",
+    "power_of_two",
+    "round_to",
+    "shift_right",
+    "unit_loss",
+]
 
+ExponentArgument = Literal["released", "mean_gamma"]
 Rounding = Literal["half_even", "half_up"]
 
 
@@ -83,3 +95,87 @@ def shift_right(number: Tensor, shift: Tensor | int, rounding: Rounding = "half_
         odd = torch.bitwise_right_shift(number, right) & 1
         half = torch.where(right > 0, half - 1 + odd, 0)
     return torch.bitwise_left_shift(torch.bitwise_right_shift(number + half, right), left)
+
+
+def learnable_quantize(
+    x: Tensor,
+    exponent: Tensor,
+    low: int,
+    high: int,
+    *,
+    ceiling: float | None = None,
+    rounding: Rounding = "half_even",
+) -> Tensor:
+    """Round to the grid k 2^round(e) with a gradient for e, and for x.
+
+    Roundings pass gradients on as if they were not there. With s = 2^round(e) and k = round(x / s),
+
+    d/de = s ln 2 (k - x / s) where low <= k <= high, s ln 2 low below, s ln 2 high above;
+    d/dx = 1 in the middle and 0 outside.
+
+    Args:
+        x: any shape.
+        exponent: e, a real scalar; its gradient is the sum over x.
+        low: smallest k.
+        high: largest k.
+        ceiling: the largest real value (6 of a ReLU6); k then ends at floor(ceiling / s) at most.
+        rounding: what happens to a tie.
+
+    Returns:
+        Shape of x, on the grid exactly.
+
+    Source:
+        Jain et al. 2020 (TQT), equations 6 to 8; Yao et al. 2022, section 2. Departure: e is the exponent of the step
+        and not of the largest value, and it is rounded, not taken up to the next whole number.
+    """
+    step = power_of_two(torch.round(exponent.detach()), x.dtype) * torch.exp2(exponent - exponent.detach())
+    level = _straight_through(x / step, round_to(x.detach() / step.detach(), rounding))
+    top = torch.as_tensor(float(high), dtype=x.dtype, device=x.device)
+    if ceiling is not None:
+        last = ceiling / step
+        highest = torch.floor(last.detach())
+        top = top if high <= float(highest) else _straight_through(last, highest)
+    # Not torch.minimum, which halves the gradient of the highest level.
+    return torch.where(level > top, top, level.clamp(min=low)) * step
+
+
+def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
+    return rounded + (x - x.detach())
+
+
+def loss_exponent(gamma: Tensor, slope: float, argument: ExponentArgument = "released") -> float:
+    """Give the exponent of a unit's reconstruction loss, p = round(1 + a sigmoid(m), 1 decimal).
+
+    Args:
+        gamma: weight of the unit's last batch norm, shape (channels,), as it was before folding.
+        slope: a.
+        argument: m: "released" is (sum gamma - 1) / C, "mean_gamma" is mean gamma - 1.
+
+    Returns:
+        p in [1, 1 + a].
+
+    Source:
+        Yao et al. 2022, the batch-norm-based loss; "released" is as in the released code.
+    """
+    total = float(gamma.double().sum())
+    mean = (total - 1) / gamma.numel() if argument == "released" else total / gamma.numel() - 1
+    return round(1 + slope / (1 + math.exp(-mean)), 1)
+
+
+def unit_loss(output: Tensor, target: Tensor, p: float) -> Tensor:
+    """Average over batch and positions the sum over channels of |output - target|^p.
+
+    Args:
+        output: shape (batch, channels, ...).
+        target: likewise.
+        p: in [1, 2]; the gradient at 0 is 0.
+
+    Returns:
+        A scalar.
+
+    Source:
+        Yao et al. 2022, the batch-norm-based loss.
+    """
+    error = output - target
+    power = error.square() if p == 2 else error.abs().pow(p)
+    return power.sum(dim=1).mean()
