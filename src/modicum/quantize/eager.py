@@ -18,7 +18,7 @@ from modicum.quantize.graph.folding import fold_batch_norms
 from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Opaque, Pair
 from modicum.quantize.graph.placement import Site, bits_of_weights, check_layers
-from modicum.quantize.hessian.layers import float_scales, powers_of_two, quantize_layers
+from modicum.quantize.hessian.layers import Recipe, float_scales, powers_of_two, quantize_layers
 from modicum.quantize.model import QuantizedModel, simulated
 
 __all__ = ["quantize_eagerly"]
@@ -74,13 +74,15 @@ def quantize_eagerly(
         found = quantize_layers(
             Graph(nodes=(Node(name=_input(name), operation=Input()), layer)),
             _input_of(network, name, images),
+            Recipe(
+                bits={name: bits[name]},
+                sites=_site(config, layers, name),
+                choice=powers_of_two if power else float_scales,
+                power=power,
+                shared=config.granularity == "tensor",
+                rounding=config.rounding,
+            ),
             reference=_input_of(original, name, images),
-            bits={name: bits[name]},
-            sites=_site(config, layers, name),
-            choice=powers_of_two if power else float_scales,
-            power=power,
-            shared=config.granularity == "tensor",
-            rounding=config.rounding,
         )
         codes |= found.codes
         grids |= found.grids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -18,7 +19,9 @@ from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Op
 from modicum.quantize.graph.placement import source
 
 if TYPE_CHECKING:
-    from modicum.quantize.report import LayerQuality
+    from modicum.quantize.certificate import Certificate
+    from modicum.quantize.onnx_file import OnnxAgreement
+    from modicum.quantize.report import LayerQuality, Summary
 
 __all__ = ["Codes", "Grids", "QuantizedModel", "bias_integers", "simulated"]
 
@@ -129,6 +132,52 @@ class QuantizedModel(nn.Module):
                 mend="Bring them to the shape of the calibration data.",
             )
         return self.graph.run({}, x=x, through=self._to_grid)[self.graph.output]
+
+    def verify(self) -> Certificate:
+        """Prove what can be proved of it: whole codes and exponents, and the width of every sum."""
+        from modicum.quantize.certificate import certify
+
+        return certify(self)
+
+    def report(self) -> Summary:
+        """Say what it is made of, layer by layer: bits, exponents, bytes, clipping and noise."""
+        from modicum.quantize.report import summarise
+
+        return summarise(self)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file with packed weights, whole or not at all; see `storage.save`."""
+        from modicum.quantize.storage import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: Path) -> QuantizedModel:
+        """Read a file that `save` wrote; see `storage.load`."""
+        from modicum.quantize.storage import load
+
+        return load(path)
+
+    def export_onnx(self, path: Path, example: Tensor | None = None, *, opset: int = 21) -> OnnxAgreement | None:
+        """Write an ONNX file of QuantizeLinear and DequantizeLinear, and say how far onnxruntime is from this network.
+
+        Args:
+            path: replaced if it exists.
+            example: samples on which onnxruntime is compared, with its optimisations off and on.
+            opset: version of the operators.
+
+        Returns:
+            The comparison; None without samples.
+
+        Raises:
+            ConfigError: if the version is not supported.
+            MissingExtraError: if onnx, or onnxruntime for the comparison, is not installed.
+            ModelError: if an operation has no ONNX form here; it is named.
+        """
+        from modicum.quantize.onnx_file import compare_onnx, export_onnx
+
+        export_onnx(self, path, opset=opset)
+        return None if example is None else compare_onnx(self, path, example)
 
     def _to_grid(self, name: str, value: Tensor) -> Tensor:
         grid = self.grids.get(name)

@@ -58,5 +58,3 @@ def measure_quality(reference: Graph, model: QuantizedModel, images: Tensor) -> 
         )
         for name in layers
     }
-
-

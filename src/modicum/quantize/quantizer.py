@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from modicum.errors import ModelError
+from modicum.errors import ConfigError, ModelError
 from modicum.quantize.calibration import Calibration, gather
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
@@ -17,11 +17,15 @@ from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
 from modicum.quantize.graph.tracing import trace
-from modicum.quantize.hessian.layers import Layered, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
 from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
 from modicum.quantize.polish import polish_grids
+from modicum.quantize.quality import measure_quality
 
 __all__ = ["quantize", "quantize_graph"]
+
+_LOOKED_AT = 256  # ours: samples on which the quality of layers is measured
 
 
 def quantize(
@@ -67,31 +71,67 @@ def quantize(
 def quantize_graph(
     graph: Graph, images: Tensor, config: RAPQConfig, *, progress: Callable[[str], None] = lambda _: None
 ) -> QuantizedModel:
-    """Quantize a folded graph; see `quantize`."""
+    """Quantize a folded graph; see `quantize`.
+
+    Raises:
+        ConfigError: if real scales are asked for from the paper's method, or a layer that is not there is named.
+        ModelError: if there is no layer to quantize.
+    """
     check_layers(graph, config)
-    power = config.scales == "power_of_two"
-    layered = quantize_layers(
-        graph,
-        images,
-        bits=bits_of_weights(graph, config),
-        sites=sites(graph, config),
-        choice=powers_of_two if power else float_scales,
-        power=power,
-        shared=config.granularity == "tensor",
-        absorbing=config.absorb_mantissa and power and config.granularity == "channel",
-        rounding=config.rounding,
-        progress=progress,
-    )
-    if power and config.polish and layered.grids:
+    if config.method == "paper" and config.scales == "float":
+        raise ConfigError("The paper's method gives powers of two.", mend="Use method='hessian' with scales='float'.")
+    layered = _by_second_moments(graph, images, config, progress)
+    if config.method == "paper":
+        layered = _reconstructed(layered, images, config, progress)
+    if config.scales == "power_of_two" and config.polish and layered.grids:
         layered = _polished(layered, images, progress)
-    corrected = layered.corrected
-    return QuantizedModel(
-        simulated(corrected, layered.codes, layered.grids),
+    model = QuantizedModel(
+        simulated(layered.corrected, layered.codes, layered.grids),
         layered.codes,
         layered.grids,
         config=config,
         shape=tuple(images.shape[1:]),
     ).eval()
+    model.quality = measure_quality(layered.graph, model, images[:_LOOKED_AT])
+    return model
+
+
+def _by_second_moments(graph: Graph, images: Tensor, config: RAPQConfig, progress: Callable[[str], None]) -> Layered:
+    power = config.scales == "power_of_two"
+    return quantize_layers(
+        graph,
+        images,
+        Recipe(
+            bits=bits_of_weights(graph, config),
+            sites=sites(graph, config),
+            choice=powers_of_two if power else float_scales,
+            power=power,
+            shared=config.granularity == "tensor",
+            absorbing=config.absorb_mantissa and power and config.granularity == "channel",
+            rounding=config.rounding,
+        ),
+        progress=progress,
+    )
+
+
+def _reconstructed(layered: Layered, images: Tensor, config: RAPQConfig, progress: Callable[[str], None]) -> Layered:
+    def tell(report: UnitReport) -> None:
+        norm = "" if report.batch_norm else " (no batch norm: p = 2)"
+        progress(f"{report.unit}, {report.stage}: loss {report.before:.4g} to {report.after:.4g}, p {report.p}{norm}")
+
+    started = config.initial == "hessian"
+    with torch.enable_grad():
+        codes, grids = reconstruct(
+            layered.graph,
+            cast("Mapping[str, WeightCode]", layered.codes),
+            cast("Mapping[str, ActivationGrid]", layered.grids),
+            images,
+            config,
+            biases=layered.biases if started else None,
+            progress=tell,
+        )
+    biases = layered.biases if started else {name: it.bias for name, it in layered.graph.layers.items()}
+    return Layered(graph=layered.graph, biases=biases, codes=codes, grids=grids)
 
 
 def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None]) -> Layered:
@@ -104,7 +144,7 @@ def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None])
         images,
         layered.graph.run({}, x=images)[layered.graph.output],
         rebuilt=lambda trial: simulated(corrected, codes, trial),
-        progress=progress,
+        progress=lambda name: progress(f"{name}: exponents beside it tried"),
     )
     return replace(layered, grids=polished.grids)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +20,26 @@ from modicum.quantize.hessian.absorption import absorb, mantissas, readers
 from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
 from modicum.quantize.hessian.search import Solution, solve
 
-__all__ = ["Choice", "Layered", "float_scales", "powers_of_two", "quantize_layers", "with_biases"]
+__all__ = [
+    "Choice",
+    "GridChoice",
+    "Layered",
+    "Recipe",
+    "float_scales",
+    "powers_of_two",
+    "quantize_layers",
+    "with_biases",
+]
+
+
+class GridChoice(Protocol):
+    """How a tensor's grid is chosen."""
+
+    def __call__(
+        self, site: Site, wanted: Tensor, given: Tensor, *, rounding: Rounding
+    ) -> ActivationGrid | FloatActivationGrid:
+        """Choose it; see `choose_grid`."""
+        ...
 
 
 class Choice(Protocol):
@@ -77,18 +97,39 @@ def with_biases(graph: Graph, biases: Mapping[str, Tensor]) -> Graph:
     return graph.with_operations({name: replace(graph.layers[name], bias=bias) for name, bias in biases.items()})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How a network is quantized.
+
+    Args:
+        bits: of each layer's weights.
+        sites: of grids.
+        choice: chooses scales, zero points and weights.
+        power: whether scales are powers of two, of activations too.
+        grid_choice: chooses grids; `choose_grid` if left out.
+        shared: one scale for a whole weight.
+        absorbing: let rectified channels take the mantissas.
+        correcting: aim at the float network's outputs, with free biases; else each layer aims at what it would give
+            with its own weights on the same input, and keeps its bias.
+        rounding: of requantization.
+    """
+
+    bits: Mapping[str, int]
+    sites: Mapping[str, Site]
+    choice: Choice
+    power: bool
+    grid_choice: GridChoice | None = None
+    shared: bool = False
+    absorbing: bool = False
+    correcting: bool = True
+    rounding: Rounding = "half_even"
+
+
 def quantize_layers(
     graph: Graph,
     images: Tensor,
+    recipe: Recipe,
     *,
-    bits: Mapping[str, int],
-    sites: Mapping[str, Site],
-    choice: Choice,
-    power: bool,
-    shared: bool = False,
-    absorbing: bool = False,
-    correcting: bool = True,
-    rounding: Rounding = "half_even",
     reference: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Layered:
@@ -100,70 +141,45 @@ def quantize_layers(
     Args:
         graph: the folded float network.
         images: calibration data, all in memory, shape (n, ...).
-        bits: of each layer's weights.
-        sites: of grids.
-        choice: chooses scales and weights.
-        power: whether scales are powers of two, of activations too.
-        shared: one scale for a whole weight.
-        absorbing: let rectified channels take the mantissas.
-        correcting: aim at the float network's outputs, with free biases; else each layer aims at what it would give
-            with its own weights on the same input, and keeps its bias.
-        rounding: of requantization.
+        recipe: how.
         reference: what the float stream is given, if not the same images.
         progress: is told each layer that is done.
 
     Returns:
         Codes, grids and the graph that they belong to.
     """
-    given = (images if reference is None else reference, images)
-    walk = _Walk(graph, given, bits, sites, choice, power, shared, absorbing, correcting, rounding)
+    walk = _Walk(graph, (images if reference is None else reference, images), recipe)
     for place, node in enumerate(graph):
         walk.visit(node.name, place)
-        if node.name in bits:
+        if node.name in recipe.bits:
             progress(node.name)
     return Layered(graph=walk.graph, biases=walk.biases, codes=walk.codes, grids=walk.grids)  # type: ignore[arg-type] - all of one kind
 
 
 class _Walk:
-    def __init__(
-        self,
-        graph: Graph,
-        images: tuple[Tensor, Tensor],
-        bits: Mapping[str, int],
-        sites: Mapping[str, Site],
-        choice: Choice,
-        power: bool,  # noqa: FBT001
-        shared: bool,  # noqa: FBT001
-        absorbing: bool,  # noqa: FBT001
-        correcting: bool,  # noqa: FBT001
-        rounding: Rounding,
-    ) -> None:
+    def __init__(self, graph: Graph, images: tuple[Tensor, Tensor], recipe: Recipe) -> None:
         self.graph = graph
         self.biases: dict[str, Tensor] = {}
         self.codes: dict[str, WeightCode | FloatWeightCode] = {}
         self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
         self._images = images
-        self._bits, self._sites, self._choice = bits, sites, choice
-        self._power, self._shared, self._absorbing = power, shared, absorbing
-        self._correcting = correcting
-        self._rounding: Rounding = rounding
+        self._recipe = recipe
         self._float: dict[str, Tensor] = {}
         self._quantized: dict[str, Tensor] = {}
 
     def visit(self, name: str, place: int) -> None:
         """Run a node in both streams; a layer is quantized first."""
-        if name in self._bits:
+        if name in self._recipe.bits:
             self._quantize(name)
         else:
             node = self.graph[name]
             for stream, images in zip((self._float, self._quantized), self._images, strict=True):
                 given = [stream[it] for it in node.inputs] or [images]
                 stream[name] = node.operation.run(*given)
-        site = self._sites.get(name)
+        site = self._recipe.sites.get(name)
         if site is not None:
-            grid = choose_grid(
-                site, self._float[name], self._quantized[name], power=self._power, rounding=self._rounding
-            )
+            choice = self._recipe.grid_choice or functools.partial(choose_grid, power=self._recipe.power)
+            grid = choice(site, self._float[name], self._quantized[name], rounding=self._recipe.rounding)
             self.grids[name] = grid
             self._quantized[name] = grid.apply(self._quantized[name])
         self._forget(place)
@@ -174,11 +190,11 @@ class _Walk:
         x, given = self._float[node.inputs[0]], self._quantized[node.inputs[0]]
         target = layer.run(x)
         owed = self._owed(node)
-        aim = (target if owed is None else target + owed) if self._correcting else layer.run(given)
+        aim = (target if owed is None else target + owed) if self._recipe.correcting else layer.run(given)
         moments = measure(layer, given, aim)
         wanted, gram = wanted_weights(layer.weight, moments)
-        if self._absorbing and readers(self.graph, name):
-            real = solve(_rows(wanted, gram), gram, self._bits[name], power=False, keep=2)
+        if self._recipe.absorbing and readers(self.graph, name):
+            real = solve(_rows(wanted, gram), gram, self._recipe.bits[name], power=False, keep=2)
             factor = mantissas(real.scale)
             self.graph = absorb(self.graph, name, factor)
             layer = self.graph.layers[name]
@@ -186,9 +202,11 @@ class _Walk:
             wanted = wanted * factor[:, None]
             moments = replace(moments, outputs=moments.outputs * factor)
         flat = layer.weight.double().flatten(1)
-        found = self._choice(flat, _rows(wanted, gram), gram, self._bits[name], shared=self._shared)
-        code = _code(found, layer, self._bits[name], power=self._power)
-        bias = _free_bias(code, moments) if self._correcting else layer.bias
+        found = self._recipe.choice(
+            flat, _rows(wanted, gram), gram, self._recipe.bits[name], shared=self._recipe.shared
+        )
+        code = _code(found, layer, self._recipe.bits[name], power=self._recipe.power)
+        bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
         self._float[name] = target
         quantized = replace(layer, weight=code.dequantized(layer.weight.dtype), bias=self.biases[name])

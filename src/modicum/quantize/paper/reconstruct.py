@@ -14,6 +14,7 @@ from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.placement import bits_of_weights
 from modicum.quantize.graph.units import Unit, units
+from modicum.quantize.hessian.layers import with_biases
 from modicum.quantize.paper.activations import learn_grids
 from modicum.quantize.paper.exponents import exponent_of_unit, last_gamma
 from modicum.quantize.paper.rounding import learn_rounding
@@ -55,13 +56,14 @@ def reconstruct(
     images: Tensor,
     config: RAPQConfig,
     *,
+    biases: Mapping[str, Tensor] | None = None,
     progress: Callable[[UnitReport], None] | None = None,
 ) -> tuple[dict[str, WeightCode], dict[str, ActivationGrid]]:
     """Quantize a network as published: weights unit by unit, then the exponents of activations unit by unit.
 
     A unit's input is what the already quantized units before it give, its target what the float unit gives on float
     input; both streams advance one unit at a time. Weights are learned with activations in float, activations with
-    the final weights. What a unit learned is kept if it lowers the loss on all images. Biases stay as they are.
+    the final weights. What a unit learned is kept if it lowers the loss on all images. Biases are not learned.
 
     Args:
         graph: in float, with batch norms folded.
@@ -69,6 +71,7 @@ def reconstruct(
         grids: where activations start, by node; empty to leave them in float.
         images: calibration data, shape (images, ...).
         config: says bits, iterations, p and seed.
+        biases: of the quantized layers, by name; those of the graph where left out.
         progress: is given a report after each unit.
 
     Returns:
@@ -82,6 +85,7 @@ def reconstruct(
     """
     _check(graph, codes, grids, images, config)
     bits = bits_of_weights(graph, config)
+    biases = biases or {}
     learned: dict[str, WeightCode] = {}
 
     def start(name: str) -> SoftWeights:
@@ -95,7 +99,7 @@ def reconstruct(
         learned.update(found)
         return task.with_codes(learned), {}, before, after
 
-    _pass(graph, {}, images, config, weights, "weights", progress)
+    _pass(graph, {}, images, config, weights, "weights", biases, progress)
     kept = dict(grids)
 
     def activations(task: Task) -> _Learned:
@@ -105,7 +109,7 @@ def reconstruct(
         return piece, kept, before, after
 
     if grids:
-        _pass(graph, grids, images, config, activations, "activations", progress)
+        _pass(graph, grids, images, config, activations, "activations", biases, progress)
     return {name: learned[name] for name in graph.layers}, kept
 
 
@@ -116,6 +120,7 @@ def _pass(
     config: RAPQConfig,
     learn: Callable[[Task], _Learned],
     stage: _Stage,
+    biases: Mapping[str, Tensor],
     progress: Callable[[UnitReport], None] | None,
 ) -> None:
     pieces = units(graph)
@@ -124,7 +129,7 @@ def _pass(
     before_entry = {name: grid for name, grid in grids.items() if name != entry}  # that one is the first unit's
     given = graph.run({}, x=images, wanted=(entry,), through=on_grids(before_entry))[entry]
     for place, unit in enumerate(pieces):
-        task = _task(graph, unit, given, exact, exponent_of_unit(graph, unit, config), own_entry=not place)
+        task = _task(graph, unit, given, exact, exponent_of_unit(graph, unit, config), biases, own_entry=not place)
         piece, found, before, after = learn(task)
         if progress is not None:
             norm = last_gamma(graph, unit) is not None
@@ -132,11 +137,14 @@ def _pass(
         given, exact = task.advance(piece, found), task.target
 
 
-def _task(graph: Graph, unit: Unit, given: Tensor, exact: Tensor, p: float, *, own_entry: bool) -> Task:
+def _task(
+    graph: Graph, unit: Unit, given: Tensor, exact: Tensor, p: float, biases: Mapping[str, Tensor], *, own_entry: bool
+) -> Task:
     names = set(unit.nodes)
     piece = Graph(nodes=tuple(node for node in graph if node.name in names))
     task = Task(piece=piece, unit=unit, given=exact, target=exact, p=p, own_entry=own_entry)
-    return replace(task, given=given, target=task.advance(piece, {}))
+    own = {name: biases[name] for name in unit.layers if name in biases}
+    return replace(task, piece=with_biases(piece, own), given=given, target=task.advance(piece, {}))
 
 
 def _check(
