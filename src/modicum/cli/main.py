@@ -13,6 +13,7 @@ from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.listing import list_methods
 from modicum.cli.molecules import app as molecules
+from modicum.cli.quantize import app as quantize
 from modicum.cli.report import report
 from modicum.errors import ModicumError
 
@@ -30,6 +31,7 @@ app.command("compare")(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
 app.add_typer(molecules, name="molecules")
+app.add_typer(quantize, name="quantize")
 app.command("doctor")(doctor)
 
 

@@ -1,0 +1,226 @@
+"""Networks by name: the folder of a transformers image classifier, or the public ResNet-20 of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from modicum.core.extras import require
+from modicum.errors import ConfigError, DataError, ModelError, UnsafeFileError
+from modicum.quantize.graph.folding import folded
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.operations import Opaque
+from modicum.quantize.graph.tracing import trace
+from modicum.quantize.networks import published_resnet20
+from modicum.quantize.preparation import Preparation, read_preparation
+
+__all__ = ["PUBLISHED", "RESNET20", "Opened", "accuracy", "logits", "open_network", "traced"]
+
+PUBLISHED = "resnet20"
+RESNET20 = Preparation(  # ImageNet's numbers, as the checkpoint's authors took
+    resize=(32, 32), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
+)
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
+_BATCH = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A network that was read.
+
+    Args:
+        name: as it was asked for.
+        network: in evaluation mode and float32.
+        folder: where it came from; None for the one of the catalogue.
+    """
+
+    name: str
+    network: nn.Module
+    folder: Path | None
+
+    @property
+    def preparation(self) -> Preparation:
+        """How its images are prepared.
+
+        Raises:
+            DataError: if nothing in its folder says so.
+        """
+        return RESNET20 if self.folder is None else read_preparation(self.folder)
+
+
+def open_network(name: str) -> Opened:
+    """Read a network; no code of its folder runs, and nothing is fetched but what the catalogue knows.
+
+    Args:
+        name: "resnet20", or a folder with config.json and model.safetensors as save_pretrained writes them.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: if there is no such folder, or it is none of a model.
+        DataError: if its weights are damaged, or not those of its configuration.
+        MissingDataError: if the catalogue cannot find or fetch ResNet-20.
+        MissingExtraError: if transformers is not installed.
+        ModelError: if it is no image classifier that transformers knows.
+        UnsafeFileError: if its weights are pickled.
+    """
+    if name == PUBLISHED:
+        return Opened(name=name, network=published_resnet20(), folder=None)
+    folder = Path(name)
+    _check_folder(folder)
+    return Opened(name=name, network=_classifier(folder), folder=folder)
+
+
+@torch.no_grad()
+def traced(network: nn.Module, images: Tensor) -> Graph:
+    """Write a network down as a folded graph that can be stored once it is quantized.
+
+    Args:
+        network: in evaluation mode.
+        images: two or more, on its device.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ModelError: if the network cannot take the images or cannot be traced, or has an operator that no integers
+            stand for; it is named.
+    """
+    try:
+        logits(network, images[:2])
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"The network cannot take images of shape {tuple(images.shape[1:])} ({_first_line(error)}).",
+            mend="Calibrate with images of the size and channels that it was made for.",
+        ) from error
+    graph = folded(trace(network, images[:2]))
+    unknown = {node.operation.label: node.name for node in graph if isinstance(node.operation, Opaque)}
+    if unknown:
+        raise ModelError(
+            f"{type(network).__name__} cannot be stored as whole numbers: no integers stand for its "
+            f"{'operators' if len(unknown) > 1 else 'operator'} {', '.join(unknown)}.",
+            mend="Quantize a convolutional network with rectifiers, such as ResNet, MobileNetV2 or RegNet.",
+        )
+    return graph
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Run a network, whether it gives a tensor or an output of transformers.
+
+    Args:
+        network: takes images.
+        images: shape (batch, channels, height, width).
+
+    Returns:
+        Shape (batch, classes).
+    """
+    output = network(images)
+    return output if isinstance(output, Tensor) else output.logits
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Give the share of images that a network gets right.
+
+    Args:
+        network: in evaluation mode.
+        images: shape (n, channels, height, width), on any device.
+        labels: shape (n,).
+
+    Returns:
+        In [0, 1].
+    """
+    weight = next(network.parameters(), None)
+    device = images.device if weight is None else weight.device
+    right = 0
+    for batch, answers in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
+        right += int((logits(network, batch.to(device)).argmax(1).cpu() == answers).sum())
+    return right / len(labels)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no folder {folder}.", mend=f"Name a folder that save_pretrained wrote, or {PUBLISHED}."
+        )
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"{folder} has no config.json, so it is no model of transformers.",
+            mend="Name a folder that save_pretrained wrote.",
+        )
+    if any((folder / name).is_file() for name in _WEIGHTS):
+        return
+    pickled = [path.name for pattern in _PICKLED for path in folder.glob(pattern)]
+    if pickled:
+        raise UnsafeFileError(
+            f"{folder} has its weights in {min(pickled)} alone, a pickle, which may run code.",
+            mend="Get them as model.safetensors: whoever trusts the file loads it and calls save_pretrained again.",
+        )
+    raise ConfigError(f"{folder} has no model.safetensors.", mend="Name a folder that save_pretrained wrote.")
+
+
+def _classifier(folder: Path) -> nn.Module:
+    transformers = require("transformers", extra="vision", purpose="Reading a model folder")
+    damaged = require("safetensors", extra="vision", purpose="Reading weights").SafetensorError
+    try:
+        with _quiet():
+            network, info = transformers.AutoModelForImageClassification.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except damaged as error:
+        raise DataError(
+            f"The weights in {folder} are no whole safetensors file ({error}).",
+            mend="They are truncated or damaged: copy them again.",
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{folder} cannot be read as an image classifier ({_first_line(error)}).",
+            mend="Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet.",
+        ) from error
+    _check_loaded(folder, cast("dict[str, Any]", info))
+    return cast("nn.Module", network).eval()
+
+
+def _check_loaded(folder: Path, info: dict[str, Any]) -> None:
+    # transformers draws what is missing at random, and only warns of it.
+    for what in ("missing_keys", "mismatched_keys"):
+        if names := sorted(str(it) for it in info.get(what, ())):
+            raise DataError(
+                f"The weights in {folder} do not fill the network of its config.json: {len(names)} are "
+                f"{what.removesuffix('_keys')}, such as {names[0]}.",
+                mend="Name a folder with a trained classifier, head included.",
+            )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the report and the progress bar of a loaded model out of the command's output."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()

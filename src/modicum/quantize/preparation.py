@@ -1,0 +1,218 @@
+"""Image files as a network wants them: resized, cropped and normalised, as the file beside its weights says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modicum.core.extras import require
+from modicum.errors import DataError
+
+__all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
+
+PREPARATION_FILE = "preprocessor_config.json"
+_BILINEAR = 2  # as Pillow numbers its filters
+_PIXELS = 224
+_WARPED = 384  # from here on ConvNeXT's way squeezes the whole image, and crops nothing
+_LARGEST = 4096  # ours: pixels of a side that no classifier takes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """How an image becomes a sample.
+
+    Args:
+        resize: pixels of the shorter side, or (height, width); None leaves the size.
+        crop: (height, width) from the middle, with black around an image that is smaller; None for none.
+        resample: Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic.
+        factor: by which a pixel of 0 to 255 is multiplied.
+        mean: then subtracted, of each channel; one channel reads images as grey.
+        deviation: then divided by, likewise.
+    """
+
+    resize: int | tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    resample: int = _BILINEAR
+    factor: float = 1 / 255
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def pixels(self, path: Path) -> Tensor:
+        """Read an image, and resize and crop it.
+
+        Returns:
+            uint8, shape (channels, height, width).
+
+        Raises:
+            DataError: if the file is no image.
+            MissingExtraError: if Pillow is not installed.
+        """
+        pillow = require("PIL.Image", extra="vision", purpose="Reading images")
+        try:
+            with pillow.open(path) as opened:
+                image = opened.convert("L" if len(self.mean) == 1 else "RGB")
+        except (OSError, ValueError, pillow.DecompressionBombError) as error:
+            raise DataError(f"{path} cannot be read as an image ({error}).", mend="Mend or remove it.") from error
+        if self.resize is not None:
+            height, width = _resized(self.resize, image.height, image.width)
+            image = image.resize((width, height), resample=self.resample)
+        if self.crop is not None:
+            top, left = (image.height - self.crop[0]) // 2, (image.width - self.crop[1]) // 2
+            image = image.crop((left, top, left + self.crop[1], top + self.crop[0]))
+        array = np.array(image)
+        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Bring pixels of 0 to 255 to what the network wants, (factor x - mean) / deviation.
+
+        Args:
+            pixels: shape (..., channels, height, width).
+
+        Returns:
+            float32, same shape.
+        """
+        mean, deviation = (torch.tensor(it, device=pixels.device).view(-1, 1, 1) for it in (self.mean, self.deviation))
+        return (pixels.float() * self.factor - mean) / deviation
+
+    def images(self, files: Sequence[Path]) -> Tensor:
+        """Read images as one batch.
+
+        Args:
+            files: at least one.
+
+        Returns:
+            Pixels, uint8, shape (n, channels, height, width).
+
+        Raises:
+            DataError: if a file is no image, or of another size than the first where nothing brings them to one.
+            MissingExtraError: if Pillow is not installed.
+        """
+        read: list[Tensor] = []
+        for path in files:
+            read.append(self.pixels(path))
+            if read[-1].shape != read[0].shape:
+                raise DataError(
+                    f"{path} has {read[-1].shape[2]} x {read[-1].shape[1]} pixels, {files[0]} has "
+                    f"{read[0].shape[2]} x {read[0].shape[1]}.",
+                    mend="Bring all images to one size.",
+                )
+        return torch.stack(read)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what `read_preparation` and the image processors of transformers read."""
+        size = {"shortest_edge": self.resize} if isinstance(self.resize, int) else _sides(self.resize)
+        return {
+            "image_processor_type": "ViTImageProcessor" if self.crop is None else "MobileNetV2ImageProcessor",
+            "do_resize": self.resize is not None,
+            **({"size": size} if size else {}),
+            "resample": self.resample,
+            "do_center_crop": self.crop is not None,
+            **({"crop_size": _sides(self.crop)} if self.crop else {}),
+            "do_rescale": True,
+            "rescale_factor": self.factor,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.deviation),
+        }
+
+
+def read_preparation(folder: Path) -> Preparation:
+    """Read how the images of a transformers model are prepared.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        The preparation.
+
+    Raises:
+        DataError: if there is no preprocessor_config.json, or it is not one of an image classifier.
+    """
+    path = folder / PREPARATION_FILE
+    if not path.is_file():
+        raise DataError(
+            f"{folder} has no {PREPARATION_FILE}, so nothing says how images are resized and normalised.",
+            mend="Put that of the model there, or give a .npy or .npz file of normalised images.",
+        )
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        return _preparation(cast("dict[str, Any]", read))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path} does not say how images are prepared ({type(error).__name__}: {error}).",
+            mend="Put that of the model there, or give a .npy or .npz file of normalised images.",
+        ) from error
+
+
+def _preparation(read: dict[str, Any]) -> Preparation:
+    resize, crop = _size(read)
+    rescaled = read.get("do_rescale", True)
+    normalised = read.get("do_normalize", True)
+    mean = _numbers(read["image_mean"]) if normalised else (0.0, 0.0, 0.0)
+    deviation = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
+    if len(mean) != len(deviation) or len(mean) not in {1, 3} or min(deviation) <= 0:
+        raise ValueError(f"mean {list(mean)} and deviation {list(deviation)}")
+    resample = read.get("resample", _BILINEAR)
+    if resample not in range(6):
+        raise ValueError(f"resample {resample!r}")
+    return Preparation(
+        resize=resize,
+        crop=crop,
+        resample=resample,
+        factor=float(read.get("rescale_factor", 1 / 255)) if rescaled else 1.0,
+        mean=mean,
+        deviation=deviation,
+    )
+
+
+def _size(read: dict[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
+    kind = f"{read.get('image_processor_type', '')} {read.get('feature_extractor_type', '')}"
+    size = read.get("size", _PIXELS)
+    if "ConvNext" in kind:
+        edge = size["shortest_edge"] if isinstance(size, dict) else size
+        if not read.get("do_resize", True):
+            return None, None
+        if edge >= _WARPED:
+            return _pair(edge), None
+        return _side(int(edge / read.get("crop_pct", _PIXELS / 256))), _pair(edge)
+    crop = _pair(read.get("crop_size", _PIXELS)) if read.get("do_center_crop") else None
+    if not read.get("do_resize", True):
+        return None, crop
+    if isinstance(size, dict) and "shortest_edge" in size:
+        return _side(cast("dict[str, Any]", size)["shortest_edge"]), crop
+    # A bare number is the shorter side where a crop follows, and both sides where none does.
+    return (_side(size) if crop and not isinstance(size, dict) else _pair(size)), crop
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    sides = (size["height"], size["width"]) if isinstance(size, dict) else (size, size)
+    return (_side(sides[0]), _side(sides[1]))
+
+
+def _side(pixels: Any) -> int:
+    if not isinstance(pixels, int) or not 0 < pixels <= _LARGEST:
+        raise ValueError(f"a side of {pixels!r} pixels")
+    return pixels
+
+
+def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(float(it) for it in values)
+
+
+def _sides(size: tuple[int, int] | None) -> dict[str, int]:
+    return {"height": size[0], "width": size[1]} if size else {}
+
+
+def _resized(wanted: int | tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    if isinstance(wanted, tuple):
+        return wanted
+    if height <= width:
+        return wanted, int(wanted * width / height)
+    return int(wanted * height / width), wanted

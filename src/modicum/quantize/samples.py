@@ -1,0 +1,142 @@
+"""Calibration and test images from files: arrays that are normalised already, or folders of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from modicum.core.safeload import load_npy, load_npz
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError, DataError
+from modicum.quantize.preparation import Preparation
+
+__all__ = ["read_samples", "read_test"]
+
+_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_FEWEST = 2
+
+
+def read_samples(
+    path: Path, count: int | None = None, *, seed: int = 0, preparation: Callable[[], Preparation] | None = None
+) -> Tensor:
+    """Read images to calibrate with.
+
+    Args:
+        path: an .npy file, an .npz file with the array x, both of shape (n, channels, height, width) and normalised;
+            or a folder, of which all images below are taken.
+        count: so many are drawn at random; all if None, or if there are no more.
+        seed: of the draw.
+        preparation: gives what is done to the images of a folder; None refuses a folder.
+
+    Returns:
+        float32, shape (n, channels, height, width), in the order of the file.
+
+    Raises:
+        ConfigError: if there is no such file, it is of another kind, or too few samples are wanted.
+        DataError: if the array has another shape, whole numbers or numbers that are not finite, or a file is damaged.
+        MissingExtraError: if Pillow is not installed.
+        UnsafeFileError: if the file holds pickled objects.
+    """
+    if count is not None and count < _FEWEST:
+        raise ConfigError(f"Calibration needs {_FEWEST} samples or more, got {count}.", mend="Use some hundred.")
+    if path.is_dir():
+        if preparation is None:
+            raise ConfigError(f"{path} is a folder.", mend="Give an .npy or .npz file of normalised images.")
+        files = _images_below(path)
+        chosen, prepared = _drawn(len(files), count, seed), preparation()
+        return prepared.normalised(prepared.images([files[place] for place in chosen]))
+    array = _array(path)
+    return _checked(array[_drawn(len(array), count, seed)] if array.ndim else array, path)
+
+
+def read_test(path: Path) -> tuple[Tensor, Tensor]:
+    """Read labelled images to judge by.
+
+    Args:
+        path: an .npz file with x, as of `read_samples`, and y of shape (n,), classes from 0 on.
+
+    Returns:
+        Images, and labels as int64.
+
+    Raises:
+        ConfigError: if there is no such file.
+        DataError: if an array is missing or is not what it should be, or the file is damaged.
+        UnsafeFileError: if the file holds pickled objects.
+    """
+    _check_there(path)
+    arrays = load_npz(path)
+    labels = _member(arrays, "y", path)
+    images = _checked(_member(arrays, "x", path), path)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or not len(labels) or labels.min() < 0:
+        raise DataError(
+            f"y in {path} must have a class from 0 on for each of the {len(images)} images, but it is {labels.dtype} "
+            f"of shape {labels.shape}.",
+            mend="Store whole numbers, one an image.",
+        )
+    return images, torch.from_numpy(labels.astype(np.int64))
+
+
+def _array(path: Path) -> NDArray[Any]:
+    _check_there(path)
+    if path.suffix == ".npy":
+        return load_npy(path)
+    if path.suffix == ".npz":
+        return _member(load_npz(path), "x", path)
+    raise ConfigError(
+        f"{path} is no .npy or .npz file, and no folder.", mend="Give normalised images in one, or a folder of images."
+    )
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise ConfigError(
+            f"There is nothing at {path}.", mend="Name an .npy or .npz file of normalised images, or a folder."
+        )
+
+
+def _member(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    if name not in arrays:
+        raise DataError(
+            f"{path} has no array {name}, only {', '.join(sorted(arrays)) or 'nothing'}.",
+            mend=f"Store it as numpy.savez(file, {name}=...).",
+        )
+    return arrays[name]
+
+
+def _checked(array: NDArray[Any], path: Path) -> Tensor:
+    if array.ndim != 4 or 0 in array.shape:
+        raise DataError(
+            f"The images in {path} must have shape (n, channels, height, width), but they have {array.shape}.",
+            mend="Bring them to that shape.",
+        )
+    if array.dtype.kind != "f":
+        raise DataError(
+            f"The images in {path} must be normalised, but they are {array.dtype}.",
+            mend="Subtract the mean, divide by the deviation and store float32.",
+        )
+    with np.errstate(over="ignore"):
+        images = torch.from_numpy(array.astype(np.float32))
+    if not bool(torch.isfinite(images).all()):
+        raise DataError(f"The images in {path} have numbers that are not finite.", mend="Drop or mend those samples.")
+    return images
+
+
+def _images_below(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise DataError(
+            f"{folder} has no images ({', '.join(sorted(_SUFFIXES))}).", mend="Name a folder with some hundred."
+        )
+    return files
+
+
+def _drawn(there: int, count: int | None, seed: int) -> NDArray[Any]:
+    if count is None or count >= there:
+        return np.arange(there)
+    return np.sort(numpy_generator(seed, "calibration").choice(there, count, replace=False))
