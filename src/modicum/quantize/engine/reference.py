@@ -20,7 +20,7 @@ from modicum.quantize.engine.steps import (
     WindowMaximum,
 )
 
-__all__ = ["run_program", "shift_right"]
+__all__ = ["run_head", "run_program", "shift_right"]
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
@@ -35,7 +35,7 @@ def run_program(program: Program, numbers: Integers) -> Integers:
     """
     values = {program.input.name: _as_image(numbers)}
     for step in program.steps:
-        values[step.result.name] = _finish(step, _run_head(step.head, values[step.source]), values)
+        values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
     result = _as_image(values[program.output]) << program.align[:, None, None]
     return result.reshape(len(numbers), *program.values[program.output].shape)
 
@@ -77,7 +77,19 @@ def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
     return np.clip(rounded, rescale.low, rescale.high)
 
 
-def _run_head(head: Head, x: Integers) -> Integers:
+def run_head(head: Head, x: Integers) -> Integers:
+    """Compute the first operation of a step.
+
+    Args:
+        head: of the step.
+        x: whole numbers, shape (batch, channels, height, width).
+
+    Returns:
+        Whole numbers, of the same number of dimensions.
+
+    Raises:
+        ModelError: if the head is not known.
+    """
     match head:
         case Layer():
             return _layer(head, x)
