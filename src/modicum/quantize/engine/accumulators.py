@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from modicum.errors import ConfigError
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.engine.steps import Integers, Rescale, Residual, Value
 
 __all__ = ["Accumulator", "Bounds", "known"]
 
 Bounds = np.ndarray[tuple[int, ...], np.dtype[np.object_]]  # of Python's integers, which do not overflow
-
-_FAR = 2**20  # of exponents that no network has; it keeps shifts of bounds small enough to compute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,7 +42,7 @@ class Accumulator:
             The sum, and the shifts that lead to it.
         """
         exponents = np.minimum(self.exponents, other.exponents)
-        own, more = _left(self.exponents - exponents), _left(other.exponents - exponents)
+        own, more = _exact(self.exponents - exponents), _exact(other.exponents - exponents)
         low, high = (self.low << own) + (other.low << more), (self.high << own) + (other.high << more)
         met = (_magnitude(self.low, self.high) << own) + (max(abs(other.low), abs(other.high)) << more)
         residual = Residual(name=other.name, own=own.astype(np.int64), other=more.astype(np.int64))
@@ -70,7 +67,7 @@ class Accumulator:
         magnitude = _magnitude(self.low, self.high)
         shift = np.minimum(grid.exponent - self.exponents, [int(it).bit_length() + 1 for it in magnitude])
         half = np.array([1 << max(int(it) - 1, 0) if it > 0 else 0 for it in shift], dtype=object)
-        met = (magnitude << _left(np.maximum(-shift, 0))) + half
+        met = (magnitude << _exact(np.maximum(-shift, 0))) + half
         # The grid's own limits: what the numbers really reach is a matter of the data.
         rescale = Rescale(shift=shift.astype(np.int64), rounding=grid.rounding, low=grid.low, high=grid.high)
         ones = np.ones(len(self.exponents), dtype=object)
@@ -106,9 +103,5 @@ def _magnitude(low: Bounds, high: Bounds) -> Bounds:
     return np.maximum(np.abs(low), np.abs(high))
 
 
-def _left(shift: Integers) -> Bounds:
-    if shift.size and int(shift.max()) > _FAR:
-        raise ConfigError(
-            f"Two tensors that are added have exponents {int(shift.max())} apart.", mend="Bring their scales closer."
-        )
+def _exact(shift: Integers) -> Bounds:
     return shift.astype(object)

@@ -21,7 +21,7 @@ class Constants:
     Args:
         bias: added to what the head gives.
         own: None if all are 0.
-        other: None if nothing is added.
+        other: None if all are 0, or nothing is added.
         plus: None if it is in the bias.
         shift: None if all are 0.
         mask: None if ties go up.
@@ -88,7 +88,7 @@ def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -
     return Constants(
         bias=bias,
         own=own if own.any() else None,
-        other=more,
+        other=more if more is not None and more.any() else None,
         plus=plus,
         shift=right if right.any() else None,
         # Without a shift there is no tie; a mask of ones meets 0 alone, whose last bit is clear anyway.

@@ -32,9 +32,6 @@ class Engine:
     Raises:
         ConfigError: if a number could leave int32, there is no compiler for "c", or an argument is not one of these.
         MissingExtraError: if numba is needed and missing.
-
-    Example:
-        >>> Engine(program, threads=2).run(images)  # doctest: +SKIP
     """
 
     def __init__(self, program: Program, backend: Backend = "auto", threads: int = 1) -> None:
@@ -63,7 +60,7 @@ class Engine:
         Raises:
             DataError: if the shape is another, or a number is not finite.
         """
-        numbers, exponent = self.run_integers(self._to_grid(_array(x)))
+        numbers, exponent = self.run_integers(self.to_grid(x))
         return np.ldexp(numbers.astype(np.float64), exponent)
 
     def run_integers(self, numbers: np.ndarray) -> tuple[np.ndarray, int]:
@@ -81,10 +78,12 @@ class Engine:
         self._check(numbers)
         if numbers.dtype != self._dtype:
             grid = self.program.grid
-            if numbers.dtype.kind not in "iu" or (numbers.size and (numbers.min() < grid.low or numbers.max() > grid.high)):
+            if numbers.dtype.kind not in "iu" or (
+                numbers.size and (numbers.min() < grid.low or numbers.max() > grid.high)
+            ):
                 raise DataError(
                     f"The input must be whole numbers in {grid.low} ... {grid.high}.",
-                    mend="Divide by 2^exponent of the grid of the input, round and clip; or call run with real numbers.",
+                    mend="Bring real numbers there by to_grid, or call run with them.",
                 )
             numbers = numbers.astype(self._dtype)
         numbers = np.ascontiguousarray(numbers)
@@ -93,22 +92,38 @@ class Engine:
         parts = np.array_split(numbers, min(self.threads, len(numbers)))
         return np.concatenate([*self._pool.map(self._run, parts)]), self.program.exponent
 
+    def to_grid(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Bring real numbers to the grid of the input, as the simulation does in the same dtype.
+
+        Args:
+            x: shape (batch, *shape of a sample), float32 or float64.
+
+        Returns:
+            int8 if the grid is signed and else uint8, same shape.
+
+        Raises:
+            DataError: if the shape or the dtype is another, or a number is NaN.
+        """
+        array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
+        if array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
+            raise DataError(
+                f"The input must be float32 or float64, but it is {array.dtype}.", mend="Use run_integers for integers."
+            )
+        self._check(array)
+        grid = self.program.grid
+        scaled = array / array.dtype.type(grid.scale)
+        whole = np.rint(scaled, out=scaled) if grid.rounding == "half_even" else np.floor(scaled + 0.5, out=scaled)
+        clipped = np.minimum(np.maximum(whole, grid.low, out=whole), grid.high, out=whole)
+        if np.isnan(clipped.sum()):
+            raise DataError("The input holds NaN.", mend="Leave such samples out.")
+        return clipped.astype(self._dtype)
+
     def _check(self, x: np.ndarray) -> None:
         if x.shape[1:] != self.program.input.shape:
             raise DataError(
                 f"Samples must have shape {self.program.input.shape}, got {x.shape[1:]}.",
                 mend="Bring them to the shape of the calibration data.",
             )
-
-    def _to_grid(self, x: np.ndarray) -> np.ndarray:
-        self._check(x)
-        grid = self.program.grid
-        scaled = x / x.dtype.type(grid.scale)
-        whole = np.rint(scaled, out=scaled) if grid.rounding == "half_even" else np.floor(scaled + 0.5, out=scaled)
-        clipped = np.clip(whole, grid.low, grid.high, out=whole)
-        if np.isnan(clipped.sum()):
-            raise DataError("The input holds NaN.", mend="Leave such samples out.")
-        return clipped.astype(self._dtype)
 
 
 def _runner(program: Program, backend: Backend) -> tuple[Backend, Callable[[np.ndarray], np.ndarray]]:
@@ -120,12 +135,3 @@ def _runner(program: Program, backend: Backend) -> tuple[Backend, Callable[[np.n
     if backend == "numpy":
         return "numpy", lambda numbers: run_program(program, numbers.astype(np.int64)).astype(np.int32)
     return "numba", JitProgram(program).run
-
-
-def _array(x: np.ndarray | torch.Tensor) -> np.ndarray:
-    array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
-    if array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
-        raise DataError(
-            f"The input must be float32 or float64, but it is {array.dtype}.", mend="Use run_integers for integers."
-        )
-    return array

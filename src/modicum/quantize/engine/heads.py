@@ -80,12 +80,13 @@ def _layer(
             f"The weights of {name} are not on a grid of powers of two.", mend="Quantize with scales='power_of_two'."
         )
     at = source(model.graph, node.inputs[0])
-    if not isinstance(model.grids.get(at), ActivationGrid):
+    grid = model.grids.get(at)
+    if not isinstance(grid, ActivationGrid):
         raise ConfigError(
             f"{name} reads {at}, which has no grid of whole exponents.", mend="Quantize activations, too."
         )
     integers = code.integers.cpu().numpy()
-    bias = bias_integers(model.graph, model.codes, model.grids, name).cpu().numpy()
+    bias = bias_integers(model.graph, {name: code}, {at: grid}, name).cpu().numpy()
     if isinstance(operation, Convolution):
         head = Layer(
             weight=integers,

@@ -64,7 +64,7 @@ class _Chain:
     def last(self) -> Node | None:
         return self.tail[-1] if self.tail else self.head
 
-    def takes(self, kind: type[Add | Activation]) -> bool:
+    def takes(self, kind: type) -> bool:
         """Tell whether another node fits: one addition, then one rectifier."""
         return not any(isinstance(node.operation, Activation | kind) for node in self.tail)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from modicum.errors import ModelError
 from modicum.quantize.engine.steps import (
     Copy,
     Enlarge,
@@ -56,7 +55,8 @@ def shift_right(numbers: Integers, shift: Integers, *, even: bool) -> Integers:
     rest = 2 * (numbers - (whole << right))  # twice what is left over, 0 ... 2^(right + 1) - 1
     unit = np.int64(1) << right
     up = (rest > unit) | ((rest == unit) & ((whole & 1 == 1) | (not even)))
-    return np.where(right > 0, whole + up, numbers) << left
+    rounded: Integers = np.where(right > 0, whole + up, numbers).astype(np.int64)
+    return rounded << left
 
 
 def _as_image(x: Integers) -> Integers:
@@ -86,17 +86,18 @@ def run_head(head: Head, x: Integers) -> Integers:
 
     Returns:
         Whole numbers, of the same number of dimensions.
-
-    Raises:
-        ModelError: if the head is not known.
     """
+    if isinstance(head, Layer):
+        return _layer(head, x)
+    if isinstance(head, WindowMaximum):
+        return _window(head, x)
+    return _moved(head, x)
+
+
+def _moved(head: Total | Enlarge | Subsample | Ravel | Copy, x: Integers) -> Integers:
     match head:
-        case Layer():
-            return _layer(head, x)
         case Total():
             return x.sum(axis=(2, 3), keepdims=True)
-        case WindowMaximum():
-            return _window(head, x)
         case Enlarge():
             return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
         case Subsample():
@@ -105,7 +106,6 @@ def run_head(head: Head, x: Integers) -> Integers:
             return x.reshape(len(x), -1, 1, 1)
         case Copy():
             return x
-    raise ModelError(f"The reference has no {type(head).__name__}.", mend="Add it.")
 
 
 def _layer(head: Layer, x: Integers) -> Integers:
@@ -122,7 +122,9 @@ def _layer(head: Layer, x: Integers) -> Integers:
         for i in range(rows):
             for j in range(columns):
                 y0, x0 = i * gap_y, j * gap_x
-                seen = x[:, into, y0 : y0 + down * height : down, x0 : x0 + right * width : right][:, :, :height, :width]
+                seen = x[:, into, y0 : y0 + down * height : down, x0 : x0 + right * width : right][
+                    :, :, :height, :width
+                ]
                 result[:, out] += np.einsum("oc,nchw->nohw", weight[out, :, i, j], seen)
     return result
 

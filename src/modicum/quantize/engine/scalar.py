@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from modicum.errors import ModelError
 from modicum.quantize.engine.constants import Constants, moves_only
 from modicum.quantize.engine.layout import Buffer
 from modicum.quantize.engine.steps import (
@@ -55,7 +54,7 @@ def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer,
     yield f"{given.kind if moves else 'int32_t'} acc[{result.channels}];"
     yield from _head(step.head, given, result)
     yield f"for (int c = 0; c < {result.channels}; ++c) {{"
-    yield from ["o[c] = acc[c];"] if moves else _finish(result, them)
+    yield from ["o[c] = acc[c];"] if moves else _finish(result, them, adds=other is not None)
     yield "}"
     yield "}"
     yield "}"
@@ -63,7 +62,14 @@ def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer,
 
 
 def border(buffer: Buffer) -> Iterator[str]:
-    """Write the lines that put zeros around y."""
+    """Put zeros around y.
+
+    Args:
+        buffer: what y is.
+
+    Yields:
+        Lines of C; none without a border.
+    """
     rows, columns = buffer.border
     if not rows and not columns:
         return
@@ -80,13 +86,13 @@ def border(buffer: Buffer) -> Iterator[str]:
         yield "}"
 
 
-def _finish(result: Buffer, them: Constants) -> Iterator[str]:
+def _finish(result: Buffer, them: Constants, *, adds: bool) -> Iterator[str]:
     # Unsigned numbers wrap around, and the result is the same; that of signed ones would be undefined.
     yield "uint32_t u = (uint32_t)acc[c] + (uint32_t)bias[c];"
     if them.own is not None:
         yield "u <<= own[c];"
-    if them.other is not None:
-        yield "u += (uint32_t)s[c] << other[c];"
+    if adds:
+        yield "u += (uint32_t)s[c];" if them.other is None else "u += (uint32_t)s[c] << other[c];"
     if them.plus is not None:
         yield "u += (uint32_t)plus[c];"
     yield "int32_t v = (int32_t)u;"
@@ -129,14 +135,13 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
             at = f"{given.first} + k / {given.width} * {given.row} + k % {given.width} * {given.pixel} + c"
             yield f"acc[c * {given.height * given.width} + k] = x[{at}];"
             yield from ("}", "}")
-        case _:
-            raise ModelError(f"C code has no {type(head).__name__}.", mend="Run the program with backend='numpy'.")
 
 
 def _layer(head: Layer, given: Buffer) -> Iterator[str]:
     outgoing, incoming, rows, columns = head.weight.shape
     each, start = outgoing // head.groups, given.first - head.padding[0] * given.row - head.padding[1] * given.pixel
-    yield f"const {given.kind} *p = x + {start} + i * {head.stride[0] * given.row} + j * {head.stride[1] * given.pixel};"
+    down, right = head.stride[0] * given.row, head.stride[1] * given.pixel
+    yield f"const {given.kind} *p = x + {start} + i * {down} + j * {right};"
     yield f"for (int c = 0; c < {outgoing}; ++c) acc[c] = 0;"
     yield f"for (int k = 0; k < {rows}; ++k) {{"
     yield f"for (int l = 0; l < {columns}; ++l) {{"

@@ -11,7 +11,7 @@ import numpy as np
 
 from modicum.core.files import make_folder, replacing
 from modicum.errors import ConfigError
-from modicum.quantize.engine.constants import constants
+from modicum.quantize.engine.constants import constants, moves_only
 from modicum.quantize.engine.layout import Buffer, Layout, lay_out
 from modicum.quantize.engine.scalar import border, scalar_body, scalar_weights
 from modicum.quantize.engine.steps import Layer, Program, Step
@@ -94,7 +94,7 @@ def source_of(program: Program, name: str = "model") -> Source:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ConfigError(f"{name!r} is no name of a C function.", mend="Use letters, digits and underscores.")
     program.certify()
-    layout = lay_out(program)
+    layout, up = lay_out(program), name.upper()
     written = _Writing(layout=layout)
     calls = [written.step(place, step) for place, step in enumerate(program.steps)]
     body = [*_input(program, layout), *calls, *_output(program, layout)]
@@ -112,8 +112,8 @@ def source_of(program: Program, name: str = "model") -> Source:
         "}",
         "",
         f"void {name}_batch(const {_given(program)} *input, int32_t *output, int32_t *scratch, int32_t samples) {{",
-        "for (int32_t n = 0; n < samples; ++n)",
-        f"{name}_run(input + n * (size_t){name.upper()}_INPUT, output + n * (size_t){name.upper()}_OUTPUT, scratch);",
+        f"for (; samples > 0; --samples, input += {up}_INPUT, output += {up}_OUTPUT)",
+        f"    {name}_run(input, output, scratch);",
         "}",
     ]
     header = _header(program, layout, name)
@@ -146,7 +146,8 @@ class _Writing:
                 )
             else:
                 self.tables.append(_table(f"w{place}", scalar_weights(step.head), "int8_t"))
-        for name, numbers in them.arrays.items():
+        arrays = {} if moves_only(step, given, result) else them.arrays
+        for name, numbers in arrays.items():
             self.tables.append(_table(f"{name}{place}", _padded(numbers), "int32_t"))
         signature = [f"const {given.kind} *restrict x", f"{result.kind} *restrict y"]
         arguments = [f"(const {given.kind} *)(m + {given.place})", f"({result.kind} *)(m + {result.place})"]
@@ -156,7 +157,7 @@ class _Writing:
         if isinstance(step.head, Layer):
             signature.append("const int8_t *restrict w")
             arguments.append(f"w{place}")
-        for name in them.arrays:
+        for name in arrays:
             signature.append(f"const int32_t *restrict {name}")
             arguments.append(f"{name}{place}")
         text = (", ".join(signature), *(_either(fast, plain) if fast else plain))
@@ -167,7 +168,6 @@ class _Writing:
 def _kernel(text: tuple[str, ...], place: int) -> Iterator[str]:
     signature, *body = text
     yield f"static void step{place}({signature}) {{"
-    yield from (f"(void){part.split()[-1].lstrip('*')};" for part in signature.split(", "))
     yield from body
     yield "}"
 
@@ -232,7 +232,6 @@ def _header(program: Program, layout: Layout, name: str) -> str:
  * Calls with scratch memory of their own may run side by side. */
 #ifndef {up}_H
 #define {up}_H
-#include <stddef.h>
 #include <stdint.h>
 
 #define {up}_INPUT {int(np.prod(shape))}

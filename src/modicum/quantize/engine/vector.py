@@ -163,44 +163,47 @@ def _sums(layer: Layer, tiles: Tiling, given: Buffer) -> Iterator[str]:
 
 
 def _finish(pixel: int, vector: int, other: Buffer | None, result: Buffer, them: Constants) -> Iterator[str]:
-    whole = result.channels % LANES == 0
-
-    def load(name: str) -> str:
-        return f"_mm512_loadu_si512({name} + d{vector})"
-
     yield f"{{ __m512i v = a{pixel}_{vector};"
     if them.own is not None:
-        yield f"v = _mm512_sllv_epi32(v, {load('own')});"
+        yield f"v = _mm512_sllv_epi32(v, {_constant('own', vector)});"
     if other is not None:
-        at = f"s + {pixel * other.pixel} + d{vector}"
-        if other.narrow:
-            bytes16 = f"_mm_loadu_si128((const __m128i *)({at}))" if whole else f"_mm_maskz_loadu_epi8(m{vector}, {at})"
-            value = f"_mm512_cvtepu8_epi32({bytes16})"
-        else:
-            value = f"_mm512_loadu_si512({at})" if whole else f"_mm512_maskz_loadu_epi32(m{vector}, {at})"
-        if them.other is not None and them.other.any():
-            value = f"_mm512_sllv_epi32({value}, {load('other')})"
-        yield f"v = _mm512_add_epi32(v, {value});"
+        yield f"v = _mm512_add_epi32(v, {_added(pixel, vector, other, them)});"
     if them.plus is not None:
-        yield f"v = _mm512_add_epi32(v, {load('plus')});"
+        yield f"v = _mm512_add_epi32(v, {_constant('plus', vector)});"
+    yield from _rescaled(vector, them)
+    if them.zero:
+        yield f"v = _mm512_add_epi32(v, _mm512_set1_epi32({them.zero}));"
+    at, whole = f"o + {pixel * result.pixel} + d{vector}", result.channels % LANES == 0
+    if result.narrow:
+        store = f"_mm_storeu_si128((__m128i *)({at}), " if whole else f"_mm_mask_storeu_epi8({at}, m{vector}, "
+        yield f"{store}_mm512_cvtepi32_epi8(v));"
+    else:
+        yield f"_mm512_storeu_si512({at}, v);" if whole else f"_mm512_mask_storeu_epi32({at}, m{vector}, v);"
+    yield "}"
+
+
+def _rescaled(vector: int, them: Constants) -> Iterator[str]:
     if them.mask is not None:
-        yield f"const __mmask16 tie = _mm512_testn_epi32_mask(v, {load('mask')});"
+        yield f"const __mmask16 tie = _mm512_testn_epi32_mask(v, {_constant('mask', vector)});"
     if them.shift is not None:
-        yield f"v = _mm512_srav_epi32(v, {load('shift')});"
+        yield f"v = _mm512_srav_epi32(v, {_constant('shift', vector)});"
     if them.mask is not None:
         yield "v = _mm512_mask_and_epi32(v, tie, v, _mm512_set1_epi32(-2));"
     if them.low is not None:
         yield f"v = _mm512_max_epi32(v, _mm512_set1_epi32({them.low}));"
     if them.high is not None:
         yield f"v = _mm512_min_epi32(v, _mm512_set1_epi32({them.high}));"
-    if them.zero:
-        yield f"v = _mm512_add_epi32(v, _mm512_set1_epi32({them.zero}));"
-    at = f"o + {pixel * result.pixel} + d{vector}"
-    if result.narrow:
-        value = "_mm512_cvtepi32_epi8(v)"
-        yield f"_mm_storeu_si128((__m128i *)({at}), {value});" if whole else (
-            f"_mm_mask_storeu_epi8({at}, m{vector}, {value});"
-        )
+
+
+def _added(pixel: int, vector: int, other: Buffer, them: Constants) -> str:
+    at, whole = f"s + {pixel * other.pixel} + d{vector}", other.channels % LANES == 0
+    if other.narrow:
+        stored = f"_mm_loadu_si128((const __m128i *)({at}))" if whole else f"_mm_maskz_loadu_epi8(m{vector}, {at})"
+        value = f"_mm512_cvtepu8_epi32({stored})"
     else:
-        yield f"_mm512_storeu_si512({at}, v);" if whole else f"_mm512_mask_storeu_epi32({at}, m{vector}, v);"
-    yield "}"
+        value = f"_mm512_loadu_si512({at})" if whole else f"_mm512_maskz_loadu_epi32(m{vector}, {at})"
+    return value if them.other is None else f"_mm512_sllv_epi32({value}, {_constant('other', vector)})"
+
+
+def _constant(name: str, vector: int) -> str:
+    return f"_mm512_loadu_si512({name} + d{vector})"
