@@ -73,7 +73,7 @@ class CompiledProgram:
     """
 
     def __init__(self, program: Program, compiler: str, flags: Sequence[str] = ()) -> None:
-        source = source_of(program)
+        source = source_of(program, compact=True)
         self.path = build(source, compiler, flags)
         self._call = ctypes.CDLL(str(self.path)).model_batch
         self._call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]

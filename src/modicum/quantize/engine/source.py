@@ -15,6 +15,7 @@ from modicum.quantize.engine.constants import constants, moves_only
 from modicum.quantize.engine.layout import Buffer, Layout, lay_out
 from modicum.quantize.engine.scalar import border, scalar_body, scalar_weights
 from modicum.quantize.engine.steps import Layer, Program, Step
+from modicum.quantize.engine.tables import string_table, table
 from modicum.quantize.engine.vector import LANES, is_vectorised, tiling, vector_body, vector_weights
 
 __all__ = ["Source", "source_of", "write_c"]
@@ -78,12 +79,14 @@ def write_c(program: Program, folder: Path, name: str = "model") -> tuple[Path, 
     return paths
 
 
-def source_of(program: Program, name: str = "model") -> Source:
+def source_of(program: Program, name: str = "model", *, compact: bool = False) -> Source:
     """Write a program in C.
 
     Args:
         program: from `lower`.
         name: prefix of the functions.
+        compact: write weights as strings, longer than C99 promises to take; gcc and clang build them many times as
+            fast.
 
     Returns:
         The source.
@@ -95,7 +98,7 @@ def source_of(program: Program, name: str = "model") -> Source:
         raise ConfigError(f"{name!r} is no name of a C function.", mend="Use letters, digits and underscores.")
     program.certify()
     layout, up = lay_out(program), name.upper()
-    written = _Writing(layout=layout)
+    written = _Writing(layout=layout, compact=compact)
     calls = [written.step(place, step) for place, step in enumerate(program.steps)]
     body = [*_input(program, layout), *calls, *_output(program, layout)]
     lines = [
@@ -104,7 +107,7 @@ def source_of(program: Program, name: str = "model") -> Source:
         *_TOP.splitlines(),
         *written.tables,
         *(line for text, kernel in written.kernels.items() for line in (*_kernel(text, kernel), "")),
-        f"static const int32_t align[{len(program.align)}] = {{{_numbers(program.align)}}};",
+        table("align", program.align),
         "",
         f"void {name}_run(const {_given(program)} *input, int32_t *output, int32_t *scratch) {{",
         "uint8_t *m = (uint8_t *)scratch;",
@@ -125,6 +128,7 @@ class _Writing:
     """The functions and tables of all steps; steps of one form share a function."""
 
     layout: Layout
+    compact: bool
     tables: list[str] = field(default_factory=list[str])
     kernels: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
 
@@ -136,19 +140,20 @@ class _Writing:
         them = constants(step, given, other, result)
         plain = tuple(scalar_body(step, given, other, result, them))
         fast: tuple[str, ...] = ()
+        write = string_table if self.compact else _listed
         if isinstance(step.head, Layer):
             if is_vectorised(step.head, given):
                 tiles = tiling(step.head, result.width)
                 fast = tuple(vector_body(step.head, tiles, given, other, result, them))
                 self.tables += _either(
-                    [_table(f"w{place}", vector_weights(step.head, tiles), "int8_t")],
-                    [_table(f"w{place}", scalar_weights(step.head), "int8_t")],
+                    [write(f"w{place}", vector_weights(step.head, tiles))],
+                    [write(f"w{place}", scalar_weights(step.head))],
                 )
             else:
-                self.tables.append(_table(f"w{place}", scalar_weights(step.head), "int8_t"))
+                self.tables.append(write(f"w{place}", scalar_weights(step.head)))
         arrays = {} if moves_only(step, given, result) else them.arrays
         for name, numbers in arrays.items():
-            self.tables.append(_table(f"{name}{place}", _padded(numbers), "int32_t"))
+            self.tables.append(table(f"{name}{place}", _padded(numbers)))
         signature = [f"const {given.kind} *restrict x", f"{result.kind} *restrict y"]
         arguments = [f"(const {given.kind} *)(m + {given.place})", f"({result.kind} *)(m + {result.place})"]
         if other is not None:
@@ -176,18 +181,12 @@ def _either(fast: Iterable[str], plain: Iterable[str]) -> list[str]:
     return ["#ifdef MODICUM_VECTOR", *fast, "#else", *plain, "#endif"]
 
 
+def _listed(name: str, numbers: np.ndarray) -> str:
+    return table(name, numbers, "int8_t")
+
+
 def _padded(numbers: np.ndarray) -> np.ndarray:
     return np.pad(numbers, (0, -len(numbers) % LANES))
-
-
-def _table(name: str, numbers: np.ndarray, kind: str) -> str:
-    return f"static const {kind} {name}[{numbers.size}] = {{{_numbers(numbers)}}};"
-
-
-def _numbers(numbers: np.ndarray) -> str:
-    texts = [str(int(it)) for it in numbers.reshape(-1)]
-    rows = (",".join(texts[at : at + 32]) for at in range(0, len(texts), 32))
-    return ",\n".join(rows)
 
 
 def _given(program: Program) -> str:
