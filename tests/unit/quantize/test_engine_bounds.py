@@ -62,3 +62,25 @@ def test_distant_exponents_are_refused_when_the_sum_needs_more_than_int32() -> N
     code.exponent.copy_(torch.tensor([-40, 0]))  # the biases become as large in units of their channel
     with pytest.raises(ConfigError, match=r"The numbers of weight may need \d\d bits"):
         Engine(lower(model), "numpy")
+
+
+def test_a_value_that_is_always_0_asks_for_no_shift() -> None:
+    total, residual = known(value(-3, 5, [0, 2])).plus(value(0, 0, [-60, 60]))
+    assert total.exponents.tolist() == [0, 2]
+    assert not residual.own.any()
+    assert not residual.other.any()
+
+
+def test_a_dead_channel_does_not_ask_for_its_exponent() -> None:
+    model, x = coded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)), (3, 8, 8))
+    codes, layers = dict(model.codes), model.graph.layers
+    for name in ("0", "2"):
+        code = codes[name]
+        assert isinstance(code, WeightCode)
+        code.codes[1] = code.zero[1]
+        code.exponent[1] = -100
+        layers[name].weight[1] = 0
+        layers[name].bias[1] = 0
+    program = lower(model)
+    assert len(set(program.steps[-1].result.exponents.tolist())) == 1
+    assert np.array_equal(Engine(program, "numpy").run(x), model(x).numpy())

@@ -41,8 +41,9 @@ class Accumulator:
         Returns:
             The sum, and the shifts that lead to it.
         """
-        exponents = np.minimum(self.exponents, other.exponents)
-        own, more = _exact(self.exponents - exponents), _exact(other.exponents - exponents)
+        theirs = other.exponents if other.low or other.high else self.exponents  # 0 has any exponent
+        exponents = np.minimum(self.exponents, theirs)
+        own, more = _exact(self.exponents - exponents), _exact(theirs - exponents)
         low, high = (self.low << own) + (other.low << more), (self.high << own) + (other.high << more)
         met = (_magnitude(self.low, self.high) << own) + (max(abs(other.low), abs(other.high)) << more)
         residual = Residual(name=other.name, own=own.astype(np.int64), other=more.astype(np.int64))

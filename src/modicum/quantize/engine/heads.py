@@ -126,6 +126,9 @@ def _sums(head: Layer, exponents: np.ndarray, given: Value, name: str, *, flat: 
     # Stored numbers are >= 0: signed ones have an offset, which is taken back in the bias.
     offset = OFFSET if given.low < 0 else 0
     met = np.abs(bias) + (up - down) * (max(abs(given.low), abs(given.high)) + 2 * offset)
+    # A channel that is always 0 has any exponent; one far from the others would ask for long shifts.
+    alive = (low != 0) | (high != 0)
+    exponents = np.where(alive, exponents, exponents[alive].max() if alive.any() else given.exponents[0])
     return Accumulator(shape=shape, exponents=exponents, low=low, high=high, bound=int(met.max()))
 
 
