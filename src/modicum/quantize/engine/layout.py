@@ -26,6 +26,7 @@ class Buffer:
         border: rows and columns of zeros on each side.
         narrow: whether a number takes 8 bits rather than 32.
         zero: the stored number that stands for 0; 128 for signed numbers of 8 bits, so that all are unsigned.
+        largest: no stored number is larger.
     """
 
     place: int
@@ -35,6 +36,7 @@ class Buffer:
     border: Pair
     narrow: bool
     zero: int
+    largest: int
 
     @property
     def kind(self) -> str:
@@ -103,6 +105,7 @@ def _buffer(program: Program, value: Value, alive: Iterable[Buffer]) -> Buffer:
         border=(max((it[0] for it in paddings), default=0), max((it[1] for it in paddings), default=0)),
         narrow=narrow,
         zero=OFFSET if narrow and signed else 0,
+        largest=value.high + (OFFSET if narrow and signed else 0),
     )
     return replace(wanted, place=_first_gap(wanted.size, alive))
 

@@ -45,20 +45,26 @@ def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer,
     Yields:
         Lines of C.
     """
-    moves = moves_only(step, given, result)
+    moves, count = moves_only(step, given, result), _together(step.head, result)
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
-    yield f"for (int j = 0; j < {result.width}; ++j) {{"
-    yield f"{result.kind} *o = y + {result.first} + i * {result.row} + j * {result.pixel};"
-    if other is not None:
-        yield f"const {other.kind} *s = r + {other.first} + i * {other.row} + j * {other.pixel};"
-    yield f"{given.kind if moves else 'int32_t'} acc[{result.channels}];"
+    yield f"for (int j = 0; j < {result.width}; j += {count}) {{"
+    yield f"{given.kind if moves else 'int32_t'} acc[{count * result.channels}];"
     yield from _head(step.head, given, result)
+    yield f"for (int n = 0; n < {count}; ++n) {{"
+    yield f"{result.kind} *o = y + {result.first} + i * {result.row} + (j + n) * {result.pixel};"
+    if other is not None:
+        yield f"const {other.kind} *s = r + {other.first} + i * {other.row} + (j + n) * {other.pixel};"
     yield f"for (int c = 0; c < {result.channels}; ++c) {{"
-    yield from ["o[c] = acc[c];"] if moves else _finish(result, them, adds=other is not None)
-    yield "}"
-    yield "}"
-    yield "}"
+    at = f"n * {result.channels} + c"
+    yield from [f"o[c] = acc[{at}];"] if moves else _finish(f"acc[{at}]", result, them, adds=other is not None)
+    yield from ("}", "}", "}", "}")
     yield from border(result)
+
+
+def _together(head: Head, result: Buffer) -> int:
+    """Pixels whose sums run side by side, so that none waits for the one before it."""
+    dense = isinstance(head, Layer) and head.groups == 1
+    return next(count for count in (4, 3, 2, 1) if count == 1 or (dense and result.width % count == 0))
 
 
 def border(buffer: Buffer) -> Iterator[str]:
@@ -86,9 +92,9 @@ def border(buffer: Buffer) -> Iterator[str]:
         yield "}"
 
 
-def _finish(result: Buffer, them: Constants, *, adds: bool) -> Iterator[str]:
+def _finish(number: str, result: Buffer, them: Constants, *, adds: bool) -> Iterator[str]:
     # Unsigned numbers wrap around, and the result is the same; that of signed ones would be undefined.
-    yield "uint32_t u = (uint32_t)acc[c] + (uint32_t)bias[c];"
+    yield f"uint32_t u = (uint32_t){number} + (uint32_t)bias[c];"
     if them.own is not None:
         yield "u <<= own[c];"
     if adds:
@@ -110,7 +116,7 @@ def _finish(result: Buffer, them: Constants, *, adds: bool) -> Iterator[str]:
 def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
     match head:
         case Layer():
-            yield from _layer(head, given)
+            yield from _layer(head, given, _together(head, result))
         case Total():
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = 0;"
             yield f"for (int k = 0; k < {given.height}; ++k) {{"
@@ -137,24 +143,37 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
             yield from ("}", "}")
 
 
-def _layer(head: Layer, given: Buffer) -> Iterator[str]:
+def _layer(head: Layer, given: Buffer, count: int) -> Iterator[str]:
     outgoing, incoming, rows, columns = head.weight.shape
     each, start = outgoing // head.groups, given.first - head.padding[0] * given.row - head.padding[1] * given.pixel
     down, right = head.stride[0] * given.row, head.stride[1] * given.pixel
+    kind = "int16_t" if _fits_16_bits(head, given) else "int32_t"
+    yield f"{kind} " + ", ".join(f"sum{n}[{outgoing}]" for n in range(count)) + ";"
     yield f"const {given.kind} *p = x + {start} + i * {down} + j * {right};"
-    yield f"for (int c = 0; c < {outgoing}; ++c) acc[c] = 0;"
+    yield f"for (int c = 0; c < {outgoing}; ++c) " + " = ".join(f"sum{n}[c]" for n in range(count)) + " = 0;"
     yield f"for (int k = 0; k < {rows}; ++k) {{"
     yield f"for (int l = 0; l < {columns}; ++l) {{"
     yield f"const {given.kind} *t = p + k * {head.dilation[0] * given.row} + l * {head.dilation[1] * given.pixel};"
     yield f"const int8_t *q = w + (k * {columns} + l) * {incoming * outgoing};"
     if incoming == 1 and each == 1:  # depthwise
-        yield f"for (int c = 0; c < {outgoing}; ++c) acc[c] += t[c] * q[c];"
+        yield f"for (int c = 0; c < {outgoing}; ++c) sum0[c] = ({kind})(sum0[c] + t[c] * q[c]);"
     else:
-        yield f"for (int c = 0; c < {incoming * head.groups}; ++c) {{"
         group = f" + c / {incoming} * {each}" if head.groups > 1 else ""
-        yield f"for (int d = 0; d < {each}; ++d) acc[d{group}] += t[c] * q[c * {each} + d];"
-        yield "}"
+        yield f"for (int c = 0; c < {incoming * head.groups}; ++c) {{"
+        yield f"for (int d = 0; d < {each}; ++d) {{"
+        for n in range(count):
+            at = f"sum{n}[d{group}]"
+            yield f"{at} = ({kind})({at} + t[c + {n * right}] * q[c * {each} + d]);"
+        yield from ("}", "}")
     yield from ("}", "}")
+    for n in range(count):
+        yield f"for (int c = 0; c < {outgoing}; ++c) acc[{n * outgoing} + c] = sum{n}[c];"
+
+
+def _fits_16_bits(head: Layer, given: Buffer) -> bool:
+    """Tell whether no sum of a layer can leave 16 bits: half the width is about twice the speed."""
+    weight = np.abs(head.weight.astype(np.int64)).reshape(len(head.bias), -1).sum(axis=1)
+    return given.narrow and int(weight.max()) * given.largest < 2**15
 
 
 def _window(head: WindowMaximum, given: Buffer) -> Iterator[str]:
