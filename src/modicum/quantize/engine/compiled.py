@@ -1,0 +1,121 @@
+"""The C source as a shared library: built at first use, kept in the cache, called on arrays of integers."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modicum.core.catalogue.places import make_folder, places_from_environment
+from modicum.errors import ConfigError
+from modicum.quantize.engine.source import Source, source_of
+from modicum.quantize.engine.steps import Program
+
+__all__ = ["CompiledProgram", "build", "find_compiler"]
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+
+
+def find_compiler() -> str | None:
+    """Give the path of the C compiler, $CC or cc, or None if there is none."""
+    return shutil.which(os.environ.get("CC") or "cc")
+
+
+def build(source: Source, compiler: str, flags: Sequence[str] = ()) -> Path:
+    """Compile a source, unless the cache has it: of the same text, compiler, flags and processor.
+
+    Args:
+        source: from `source_of`.
+        compiler: path of a C compiler.
+        flags: more of them, behind the usual ones.
+
+    Returns:
+        The shared library.
+
+    Raises:
+        ConfigError: if the compiler fails; its first line of error is told.
+    """
+    all_flags = (*FLAGS, *flags)
+    parts = (source.header, source.code, _output(compiler, "--version"), " ".join(all_flags), _processor())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    folder = places_from_environment().cache / "engine"
+    path = folder / f"{key}.so"
+    if path.is_file():
+        return path
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        (Path(work) / f"{source.name}.h").write_text(source.header, encoding="utf-8")
+        code, built = Path(work) / f"{source.name}.c", Path(work) / "built.so"
+        code.write_text(source.code, encoding="utf-8")
+        _output(compiler, *all_flags, str(code), "-o", str(built))
+        built.replace(path)  # at once: another process may be building the same
+    return path
+
+
+class CompiledProgram:
+    """A program that runs as machine code.
+
+    Args:
+        program: from `lower`.
+        compiler: path of a C compiler.
+        flags: more of them.
+
+    Raises:
+        ConfigError: if a number could leave int32, or the compiler fails.
+    """
+
+    def __init__(self, program: Program, compiler: str, flags: Sequence[str] = ()) -> None:
+        source = source_of(program, compact=True)
+        self.path = build(source, compiler, flags)
+        self._call = ctypes.CDLL(str(self.path)).model_batch
+        self._call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+        self._call.restype = None
+        self._scratch = source.scratch // 4
+        self._shape = program.values[program.output].shape
+
+    def run(self, numbers: np.ndarray) -> np.ndarray:
+        """Run a batch; calls from several threads may overlap.
+
+        Args:
+            numbers: on the grid of the input, int8 if it is signed and else uint8, contiguous.
+
+        Returns:
+            int32, shape (batch, ...).
+        """
+        result = np.empty((len(numbers), *self._shape), np.int32)
+        scratch = np.empty(self._scratch, np.int32)
+        self._call(numbers.ctypes.data, result.ctypes.data, scratch.ctypes.data, len(numbers))
+        return result
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the user's compiler
+    except OSError as error:
+        raise ConfigError(
+            f"The compiler {command[0]} cannot be run ({error.strerror}).", mend="Set CC to one that can, or unset it."
+        ) from error
+    if done.returncode:
+        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        raise ConfigError(
+            f"The compiler {command[0]} failed: {first.strip()}",
+            mend="Set CC to gcc or clang, or use backend='numba'.",
+        )
+    return done.stdout
+
+
+def _processor() -> str:
+    # What is built with -march=native may not run on another machine that shares the cache.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()} {platform.node()}"
+    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))

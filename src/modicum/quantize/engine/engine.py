@@ -1,0 +1,137 @@
+"""The engine: float in, float out, and whole numbers in between, the same whatever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from modicum.errors import ConfigError, DataError
+from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
+from modicum.quantize.engine.jit import JitProgram
+from modicum.quantize.engine.reference import run_program
+from modicum.quantize.engine.steps import Program
+
+__all__ = ["Backend", "Engine"]
+
+Backend = Literal["auto", "c", "numba", "numpy"]
+
+
+class Engine:
+    """Runs a program on batches.
+
+    Args:
+        program: from `lower`.
+        backend: "c" is built with the system's compiler, "numba" needs none, "numpy" is the plain reference; "auto"
+            is "c" where there is a compiler, and else "numba".
+        threads: samples of a batch are shared out among so many.
+
+    Raises:
+        ConfigError: if a number could leave int32, there is no compiler for "c", or an argument is not one of these.
+        MissingExtraError: if numba is needed and missing.
+    """
+
+    def __init__(self, program: Program, backend: Backend = "auto", threads: int = 1) -> None:
+        if backend not in get_args(Backend):
+            raise ConfigError(
+                f"backend must be one of {', '.join(get_args(Backend))}, but it is {backend!r}.", mend="Use 'auto'."
+            )
+        if threads < 1:
+            raise ConfigError(f"threads must be >= 1, but it is {threads}.", mend="Use 1.")
+        program.certify()
+        self.program = program
+        self.threads = threads
+        self.backend, self._run = _runner(program, backend)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._dtype = np.int8 if program.grid.signed else np.uint8
+
+    def run(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Give logits as float64: those of the simulation in float64, bit for bit.
+
+        Args:
+            x: real numbers, shape (batch, *shape of a sample), float32 or float64.
+
+        Returns:
+            float64, shape (batch, ...).
+
+        Raises:
+            DataError: if the shape is another, or a number is not finite.
+        """
+        numbers, exponent = self.run_integers(self.to_grid(x))
+        return np.ldexp(numbers.astype(np.float64), exponent)
+
+    def run_integers(self, numbers: np.ndarray) -> tuple[np.ndarray, int]:
+        """Give logits as whole numbers and their exponent.
+
+        Args:
+            numbers: on the grid of the input, an integer dtype, shape (batch, *shape of a sample).
+
+        Returns:
+            int32, shape (batch, ...), in units of 2^exponent; and the exponent.
+
+        Raises:
+            DataError: if the shape is another, or a number is not on the grid.
+        """
+        self._check(numbers)
+        if numbers.dtype != self._dtype:
+            grid = self.program.grid
+            if numbers.dtype.kind not in "iu" or (
+                numbers.size and (numbers.min() < grid.low or numbers.max() > grid.high)
+            ):
+                raise DataError(
+                    f"The input must be whole numbers in {grid.low} ... {grid.high}.",
+                    mend="Bring real numbers there by to_grid, or call run with them.",
+                )
+            numbers = numbers.astype(self._dtype)
+        numbers = np.ascontiguousarray(numbers)
+        if self._pool is None or len(numbers) < 2:
+            return self._run(numbers), self.program.exponent
+        parts = np.array_split(numbers, min(self.threads, len(numbers)))
+        return np.concatenate([*self._pool.map(self._run, parts)]), self.program.exponent
+
+    def to_grid(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Bring real numbers to the grid of the input, as the simulation does in the same dtype.
+
+        Args:
+            x: shape (batch, *shape of a sample), float32 or float64.
+
+        Returns:
+            int8 if the grid is signed and else uint8, same shape.
+
+        Raises:
+            DataError: if the shape or the dtype is another, or a number is NaN.
+        """
+        array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
+        if array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
+            raise DataError(
+                f"The input must be float32 or float64, but it is {array.dtype}.", mend="Use run_integers for integers."
+            )
+        self._check(array)
+        grid = self.program.grid
+        scaled = array / array.dtype.type(grid.scale)
+        whole = np.rint(scaled, out=scaled) if grid.rounding == "half_even" else np.floor(scaled + 0.5, out=scaled)
+        clipped = np.minimum(np.maximum(whole, grid.low, out=whole), grid.high, out=whole)
+        if np.isnan(clipped.sum()):
+            raise DataError("The input holds NaN.", mend="Leave such samples out.")
+        return clipped.astype(self._dtype)
+
+    def _check(self, x: np.ndarray) -> None:
+        if x.shape[1:] != self.program.input.shape:
+            raise DataError(
+                f"Samples must have shape {self.program.input.shape}, got {x.shape[1:]}.",
+                mend="Bring them to the shape of the calibration data.",
+            )
+
+
+def _runner(program: Program, backend: Backend) -> tuple[Backend, Callable[[np.ndarray], np.ndarray]]:
+    compiler = find_compiler() if backend in {"auto", "c"} else None
+    if compiler is not None:
+        return "c", CompiledProgram(program, compiler).run
+    if backend == "c":
+        raise ConfigError("There is no C compiler (cc).", mend="Set CC to the path of one, or use backend='numba'.")
+    if backend == "numpy":
+        return "numpy", lambda numbers: run_program(program, numbers.astype(np.int64)).astype(np.int32)
+    return "numba", JitProgram(program).run

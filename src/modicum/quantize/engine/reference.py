@@ -1,0 +1,141 @@
+"""The program in int64, one plain loop after the other: what the fast engines are compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modicum.quantize.engine.steps import (
+    Copy,
+    Enlarge,
+    Head,
+    Integers,
+    Layer,
+    Program,
+    Ravel,
+    Rescale,
+    Step,
+    Subsample,
+    Total,
+    WindowMaximum,
+)
+
+__all__ = ["run_head", "run_program", "shift_right"]
+
+
+def run_program(program: Program, numbers: Integers) -> Integers:
+    """Run all steps.
+
+    Args:
+        program: from `lower`.
+        numbers: on the grid of the input, int64, shape (batch, *shape of a sample).
+
+    Returns:
+        The output in units of 2^program.exponent, int64, shape (batch, ...).
+    """
+    values = {program.input.name: _as_image(numbers)}
+    for step in program.steps:
+        values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
+    result = _as_image(values[program.output]) << program.align[:, None, None]
+    return result.reshape(len(numbers), *program.values[program.output].shape)
+
+
+def shift_right(numbers: Integers, shift: Integers, *, even: bool) -> Integers:
+    """Divide by 2^shift; a tie goes to the even number, or up. A negative shift multiplies.
+
+    Args:
+        numbers: int64.
+        shift: int64, broadcasts with the numbers.
+        even: where a tie goes.
+
+    Returns:
+        int64, the shape of both.
+    """
+    right, left = np.maximum(shift, 0), np.maximum(-shift, 0)
+    whole = numbers >> right
+    rest = 2 * (numbers - (whole << right))  # twice what is left over, 0 ... 2^(right + 1) - 1
+    unit = np.int64(1) << right
+    up = (rest > unit) | ((rest == unit) & ((whole & 1 == 1) | (not even)))
+    rounded: Integers = np.where(right > 0, whole + up, numbers).astype(np.int64)
+    return rounded << left
+
+
+def _as_image(x: Integers) -> Integers:
+    return x if x.ndim == 4 else x.reshape(*x.shape, 1, 1)
+
+
+def _finish(step: Step, numbers: Integers, values: dict[str, Integers]) -> Integers:
+    if step.residual is not None:
+        own, other = (it[:, None, None] for it in (step.residual.own, step.residual.other))
+        numbers = (numbers << own) + (values[step.residual.name] << other)
+    if step.rectify:
+        numbers = np.maximum(numbers, 0)
+    return numbers if step.rescale is None else _rescaled(numbers, step.rescale)
+
+
+def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
+    rounded = shift_right(numbers, rescale.shift[:, None, None], even=rescale.rounding == "half_even")
+    return np.clip(rounded, rescale.low, rescale.high)
+
+
+def run_head(head: Head, x: Integers) -> Integers:
+    """Compute the first operation of a step.
+
+    Args:
+        head: of the step.
+        x: whole numbers, shape (batch, channels, height, width).
+
+    Returns:
+        Whole numbers, of the same number of dimensions.
+    """
+    if isinstance(head, Layer):
+        return _layer(head, x)
+    if isinstance(head, WindowMaximum):
+        return _window(head, x)
+    return _moved(head, x)
+
+
+def _moved(head: Total | Enlarge | Subsample | Ravel | Copy, x: Integers) -> Integers:
+    match head:
+        case Total():
+            return x.sum(axis=(2, 3), keepdims=True)
+        case Enlarge():
+            return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
+        case Subsample():
+            return x[:, :, :: head.stride[0], :: head.stride[1]]
+        case Ravel():
+            return x.reshape(len(x), -1, 1, 1)
+        case Copy():
+            return x
+
+
+def _layer(head: Layer, x: Integers) -> Integers:
+    (top, left), (down, right), (gap_y, gap_x) = head.padding, head.stride, head.dilation
+    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+    outgoing, incoming, rows, columns = head.weight.shape
+    height = (x.shape[2] - gap_y * (rows - 1) - 1) // down + 1
+    width = (x.shape[3] - gap_x * (columns - 1) - 1) // right + 1
+    weight = head.weight.astype(np.int64)
+    result = np.zeros((len(x), outgoing, height, width), np.int64) + head.bias[:, None, None]
+    each = outgoing // head.groups
+    for group in range(head.groups):
+        out, into = slice(group * each, (group + 1) * each), slice(group * incoming, (group + 1) * incoming)
+        for i in range(rows):
+            for j in range(columns):
+                y0, x0 = i * gap_y, j * gap_x
+                seen = x[:, into, y0 : y0 + down * height : down, x0 : x0 + right * width : right][
+                    :, :, :height, :width
+                ]
+                result[:, out] += np.einsum("oc,nchw->nohw", weight[out, :, i, j], seen)
+    return result
+
+
+def _window(head: WindowMaximum, x: Integers) -> Integers:
+    (top, left), (down, right), (rows, columns) = head.padding, head.stride, head.kernel
+    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=np.iinfo(np.int64).min)
+    height, width = (x.shape[2] - rows) // down + 1, (x.shape[3] - columns) // right + 1
+    seen = [
+        x[:, :, i : i + down * height : down, j : j + right * width : right][:, :, :height, :width]
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    return np.stack(seen).max(axis=0)
