@@ -17,8 +17,9 @@ from modicum.quantize.graph.placement import bits_of_weights, sites
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.hessian.layers import Recipe, quantize_layers
 from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.opening import accuracy, logits
 from modicum.quantize.polish import distance
-from modicum.quantize.problem import Problem, accuracy, problem, settings
+from modicum.quantize.problem import Problem, problem, settings
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
 
@@ -57,7 +58,7 @@ def float_network(job: Job) -> Measurement:
     posed = problem(job)
     numbers = sum(it.numel() for it in posed.network.parameters())
     return Measurement(
-        value=accuracy(posed.network, posed),
+        value=accuracy(posed.network, posed.test, posed.labels),
         beside={"whole channels": 0.0},
         costs={"kB": 4 * numbers / 1000, "weight bits": float(_FLOAT_BITS)},
     )
@@ -72,7 +73,7 @@ def _snapped(job: Job, *, correcting: bool) -> Measurement:
     posed, config = problem(job), settings(job)
     graph = folded(trace(posed.network, posed.calibration[:2]))
     with torch.no_grad():
-        wanted = posed.network(posed.calibration)
+        wanted = logits(posed.network, posed.calibration)
         tried = [_snap(graph, posed, config, zeros, correcting=correcting) for zeros in ("kept", "rescaled")]
         # The better treatment of zero points is chosen as a user could: by the outputs on the calibration images.
         best = min(tried, key=lambda model: distance(wanted, model(posed.calibration)))
@@ -106,7 +107,7 @@ def _measure(model: QuantizedModel, posed: Problem) -> Measurement:
     whole = sum(_whole(model.graph.layers[name].weight, code) for name, code in codes.items())
     bits = sum(code.bits * code.codes.numel() for code in codes.values())
     return Measurement(
-        value=accuracy(model, posed),
+        value=accuracy(model, posed.test, posed.labels),
         beside={"whole channels": whole / channels},
         costs={
             "kB": sum(_bytes(code) for code in codes.values()) / 1000,

@@ -50,6 +50,11 @@ _COMPARISON = Comparison(
         Metric(name="weight bits", higher_is_better=False, digits=2),
     ),
     options=(
+        Option(
+            name="network",
+            default={"demo": "digits", "full": "resnet20"},
+            help="in full, resnet20 or a folder of a transformers classifier of CIFAR-10 (see examples/rapq_train.py)",
+        ),
         Option(name="weight_bits", default={"demo": "2", "full": "2"}, help="of the layers between first and last"),
         Option(name="activation_bits", default={"demo": "4", "full": "4"}, help="likewise; none for weights only"),
         Option(name="calibration", default={"demo": "256", "full": "256"}, help="training images, without labels"),
@@ -58,7 +63,7 @@ _COMPARISON = Comparison(
     ),
     data={
         "demo": "scikit-learn's digits: a small residual network is trained on half, the other half is the test",
-        "full": "cifar10-jpeg with the public ResNet-20: calibration images by the seed, all 10,000 test images",
+        "full": "cifar10-jpeg with the public ResNet-20, or --option network: calibration by the seed, all test images",
     },
 )
 

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core import catalogue
-from modicum.core.images import CIFAR_CLASSES, labelled_files, read_images
+from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.method import Job
 from modicum.core.options import whole
 from modicum.core.seeding import numpy_generator
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.networks import published_resnet20, train_digits
+from modicum.quantize.networks import train_digits
+from modicum.quantize.opening import Opened, logits, open_network
 
-__all__ = ["Problem", "accuracy", "problem", "settings"]
+__all__ = ["Problem", "problem", "settings"]
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the checkpoint's authors took
-_BATCH = 500
+_DIGITS = "digits"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,19 +41,25 @@ class Problem:
 
 
 def problem(job: Job) -> Problem:
-    """Pose the problem of a job: digits in the demo, else CIFAR-10 (JPEG).
+    """Pose the problem of a job: digits in the demo, else CIFAR-10 (JPEG), prepared as the network's folder says.
 
     Args:
         job: its seed draws the calibration images, and in the demo the split and the network, too.
 
     Raises:
-        ConfigError: if more calibration images are wanted than there are, or none.
+        ConfigError: if more calibration images are wanted than there are, or none, or there is no such network.
         DataError: if a file is damaged.
         MissingDataError: if the catalogue cannot find or fetch the data.
-        MissingExtraError: if Pillow is not installed.
+        MissingExtraError: if Pillow, or for a folder transformers, is not installed.
+        ModelError: if the network is no classifier of ten classes.
     """
     count = whole("calibration", job.options["calibration"], least=2)
-    return _digits(job.seed, count) if job.budget == "demo" else _cifar10(job.seed, count)
+    name = job.options["network"]
+    if job.budget == "full":
+        return _cifar10(job.seed, count, name)
+    if name != _DIGITS:
+        raise ConfigError(f"The demo trains its own network, got {name!r}.", mend="Add --budget full.")
+    return _digits(job.seed, count)
 
 
 def settings(job: Job) -> RAPQConfig:
@@ -73,15 +79,6 @@ def settings(job: Job) -> RAPQConfig:
     )
 
 
-@torch.inference_mode()
-def accuracy(network: nn.Module, posed: Problem) -> float:
-    """Give the share of the test that a network gets right."""
-    right = 0
-    for images, labels in zip(posed.test.split(_BATCH), posed.labels.split(_BATCH), strict=True):
-        right += int((network(images).argmax(1) == labels).sum())
-    return right / len(posed.labels)
-
-
 def _digits(seed: int, count: int) -> Problem:
     from sklearn.datasets import load_digits
 
@@ -99,23 +96,32 @@ def _digits(seed: int, count: int) -> Problem:
     )
 
 
-def _cifar10(seed: int, count: int) -> Problem:
+def _cifar10(seed: int, count: int, name: str) -> Problem:
+    opened = open_network(name)
     folder = catalogue.fetch("cifar10-jpeg")
     known, _ = labelled_files(folder / "train", CIFAR_CLASSES)
     test, labels = labelled_files(folder / "test", CIFAR_CLASSES)
     _check_count(count, len(known))
     drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
+    prepared = opened.preparation
+    calibration = prepared.normalised(prepared.images([known[place] for place in drawn.tolist()]))
+    _check_classes(opened, calibration)
     return Problem(
-        network=published_resnet20(),
-        calibration=_normalised(read_images([known[place] for place in drawn.tolist()])),
-        test=_normalised(read_images(test)),
+        network=opened.network,
+        calibration=calibration,
+        test=prepared.normalised(prepared.images(test)),
         labels=labels,
     )
 
 
-def _normalised(pixels: Tensor) -> Tensor:
-    mean, deviation = (torch.tensor(it).view(3, 1, 1) for it in (MEAN, DEVIATION))
-    return (pixels.float() / 255 - mean) / deviation
+@torch.no_grad()
+def _check_classes(opened: Opened, images: Tensor) -> None:
+    classes = logits(opened.network, images[:2]).shape[1]
+    if classes != len(CIFAR_CLASSES):
+        raise ModelError(
+            f"{opened.name} tells {classes} classes apart, but CIFAR-10 has {len(CIFAR_CLASSES)}.",
+            mend="Train one with examples/rapq_train.py.",
+        )
 
 
 def _check_count(count: int, there: int) -> None:

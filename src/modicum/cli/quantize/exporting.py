@@ -13,6 +13,7 @@ from modicum.cli.quantize.verification import StoredNetwork, as_json
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
+    from modicum.quantize.engine.steps import Program
     from modicum.quantize.model import QuantizedModel
 
 __all__ = ["export"]
@@ -42,10 +43,11 @@ def export(
     model = QuantizedModel.load(file)
     summary: dict[str, Any] = {"file": str(file)}
     with stoppable():
+        program = None if c is None else _lowered(model)
         if onnx is not None:
             summary["onnx"] = _onnx(model, onnx, example, json=json)
-        if c is not None:
-            summary["c"] = _c(model, c)
+        if c is not None and program is not None:
+            summary["c"] = _c(program, c)
     if json:
         typer.echo(as_json(summary))
 
@@ -70,13 +72,16 @@ def _onnx(model: QuantizedModel, path: Path, example: Path | None, *, json: bool
     return {"path": str(path), "images": len(images), **asdict(agreement)}
 
 
-def _c(model: QuantizedModel, folder: Path) -> list[str]:
-    from modicum.core.files import make_folder
+def _lowered(model: QuantizedModel) -> Program:
+    # Before anything is written: a network without integers for everything is refused here.
     from modicum.quantize.engine.program import lower
+
+    return lower(model)
+
+
+def _c(program: Program, folder: Path) -> list[str]:
     from modicum.quantize.engine.source import write_c
 
-    program = lower(model)
-    make_folder(folder)
     written = [str(path) for path in write_c(program, folder)]
     say(f"C: {', '.join(written)}")
     return written
