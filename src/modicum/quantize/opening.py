@@ -95,13 +95,13 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
             stand for; it is named.
     """
     try:
-        logits(network, images[:2])
+        logits(network, images[:2].clone())  # a network may overwrite its input
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
             f"The network cannot take images of shape {tuple(images.shape[1:])} ({_first_line(error)}).",
             mend="Calibrate with images of the size and channels that it was made for.",
         ) from error
-    graph = folded(trace(network, images[:2]))
+    graph = folded(trace(network, images[:2].clone()))
     unknown = {node.operation.label: node.name for node in graph if isinstance(node.operation, Opaque)}
     if unknown:
         raise ModelError(

@@ -18,7 +18,7 @@ from modicum.errors import DataError
 __all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
 
 PREPARATION_FILE = "preprocessor_config.json"
-_BILINEAR = 2  # as Pillow numbers its filters
+_BILINEAR, _BICUBIC = 2, 3  # as Pillow numbers its filters
 _PIXELS = 224
 _WARPED = 384  # from here on ConvNeXT's way squeezes the whole image, and crops nothing
 _LARGEST = 4096  # ours: pixels of a side that no classifier takes
@@ -159,7 +159,7 @@ def _preparation(read: dict[str, Any]) -> Preparation:
     deviation = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
     if len(mean) != len(deviation) or len(mean) not in {1, 3} or min(deviation) <= 0:
         raise ValueError(f"mean {list(mean)} and deviation {list(deviation)}")
-    resample = read.get("resample", _BILINEAR)
+    resample = read.get("resample", _BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
     if resample not in range(6):
         raise ValueError(f"resample {resample!r}")
     return Preparation(
@@ -173,9 +173,8 @@ def _preparation(read: dict[str, Any]) -> Preparation:
 
 
 def _size(read: dict[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
-    kind = f"{read.get('image_processor_type', '')} {read.get('feature_extractor_type', '')}"
     size = read.get("size", _PIXELS)
-    if "ConvNext" in kind:
+    if _is_convnext(read):
         edge = size["shortest_edge"] if isinstance(size, dict) else size
         if not read.get("do_resize", True):
             return None, None
@@ -189,6 +188,11 @@ def _size(read: dict[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int
         return _side(cast("dict[str, Any]", size)["shortest_edge"]), crop
     # A bare number is the shorter side where a crop follows, and both sides where none does.
     return (_side(size) if crop and not isinstance(size, dict) else _pair(size)), crop
+
+
+def _is_convnext(read: dict[str, Any]) -> bool:
+    # Also what ResNet's folders name.
+    return any("ConvNext" in read.get(name, "") for name in ("image_processor_type", "feature_extractor_type"))
 
 
 def _pair(size: Any) -> tuple[int, int]:
