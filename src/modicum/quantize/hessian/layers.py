@@ -115,8 +115,17 @@ def quantize_layers(
     Returns:
         Codes, grids and the graph that they belong to.
     """
-    given = (images if reference is None else reference, images)
-    walk = _Walk(graph, given, bits, sites, choice, power, shared, absorbing, correcting, rounding)
+    settings = _Settings(
+        bits=bits,
+        sites=sites,
+        choice=choice,
+        power=power,
+        shared=shared,
+        absorbing=absorbing,
+        correcting=correcting,
+        rounding=rounding,
+    )
+    walk = _Walk(graph, (images if reference is None else reference, images), settings)
     for place, node in enumerate(graph):
         walk.visit(node.name, place)
         if node.name in bits:
@@ -124,45 +133,46 @@ def quantize_layers(
     return Layered(graph=walk.graph, biases=walk.biases, codes=walk.codes, grids=walk.grids)  # type: ignore[arg-type] - all of one kind
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings:
+    bits: Mapping[str, int]
+    sites: Mapping[str, Site]
+    choice: Choice
+    power: bool
+    shared: bool
+    absorbing: bool
+    correcting: bool
+    rounding: Rounding
+
+
 class _Walk:
-    def __init__(
-        self,
-        graph: Graph,
-        images: tuple[Tensor, Tensor],
-        bits: Mapping[str, int],
-        sites: Mapping[str, Site],
-        choice: Choice,
-        power: bool,  # noqa: FBT001
-        shared: bool,  # noqa: FBT001
-        absorbing: bool,  # noqa: FBT001
-        correcting: bool,  # noqa: FBT001
-        rounding: Rounding,
-    ) -> None:
+    def __init__(self, graph: Graph, images: tuple[Tensor, Tensor], settings: _Settings) -> None:
         self.graph = graph
         self.biases: dict[str, Tensor] = {}
         self.codes: dict[str, WeightCode | FloatWeightCode] = {}
         self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
         self._images = images
-        self._bits, self._sites, self._choice = bits, sites, choice
-        self._power, self._shared, self._absorbing = power, shared, absorbing
-        self._correcting = correcting
-        self._rounding: Rounding = rounding
+        self._how = settings
         self._float: dict[str, Tensor] = {}
         self._quantized: dict[str, Tensor] = {}
 
     def visit(self, name: str, place: int) -> None:
         """Run a node in both streams; a layer is quantized first."""
-        if name in self._bits:
+        if name in self._how.bits:
             self._quantize(name)
         else:
             node = self.graph[name]
             for stream, images in zip((self._float, self._quantized), self._images, strict=True):
                 given = [stream[it] for it in node.inputs] or [images]
                 stream[name] = node.operation.run(*given)
-        site = self._sites.get(name)
+        site = self._how.sites.get(name)
         if site is not None:
             grid = choose_grid(
-                site, self._float[name], self._quantized[name], power=self._power, rounding=self._rounding
+                site,
+                self._float[name],
+                self._quantized[name],
+                power=self._how.power,
+                rounding=self._how.rounding,
             )
             self.grids[name] = grid
             self._quantized[name] = grid.apply(self._quantized[name])
@@ -174,11 +184,11 @@ class _Walk:
         x, given = self._float[node.inputs[0]], self._quantized[node.inputs[0]]
         target = layer.run(x)
         owed = self._owed(node)
-        aim = (target if owed is None else target + owed) if self._correcting else layer.run(given)
+        aim = (target if owed is None else target + owed) if self._how.correcting else layer.run(given)
         moments = measure(layer, given, aim)
         wanted, gram = wanted_weights(layer.weight, moments)
-        if self._absorbing and readers(self.graph, name):
-            real = solve(_rows(wanted, gram), gram, self._bits[name], power=False, keep=2)
+        if self._how.absorbing and readers(self.graph, name):
+            real = solve(_rows(wanted, gram), gram, self._how.bits[name], power=False, keep=2)
             factor = mantissas(real.scale)
             self.graph = absorb(self.graph, name, factor)
             layer = self.graph.layers[name]
@@ -186,9 +196,9 @@ class _Walk:
             wanted = wanted * factor[:, None]
             moments = replace(moments, outputs=moments.outputs * factor)
         flat = layer.weight.double().flatten(1)
-        found = self._choice(flat, _rows(wanted, gram), gram, self._bits[name], shared=self._shared)
-        code = _code(found, layer, self._bits[name], power=self._power)
-        bias = _free_bias(code, moments) if self._correcting else layer.bias
+        found = self._how.choice(flat, _rows(wanted, gram), gram, self._how.bits[name], shared=self._how.shared)
+        code = _code(found, layer, self._how.bits[name], power=self._how.power)
+        bias = _free_bias(code, moments) if self._how.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
         self._float[name] = target
         quantized = replace(layer, weight=code.dequantized(layer.weight.dtype), bias=self.biases[name])
