@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def convolution(groups: int = 1, **geometry: tuple[int, int]) -> Convolution:
+def convolution(groups: int = 1, **geometry: Any) -> Convolution:
     return Convolution(weight=drawn(6, 4 // groups, 3, 2, seed=3), bias=drawn(6, seed=4), groups=groups, **geometry)
 
 

@@ -97,8 +97,8 @@ def solve(
     """Choose scale, zero point and whole weights of each channel so that E|(s (q - z) - v) x|^2 is least.
 
     Every scale is tried with every zero point by rounding to the nearest; the best `keep` of a channel are then
-    rounded well (`pass_on`, `descend`, `exchange`), and the best of those is it. Channels do not see each other, so this is the
-    best of the layer's objective up to the rounding itself.
+    rounded well (`pass_on`, `descend`, `exchange`), and the best of those is it. Channels do not see each other, so
+    this is the best of the layer's objective up to the rounding itself.
 
     Args:
         wanted: v, float64, shape (groups, rows, k).
