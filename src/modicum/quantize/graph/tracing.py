@@ -70,7 +70,9 @@ class _Reading:
             elif node.op == "call_function":
                 self._read(node)
             elif node.op == "output":
-                outputs = [it for it in node.args[0] if isinstance(it, fx.Node)]
+                # An input that is overwritten is an output of the program, too.
+                wanted = self._program.graph_signature.user_outputs
+                outputs = [it for it in node.args[0] if isinstance(it, fx.Node) and it.name in wanted]
         if len(outputs) != 1 or outputs[0].name not in self._alias:
             raise ModelError(
                 f"The network must give one tensor that depends on its input, but it gives {len(outputs)}.",
