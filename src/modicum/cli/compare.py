@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modicum.cli.console import Json, progress_bar, say
+from modicum.cli.console import Json, progress_bar, stoppable
 from modicum.cli.report import show
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.core.report import Report
 
-__all__ = ["compare", "stoppable"]
+__all__ = ["compare", "resumed"]
 
 
 class BudgetName(StrEnum):
@@ -70,7 +69,7 @@ def compare(
         "command": shlex.join(["modicum", *sys.argv[1:]]),
     }
     reports: list[Report] = []
-    with stoppable(base), open_engine(engine, workers=workers, threads=threads) as running:
+    with stoppable(resumed(base)), open_engine(engine, workers=workers, threads=threads) as running:
         for entry in chosen:
             place = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
@@ -78,21 +77,9 @@ def compare(
     show(reports, base, json=json)
 
 
-@contextmanager
-def stoppable(folder: Path) -> Generator[None]:
-    """Turn Ctrl-C into a sentence and status 1; what is finished is in the journal of the folder.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        Exit: with status 1, after Ctrl-C.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"Stopped. What is finished is kept in {folder}; the same command goes on from there.")
-        raise typer.Exit(1) from None
+def resumed(folder: Path) -> str:
+    """Say where finished jobs are after Ctrl-C."""
+    return f"What is finished is kept in {folder}; the same command goes on from there."
 
 
 def _seeds(text: str) -> int | Sequence[int]:

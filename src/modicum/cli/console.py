@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from modicum.core.jobs import Progress
 
-__all__ = ["Json", "out", "progress_bar", "say"]
+__all__ = ["Json", "out", "progress_bar", "say", "stoppable"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; messages go to stderr.")]
 
@@ -67,3 +67,23 @@ def progress_bar(title: str) -> Generator[Progress]:
             bar.update(task, completed=done, total=total, last=text)
 
         yield tell
+
+
+@contextmanager
+def stoppable(left: str) -> Generator[None]:
+    """Turn Ctrl-C into a sentence and status 1.
+
+    Args:
+        left: what there is after it, as a sentence.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Exit: with status 1, after Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. {left}")
+        raise typer.Exit(1) from None

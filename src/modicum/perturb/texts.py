@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from modicum.core.extras import require
+from modicum.core.quiet import quiet_transformers
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.perturb.glue import Examples, Task, read
@@ -54,7 +54,7 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
             dtype="float32",  # else a checkpoint in half precision would be trained so, and small noise would vanish
         )
 
-    with seeded(seed, "initialisation"), _quiet():
+    with seeded(seed, "initialisation"), quiet_transformers():
         encoder = _loaded(load, place)
         tokenizer = _loaded(transformers.AutoTokenizer.from_pretrained, place)
     return Problem(
@@ -107,19 +107,3 @@ def _tokenised(examples: Examples, task: Task, tokenizer: Any, max_length: int) 
     return [
         {**{name: column[row] for name, column in columns.items()}, "labels": label} for row, label in enumerate(labels)
     ]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the report and the progress bar of each loaded model out of the command's output."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

@@ -12,7 +12,7 @@ from modicum.errors import ConfigError, DataError
 
 __all__ = ["Calibration", "gather"]
 
-Calibration = Tensor | Iterable[Any]
+Calibration = Tensor | Mapping[str, Any] | Iterable[Any]
 
 _FEWEST = 2
 
@@ -21,8 +21,8 @@ def gather(calibration: Calibration) -> Tensor:
     """Bring calibration data into one tensor.
 
     Args:
-        calibration: a tensor of samples, or an iterable of batches (a DataLoader): tensors, tuples whose first member
-            is one, or dictionaries with ``pixel_values``.
+        calibration: a tensor of samples, a dictionary that has one as ``pixel_values``, or an iterable of batches (a
+            DataLoader): tensors, tuples whose first member is one, or such dictionaries.
 
     Returns:
         All samples, floating, shape (n, ...).
@@ -31,10 +31,18 @@ def gather(calibration: Calibration) -> Tensor:
         ConfigError: if there are no samples, or what comes is no tensor of numbers.
         DataError: if batches differ in shape, or a number is not finite; the batch is named.
     """
-    batches = [calibration] if isinstance(calibration, Tensor) else [_tensor(it) for it in calibration]
-    if not batches or sum(len(it) if it.ndim else 0 for it in batches) < _FEWEST:
+    if isinstance(calibration, Tensor | Mapping):
+        calibration = [calibration]
+    if not isinstance(calibration, Iterable):
         raise ConfigError(
-            f"Calibration needs {_FEWEST} samples or more, but got {sum(map(len, batches))} in {len(batches)} batches.",
+            f"Calibration must be a tensor or batches, but it is {type(calibration).__name__}.",
+            mend="Give a tensor of samples, or a DataLoader over them.",
+        )
+    batches = [_tensor(it) for it in calibration]
+    count = sum(map(len, batches))
+    if count < _FEWEST:
+        raise ConfigError(
+            f"Calibration needs {_FEWEST} samples or more, but got {count} in {len(batches)} batches.",
             mend="Give some hundred samples of training data, without labels.",
         )
     for number, batch in enumerate(batches):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from modicum.errors import DataError
 from modicum.quantize.functional import Rounding, power_of_two, round_to
 
 __all__ = ["ActivationGrid", "FloatActivationGrid", "FloatWeightCode", "WeightCode"]
@@ -21,12 +22,34 @@ class WeightCode:
         zero: z, uint8, shape (channels,).
         exponent: e, int8, shape (channels,).
         bits: n, 2 to 8; with 8 bits z is 128, so that q - z fits int8.
+
+    Raises:
+        DataError: if a tensor has another dtype or shape, or a code or zero point is outside of its range.
     """
 
     codes: Tensor
     zero: Tensor
     exponent: Tensor
     bits: int
+
+    def __post_init__(self) -> None:
+        channels = (len(self.codes),)
+        for name, kind, shape in (
+            ("codes", torch.uint8, tuple(self.codes.shape)),
+            ("zero", torch.uint8, channels),
+            ("exponent", torch.int8, channels),
+        ):
+            value: Tensor = getattr(self, name)
+            if value.dtype != kind or tuple(value.shape) != shape:
+                raise DataError(
+                    f"{name} must be {kind} of shape {shape}, but it is {value.dtype} of shape {tuple(value.shape)}.",
+                    mend="Round it and bring it to that type: only whole numbers can be stored.",
+                )
+        highest = max(int(it.max()) for it in (self.codes, self.zero) if it.numel())
+        if not 2 <= self.bits <= 8 or highest >= 2**self.bits:
+            raise DataError(f"A code of {self.bits} bits cannot be {highest}.", mend="Give as many bits as it needs.")
+        if self.bits == 8 and not bool((self.zero == 128).all()):
+            raise DataError("With 8 bits the zero point must be 128.", mend="Let q - z fit int8.")
 
     @property
     def integers(self) -> Tensor:
@@ -75,6 +98,9 @@ class ActivationGrid:
         exponent: e, fits int8.
         ceiling: the largest real value (6 of a ReLU6); None for no such thing.
         rounding: what happens to a tie.
+
+    Raises:
+        DataError: if the exponent does not fit int8 or is not whole.
     """
 
     bits: int
@@ -82,6 +108,10 @@ class ActivationGrid:
     exponent: int
     ceiling: float | None = None
     rounding: Rounding = "half_even"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exponent, int) or not -128 <= self.exponent <= 127:
+            raise DataError(f"An exponent must fit int8, but it is {self.exponent!r}.", mend="Give a whole number.")
 
     @property
     def scale(self) -> float:
@@ -91,13 +121,12 @@ class ActivationGrid:
     @property
     def low(self) -> int:
         """The smallest k."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return _low(self.bits, signed=self.signed)
 
     @property
     def high(self) -> int:
         """The largest k; a ceiling is rounded down to the grid."""
-        high = 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
-        return high if self.ceiling is None else min(high, int(self.ceiling / self.scale))
+        return _high(self.bits, self.ceiling, self.scale, signed=self.signed)
 
     def apply(self, x: Tensor) -> Tensor:
         """Bring a tensor to the grid; exact in float32 for a power of two."""
@@ -127,13 +156,12 @@ class FloatActivationGrid:
     @property
     def low(self) -> int:
         """The smallest k."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return _low(self.bits, signed=self.signed)
 
     @property
     def high(self) -> int:
         """The largest k."""
-        high = 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
-        return high if self.ceiling is None else min(high, int(self.ceiling / self.scale))
+        return _high(self.bits, self.ceiling, self.scale, signed=self.signed)
 
     def apply(self, x: Tensor) -> Tensor:
         """Bring a tensor to the grid."""
@@ -142,3 +170,12 @@ class FloatActivationGrid:
 
 def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
     return values.view(-1, *[1] * (weight.ndim - 1))
+
+
+def _low(bits: int, *, signed: bool) -> int:
+    return -(2 ** (bits - 1)) if signed else 0
+
+
+def _high(bits: int, ceiling: float | None, scale: float, *, signed: bool) -> int:
+    high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    return high if ceiling is None else min(high, int(ceiling / scale))

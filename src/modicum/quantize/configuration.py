@@ -109,6 +109,12 @@ class RAPQConfig:
                 )
         if self.p_slope is not None and not (math.isfinite(self.p_slope) and 0 <= self.p_slope <= 1):
             raise ConfigError(f"p_slope must be in [0, 1] or None, but it is {self.p_slope}.", mend="Use 0.9.")
+        for name, own in self.per_layer.items():
+            if not isinstance(own, LayerBits):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not typed
+                raise ConfigError(
+                    f"per_layer must give LayerBits for {name!r}, but it gives {type(own).__name__}.",
+                    mend=f"Use per_layer={{{name!r}: LayerBits(weight_bits=4)}}.",
+                )
         for name in ("iterations", "activation_iterations"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, but it is {getattr(self, name)}.", mend="Use 2000.")

@@ -131,10 +131,11 @@ def _fold(network: nn.Module, layer: str, norm: str) -> None:
     module, batch_norm = network.get_submodule(layer), network.get_submodule(norm)
     if not isinstance(batch_norm, nn.BatchNorm1d | nn.BatchNorm2d) or batch_norm.running_mean is None:
         return
+    mean = batch_norm.running_mean
     operation = BatchNorm(
-        weight=batch_norm.weight,
-        bias=batch_norm.bias,
-        mean=batch_norm.running_mean,
+        weight=torch.ones_like(mean) if batch_norm.weight is None else batch_norm.weight,
+        bias=torch.zeros_like(mean) if batch_norm.bias is None else batch_norm.bias,
+        mean=mean,
         variance=cast("Tensor", batch_norm.running_var),
         epsilon=batch_norm.eps,
     )
@@ -168,7 +169,7 @@ def _input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
     # Before the layer's own hook, so that what is seen is not on a grid yet.
     handle = network.get_submodule(name).register_forward_pre_hook(stop, prepend=True)
     try:
-        network(images)
+        network(images.clone())  # a network may overwrite its input
     except _ReachedError as reached:
         return reached.value
     finally:
@@ -183,7 +184,7 @@ def _graph(network: nn.Module, layers: list[str]) -> Graph:
         nodes.append(Node(name=_input(name), operation=before, inputs=("x",)))
         operation = _operation(name, network.get_submodule(name))
         nodes.append(Node(name=name, operation=operation, inputs=(_input(name),)))
-    whole = Opaque(label=_WHOLE, call=lambda x: _tensor(network(x)))
+    whole = Opaque(label=_WHOLE, call=lambda x: _tensor(network(x.clone())))
     return Graph(nodes=(*nodes, Node(name=_WHOLE, operation=whole, inputs=("x",))))
 
 

@@ -36,7 +36,7 @@ def round_to(x: Tensor, rounding: Rounding = "half_even") -> Tensor:
     """
     if rounding == "half_even":
         return torch.round(x)
-    below = torch.floor(x)  # x + 0.5 would round, and take 0.49999997 to 1
+    below = torch.floor(x)  # x + 0.5 would itself be rounded: 0.49999997 to 1, and 2^23 + 1 to the next even number
     return below + (x - below >= 0.5).to(x.dtype)
 
 
@@ -78,7 +78,8 @@ def fake_quantize(
 def shift_right(number: Tensor, shift: Tensor | int, rounding: Rounding = "half_even") -> Tensor:
     """Divide whole numbers by 2 to a power and round, with integer operations alone.
 
-    A negative shift multiplies, exactly. This is how an accumulator is brought to the grid of the next tensor.
+    A negative shift multiplies, exactly as long as the result fits its type. This is how an accumulator is brought to
+    the grid of the next tensor.
 
     Args:
         number: any shape, an integer dtype.
@@ -89,12 +90,16 @@ def shift_right(number: Tensor, shift: Tensor | int, rounding: Rounding = "half_
         Shape of the broadcast, dtype of ``number``.
     """
     shift = torch.as_tensor(shift, dtype=number.dtype, device=number.device)
-    right, left = shift.clamp(min=0), (-shift).clamp(min=0)
-    half = torch.where(right > 0, torch.bitwise_left_shift(torch.ones_like(right), (right - 1).clamp(min=0)), 0)
+    most = 8 * number.element_size() - 1
+    right, left = shift.clamp(0, most), (-shift).clamp(min=0)
+    dropped = (right - 1).clamp(min=0)  # bits below the one that decides
+    below = torch.bitwise_right_shift(number, right)
+    up = torch.bitwise_right_shift(number, dropped) & 1
     if rounding == "half_even":
-        odd = torch.bitwise_right_shift(number, right) & 1
-        half = torch.where(right > 0, half - 1 + odd, 0)
-    return torch.bitwise_left_shift(torch.bitwise_right_shift(number + half, right), left)
+        tie = torch.bitwise_left_shift(torch.bitwise_right_shift(number, dropped), dropped) == number
+        up = torch.where(tie, up & below, up)
+    rounded = torch.where(right > 0, below + up, number)  # nothing is added to `number`, which could overflow
+    return torch.where(shift > most, 0, torch.bitwise_left_shift(rounded, left))
 
 
 def learnable_quantize(

@@ -33,12 +33,13 @@ def choose_grid(
     Returns:
         The grid.
     """
-    stride = max(1, given.numel() // _MOST)
-    wanted, given = wanted.flatten()[::stride], given.flatten()[::stride]
     signed = bool((given < 0).any()) if site.unsigned is None else not site.unsigned
+    candidates = _candidates(given, site.bits, signed=signed, power=power)
+    stride = _stride(given.numel())
+    wanted, given = wanted.flatten()[::stride], given.flatten()[::stride]
     best: ActivationGrid | FloatActivationGrid | None = None
     least = math.inf
-    for scale in _candidates(given, site.bits, signed=signed, power=power):
+    for scale in candidates:
         grid: ActivationGrid | FloatActivationGrid
         if power:
             exponent = round(math.log2(scale))
@@ -54,9 +55,18 @@ def choose_grid(
     return best
 
 
+def _stride(count: int) -> int:
+    # Without a factor in common with the shape, or it would be the same column of every image.
+    stride = max(1, count // _MOST)
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    return stride
+
+
 def _candidates(x: Tensor, bits: int, *, signed: bool, power: bool) -> list[float]:
-    levels = 2 ** (bits - 1) if signed else 2**bits - 1
-    reach = float(x.abs().max()) / levels or 1.0
+    low, high = (2 ** (bits - 1), 2 ** (bits - 1) - 1) if signed else (1, 2**bits - 1)
+    reach = max(float(x.max()) / high, -float(x.min()) / low if signed else 0.0)
+    reach = reach if reach > 0 else 1.0
     if not power:
         return [reach * 2 ** (-step / STEPS) for step in range(OCTAVES * STEPS + 1)]
     top = min(max(math.ceil(math.log2(reach)), _LOWEST + OCTAVES), _HIGHEST)

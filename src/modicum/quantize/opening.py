@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.extras import require
+from modicum.core.quiet import quiet_transformers
 from modicum.errors import ConfigError, DataError, ModelError, UnsafeFileError
 from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
@@ -171,7 +170,7 @@ def _classifier(folder: Path) -> nn.Module:
     transformers = require("transformers", extra="vision", purpose="Reading a model folder")
     damaged = require("safetensors", extra="vision", purpose="Reading weights").SafetensorError
     try:
-        with _quiet():
+        with quiet_transformers():
             network, info = transformers.AutoModelForImageClassification.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -208,19 +207,3 @@ def _check_loaded(folder: Path, info: dict[str, Any]) -> None:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the report and the progress bar of a loaded model out of the command's output."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from modicum.core import catalogue
 from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.method import Job
-from modicum.core.options import whole
+from modicum.core.options import number, whole
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import RAPQConfig
@@ -74,7 +74,7 @@ def settings(job: Job) -> RAPQConfig:
         activation_bits=None if activations == "none" else whole("activation_bits", activations),
         iterations=whole("iterations", job.options["iterations"]),
         activation_iterations=whole("iterations", job.options["iterations"]),
-        p_slope=None if job.options["p_slope"] == "none" else float(job.options["p_slope"]),
+        p_slope=None if job.options["p_slope"] == "none" else number("p_slope", job.options["p_slope"]),
         seed=job.seed,
     )
 

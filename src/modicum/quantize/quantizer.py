@@ -50,11 +50,14 @@ def quantize(
         The quantized network, in evaluation mode, on the device of the model's weights.
 
     Raises:
-        ConfigError: if the calibration is empty, or `RAPQConfig.per_layer` names a layer that is not there.
+        ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
+            `RAPQConfig.per_layer` names a layer that is not there.
         DataError: if the calibration has numbers that are not finite, or samples of different shapes.
         ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
     """
     config = RAPQConfig() if config is None else config
+    if tracing not in ("export", "eager"):
+        raise ConfigError(f"tracing must be export or eager, but it is {tracing!r}.", mend="Use 'export'.")
     images = gather(calibration)
     weight = next(model.parameters(), None)
     if weight is not None:
@@ -153,7 +156,7 @@ def _check_input(model: nn.Module, images: Tensor) -> None:
     was_training = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            model.eval()(images[:2])
+            model.eval()(images[:2].clone())
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
             f"The network cannot take samples of shape {tuple(images.shape[1:])}: {error}",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modicum.cli.compare import stoppable
-from modicum.cli.console import Json, progress_bar, say
+from modicum.cli.compare import resumed
+from modicum.cli.console import Json, progress_bar, say, stoppable
 from modicum.cli.molecules.selection import SkipInvalid, open_pool
 from modicum.errors import ConfigError, DataError
 
@@ -71,7 +71,7 @@ def label(  # noqa: PLR0913 - one argument an option
         chosen = OpenMMLabeller(temperatures=temperature, molecules=count, ns=nanoseconds, platform=platform, seed=seed)
     place = folder or file.with_name(f"{file.name}.journal")
     with (
-        stoppable(place),
+        stoppable(resumed(place)),
         open_engine("inline" if labeller is LabellerName.table else engine, workers=workers) as running,
         progress_bar("label") as progress,
     ):

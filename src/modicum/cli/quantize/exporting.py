@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modicum.cli.console import Json, say
-from modicum.cli.quantize.running import stoppable
+from modicum.cli.console import Json, say, stoppable
+from modicum.cli.quantize.running import NOTHING_HALF
 from modicum.cli.quantize.verification import StoredNetwork, as_json
 from modicum.errors import ConfigError
 
@@ -42,7 +42,7 @@ def export(
         raise ConfigError("--example compares an ONNX file, and none is written.", mend="Give --onnx FILE.")
     model = QuantizedModel.load(file)
     summary: dict[str, Any] = {"file": str(file)}
-    with stoppable():
+    with stoppable(NOTHING_HALF):
         program = None if c is None else _lowered(model)
         if onnx is not None:
             summary["onnx"] = _onnx(model, onnx, example, json=json)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modicum.cli.console import Json, progress_bar, say
+from modicum.cli.console import Json, progress_bar, say, stoppable
 from modicum.cli.quantize.verification import as_json, certificate_row
 from modicum.errors import ConfigError
 
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from modicum.quantize.configuration import LayerBits, RAPQConfig
     from modicum.quantize.model import QuantizedModel
 
-__all__ = ["run", "stoppable"]
+__all__ = ["NOTHING_HALF", "run"]
+
+NOTHING_HALF = "No file was left half-written."
 
 
 class MethodName(StrEnum):
@@ -94,7 +95,7 @@ def run(  # noqa: PLR0913 - one argument an option
     )
     _check_place(file)
     _check_device(device)
-    with stoppable():
+    with stoppable(NOTHING_HALF):
         opened = open_network(model)
         images = read_samples(calibration, samples, seed=seed, preparation=lambda: opened.preparation)
         judged = None if test is None else read_test(test)
@@ -103,23 +104,6 @@ def run(  # noqa: PLR0913 - one argument an option
         found = {} if judged is None else _judge(network, quantized, *judged)
         quantized.save(file)
     _tell(quantized, file, len(images), found, cost, json=json)
-
-
-@contextmanager
-def stoppable() -> Generator[None]:
-    """Turn Ctrl-C into a sentence and status 1; files are written whole or not at all.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        Exit: with status 1, after Ctrl-C.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("Stopped. No file was left half-written.")
-        raise typer.Exit(1) from None
 
 
 def _quantize(network: nn.Module, images: Tensor, config: RAPQConfig) -> QuantizedModel:

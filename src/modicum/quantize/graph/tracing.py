@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import operator
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from modicum.errors import ModelError
+from modicum.quantize.graph.exporting import exported
 from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import (
-    Activation,
-    Add,
-    BatchNorm,
-    Convolution,
-    Flatten,
-    Input,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Opaque,
-    Operation,
-    Pad,
-    Pair,
-    Slice,
-)
+from modicum.quantize.graph.opaque import opaque
+from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Operation, Slice
+from modicum.quantize.graph.operators import READERS, Call
 
 __all__ = ["trace"]
 
-_Reader: TypeAlias = "Callable[[_Call], tuple[Operation, int] | None]"
-
-# Operators that hand their first input on when nothing is trained.
-_IDENTITIES = {"dropout", "feature_dropout", "clone", "detach", "contiguous", "alias", "identity", "lift_fresh_copy"}
-_TO_THE_END = 2**62
+# Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
+_COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
+_IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
 def trace(model: nn.Module, example: Tensor) -> Graph:
@@ -51,200 +36,10 @@ def trace(model: nn.Module, example: Tensor) -> Graph:
         The graph; its weights are copies.
 
     Raises:
-        ModelError: if the network cannot be traced, or has several outputs.
+        ModelError: if the network cannot be traced, has several outputs, or changes a tensor in place that is read
+            again under another shape.
     """
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            program = torch.export.export(model, (example,), dynamic_shapes=_any_batch(model))
-    except Exception as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(
-            f"torch.export cannot trace {type(model).__name__}: {first.strip()}",
-            mend="Take the operator that is named out of forward, or quantize layer by layer: tracing='eager'.",
-        ) from error
-    finally:
-        for module, training in was_training.items():
-            module.training = training
-    return _Reading(program).graph()
-
-
-def _any_batch(model: nn.Module) -> Any:
-    import inspect
-
-    first = next(iter(inspect.signature(model.forward).parameters.values()), None)
-    dynamic = {0: Dim.AUTO}
-    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
-        return ((dynamic,),)
-    return (dynamic,)
-
-
-class _Call:
-    """A call in the exported program, with its arguments looked up."""
-
-    def __init__(self, node: fx.Node, tensors: dict[str, Tensor]) -> None:
-        self.node = node
-        self.name = cast("Any", node.target)._schema.name.partition("::")[2].removesuffix("_")
-        self.tensors = tensors
-
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Give an argument; a constant tensor in place of the node that stands for it."""
-        found = self.node.kwargs.get(name, default)
-        if place < len(self.node.args):
-            found = self.node.args[place]
-        if isinstance(found, fx.Node) and found.name in self.tensors:
-            return self.tensors[found.name]
-        return found
-
-    def constant(self, place: int, name: str) -> Tensor | None:
-        """Give an argument if it is a constant tensor."""
-        found = self.argument(place, name)
-        return found.detach().clone() if isinstance(found, Tensor) else None
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        """Shape of the first input; a free batch size is a symbol."""
-        return tuple(cast("fx.Node", self.node.args[0]).meta["val"].shape)
-
-    @property
-    def result(self) -> tuple[Any, ...]:
-        """Shape of the output."""
-        return tuple(self.node.meta["val"].shape)
-
-
-def _convolution(call: _Call) -> tuple[Operation, int] | None:
-    weight = call.constant(1, "weight")
-    padding = call.argument(4, "padding", 0)
-    dilation = _pair(call.argument(5, "dilation", 1))
-    if weight is None:
-        return None
-    if isinstance(padding, str):
-        reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
-        if padding == "same" and any(it % 2 for it in reach):
-            return None
-        padding = [it // 2 for it in reach] if padding == "same" else 0
-    bias = call.constant(2, "bias")
-    return Convolution(
-        weight=weight,
-        bias=weight.new_zeros(len(weight)) if bias is None else bias,
-        stride=_pair(call.argument(3, "stride", 1)),
-        padding=_pair(padding),
-        dilation=dilation,
-        groups=call.argument(6, "groups", 1),
-    ), 1
-
-
-def _linear(call: _Call) -> tuple[Operation, int] | None:
-    weight, bias = call.constant(1, "weight"), call.constant(2, "bias")
-    if weight is None:
-        return None
-    return Linear(weight=weight, bias=weight.new_zeros(len(weight)) if bias is None else bias), 1
-
-
-def _batch_norm(call: _Call) -> tuple[Operation, int] | None:
-    mean, variance = call.constant(3, "running_mean"), call.constant(4, "running_var")
-    if mean is None or variance is None or call.argument(5, "training", default=False):
-        return None
-    weight, bias = call.constant(1, "weight"), call.constant(2, "bias")
-    return BatchNorm(
-        weight=torch.ones_like(mean) if weight is None else weight,
-        bias=torch.zeros_like(mean) if bias is None else bias,
-        mean=mean,
-        variance=variance,
-        epsilon=call.argument(7, "eps", 1e-5),
-    ), 1
-
-
-def _add(call: _Call) -> tuple[Operation, int] | None:
-    first, second = call.node.args[:2]
-    both = isinstance(first, fx.Node) and isinstance(second, fx.Node)
-    if not both or call.argument(2, "alpha", 1) != 1:
-        return None
-    shapes = [tuple(cast("fx.Node", it).meta["val"].shape) for it in (first, second)]
-    return (Add(), 2) if shapes[0] == shapes[1] and not _constants(call) else None
-
-
-def _hardtanh(call: _Call) -> tuple[Operation, int] | None:
-    low, high = call.argument(1, "min_val", -1.0), call.argument(2, "max_val", 1.0)
-    return (Activation(ceiling=float(high)), 1) if low == 0 and high is not None and high > 0 else None
-
-
-def _max_pool(call: _Call) -> tuple[Operation, int] | None:
-    kernel = _pair(call.argument(1, "kernel_size"))
-    stride = _pair(call.argument(2, "stride") or kernel)
-    if _pair(call.argument(4, "dilation", 1)) != (1, 1) or call.argument(5, "ceil_mode", default=False):
-        return None
-    return MaxPool(kernel=kernel, stride=stride, padding=_pair(call.argument(3, "padding", 0))), 1
-
-
-def _mean(call: _Call) -> tuple[Operation, int] | None:
-    axes = sorted(axis % len(call.shape) for axis in call.argument(1, "dim", None) or [])
-    return _pool(call, keep=bool(call.argument(2, "keepdim", default=False))) if axes == [2, 3] else None
-
-
-def _average_pool(call: _Call) -> tuple[Operation, int] | None:
-    return (
-        _pool(call, keep=True) if call.result[2:] == (1, 1) and call.argument(3, "padding", 0) in (0, [0, 0]) else None
-    )
-
-
-def _adaptive_pool(call: _Call) -> tuple[Operation, int] | None:
-    return _pool(call, keep=True) if _pair(call.argument(1, "output_size")) == (1, 1) else None
-
-
-def _pool(call: _Call, *, keep: bool) -> tuple[Operation, int] | None:
-    if len(call.shape) != 4 or not all(isinstance(it, int) for it in call.shape[2:]):
-        return None
-    return MeanPool(pixels=math.prod(call.shape[2:]), keep=keep), 1
-
-
-def _pad(call: _Call) -> tuple[Operation, int] | None:
-    widths = list(call.argument(1, "pad"))
-    plain = call.argument(2, "mode", "constant") == "constant" and not call.argument(3, "value", 0.0)
-    if len(call.shape) != 4 or not plain or len(widths) > 6 or min(widths) < 0:
-        return None
-    widths += [0] * (6 - len(widths))
-    return Pad(columns=_pair(widths[:2]), rows=_pair(widths[2:4]), channels=_pair(widths[4:])), 1
-
-
-def _slice(call: _Call) -> tuple[Operation, int] | None:
-    axis, start, end, step = (
-        call.argument(place, name, default)
-        for place, name, default in ((1, "dim", 0), (2, "start", None), (3, "end", None), (4, "step", 1))
-    )
-    whole = not start and (end is None or not isinstance(end, int) or end >= _TO_THE_END)
-    if not whole or len(call.shape) != 4 or (axis not in {2, 3} and step != 1):
-        return None
-    return Slice(stride=(step if axis == 2 else 1, step if axis == 3 else 1)), 1
-
-
-def _flatten(call: _Call) -> tuple[Operation, int] | None:
-    features = call.shape[1:]
-    flat = len(call.result) == 2 and len(features) in {1, 3} and call.result[1] == math.prod(features)
-    return (Flatten(), 1) if flat else None
-
-
-_READERS: dict[str, _Reader] = {
-    "conv2d": _convolution,
-    "linear": _linear,
-    "batch_norm": _batch_norm,
-    "_native_batch_norm_legit_no_training": _batch_norm,
-    "add": _add,
-    "relu": lambda _: (Activation(), 1),
-    "relu6": lambda _: (Activation(ceiling=6.0), 1),
-    "hardtanh": _hardtanh,
-    "max_pool2d": _max_pool,
-    "mean": _mean,
-    "avg_pool2d": _average_pool,
-    "adaptive_avg_pool2d": _adaptive_pool,
-    "pad": _pad,
-    "constant_pad_nd": _pad,
-    "slice": _slice,
-    "flatten": _flatten,
-    "view": _flatten,
-    "reshape": _flatten,
-}
+    return _Reading(exported(model, example)).graph()
 
 
 class _Reading:
@@ -261,105 +56,126 @@ class _Reading:
             for place, name in names.items()
         }
         self._tensors |= {place: cast("Tensor", program.constants[name]) for place, name in lifted.items()}
+        self._modules = {name.removesuffix(".weight") for name in names.values()}
         self._nodes: list[Node] = []
-        self._alias: dict[str, str] = {}
+        self._alias: dict[str, str] = {}  # the node of the graph that stands for a tensor of the program
+        self._memory: dict[str, str] = {}  # the tensor of the program whose memory a tensor shares
         self._used: Counter[str] = Counter()
 
     def graph(self) -> Graph:
         outputs: list[fx.Node] = []
         for node in self._program.graph.nodes:
             if node.op == "placeholder" and node.name not in self._tensors:
-                self._append(node, Node(name=node.name, operation=Input()))
+                self._append(node, Input())
             elif node.op == "call_function":
                 self._read(node)
             elif node.op == "output":
-                outputs = [it for it in node.args[0] if isinstance(it, fx.Node)]
+                # An input that is overwritten is an output of the program, too.
+                wanted = self._program.graph_signature.user_outputs
+                outputs = [it for it in node.args[0] if isinstance(it, fx.Node) and it.name in wanted]
         if len(outputs) != 1 or outputs[0].name not in self._alias:
             raise ModelError(
-                f"The network must give one tensor, but it gives {len(outputs)}.",
+                f"The network must give one tensor that depends on its input, but it gives {len(outputs)}.",
                 mend="Wrap it in a module that returns the one that counts.",
             )
         last = self._alias[outputs[0].name]
-        nodes = Graph(nodes=tuple(self._nodes))
-        kept = nodes.needed(set(), (last,))
+        kept = Graph(nodes=tuple(self._nodes)).needed(set(), (last,))
         return Graph(nodes=tuple(node for node in self._nodes if node.name in kept))
 
-    def _append(self, source: fx.Node, node: Node) -> None:
-        self._nodes.append(node)
-        self._alias[source.name] = node.name
-        mutated = cast("Any", source.target)
-        if source.op == "call_function" and mutated._schema.name.endswith("_"):
-            # An operator in place: whoever reads its input from here on reads the result.
-            self._alias[cast("fx.Node", source.args[0]).name] = node.name
-
     def _read(self, node: fx.Node) -> None:
-        if not isinstance(node.meta.get("val"), Tensor) or not hasattr(node.target, "_schema"):
-            return  # sizes and checks; an operator that needs one computes it itself
-        call = _Call(node, self._tensors)
-        if call.name in _IDENTITIES or (call.name == "_to_copy" and not node.kwargs.get("dtype")):
-            self._alias[node.name] = self._alias[cast("fx.Node", node.args[0]).name]
+        if isinstance(node.target, torch._ops.HigherOrderOperator):
+            raise ModelError(
+                f"{node.target.name()} runs a part of the network in a way of its own.",
+                mend="Take it out of forward (torch.no_grad, too), or quantize layer by layer: tracing='eager'.",
+            )
+        if not isinstance(node.meta.get("val"), Tensor):
+            return  # sizes, checks and lists; an operator that needs one computes it itself
+        if node.target is operator.getitem:
+            self._memory[node.name] = self._root(cast("fx.Node", node.args[0]))
+            self._append_opaque(node, "getitem")
             return
-        reader = _READERS.get(call.name)
+        call = Call(node, self._tensors)
+        if self._is_identity(call):
+            first = cast("fx.Node", node.args[0])
+            self._hand_on(node, first, copied=call.name in _COPIES)
+            return
+        reader = READERS.get(call.name)
         found = reader(call) if reader else None
-        if found is None:
-            self._append(node, _opaque(node, call.name, self._tensors, self._alias))
-            return
-        operation, count = found
-        if isinstance(operation, Slice) and operation.stride == (1, 1):
-            self._alias[node.name] = self._alias[cast("fx.Node", node.args[0]).name]
-            return
-        inputs = tuple(self._alias[cast("fx.Node", it).name] for it in node.args[:count])
-        self._append(node, Node(name=self._name(node, operation), operation=operation, inputs=inputs))
+        inputs = self._inputs(node, found[1]) if found else None
+        if found is None or inputs is None or self._is_foreign_norm(call, found[0], inputs):
+            self._append_opaque(node, call.name)
+        elif isinstance(found[0], Slice) and found[0].stride == (1, 1):
+            self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
+        else:
+            self._append(node, found[0], inputs)
+
+    def _is_identity(self, call: Call) -> bool:
+        known = call.name in _IDENTITIES and not call.node.kwargs.get("dtype")
+        return known and cast("fx.Node", call.node.args[0]).name in self._alias
+
+    def _is_foreign_norm(self, call: Call, operation: Operation, inputs: tuple[str, ...]) -> bool:
+        # The channels of a batch norm are the second axis, those of a linear layer the last.
+        if not isinstance(operation, BatchNorm) or len(call.shape) == 2:
+            return False
+        before = next(node for node in self._nodes if node.name == inputs[0])
+        return len(call.shape) != 4 or isinstance(before.operation, Linear)
+
+    def _inputs(self, node: fx.Node, count: int) -> tuple[str, ...] | None:
+        names = [cast("fx.Node", it).name for it in node.args[:count]]
+        return tuple(self._alias[name] for name in names) if all(name in self._alias for name in names) else None
+
+    def _hand_on(self, node: fx.Node, first: fx.Node, *, copied: bool) -> None:
+        self._alias[node.name] = self._alias[first.name]
+        if not copied:
+            self._memory[node.name] = self._root(first)
+
+    def _append_opaque(self, node: fx.Node, label: str) -> None:
+        operation, inputs = opaque(node, label, self._tensors, self._alias)
+        self._append(node, operation, inputs)
+
+    def _append(self, node: fx.Node, operation: Operation, inputs: tuple[str, ...] = ()) -> None:
+        name = self._name(node, operation)
+        self._nodes.append(Node(name=name, operation=operation, inputs=inputs))
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and node.args and isinstance(node.args[0], fx.Node):
+            if _writes(schema):
+                self._written(node, node.args[0], name)
+            if _views(schema):
+                self._memory[node.name] = self._root(node.args[0])
+        self._alias[node.name] = name
+
+    def _written(self, node: fx.Node, changed: fx.Node, name: str) -> None:
+        # Whoever reads the changed tensor from here on reads the result, by whatever name of the program.
+        root, before = self._root(changed), self._alias.get(changed.name)
+        order = {it: place for place, it in enumerate(self._program.graph.nodes)}
+        for other in self._program.graph.nodes:
+            if other is node or self._root(other) != root or other.name not in self._alias:
+                continue
+            if self._alias[other.name] == before:
+                self._alias[other.name] = name
+            elif any(order[user] > order[node] for user in other.users):
+                raise ModelError(
+                    f"{cast('Any', node.target)._schema.name} changes a tensor in place that is read again under "
+                    "another shape.",
+                    mend="Write the operation out of place, or quantize layer by layer: tracing='eager'.",
+                )
+
+    def _root(self, node: fx.Node) -> str:
+        return self._memory.get(node.name, node.name)
 
     def _name(self, node: fx.Node, operation: Operation) -> str:
         if not isinstance(operation, Convolution | Linear):
-            return node.name
+            return f"{node.name}#" if node.name in self._modules else node.name
         place = cast("fx.Node", node.args[1]).name
         name = self._parameters.get(place, node.name).removesuffix(".weight") or node.name
         self._used[name] += 1
         return name if self._used[name] == 1 else f"{name}#{self._used[name]}"
 
 
-def _constants(call: _Call) -> bool:
-    return any(isinstance(it, fx.Node) and it.name in call.tensors for it in call.node.args)
+def _writes(schema: Any) -> bool:
+    first = schema.arguments[0].alias_info
+    return first is not None and first.is_write
 
 
-def _opaque(node: fx.Node, label: str, tensors: dict[str, Tensor], alias: dict[str, str]) -> Node:
-    sources: list[str] = []
-
-    def plan(argument: Any) -> Callable[[tuple[Tensor, ...]], Any]:
-        if isinstance(argument, list | tuple):
-            parts = [plan(it) for it in argument]
-            return lambda given: [part(given) for part in parts]
-        if not isinstance(argument, fx.Node):
-            return lambda _: argument
-        if argument.name in tensors:
-            constant = tensors[argument.name].detach().clone()
-            return lambda given: constant.to(given[0].device) if given else constant
-        if argument.name in alias:
-            name = alias[argument.name]
-            if name not in sources:
-                sources.append(name)
-            place = sources.index(name)
-            return lambda given: given[place]
-        return call_of(argument)  # a size
-
-    def call_of(called: fx.Node) -> Callable[[tuple[Tensor, ...]], Any]:
-        positional = [plan(it) for it in called.args]
-        named = {name: plan(it) for name, it in called.kwargs.items()}
-        target = cast("Callable[..., Any]", called.target)
-        return lambda given: target(
-            *(it(given) for it in positional), **{name: it(given) for name, it in named.items()}
-        )
-
-    evaluate = call_of(node)
-    return Node(
-        name=node.name,
-        operation=Opaque(label=label, call=lambda *given: evaluate(given)),
-        inputs=tuple(sources),
-    )
-
-
-def _pair(value: Any) -> Pair:
-    numbers = list(value) if isinstance(value, list | tuple) else [value]
-    return (numbers[0], numbers[-1])
+def _views(schema: Any) -> bool:
+    return any(it.alias_info is not None for it in schema.returns)

@@ -49,20 +49,20 @@ def readers(graph: Graph, name: str) -> tuple[str, ...]:
     following = graph.consumers(name)
     if len(following) != 1 or not _is_relu(following[0]):
         return ()
+    images = isinstance(graph[name].operation, Convolution)
     found: list[str] = []
-    open_ends = [following[0].name]
+    open_ends = [(following[0].name, images)]  # a tensor, and whether its channels are those of images
     while open_ends:
-        for node in graph.consumers(open_ends.pop()):
-            if isinstance(node.operation, Convolution | Linear):
-                if not _fits(graph, name, node):
-                    return ()
+        before, images = open_ends.pop()
+        if before == graph.output:
+            return ()
+        for node in graph.consumers(before):
+            if isinstance(node.operation, Convolution if images else Linear):
                 found.append(node.name)
-            elif isinstance(node.operation, MaxPool | MeanPool | Slice | Flatten) or _is_border(node.operation):
-                open_ends.append(node.name)
+            elif images and _keeps_channels(node.operation):
+                open_ends.append((node.name, not _flattens(node.operation)))
             else:
                 return ()
-        if graph.output in open_ends or (graph.output == following[0].name):
-            return ()
     return tuple(found)
 
 
@@ -90,16 +90,13 @@ def _is_relu(node: Node) -> bool:
     return isinstance(node.operation, Activation) and node.operation.ceiling is None
 
 
-def _is_border(operation: Operation) -> bool:
-    return isinstance(operation, Pad) and operation.channels == (0, 0)
+def _keeps_channels(operation: Operation) -> bool:
+    border = isinstance(operation, Pad) and operation.channels == (0, 0)
+    return border or isinstance(operation, MaxPool | MeanPool | Slice | Flatten)
 
 
-def _fits(graph: Graph, name: str, reader: Node) -> bool:
-    channels = len(graph.layers[name].weight)
-    layer = graph.layers[reader.name]
-    if isinstance(layer, Linear):
-        return layer.weight.shape[1] % channels == 0
-    return layer.groups in {1, channels}
+def _flattens(operation: Operation) -> bool:
+    return isinstance(operation, Flatten) or (isinstance(operation, MeanPool) and not operation.keep)
 
 
 def _times(layer: Convolution | Linear, factor: Tensor) -> Convolution | Linear:
@@ -109,10 +106,9 @@ def _times(layer: Convolution | Linear, factor: Tensor) -> Convolution | Linear:
 
 def _over(layer: Convolution | Linear, factor: Tensor) -> Convolution | Linear:
     weight = layer.weight.double()
-    if isinstance(layer, Convolution) and layer.groups > 1:
-        weight = weight / factor.repeat_interleave(len(weight) // len(factor)).view(-1, 1, 1, 1)
-    elif isinstance(layer, Convolution):
-        weight = weight / factor.view(1, -1, 1, 1)
+    if isinstance(layer, Convolution):
+        by_group = factor.view(layer.groups, 1, -1)  # each group of outputs reads its own channels
+        weight = weight / by_group.expand(-1, len(weight) // layer.groups, -1).reshape(len(weight), -1, 1, 1)
     else:  # several pixels of a channel lie beside each other behind a Flatten
         weight = weight / factor.repeat_interleave(weight.shape[1] // len(factor))
     return replace(layer, weight=weight.to(layer.weight.dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from modicum.quantize.grids import choose_grid
 from modicum.quantize.hessian.absorption import absorb, mantissas, readers
 from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
 from modicum.quantize.hessian.search import Solution, solve
+from modicum.quantize.model import Codes, Grids, simulated
 
 __all__ = [
     "Choice",
@@ -209,8 +210,13 @@ class _Walk:
         bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
         self._float[name] = target
-        quantized = replace(layer, weight=code.dequantized(layer.weight.dtype), bias=self.biases[name])
-        self._quantized[name] = quantized.run(given)
+        self._quantized[name] = self._simulated(name).run(given)
+
+    def _simulated(self, name: str) -> Convolution | Linear:
+        # With its bias on the grid, since later layers make up for what that costs, too.
+        graph = with_biases(self.graph, {name: self.biases[name]})
+        codes, grids = cast("Codes", {name: self.codes[name]}), cast("Grids", self.grids)
+        return simulated(graph, codes, grids).layers[name]
 
     def _owed(self, node: Node) -> Tensor | None:
         following = self.graph.consumers(node.name)

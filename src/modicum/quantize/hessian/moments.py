@@ -41,7 +41,7 @@ def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
         target: output that is wanted for it, as the layer would give it.
 
     Returns:
-        The moments.
+        The moments. They are summed up around the first patch, so that those of constant inputs are exactly zero.
     """
     groups = layer.groups if isinstance(layer, Convolution) else 1
     size = layer.weight[0].numel()
@@ -50,10 +50,13 @@ def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
     cross = x.new_zeros((channels, size), dtype=torch.float64)
     inputs = x.new_zeros((groups, size), dtype=torch.float64)
     outputs = x.new_zeros(channels, dtype=torch.float64)
+    pivots: tuple[Tensor, Tensor] | None = None
     count = 0
     samples = max(1, _PIECE // max(1, groups * size * (target[0].numel() // channels)))
     for piece, wanted in zip(x.split(samples), target.split(samples), strict=True):
         patches, values = _patches(layer, piece, groups), _rows(layer, wanted)
+        pivots = (patches[0], values[0]) if pivots is None else pivots
+        patches, values = patches - pivots[0], values - pivots[1]
         by_group = values.view(len(values), groups, -1)
         gram += torch.einsum("ngi,ngj->gij", patches, patches) if groups > 1 else (patches[:, 0].T @ patches[:, 0])
         product = torch.einsum("ngc,ngk->gck", by_group, patches) if groups > 1 else values.T @ patches[:, 0]
@@ -66,8 +69,8 @@ def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
     return Moments(
         gram=gram / count - inputs[:, :, None] * inputs[:, None, :],
         cross=cross / count - outputs[:, None] * means,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=inputs if pivots is None else inputs + pivots[0],
+        outputs=outputs if pivots is None else outputs + pivots[1],
     )
 
 
@@ -87,8 +90,8 @@ def wanted_weights(weight: Tensor, moments: Moments, *, damping: float = 0.01) -
         v, float64, shape (channels, k), and S + d I, shape (groups, k, k).
     """
     groups, size = moments.gram.shape[:2]
-    amount = damping * moments.gram.diagonal(dim1=1, dim2=2).mean(1)
-    amount = torch.where(amount > 0, amount, torch.ones_like(amount))  # an input that never varies
+    spread = moments.gram.diagonal(dim1=1, dim2=2).mean(1)
+    amount = torch.where(spread > 0, damping * spread, torch.ones_like(spread))  # inputs that never vary
     damped = moments.gram + amount[:, None, None] * torch.eye(size, dtype=torch.float64, device=weight.device)
     flat = weight.double().reshape(groups, -1, size)
     right = moments.cross.reshape(groups, -1, size) + amount[:, None, None] * flat

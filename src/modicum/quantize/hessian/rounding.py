@@ -1,11 +1,11 @@
-"""Whole weights under a quadratic objective: one pass that passes errors on, then coordinate descent."""
+"""Whole weights under a quadratic objective: a pass that passes errors on, then descent by one weight and by two."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["descend", "pass_on", "quadratic"]
+__all__ = ["descend", "exchange", "pass_on", "quadratic"]
 
 
 def quadratic(error: Tensor, gram: Tensor) -> Tensor:
@@ -84,3 +84,58 @@ def descend(
         if not changed:
             break
     return whole
+
+
+def exchange(
+    whole: Tensor, wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, steps: int = 100
+) -> Tensor:
+    """Move two weights by one each, the best pair of a row at a time, until no pair brings anything.
+
+    Takes rows k^2 numbers: for layers of few weights a channel, as depthwise ones, where `descend` often ends at a
+    point that no single weight improves.
+
+    Args:
+        whole: where to start, as of `descend`.
+        wanted: likewise, as all below.
+        gram: S.
+        scale: of each row.
+        low: smallest whole weight.
+        high: largest whole weight.
+        steps: at most so many pairs a row.
+
+    Returns:
+        Whole weights; their `quadratic` is at most that of the start.
+    """
+    whole = whole.clone()
+    size = whole.shape[2]
+    if size < 2:
+        return whole
+    diagonal = gram.diagonal(dim1=1, dim2=2)[:, None]
+    same = torch.eye(size, dtype=torch.bool, device=whole.device)
+    signs = [(1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)]
+    for _ in range(steps):
+        slope = (whole * scale[..., None] - wanted) @ gram
+        single = {sign: _change(sign, slope, diagonal, scale) for sign in (1.0, -1.0)}
+        single[1.0] = single[1.0].masked_fill(whole + 1 > high[..., None], torch.inf)
+        single[-1.0] = single[-1.0].masked_fill(whole - 1 < low[..., None], torch.inf)
+        coupling = 2 * scale[..., None, None].square() * gram[:, None]
+        changes = torch.stack(
+            [
+                (single[i][..., :, None] + single[j][..., None, :] + i * j * coupling).masked_fill(same, torch.inf)
+                for i, j in signs
+            ]
+        )
+        least, where = changes.movedim(0, 2).flatten(2).min(2)
+        better = least < -1e-12 * quadratic(wanted, gram)
+        if not better.any():
+            break
+        pair = where % (size * size)
+        step = torch.tensor(signs, dtype=whole.dtype, device=whole.device)[where // (size * size)]
+        step = step * better[..., None]
+        whole.scatter_add_(2, torch.stack([pair // size, pair % size], 2), step)
+    return whole
+
+
+def _change(sign: float, slope: Tensor, diagonal: Tensor, scale: Tensor) -> Tensor:
+    # Of the objective, by a step of one whole number up or down.
+    return 2 * sign * scale[..., None] * slope + scale[..., None].square() * diagonal

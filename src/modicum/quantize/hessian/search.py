@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from modicum.quantize.functional import power_of_two
-from modicum.quantize.hessian.rounding import descend, pass_on, quadratic
+from modicum.quantize.hessian.rounding import descend, exchange, pass_on, quadratic
 
 __all__ = ["Solution", "candidate_scales", "candidate_zeros", "solve"]
 
 OCTAVES = 4  # exponents tried below the one that covers the whole range
 STEPS = 8  # scales an octave, where scales are real
+_SYMMETRIC_BITS = 8  # q - z must fit int8, so that only z = 128 is left
+_FEW = 32  # weights a channel up to which pairs are tried: depthwise layers and those that read an image
 _EXHAUSTIVE_BITS = 4  # up to here all zero points are tried; above, those near the range's own
 
 
@@ -23,7 +25,7 @@ class Solution:
 
     Args:
         integers: q - z, float64, shape (channels, k).
-        zero: z, int64, shape (channels,).
+        zero: z, float64, shape (channels,), whole where the tried ones were.
         scale: s, float64, shape (channels,).
         loss: the objective, float64, shape (channels,).
     """
@@ -46,7 +48,10 @@ def candidate_scales(wanted: Tensor, bits: int, *, power: bool, octaves: int = O
     Returns:
         Float64, shape (candidates, groups, rows).
     """
-    reach = (wanted.amax(2).clamp(min=0) - wanted.amin(2).clamp(max=0)) / (2**bits - 1)
+    top_weight, low_weight = wanted.amax(2).clamp(min=0), -wanted.amin(2).clamp(max=0)
+    reach = (top_weight + low_weight) / (2**bits - 1)
+    if bits == _SYMMETRIC_BITS:  # the zero point is in the middle, and all weights may be on one side
+        reach = torch.maximum(top_weight / 127, low_weight / 128)
     reach = torch.where(reach > 0, reach, torch.ones_like(reach))
     if power:
         top = torch.ceil(torch.log2(reach)).clamp(-120, 127)
@@ -68,7 +73,7 @@ def candidate_zeros(wanted: Tensor, scale: Tensor, bits: int) -> Tensor:
         Whole numbers in 0 ... 2^n - 1, float64, shape (candidates, groups, rows).
     """
     levels = 2**bits
-    if bits == 8:
+    if bits == _SYMMETRIC_BITS:
         return torch.full((1, *scale.shape), 128.0, dtype=torch.float64, device=scale.device)
     if bits <= _EXHAUSTIVE_BITS:
         all_of_them = torch.arange(levels, dtype=torch.float64, device=scale.device)
@@ -92,8 +97,8 @@ def solve(
     """Choose scale, zero point and whole weights of each channel so that E|(s (q - z) - v) x|^2 is least.
 
     Every scale is tried with every zero point by rounding to the nearest; the best `keep` of a channel are then
-    rounded well (`pass_on`, `descend`), and the best of those is it. Channels do not see each other, so this is the
-    best of the layer's objective up to the rounding itself.
+    rounded well (`pass_on`, `descend`, `exchange`), and the best of those is it. Channels do not see each other, so
+    this is the best of the layer's objective up to the rounding itself.
 
     Args:
         wanted: v, float64, shape (groups, rows, k).
@@ -146,6 +151,8 @@ def _rounded(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bits: in
     low, high = -zero, 2**bits - 1 - zero
     whole = pass_on(wanted, gram, scale, low, high)
     whole = descend(whole, wanted, gram, scale, low, high)
+    if wanted.shape[2] <= _FEW:
+        whole = exchange(whole, wanted, gram, scale, low, high)
     loss = quadratic(whole * scale[:, :, None] - wanted, gram)
     return Solution(integers=whole.flatten(0, 1), zero=zero.flatten(), scale=scale.flatten(), loss=loss.flatten())
 

@@ -1,0 +1,133 @@
+"""Second moments against patches that are really formed, and the weights that follow from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.hessian import moments as module
+from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def convolution(groups: int = 1, **geometry: Any) -> Convolution:
+    return Convolution(weight=drawn(6, 4 // groups, 3, 2, seed=3), bias=drawn(6, seed=4), groups=groups, **geometry)
+
+
+def by_hand(layer: Convolution, x: Tensor) -> list[np.ndarray]:
+    """Cut out each patch of each group, without unfold."""
+    x = pad(x, (layer.padding[1], layer.padding[1], layer.padding[0], layer.padding[0]))
+    rows, columns = layer.weight.shape[2:]
+    down, right = layer.dilation
+    high = x.shape[2] - down * (rows - 1)
+    wide = x.shape[3] - right * (columns - 1)
+    found = []
+    for part in x.chunk(layer.groups, dim=1):
+        patches = [
+            image[:, i : i + down * (rows - 1) + 1 : down, j : j + right * (columns - 1) + 1 : right].flatten()
+            for image in part
+            for i in range(0, high, layer.stride[0])
+            for j in range(0, wide, layer.stride[1])
+        ]
+        found.append(torch.stack(patches).numpy())
+    return found
+
+
+GEOMETRIES = [
+    convolution(),
+    convolution(groups=2),
+    convolution(stride=(2, 1), padding=(1, 2)),
+    convolution(groups=2, dilation=(2, 3), padding=(0, 1), stride=(1, 2)),
+]
+
+
+@pytest.mark.parametrize("layer", GEOMETRIES)
+def test_moments_are_the_covariances_of_patches(layer: Convolution) -> None:
+    x = drawn(5, 4, 8, 9)
+    target = layer.run(x) + 0.1 * drawn(*layer.run(x).shape, seed=9)
+    found = measure(layer, x, target)
+    values = target.movedim(1, -1).reshape(-1, 6).numpy()
+    own = 6 // layer.groups
+    for group, patches in enumerate(by_hand(layer, x)):
+        outputs = values[:, group * own : (group + 1) * own]
+        joint = np.cov(np.hstack([patches, outputs]).T, bias=True)
+        size = patches.shape[1]
+        np.testing.assert_allclose(found.gram[group], joint[:size, :size], atol=1e-12)
+        np.testing.assert_allclose(found.cross[group * own : (group + 1) * own], joint[size:, :size], atol=1e-12)
+        np.testing.assert_allclose(found.inputs[group], patches.mean(0), atol=1e-12)
+    np.testing.assert_allclose(found.outputs, values.mean(0), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(20, 4), (5, 4, 4)])
+def test_moments_of_a_linear_layer(shape: tuple[int, ...]) -> None:
+    layer = Linear(weight=drawn(3, 4, seed=1), bias=drawn(3, seed=2))
+    x = drawn(*shape)
+    found = measure(layer, x, layer.run(x))
+    np.testing.assert_allclose(found.gram[0], np.cov(x.reshape(-1, 4).numpy().T, bias=True), atol=1e-12)
+    torch.testing.assert_close(found.cross, layer.weight @ found.gram[0])
+
+
+@pytest.mark.parametrize("layer", GEOMETRIES)
+def test_pieces_do_not_change_the_moments(layer: Convolution, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = drawn(7, 4, 8, 9)
+    whole = measure(layer, x, layer.run(x))
+    monkeypatch.setattr(module, "_PIECE", 3 * layer.weight[0].numel() * layer.groups * 20)
+    pieces = measure(layer, x, layer.run(x))
+    for name in ("gram", "cross", "inputs", "outputs"):
+        torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("layer", GEOMETRIES)
+def test_wanted_weights_are_the_own_ones_where_nothing_is_lost(layer: Convolution) -> None:
+    x = drawn(5, 4, 8, 9)
+    wanted, _ = wanted_weights(layer.weight, measure(layer, x, layer.run(x)))
+    torch.testing.assert_close(wanted, layer.weight.flatten(1), rtol=1e-10, atol=1e-12)
+
+
+def test_wanted_weights_solve_ridge_regression_around_the_given_ones() -> None:
+    x, weight, target = drawn(50, 4), drawn(3, 4, seed=1), drawn(50, 3, seed=2)
+    layer = Linear(weight=weight, bias=torch.zeros(3, dtype=torch.float64))
+    wanted, damped = wanted_weights(weight, measure(layer, x, target), damping=0.3)
+    centred, values = x - x.mean(0), target - target.mean(0)
+    amount = 0.3 * float(centred.square().mean())
+    # |t - v x|^2 / n + d |v - w|^2 as one least-squares problem with four more rows.
+    left = torch.cat([centred / 50**0.5, amount**0.5 * torch.eye(4, dtype=torch.float64)])
+    right = torch.cat([values / 50**0.5, amount**0.5 * weight.T])
+    torch.testing.assert_close(wanted, torch.linalg.lstsq(left, right).solution.T)
+    torch.testing.assert_close(damped[0], centred.T @ centred / 50 + amount * torch.eye(4, dtype=torch.float64))
+
+
+def test_wanted_weights_make_up_for_a_scaled_input() -> None:
+    x, weight = drawn(5000, 4), drawn(3, 4, seed=1)
+    layer = Linear(weight=weight, bias=torch.zeros(3, dtype=torch.float64))
+    wanted, _ = wanted_weights(weight, measure(layer, 0.5 * x, layer.run(x)), damping=1e-9)
+    torch.testing.assert_close(wanted, 2 * weight, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e4, -3e-5])
+def test_inputs_that_never_vary_leave_the_weights_as_they_are(constant: float) -> None:
+    x, weight = torch.full((30, 4), constant, dtype=torch.float64), drawn(3, 4, seed=1)
+    layer = Linear(weight=weight, bias=drawn(3, seed=2))
+    wanted, damped = wanted_weights(weight, measure(layer, x, layer.run(x)))
+    torch.testing.assert_close(wanted, weight, rtol=1e-2, atol=1e-2)
+    torch.linalg.cholesky(damped)  # raises where it is not positive definite
+
+
+def test_group_of_dead_inputs_does_not_touch_the_others() -> None:
+    layer = convolution(groups=2)
+    x = drawn(5, 4, 8, 9)
+    x[:, :2] = 0
+    found = measure(layer, x, layer.run(x))
+    wanted, damped = wanted_weights(layer.weight, found)
+    assert isinstance(found, Moments)
+    torch.testing.assert_close(wanted, layer.weight.flatten(1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(damped[0], torch.eye(12, dtype=torch.float64))
