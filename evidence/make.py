@@ -36,6 +36,14 @@ COMMANDS = {
         f"--option quantity={quantity} --out runs/evidence/gprmgk-{quantity} --json"
         for quantity in ("density", "hvap")
     },
+    "rapq-demo": "modicum compare rapq --budget demo --seeds 20 --out runs/evidence/rapq-demo --json",
+    "rapq-speed": "python benchmarks/rapq.py --json",
+    **{
+        f"rapq-w{weights}a{activations}": f"modicum compare rapq --budget full --seeds 3 "
+        f"--option weight_bits={weights} --option activation_bits={activations} "
+        f"--out runs/evidence/rapq-w{weights}a{activations} --json"
+        for weights, activations in ((2, 4), (2, "none"), (4, 4))
+    },
 }
 
 

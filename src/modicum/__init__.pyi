@@ -3,6 +3,7 @@ from . import errors as errors
 from . import molecules as molecules
 from . import optim as optim
 from . import perturb as perturb
+from . import quantize as quantize
 from ._version import __version__ as __version__
 from .core.compare import compare as compare
 from .core.method import Arm as Arm
@@ -21,3 +22,5 @@ from .optim import NSGD as NSGD
 from .perturb import HyPe as HyPe
 from .perturb import HyPeCallback as HyPeCallback
 from .perturb import HyPeConfig as HyPeConfig
+from .quantize import QuantizedModel as QuantizedModel
+from .quantize import RAPQConfig as RAPQConfig

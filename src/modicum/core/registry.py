@@ -43,6 +43,7 @@ _ROWS = (
         "GPR-MGK: active learning over molecules with a marginalized graph kernel",
         "simulations",
     ),
+    Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from modicum.errors import DataError
-from modicum.quantize.functional import Rounding, power_of_two, round_to
+from modicum.quantize.functional import Rounding, fake_quantize, power_of_two
 
 __all__ = ["ActivationGrid", "FloatActivationGrid", "FloatWeightCode", "WeightCode"]
 
@@ -130,7 +130,7 @@ class ActivationGrid:
 
     def apply(self, x: Tensor) -> Tensor:
         """Bring a tensor to the grid; exact in float32 for a power of two."""
-        return round_to(x / self.scale, self.rounding).clamp(self.low, self.high) * self.scale
+        return fake_quantize(x, self.scale, self.low, self.high, self.rounding)
 
     def moved(self, exponent: int) -> ActivationGrid:
         """Give the same grid with another exponent."""
@@ -165,7 +165,7 @@ class FloatActivationGrid:
 
     def apply(self, x: Tensor) -> Tensor:
         """Bring a tensor to the grid."""
-        return round_to(x / self.scale).clamp(self.low, self.high) * self.scale
+        return fake_quantize(x, self.scale, self.low, self.high)
 
 
 def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
