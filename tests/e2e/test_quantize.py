@@ -1,0 +1,111 @@
+"""The commands on networks as a user meets them: in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import ResNetConfig, ResNetForImageClassification
+
+COMMAND = [sys.executable, "-m", "modicum", "quantize"]
+IMAGES = np.random.default_rng(0).normal(size=(16, 3, 16, 16)).astype(np.float32)
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, images, and the network that the first command made of them."""
+    folder = tmp_path_factory.mktemp("quantize")
+    sizes = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    sizes.num_labels = 4
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # noqa: TID251 - forked
+        ResNetForImageClassification(sizes).save_pretrained(folder / "model")
+    np.save(folder / "images.npy", IMAGES)
+    np.savez(folder / "test.npz", x=IMAGES, y=np.arange(16) % 4)
+    done = run(
+        *("run", "model", "--calibration", "images.npy", "--weights", "2", "--test", "test.npz"),
+        *("--out", "small.safetensors", "--json"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "run.json").write_text(done.stdout)
+    return folder
+
+
+def test_a_model_becomes_one_certified_file(place: Path) -> None:
+    told = json.loads((place / "run.json").read_text())
+    assert told["certificate"]["holds"]
+    assert told["certificate"]["exact_in_float32"]
+    assert told["file_bytes"] == (place / "small.safetensors").stat().st_size
+    assert told["accuracy"]["images"] == 16
+    assert {layer["powers_of_two"] for layer in told["certificate"]["layers"]} == {1.0}
+
+
+def test_verify_proves_the_file_and_tells_by_its_status(place: Path) -> None:
+    done = run("verify", "small.safetensors", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "The certificate holds." in done.stdout
+
+
+def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
+    done = run(
+        *("export", "small.safetensors", "--onnx", "small.onnx", "--c", "source", "--example", "images.npy", "--json"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["onnx"]["plain"]["equal"] == told["onnx"]["optimised"]["equal"] == 1.0  # RAPQ-C10
+    assert {path.name for path in (place / "source").iterdir()} == {"model.c", "model.h"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("run model --calibration images.npy --weights 9 --out a.safetensors", "from 2 to 8, but it is 9"),
+        ("run nowhere --calibration images.npy --out a.safetensors", "There is no folder nowhere"),
+        ("run model --calibration gone.npy --out a.safetensors", "There is nothing at gone.npy"),
+        ("run model --calibration images.npy --layer x=4 --out a.safetensors", "'x', which is no layer"),
+        ("run model --calibration images.npy --out a.bin", "must end in .safetensors"),
+        ("verify cut.safetensors", "no whole safetensors file"),
+        ("export small.safetensors", "nothing to export to"),
+    ],
+)
+def test_nonsense_is_two_sentences_and_status_2(place: Path, arguments: str, said: str) -> None:
+    (place / "cut.safetensors").write_bytes((place / "small.safetensors").read_bytes()[:-100])
+    done = run(*arguments.split(), cwd=place)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (place / "a.safetensors").exists()
+
+
+def test_a_stopped_run_leaves_no_file(place: Path) -> None:
+    command = [*COMMAND, "run", "model", "--calibration", "images.npy", "--method", "paper", "--iterations", "1000000"]
+    with subprocess.Popen(
+        [*command, "--out", "stopped.safetensors"],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as running:
+        time.sleep(15)  # imports are done, and the descent takes hours
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 1, said
+    assert "No file was left half-written." in said
+    assert not list(place.glob("stopped*"))

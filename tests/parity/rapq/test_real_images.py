@@ -1,0 +1,30 @@
+"""The engine on the published ResNet-20 and real images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from modicum.core.method import Job
+from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.engine.engine import Engine
+from modicum.quantize.engine.program import lower
+from modicum.quantize.opening import PUBLISHED
+from modicum.quantize.problem import problem
+from modicum.quantize.quantizer import quantize
+
+
+@pytest.mark.slow
+@pytest.mark.data("cifar10-jpeg")
+@pytest.mark.data("models/pytorch_resnet_cifar10")
+def test_a_trained_resnet_gives_the_same_logits_on_real_images() -> None:  # RAPQ-C10
+    posed = problem(Job(seed=0, budget="full", options={"calibration": "32", "network": PUBLISHED}))
+    model = quantize(posed.network, posed.calibration, RAPQConfig(weight_bits=2, polish=False))
+    images = posed.test[::50]
+    assert model.verify().exact_in_float32
+    with torch.inference_mode():
+        expected = model(images).double().numpy()
+    program = lower(model)
+    assert np.array_equal(Engine(program).run(images), expected)
+    assert np.array_equal(Engine(program, backend="numpy").run(images[:20]), expected[:20])
