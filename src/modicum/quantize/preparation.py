@@ -19,6 +19,7 @@ __all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
 
 PREPARATION_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # as Pillow numbers its filters
+_MEND = "Put that of the model there, or give a .npy or .npz file of normalised images."
 _PIXELS = 224
 _WARPED = 384  # from here on ConvNeXT's way squeezes the whole image, and crops nothing
 _LARGEST = 4096  # ours: pixels of a side that no classifier takes
@@ -139,16 +140,14 @@ def read_preparation(folder: Path) -> Preparation:
     if not path.is_file():
         raise DataError(
             f"{folder} has no {PREPARATION_FILE}, so nothing says how images are resized and normalised.",
-            mend="Put that of the model there, or give a .npy or .npz file of normalised images.",
+            mend=_MEND,
         )
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         return _preparation(cast("dict[str, Any]", read))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path} does not say how images are prepared ({type(error).__name__}: {error}).",
-            mend="Put that of the model there, or give a .npy or .npz file of normalised images.",
-        ) from error
+        reason = error.what if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} does not say how images are prepared ({reason}).", mend=_MEND) from error
 
 
 def _preparation(read: dict[str, Any]) -> Preparation:
@@ -158,10 +157,10 @@ def _preparation(read: dict[str, Any]) -> Preparation:
     mean = _numbers(read["image_mean"]) if normalised else (0.0, 0.0, 0.0)
     deviation = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
     if len(mean) != len(deviation) or len(mean) not in {1, 3} or min(deviation) <= 0:
-        raise ValueError(f"mean {list(mean)} and deviation {list(deviation)}")
+        raise DataError(f"mean {list(mean)} and deviation {list(deviation)}", mend=_MEND)
     resample = read.get("resample", _BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
     if resample not in range(6):
-        raise ValueError(f"resample {resample!r}")
+        raise DataError(f"resample {resample!r}", mend=_MEND)
     return Preparation(
         resize=resize,
         crop=crop,
@@ -202,7 +201,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 def _side(pixels: Any) -> int:
     if not isinstance(pixels, int) or not 0 < pixels <= _LARGEST:
-        raise ValueError(f"a side of {pixels!r} pixels")
+        raise DataError(f"a side of {pixels!r} pixels", mend=_MEND)
     return pixels
 
 

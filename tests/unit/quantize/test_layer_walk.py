@@ -9,6 +9,7 @@ import torch
 from tests.unit.quantize import small_networks as nets
 from torch import Tensor, nn
 
+from modicum.quantize.codes import FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
@@ -16,6 +17,7 @@ from modicum.quantize.graph.placement import bits_of_weights, sites
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
 from modicum.quantize.model import simulated
+from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
 
 SIZE = 16
 
@@ -145,3 +147,20 @@ def test_reference_is_what_the_float_stream_is_given(graph: Graph, images: Tenso
     found = layered.codes["stem"].dequantized(torch.float64)
     weight = graph.layers["stem"].weight
     assert 1.9 < float((found * weight).sum() / weight.square().sum()) < 2.1
+
+
+@pytest.mark.parametrize(("zeros", "bits", "kind"), [("kept", 2, FloatWeightCode), ("rescaled", 2, WeightCode)])
+def test_snapped_scales_are_stored_only_where_zero_points_are_whole(
+    graph: Graph, images: Tensor, zeros: ZeroTreatment, bits: int, kind: type
+) -> None:
+    layered = walked(graph, images, bits=bits, grids=4, choice=snap_to_nearest(zeros), grid_choice=snap_grid)
+    assert all(isinstance(layered.codes[name], kind) for name in ("first.0", "second.0"))
+    for code in layered.codes.values():
+        exponents = torch.log2(code.scale)
+        assert torch.equal(exponents, exponents.round())
+
+
+def test_snapped_scales_of_8_bits_keep_a_zero_point_that_no_file_could_hold(graph: Graph, images: Tensor) -> None:
+    layered = walked(graph, images, bits=8, choice=snap_to_nearest("rescaled"))
+    assert all(isinstance(code, FloatWeightCode) for code in layered.codes.values())
+    assert error(graph, layered, images) < 1e-3

@@ -207,7 +207,7 @@ DAMAGE: dict[str, Change] = {
     "does not come before": lambda _, it: it["nodes"][1].__setitem__(2, [1]),
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),
     "cannot be read": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
-    "names of their own": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
+    "Two nodes share a name": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
     "is no node": lambda _, it: it["nodes"][2].__setitem__(2, [0, 1]),
     "a grid of 9 bits": lambda _, it: it["grids"][0].__setitem__(1, 9),
     "differs in speed": lambda _, it: it["config"].update(speed=3),

@@ -32,6 +32,8 @@ __all__ = [
     "with_biases",
 ]
 
+_BYTE, _SIGN = 8, 128
+
 
 class GridChoice(Protocol):
     """How a tensor's grid is chosen."""
@@ -251,7 +253,9 @@ def _on_channels(factor: Tensor, target: Tensor, layer: Convolution | Linear) ->
 
 def _code(found: Solution, layer: Convolution | Linear, bits: int, *, power: bool) -> WeightCode | FloatWeightCode:
     codes = (found.integers + found.zero[:, None]).round().to(torch.uint8).reshape(layer.weight.shape)
-    if not power or not bool((found.zero == found.zero.round()).all()):
+    # The controls may choose what cannot be stored: a zero point between whole ones, or, at 8 bits, another than 128.
+    whole = bool((found.zero == (_SIGN if bits == _BYTE else found.zero.round())).all())
+    if not power or not whole:
         return FloatWeightCode(codes=codes, zero=found.zero.float(), scale=found.scale.float(), bits=bits)
     exponent = torch.log2(found.scale).round().to(torch.int8)
     return WeightCode(codes=codes, zero=found.zero.to(torch.uint8), exponent=exponent, bits=bits)
