@@ -1,42 +1,60 @@
-"""Whole-network polish: the neighbours of every exponent are tried, and kept where the outputs come closer."""
+"""Whole-network polish: exponents beside the chosen ones are tried, and kept where the outputs come closer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import kl_div, log_softmax
+from torch.nn.functional import kl_div, log_softmax, mse_loss
 
-from modicum.quantize.codes import ActivationGrid
+from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.units import Unit, units
 
-__all__ = ["Polished", "distance", "polish_grids"]
+__all__ = ["Moves", "Polished", "State", "distance", "grid_moves", "output_distance", "polish"]
 
 _LOWEST, _HIGHEST = -126, 126
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Polished:
-    """What the polish changed.
+class State:
+    """What the polish may change.
 
     Args:
-        grids: after it.
-        before: distance of the outputs before.
-        after: distance after; never larger.
-        moved: how many exponents were changed.
+        codes: of the layers.
+        biases: of the layers, not on a grid yet.
+        grids: of tensors between layers.
     """
 
-    grids: dict[str, ActivationGrid]
+    codes: Mapping[str, WeightCode]
+    biases: Mapping[str, Tensor]
+    grids: Mapping[str, ActivationGrid]
+
+
+Moves = Callable[[State, str], Iterable[State]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Polished:
+    """What the polish did.
+
+    Args:
+        state: after it.
+        before: distance of the outputs before.
+        after: distance after; never larger.
+        moved: how many moves were kept.
+    """
+
+    state: State
     before: float
     after: float
     moved: int
 
 
-def distance(wanted: Tensor, given: Tensor) -> float:
-    """Give how far outputs are from those of the float network.
+def output_distance(wanted: Tensor, given: Tensor) -> Tensor:
+    """Give how far outputs are from those of the float network, as a number that can be differentiated.
 
     The mean Kullback-Leibler divergence of the two softmax distributions for outputs of shape (batch, classes) with
     two classes or more, else the mean squared error.
@@ -46,61 +64,80 @@ def distance(wanted: Tensor, given: Tensor) -> float:
         given: of the quantized one, same shape.
 
     Returns:
-        A number >= 0.
+        A number >= 0, float64.
     """
     if wanted.ndim == 2 and wanted.shape[1] > 1:
         first, second = log_softmax(wanted.double(), 1), log_softmax(given.double(), 1)
-        return float(kl_div(second, first, reduction="batchmean", log_target=True))
-    return float((wanted.double() - given.double()).square().mean())
+        return kl_div(second, first, reduction="batchmean", log_target=True)
+    return mse_loss(given.double(), wanted.double())
+
+
+def distance(wanted: Tensor, given: Tensor) -> float:
+    """Give `output_distance` as a plain number."""
+    return float(output_distance(wanted, given))
+
+
+def grid_moves(state: State, name: str) -> Iterable[State]:
+    """Move the grid of a node by one exponent.
+
+    Args:
+        state: to begin with.
+        name: of the node.
+
+    Yields:
+        The state with one exponent more, and that with one less.
+    """
+    grid = state.grids.get(name)
+    if grid is None:
+        return
+    for exponent in (grid.exponent + 1, grid.exponent - 1):
+        if not _LOWEST <= exponent <= _HIGHEST:
+            continue
+        moved = grid.moved(exponent)
+        if moved.high > 0:
+            yield replace(state, grids={**state.grids, name: moved})
 
 
 @torch.no_grad()
-def polish_grids(
-    graph: Graph,
-    grids: Mapping[str, ActivationGrid],
+def polish(
+    state: State,
     images: Tensor,
     wanted: Tensor,
     *,
-    rebuilt: Callable[[Mapping[str, ActivationGrid]], Graph],
+    rebuilt: Callable[[State], Graph],
+    moves: Iterable[Moves] = (grid_moves,),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Polished:
-    """Try one exponent more and one less for each grid, front to back; only improvements are kept.
+    """Try the moves of each node, front to back; the first that brings the outputs closer is kept, no other.
 
     Args:
-        graph: that is simulated, with the weights and biases of the grid.
-        grids: of tensors between layers.
+        state: to begin with.
         images: calibration data.
         wanted: outputs of the float network for them.
-        rebuilt: gives the simulated graph for other grids, whose biases are on the grid of the accumulator.
-        progress: is told the name of each grid that was tried.
+        rebuilt: gives the simulated graph of a state.
+        moves: give the states to try for a node; all of a kind before the next kind.
+        progress: is told the name of each node that was tried.
 
     Returns:
-        The grids, with the distances that certify that nothing got worse.
+        The state, with the distances that certify that nothing got worse.
     """
-    current = dict(grids)
-    pieces = units(graph)
+    kinds = tuple(moves)
+    graph = rebuilt(state)
     known: dict[str, Tensor] = {}
-    best = before = distance(wanted, _outputs(graph, current, known, images))
+    best = before = distance(wanted, _run(graph, state, known, images, graph.output)[graph.output])
     moved = 0
-    for place, names in enumerate(_groups(graph, pieces)):
+    for place, names in enumerate(_groups(graph, units(graph))):
         for name in names:
-            if name not in current:
-                continue
-            for step in (1, -1):
-                exponent = current[name].exponent + step
-                if not _LOWEST <= exponent <= _HIGHEST:
-                    continue
-                trial = {**current, name: current[name].moved(exponent)}
-                if trial[name].high <= 0:
-                    continue
-                candidate = rebuilt(trial)
-                found = distance(wanted, _outputs(candidate, trial, known, images))
-                if found < best:
-                    best, current, graph, moved = found, trial, candidate, moved + 1
-                    break
+            for kind in kinds:
+                for trial in kind(state, name):
+                    candidate = rebuilt(trial)
+                    found = distance(wanted, _run(candidate, trial, known, images, graph.output)[graph.output])
+                    if found < best:
+                        best, state, graph, moved = found, trial, candidate, moved + 1
+                        break
             progress(name)
-        known = _advance(graph, current, known, images, names[-1]) if place else known
-    return Polished(grids=current, before=before, after=best, moved=moved)
+        known = _run(graph, state, known, images, names[-1]) if place else known
+    return Polished(state=state, before=before, after=best, moved=moved)
 
 
 def _groups(graph: Graph, pieces: tuple[Unit, ...]) -> list[list[str]]:
@@ -109,15 +146,6 @@ def _groups(graph: Graph, pieces: tuple[Unit, ...]) -> list[list[str]]:
     return [head, *(list(piece.nodes) for piece in pieces)]
 
 
-def _through(grids: Mapping[str, ActivationGrid]) -> Callable[[str, Tensor], Tensor]:
-    return lambda name, value: grids[name].apply(value) if name in grids else value
-
-
-def _outputs(graph: Graph, grids: Mapping[str, ActivationGrid], known: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    return graph.run(known, x=images, through=_through(grids))[graph.output]
-
-
-def _advance(
-    graph: Graph, grids: Mapping[str, ActivationGrid], known: Mapping[str, Tensor], images: Tensor, name: str
-) -> dict[str, Tensor]:
-    return graph.run(known, x=images, wanted=(name,), through=_through(grids))
+def _run(graph: Graph, state: State, known: Mapping[str, Tensor], images: Tensor, name: str) -> dict[str, Tensor]:
+    through = lambda at, value: state.grids[at].apply(value) if at in state.grids else value
+    return graph.run(known, x=images, wanted=(name,), through=through)

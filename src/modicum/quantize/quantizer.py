@@ -17,11 +17,12 @@ from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
 from modicum.quantize.graph.tracing import trace
-from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers, with_biases
 from modicum.quantize.model import QuantizedModel, simulated
 from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
-from modicum.quantize.polish import polish_grids
+from modicum.quantize.polish import Moves, State, grid_moves, polish
 from modicum.quantize.quality import measure_quality
+from modicum.quantize.weight_moves import gradients, weight_moves
 
 __all__ = ["quantize", "quantize_graph"]
 
@@ -86,7 +87,7 @@ def quantize_graph(
     layered = _by_second_moments(graph, images, config, progress)
     if config.method == "paper":
         layered = _reconstructed(layered, images, config, progress)
-    if config.scales == "power_of_two" and config.polish and layered.grids:
+    if config.scales == "power_of_two" and config.polish and (layered.grids or layered.neighbours):
         layered = _polished(layered, images, progress)
     model = QuantizedModel(
         simulated(layered.corrected, layered.codes, layered.grids),
@@ -112,6 +113,7 @@ def _by_second_moments(graph: Graph, images: Tensor, config: RAPQConfig, progres
             shared=config.granularity == "tensor",
             absorbing=config.absorb_mantissa and power and config.granularity == "channel",
             rounding=config.rounding,
+            neighbouring=config.polish and power and config.granularity == "channel" and config.method == "hessian",
         ),
         progress=progress,
     )
@@ -138,18 +140,28 @@ def _reconstructed(layered: Layered, images: Tensor, config: RAPQConfig, progres
 
 
 def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None]) -> Layered:
-    codes = cast("Mapping[str, WeightCode]", layered.codes)
-    grids = cast("Mapping[str, ActivationGrid]", layered.grids)
-    corrected = layered.corrected
-    polished = polish_grids(
-        simulated(corrected, codes, grids),
-        grids,
-        images,
-        layered.graph.run({}, x=images)[layered.graph.output],
-        rebuilt=lambda trial: simulated(corrected, codes, trial),
-        progress=lambda name: progress(f"{name}: exponents beside it tried"),
+    wanted = layered.graph.run({}, x=images)[layered.graph.output]
+    state = State(
+        codes=cast("Mapping[str, WeightCode]", layered.codes),
+        biases=layered.biases,
+        grids=cast("Mapping[str, ActivationGrid]", layered.grids),
     )
-    return replace(layered, grids=polished.grids)
+
+    def rebuilt(trial: State) -> Graph:
+        return simulated(with_biases(layered.graph, trial.biases), trial.codes, trial.grids)
+
+    moves: list[Moves] = [grid_moves]
+    if layered.neighbours:
+        moves.append(weight_moves(layered.neighbours, gradients(rebuilt(state), state.grids, images, wanted)))
+    found = polish(
+        state,
+        images,
+        wanted,
+        rebuilt=rebuilt,
+        moves=moves,
+        progress=lambda name: progress(f"{name}: exponents beside it tried"),
+    ).state
+    return replace(layered, codes=dict(found.codes), biases=dict(found.biases), grids=dict(found.grids))
 
 
 def _check_input(model: nn.Module, images: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 import torch
@@ -25,6 +25,7 @@ __all__ = [
     "Choice",
     "GridChoice",
     "Layered",
+    "Neighbour",
     "Recipe",
     "float_scales",
     "powers_of_two",
@@ -74,6 +75,19 @@ def float_scales(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, sha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbour:
+    """A layer with the exponents of all channels one higher, or one lower, each rounded anew.
+
+    Args:
+        code: its weights.
+        bias: that goes with them, not on a grid yet.
+    """
+
+    code: WeightCode
+    bias: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Layered:
     """What the walk found.
 
@@ -82,12 +96,14 @@ class Layered:
         biases: of the quantized layers, not on a grid yet, by name.
         codes: of every layer; whole where the choice was of whole exponents.
         grids: of every site.
+        neighbours: of the layers, if the recipe asks for them.
     """
 
     graph: Graph
     biases: dict[str, Tensor]
     codes: dict[str, WeightCode] | dict[str, FloatWeightCode]
     grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]
+    neighbours: Mapping[str, tuple[Neighbour, ...]] = field(default_factory=dict[str, tuple[Neighbour, ...]])
 
     @property
     def corrected(self) -> Graph:
@@ -115,6 +131,7 @@ class Recipe:
         correcting: aim at the float network's outputs, with free biases; else each layer aims at what it would give
             with its own weights on the same input, and keeps its bias.
         rounding: of requantization.
+        neighbouring: also find the weights beside those that are chosen, for the polish.
     """
 
     bits: Mapping[str, int]
@@ -126,6 +143,7 @@ class Recipe:
     absorbing: bool = False
     correcting: bool = True
     rounding: Rounding = "half_even"
+    neighbouring: bool = False
 
 
 def quantize_layers(
@@ -156,7 +174,13 @@ def quantize_layers(
         walk.visit(node.name, place)
         if node.name in recipe.bits:
             progress(node.name)
-    return Layered(graph=walk.graph, biases=walk.biases, codes=walk.codes, grids=walk.grids)  # type: ignore[arg-type] - all of one kind
+    return Layered(
+        graph=walk.graph,
+        biases=walk.biases,
+        codes=walk.codes,  # type: ignore[arg-type] - all of one kind
+        grids=walk.grids,  # type: ignore[arg-type]
+        neighbours=walk.neighbours,
+    )
 
 
 class _Walk:
@@ -165,6 +189,7 @@ class _Walk:
         self.biases: dict[str, Tensor] = {}
         self.codes: dict[str, WeightCode | FloatWeightCode] = {}
         self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
+        self.neighbours: dict[str, tuple[Neighbour, ...]] = {}
         self._images = images
         self._recipe = recipe
         self._float: dict[str, Tensor] = {}
@@ -211,8 +236,29 @@ class _Walk:
         code = _code(found, layer, self._recipe.bits[name], power=self._recipe.power)
         bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
+        if self._recipe.neighbouring:
+            rows = _rows(wanted, gram)
+            self.neighbours[name] = tuple(
+                self._neighbour(found, rows, gram, layer, self._recipe.bits[name], moments, step) for step in (2.0, 0.5)
+            )
         self._float[name] = target
         self._quantized[name] = self._simulated(name).run(given)
+
+    def _neighbour(
+        self,
+        found: Solution,
+        rows: Tensor,
+        gram: Tensor,
+        layer: Convolution | Linear,
+        bits: int,
+        moments: Moments,
+        step: float,
+    ) -> Neighbour:
+        scales = (found.scale * step).clamp(2.0**-127, 2.0**127).view(1, *rows.shape[:2])
+        beside = solve(rows, gram, bits, power=True, keep=1, scales=scales)
+        code = cast("WeightCode", _code(beside, layer, bits, power=True))
+        bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
+        return Neighbour(code=code, bias=bias.to(layer.bias.dtype))
 
     def _simulated(self, name: str) -> Convolution | Linear:
         # With its bias on the grid, since later layers make up for what that costs, too.
