@@ -60,7 +60,9 @@ class RAPQConfig:
         activation_iterations: likewise for the exponents of activations.
         initial: where "paper" starts: "hessian", or "mse" as the released code.
         absorb_mantissa: let rectified channels between two layers take the mantissa of their scale.
-        polish: try the neighbours of every exponent at the end, and keep what brings the outputs closer.
+        polish: try the neighbours of every activation exponent at the end, and keep what brings the outputs closer.
+        polish_weights: do the same with the exponents of the weights. With few images the outputs come closer on those
+            alone: on 256 of CIFAR-10 a fifth closer, and 0.9 points less accurate on the test images (one draw).
         rounding: what requantization does to a tie.
         per_layer: bits of single layers, by the name that ``QuantizedModel.report`` gives them.
         seed: of the batches that "paper" draws.
@@ -86,6 +88,7 @@ class RAPQConfig:
     initial: Literal["hessian", "mse"] = "hessian"
     absorb_mantissa: bool = True
     polish: bool = True
+    polish_weights: bool = False
     rounding: Rounding = "half_even"
     per_layer: Mapping[str, LayerBits] = field(default_factory=dict[str, LayerBits])
     seed: int = 0

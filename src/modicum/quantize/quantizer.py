@@ -113,10 +113,15 @@ def _by_second_moments(graph: Graph, images: Tensor, config: RAPQConfig, progres
             shared=config.granularity == "tensor",
             absorbing=config.absorb_mantissa and power and config.granularity == "channel",
             rounding=config.rounding,
-            neighbouring=config.polish and power and config.granularity == "channel" and config.method == "hessian",
+            neighbouring=_polishes_weights(config),
         ),
         progress=progress,
     )
+
+
+def _polishes_weights(config: RAPQConfig) -> bool:
+    chosen = (config.method, config.scales, config.granularity)
+    return config.polish and config.polish_weights and chosen == ("hessian", "power_of_two", "channel")
 
 
 def _reconstructed(layered: Layered, images: Tensor, config: RAPQConfig, progress: Callable[[str], None]) -> Layered:

@@ -19,6 +19,7 @@ from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.operations import Convolution, Linear
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import Codes, Grids, QuantizedModel, bias_integers, simulated
+from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 
 
@@ -183,6 +184,17 @@ def test_all_kinds_of_calibration_give_the_same_network(digits: Digits) -> None:
     loader = DataLoader(TensorDataset(x, torch.zeros(48)), batch_size=20)
     for calibration in (loader, [(it, None) for it in x.split(20)], [{"pixel_values": it} for it in x.split(20)]):
         assert torch.equal(quantize(digits.model, calibration, config)(digits.images), expected)
+
+
+def test_each_polish_brings_the_calibration_outputs_closer(digits: Digits) -> None:
+    x = digits.train[:64]
+    wanted = digits.model(x)
+    settings = [{"polish": False}, {}, {"polish_weights": True}]
+    models = [quantize(digits.model, x, RAPQConfig(weight_bits=2, activation_bits=3, **it)) for it in settings]
+    apart = [distance(wanted, model(x)) for model in models]
+    assert apart == sorted(apart, reverse=True)
+    assert apart[2] < apart[1]
+    assert models[2].verify().whole
 
 
 def test_progress_names_the_layers(digits: Digits) -> None:
