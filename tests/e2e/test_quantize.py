@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tests.e2e.in_process import run_here
@@ -117,7 +118,9 @@ def test_a_stopped_run_leaves_no_file(place: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
-        time.sleep(15)  # imports are done, and the descent takes hours
+        working, deadline = psutil.Process(running.pid), time.monotonic() + 100
+        while working.cpu_times().user < 8 and time.monotonic() < deadline:
+            time.sleep(0.1)  # imports take half of that, and the descent takes hours
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 1, said
