@@ -16,9 +16,6 @@ import torch
 from modicum.core.engine import Engine, Finished, open_engine
 from modicum.errors import ConfigError, WorkerDiedError
 
-# Dask's scheduler takes another port where a cluster is there already: of another test, or of another process.
-pytestmark = pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
-
 
 def square(number: int) -> int:
     return number * number
@@ -81,7 +78,7 @@ def test_every_job_ends_once_with_its_value(name: str, opened: Callable[[str], E
 
 def test_a_scheduler_that_is_there_is_used() -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address.removeprefix("tcp://")
         with open_engine(f"dask://{address}") as engine:
             pids = {end.value[0] for end in engine.run(process_and_threads, range(2)) if end.value}

@@ -83,7 +83,6 @@ def runs(folder: Path) -> list[str]:
     return (folder / "runs").read_text().split()
 
 
-@pytest.mark.filterwarnings("ignore:Port 8787 is already in use")  # by a cluster of another process
 @pytest.mark.parametrize("name", ["inline", "local", "dask"])
 def test_a_campaign_labels_what_it_can_and_says_why_the_rest_failed(
     name: str, tmp_path: Path, processes: Engine
