@@ -20,7 +20,7 @@ BESIDE = "accuracy (STS-B: Spearman)"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "PRE_TRAINING", Recipe(epochs=1, batch=300, rate=5e-3))
+    monkeypatch.setattr(digits, "PRE_TRAINING", Recipe(epochs=1, batch=64, rate=5e-3))
 
 
 def job(**options: str) -> Job:

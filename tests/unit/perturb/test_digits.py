@@ -13,7 +13,7 @@ from modicum.perturb.training import Problem, Recipe
 
 @pytest.fixture
 def one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "PRE_TRAINING", Recipe(epochs=1, batch=300, rate=5e-3))
+    monkeypatch.setattr(digits, "PRE_TRAINING", Recipe(epochs=1, batch=64, rate=5e-3))
 
 
 def pixels(problem: Problem) -> tuple[set[bytes], set[bytes]]:
