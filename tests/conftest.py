@@ -1,12 +1,55 @@
 from __future__ import annotations
 
+import gc
+import os
+import sys
+from collections.abc import Generator
+
+import hypothesis  # noqa: F401 - before the freeze: it asks the collector who refers to an object
 import pytest
 
 from modicum.core import catalogue
 
 
+def pytest_configure() -> None:
+    """Leave torch and BLAS one thread, in this process and in those that it starts.
+
+    Tests run in two processes on two cores: a second thread in each only waits for a core, and spins meanwhile. numba
+    keeps its threads, since whether its loops race shows with two at least.
+    """
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Take what collection imports out of later garbage collections.
+
+    torch, transformers, rdkit and the others leave a million objects that live as long as the process. Trainer of
+    transformers collects garbage several times a training, and went through all of them each time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Take what the tests of a file imported out of later garbage collections, too."""
+    yield
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose mark ``data(name, ...)`` names a data set that MODICUM_DATA does not have."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # numba starts its threads through torch's OpenMP, and leaves their number there
     for mark in item.iter_markers("data"):
         for name in mark.args:
             if catalogue.status(name) != "here":

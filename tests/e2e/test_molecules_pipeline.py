@@ -6,19 +6,27 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e.in_process import run_here
 
 from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.table import read_table, write_table
 
 pytestmark = pytest.mark.slow
 
+Done = subprocess.CompletedProcess[str]
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+
+def run(*arguments: object, cwd: Path) -> Done:
     command = [sys.executable, "-m", "modicum", "molecules", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def here(*arguments: object, cwd: Path) -> Done:
+    return run_here("molecules", *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,7 @@ def test_a_selection_is_a_table_with_falling_deviations_and_a_picture(folder: Pa
 
 
 def test_json_tells_the_certificate_and_the_cost(folder: Path) -> None:
-    done = run("select", "pool.smi", "--uncertainty", "0.7", "--json", cwd=folder)
+    done = here("select", "pool.smi", "--uncertainty", "0.7", "--json", cwd=folder)
     found = json.loads(done.stdout)
     with (folder / "selected.csv").open() as file:
         assert [row["smiles"] for row in csv.DictReader(file)] == [row["smiles"] for row in found["molecules"]]
@@ -62,7 +70,7 @@ def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
     )
     assert labelled.returncode == 0, labelled.stderr
     assert "published table (measured.csv), not simulated" in labelled.stderr
-    again = run(
+    again = here(
         "label", "selected.csv", "--labeller", "table", "--table", "measured.csv", "--out", "again.csv", cwd=folder
     )
     assert (folder / "again.csv").read_bytes() == (folder / "labels.csv").read_bytes(), again.stderr
@@ -72,7 +80,7 @@ def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
     everything = read_table(folder / "measured.csv", "density")
     rest = frozenset(everything.molecules) - frozenset(read_table(folder / "labels.csv", "density").molecules)
     write_table(folder / "rest.csv", everything.of(rest))
-    judged = run(
+    judged = here(
         *("predict", "model", "--labels", "rest.csv", "--out", "judged.csv", "--json"),
         *("--parity", "parity.svg", "--calibration", "calibration.pdf"),
         cwd=folder,
@@ -96,7 +104,7 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
     with (folder / "selected.csv").open() as file:
         failed = [row["smiles"] for row in csv.DictReader(file)][2]
     (folder / "failed.smi").write_text(failed)
-    done = run("select", "pool.smi", "--uncertainty", "0.7", "--failed", "failed.smi", "--json", cwd=folder)
+    done = here("select", "pool.smi", "--uncertainty", "0.7", "--failed", "failed.smi", "--json", cwd=folder)
     found = json.loads(done.stdout)
     assert failed not in [row["smiles"] for row in found["molecules"]]
     assert [row["smiles"] for row in found["certificate"]["failed"]] == [failed]
@@ -122,6 +130,21 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
     ],
 )
 def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+    refused(here, arguments, message, folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("select", "broken.smi"), "broken.smi, row 2: 'C(C' is not a valid SMILES"),
+        (("predict", "nothing", "pool.smi", "--out", "x.csv"), "There is no model in nothing"),
+    ],
+)
+def test_a_process_of_its_own_tells_the_same(arguments: tuple[str, ...], message: str, folder: Path) -> None:
+    refused(run, arguments, message, folder)
+
+
+def refused(run: Callable[..., Done], arguments: tuple[str, ...], message: str, folder: Path) -> None:
     for name, text in {"broken": "CCCC\nC(C\n", "twice": "CCCC\nC(C)CC\n", "salt": "CC.CC\n", "empty": "\n"}.items():
         (folder / f"{name}.smi").write_text(text)
     before = {*folder.iterdir()}
@@ -134,7 +157,7 @@ def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...
 
 def test_invalid_rows_are_kept_out_on_request_and_told(folder: Path) -> None:
     (folder / "mixed.smi").write_text("CCCC\nC(C\nCC(C)C\nCCCCC\n")
-    done = run("select", "mixed.smi", "--skip-invalid", "--json", cwd=folder)
+    done = here("select", "mixed.smi", "--skip-invalid", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pool"] == 3
     assert "mixed.smi, row 2: 'C(C' is not a valid SMILES; kept out." in done.stderr

@@ -8,18 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from tests.e2e.in_process import run_here
 from transformers import ResNetConfig, ResNetForImageClassification
+
+Done = subprocess.CompletedProcess[str]
 
 COMMAND = [sys.executable, "-m", "modicum", "quantize"]
 IMAGES = np.random.default_rng(0).normal(size=(16, 3, 16, 16)).astype(np.float32)
 
 
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, cwd: Path) -> Done:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
     )
@@ -56,7 +61,7 @@ def test_a_model_becomes_one_certified_file(place: Path) -> None:
 
 
 def test_verify_proves_the_file_and_tells_by_its_status(place: Path) -> None:
-    done = run("verify", "small.safetensors", cwd=place)
+    done = run_here("quantize", "verify", "small.safetensors", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "The certificate holds." in done.stdout
 
@@ -85,9 +90,19 @@ def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
     ],
 )
 def test_nonsense_is_two_sentences_and_status_2(place: Path, arguments: str, said: str) -> None:
+    refused(lambda *them, cwd: run_here("quantize", *them, cwd=cwd), place, arguments, said)
+
+
+def test_a_process_of_its_own_tells_the_same(place: Path) -> None:
+    arguments = "run model --calibration images.npy --weights 9 --out a.safetensors"
+    refused(run, place, arguments, "from 2 to 8, but it is 9")
+
+
+def refused(run: Callable[..., Done], place: Path, arguments: str, said: str) -> None:
     (place / "cut.safetensors").write_bytes((place / "small.safetensors").read_bytes()[:-100])
     done = run(*arguments.split(), cwd=place)
     assert done.returncode == 2
+    assert done.stdout == ""
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (place / "a.safetensors").exists()
@@ -103,7 +118,9 @@ def test_a_stopped_run_leaves_no_file(place: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
-        time.sleep(15)  # imports are done, and the descent takes hours
+        working, deadline = psutil.Process(running.pid), time.monotonic() + 100
+        while working.cpu_times().user < 8 and time.monotonic() < deadline:
+            time.sleep(0.1)  # imports take half of that, and the descent takes hours
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 1, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, Ridge
 
 from modicum.core.compare import compare
+from modicum.core.engine import Engine, open_engine
+from modicum.core.engine.local import LocalEngine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.method import Arm, Comparison, Job, Measurement, Metric, Option
 from modicum.core.report import Report, load
@@ -89,6 +92,21 @@ def measured_part(report: Report) -> tuple[object, ...]:
     return arms, report.differences, report.verdicts, report.seeds
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file that the workers of `processes` leave marks in, where MODICUM_TEST_LOG is not set anew."""
+    path = tmp_path_factory.mktemp("workers") / "log"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODICUM_TEST_LOG", str(path))
+        yield path
+
+
+@pytest.fixture(scope="module")
+def processes(log: Path) -> Iterator[Engine]:
+    with open_engine("local", workers=2) as engine:
+        yield engine
+
+
 def test_differences_are_paired_signed_and_judged() -> None:
     report = compare(RIDGE, seeds=8, engine="inline")
     assert [arm.role for arm in report.arms] == ["baseline", "method", "control"]
@@ -144,23 +162,22 @@ def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert load(out / "report.json")[0].options == {"train": "40"}
 
 
-def test_a_failed_job_keeps_the_others_and_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, out = tmp_path / "log", tmp_path / "out"
-    monkeypatch.setenv("MODICUM_TEST_LOG", str(log))
+def test_a_failed_job_keeps_the_others_and_is_repeated(tmp_path: Path, processes: Engine, log: Path) -> None:
+    out = tmp_path / "out"
     subject = with_method(fails_on_seed_one)
     with pytest.raises(JobFailedError, match=r"1 of 9 jobs failed; .*ridge, seed 1.*no luck with one") as caught:
-        compare(subject, seeds=3, engine="local", out=out)
+        compare(subject, seeds=3, engine=processes, out=out)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert not (out / "report.json").exists()
     with Journal(out) as journal:
         assert len(journal) == 8
     log.touch()
-    assert compare(subject, seeds=3, engine="local", out=out).arms[1].values[1] > 0
+    assert compare(subject, seeds=3, engine=processes, out=out).arms[1].values[1] > 0
 
 
-def test_bad_input_stops_at_once_as_itself() -> None:
+def test_bad_input_stops_at_once_as_itself(processes: Engine) -> None:
     with pytest.raises(DataError, match="row 7 has 3 fields"):
-        compare(with_method(says_the_file_is_bad), seeds=3, engine="local")
+        compare(with_method(says_the_file_is_bad), seeds=3, engine=processes)
 
 
 def test_an_arm_that_returns_no_measurement_is_told_so() -> None:
@@ -182,8 +199,13 @@ def dies_in_the_middle(job: Job) -> Measurement:
 
 
 def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
-    with pytest.raises(JobFailedError, match=r"1 of 9 jobs failed; .*ridge, seed 2.*took its worker process down"):
-        compare(with_method(dies_in_the_middle), seeds=3, engine="local", out=tmp_path)
+    with (
+        LocalEngine(workers=1, retries=0) as engine,
+        pytest.raises(JobFailedError, match=r"1 of 9 jobs failed; .*ridge, seed 2.*took its worker process down"),
+    ):
+        compare(with_method(dies_in_the_middle), seeds=3, engine=engine, out=tmp_path)
+    with Journal(tmp_path) as journal:
+        assert len(journal) == 8
 
 
 @pytest.mark.parametrize(

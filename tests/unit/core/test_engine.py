@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -50,23 +52,33 @@ def values(ends: list[Finished[int]]) -> dict[int, int | None]:
     return {end.index: end.value for end in ends if end.error is None}
 
 
-@pytest.fixture(params=["inline", "local", "dask"])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    if request.param == "dask":
-        pytest.importorskip("distributed", reason="needs the extra cluster")
-    return open_engine(request.param, workers=2)
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Callable[[str], Engine]]:
+    """Open an engine of two workers by name, once: a worker that starts imports torch."""
+    engines: dict[str, Engine] = {}
+    with ExitStack() as stack:
+
+        def get(name: str) -> Engine:
+            if name == "dask":
+                pytest.importorskip("distributed", reason="needs the extra cluster")
+            if name not in engines:
+                engines[name] = stack.enter_context(open_engine(name, workers=2, threads=1))
+            return engines[name]
+
+        yield get
 
 
-def test_every_job_ends_once_with_its_value(engine: Engine) -> None:
-    with engine:
-        assert values(list(engine.run(square, range(7)))) == {number: number**2 for number in range(7)}
-        assert values(list(engine.run(square, [9]))) == {0: 81}
-        assert list(engine.run(square, [])) == []
+@pytest.mark.parametrize("name", ["inline", "local", "dask"])
+def test_every_job_ends_once_with_its_value(name: str, opened: Callable[[str], Engine]) -> None:
+    engine = opened(name)
+    assert values(list(engine.run(square, range(7)))) == {number: number**2 for number in range(7)}
+    assert values(list(engine.run(square, [9]))) == {0: 81}
+    assert list(engine.run(square, [])) == []
 
 
 def test_a_scheduler_that_is_there_is_used() -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address.removeprefix("tcp://")
         with open_engine(f"dask://{address}") as engine:
             pids = {end.value[0] for end in engine.run(process_and_threads, range(2)) if end.value}
@@ -74,19 +86,18 @@ def test_a_scheduler_that_is_there_is_used() -> None:
         assert pids == {worker.pid}
 
 
-def test_workers_are_reused_and_do_not_oversubscribe() -> None:
-    with open_engine("local", workers=2, threads=1) as engine:
-        first = {end.value for end in engine.run(process_and_threads, range(4))}
-        second = {end.value for end in engine.run(process_and_threads, range(4))}
+def test_workers_are_reused_and_do_not_oversubscribe(opened: Callable[[str], Engine]) -> None:
+    engine = opened("local")
+    first = {end.value for end in engine.run(process_and_threads, range(4))}
+    second = {end.value for end in engine.run(process_and_threads, range(4))}
     assert first == second
     assert len({pid for pid, _ in first if first}) == 2  # type: ignore[misc]
     assert {threads for _, threads in first} == {1}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["local", "dask"])
-def test_an_error_of_one_job_comes_back_and_the_others_go_on(name: str) -> None:
-    with open_engine(name, workers=2) as engine:
-        ends = list(engine.run(fail_on_two, range(4)))
+def test_an_error_of_one_job_comes_back_and_the_others_go_on(name: str, opened: Callable[[str], Engine]) -> None:
+    ends = list(opened(name).run(fail_on_two, range(4)))
     assert values(ends) == {0: 0, 1: 1, 3: 3}
     (failed,) = [end for end in ends if end.error is not None]
     assert failed.index == 2
@@ -94,9 +105,8 @@ def test_an_error_of_one_job_comes_back_and_the_others_go_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "dask"])
-def test_a_worker_that_dies_costs_a_retry(name: str, tmp_path: Path) -> None:
-    with open_engine(name, workers=2) as engine:
-        ends = list(engine.run(die_once, [(number, tmp_path / "died") for number in range(6)]))
+def test_a_worker_that_dies_costs_a_retry(name: str, tmp_path: Path, opened: Callable[[str], Engine]) -> None:
+    ends = list(opened(name).run(die_once, [(number, tmp_path / "died") for number in range(6)]))
     assert values(ends) == {number: number for number in range(6)}
 
 
@@ -112,6 +122,8 @@ def test_a_job_that_always_kills_its_worker_is_named_and_its_neighbours_live() -
 
 SCRIPT = """
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from modicum.core.engine import open_engine
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from modicum.core.engine import Engine, open_engine
+from modicum.core.engine.local import LocalEngine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError, SimulationError
 from modicum.molecules.alkanes import enumerate_alkanes
@@ -88,7 +89,7 @@ def test_a_campaign_labels_what_it_can_and_says_why_the_rest_failed(
 ) -> None:
     if name == "dask":
         pytest.importorskip("distributed", reason="needs the extra cluster")
-    with nullcontext(processes) if name == "local" else open_engine(name, workers=2) as engine:
+    with nullcontext(processes) if name == "local" else open_engine(name, workers=1) as engine:
         campaign = run(Formula(tmp_path), engine=engine)
     assert list(campaign.labels) == [smiles for smiles in POOL if smiles != "CC(C)(C)C"]
     assert campaign.failures == {"CC(C)(C)C": "froze: at 280 K."}
@@ -136,8 +137,9 @@ def test_progress_counts_and_names(tmp_path: Path) -> None:
     assert told == [(0, 2, ""), (1, 2, "CCCC"), (2, 2, "CC(C)(C)C: froze: at 280 K."), (2, 2, "from the journal")]
 
 
-def test_a_molecule_that_kills_its_worker_is_a_failure_and_the_others_go_on(tmp_path: Path, processes: Engine) -> None:
-    campaign = run(Formula(tmp_path, fault="CCCCC", text="kill"), engine=processes)
+def test_a_molecule_that_kills_its_worker_is_a_failure_and_the_others_go_on(tmp_path: Path) -> None:
+    with LocalEngine(workers=1, retries=0) as engine:
+        campaign = run(Formula(tmp_path, fault="CCCCC", text="kill"), engine=engine)
     assert "worker process died" in campaign.failures["CCCCC"]
     assert list(campaign.labels) == ["CCCC", "CC(C)C", "CCC(C)C", "CCCCCC"]
 
@@ -172,7 +174,7 @@ from modicum.core.engine import open_engine
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with open_engine("local", workers=2) as engine:
+    with open_engine("local", workers=1) as engine:
         campaign = shared.run(shared.Formula(folder, seconds=0.3), engine=engine)
     print(sorted(campaign.labels), sorted(campaign.failures))
 """

@@ -26,9 +26,11 @@ def weights(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1)) * 0.02
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_the_search_is_the_published_one_bit_for_bit(bits: int) -> None:  # RAPQ-C1
-    weight = weights(16, 512, 3, 3)
+@pytest.mark.parametrize(
+    ("bits", "shape"), [(2, (16, 64, 3, 3)), (3, (2, 512, 3, 3)), (4, (16, 64, 3, 3)), (8, (16, 64, 3, 3))]
+)
+def test_the_search_is_the_published_one_bit_for_bit(bits: int, shape: tuple[int, ...]) -> None:  # RAPQ-C1
+    weight = weights(*shape)
     scale, zero = search_scales(weight, bits)
     expected = [published(channel, bits) for channel in weight]
     assert torch.equal(scale, torch.stack([it for it, _ in expected]))

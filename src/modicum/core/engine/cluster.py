@@ -40,8 +40,14 @@ class DaskEngine:
         self._cluster = None
         try:
             if address is None:
+                # Without a dashboard, but on any free port: without an address it is 8787, which a second cluster on
+                # this machine finds taken, with a warning and a socket that it leaves open.
                 self._cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
                 )
                 self._client = distributed.Client(self._cluster)
             else:
