@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TextIO
 
 from modicum.errors import ConfigError
 
-__all__ = ["aside", "make_folder", "replacing"]
+__all__ = ["aside", "make_folder", "new_folder", "replacing"]
 
 
 @contextmanager
@@ -66,4 +67,32 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"The folder {path} cannot be made ({error.strerror}).", mend="Name one where you may write."
+        ) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Generator[Path]:
+    """Give a place to write files to, which becomes the folder when all of them are written.
+
+    Args:
+        folder: not there yet, or empty; those above it are made. Of several writers at once the first wins.
+
+    Yields:
+        A folder beside it.
+
+    Raises:
+        ConfigError: if the folder has something in it, or cannot be written; nothing is left beside it.
+    """
+    make_folder(folder.parent)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} has files in it.", mend="Name a new folder.")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
+            part = Path(place) / "part"
+            part.mkdir()
+            yield part
+            part.rename(folder)  # also onto an empty folder
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {folder} cannot be written ({error.strerror or error}).", mend="Name one where you may write."
         ) from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-__all__ = ["derive", "numpy_generator", "torch_generator"]
+__all__ = ["derive", "legacy_seed", "numpy_generator", "seeded_globally", "torch_generator"]
 
 
 def derive(seed: int, stream: str) -> int:
@@ -35,3 +38,33 @@ def torch_generator(seed: int, stream: str, device: str = "cpu") -> torch.Genera
 def numpy_generator(seed: int, stream: str) -> np.random.Generator:
     """Make the NumPy generator of a named stream."""
     return np.random.default_rng(derive(seed, stream))
+
+
+def legacy_seed(seed: int, stream: str) -> int:
+    """Derive a seed in [0, 2**32), for what takes no larger one: NumPy's old generator, and so transformers."""
+    return derive(seed, stream) % 2**32
+
+
+@contextmanager
+def seeded_globally(seed: int, stream: str) -> Generator[None]:
+    """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it.
+
+    transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
+
+    Args:
+        seed: of the job.
+        stream: the name of what is drawn.
+
+    Yields:
+        Nothing; transformers is installed where this is used.
+    """
+    from transformers import set_seed
+
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what leaks
+    with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType] - torch leaves its devices untyped
+        try:
+            set_seed(legacy_seed(seed, stream))
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from modicum.core.seeding import numpy_generator
+from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.errors import ConfigError
-from modicum.perturb.training import Problem, Recipe, fine_tune, seeded
+from modicum.perturb.training import Problem, Recipe, fine_tune
 
 __all__ = ["digits_problem", "tiny_vit"]
 
@@ -98,5 +98,5 @@ def tiny_vit(seed: int, stream: str) -> Any:
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.1,
     )
-    with seeded(seed, stream):
+    with seeded_globally(seed, stream):
         return ViTForImageClassification(config)

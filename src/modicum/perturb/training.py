@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from modicum.core.seeding import derive
+from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainerCallback
 
-__all__ = ["Change", "Loss", "Problem", "Recipe", "Result", "fine_tune", "seeded"]
+__all__ = ["Change", "Loss", "Problem", "Recipe", "Result", "fine_tune"]
 
 Loss: TypeAlias = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
@@ -90,31 +87,6 @@ class Result:
     seconds: float
 
 
-@contextmanager
-def seeded(seed: int, stream: str) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it.
-
-    transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
-
-    Args:
-        seed: of the job.
-        stream: the name of what is drawn.
-
-    Yields:
-        None.
-    """
-    from transformers import set_seed
-
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what leaks
-    with torch.random.fork_rng():
-        try:
-            set_seed(_small(seed, stream))
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
-
-
 def fine_tune(problem: Problem, recipe: Recipe, *, seed: int, device: str, change: Change | None = None) -> Result:
     """Train the model in place, and give its answers on the held-out examples.
 
@@ -139,7 +111,7 @@ def fine_tune(problem: Problem, recipe: Recipe, *, seed: int, device: str, chang
         the noise on padding alone.
     """
     change = change or Change()
-    with tempfile.TemporaryDirectory() as folder, seeded(seed, "noise"):
+    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
         trainer = _trainer(problem, recipe, folder=folder, seed=seed, device=device, change=change)
         metrics = trainer.train().metrics
         outputs = trainer.predict(problem.held_out).predictions  # type: ignore[arg-type]
@@ -167,8 +139,8 @@ def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device
         warmup_steps=0.1,  # below 1 it is a share of the updates
         lr_scheduler_type="linear",
         neftune_noise_alpha=change.neftune,
-        seed=_small(seed, "noise"),
-        data_seed=_small(seed, "order"),
+        seed=legacy_seed(seed, "noise"),
+        data_seed=legacy_seed(seed, "order"),
         use_cpu=device == "cpu",
         dataloader_pin_memory=device != "cpu",
         save_strategy="no",
@@ -191,7 +163,3 @@ def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the command
     return trainer
-
-
-def _small(seed: int, stream: str) -> int:
-    return derive(seed, stream) % 2**32  # NumPy's legacy seed takes no more

