@@ -1,0 +1,100 @@
+"""Texts as the models see them: without what tells the training tweets from the test texts, and with their dialect."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from modicum.errors import DataError
+from modicum.sarcasm.examples import Example, Language, Pair
+
+__all__ = ["DIALECTS", "Preparation", "clean", "language_of"]
+
+DIALECTS = ("msa", "nile", "levant", "gulf", "magreb")  # as the shared task spells them
+
+# Printable ASCII alone: Arabic is often written right after an address. What ends it is a letter, a digit or a slash.
+_URL = re.compile(r"(?:https?://|www\.)(?:[!-~]*[a-z0-9_/])?", re.IGNORECASE)
+_MENTION = re.compile(r"(?<![a-z0-9_@])@[a-z0-9_]+", re.IGNORECASE)
+_HASH = re.compile(r"#(?=\w)")
+_ARABIC = re.compile(r"[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u0750-\u077f\u08a0-\u08c9\ufb50-\ufdff\ufe70-\ufefc]")
+_LATIN = re.compile(r"[a-z\u00c0-\u024f]", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """Make a text neutral: English training tweets have mentions, addresses and hashtags, the test texts hardly any.
+
+    HTML entities are resolved once; @name becomes USER and an address URL; of a hashtag the word is kept and the sign
+    is not; newlines and other runs of white space become one space, and none is left at the ends.
+
+    Args:
+        text: as written.
+
+    Returns:
+        One line; the text itself, stripped, where nothing else would be left of it.
+    """
+    plain = _HASH.sub("", _MENTION.sub("USER", _URL.sub("URL", html.unescape(text))))
+    return " ".join(plain.split()) or text.strip()
+
+
+def language_of(text: str) -> Language:
+    """Tell Arabic from English by the script: which of the two has more letters, mentions and addresses left out.
+
+    Returns:
+        "ar" where Arabic letters outnumber Latin ones; else "en", also for a text without either.
+    """
+    plain = _MENTION.sub(" ", _URL.sub(" ", text))
+    return "ar" if len(_ARABIC.findall(plain)) > len(_LATIN.findall(plain)) else "en"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What is done to a text before a model sees it, alike in training and in use.
+
+    Args:
+        clean: whether texts are made neutral, as `clean` does.
+        dialect_prefix: whether the dialect stands in front of an Arabic text, as in "nile: text". It is a plain word,
+            because few tokenizers know " [SEP] " as more than letters. A dialect that is unknown, or none of
+            `DIALECTS`, gives no prefix.
+    """
+
+    clean: bool = True
+    dialect_prefix: bool = True
+
+    def text(self, example: Example) -> str:
+        """Give the text of an example as a model wants it."""
+        return self._prepared(example.text, example.dialect)
+
+    def example(self, example: Example) -> Example:
+        """Give an example with its text and its rephrase prepared, and all else as it is."""
+        rephrase = None if example.rephrase is None else self._prepared(example.rephrase, example.dialect)
+        return replace(example, text=self.text(example), rephrase=rephrase)
+
+    def pair(self, pair: Pair) -> Pair:
+        """Give a pair with both of its texts prepared."""
+        first, second = (self._prepared(text, pair.dialect) for text in pair.texts)
+        return replace(pair, texts=(first, second))
+
+    def to_dict(self) -> dict[str, bool]:
+        """Give what `from_dict` reads, as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, read: Mapping[str, object]) -> Preparation:
+        """Make one of what `to_dict` gave.
+
+        Raises:
+            DataError: if a switch is missing or unknown, or is not true or false.
+        """
+        names = {field.name for field in fields(cls)}
+        if read.keys() != names or not all(isinstance(value, bool) for value in read.values()):
+            raise DataError(
+                f"How texts are prepared is {dict(read)!r}.",
+                mend=f"Give true or false for each of {', '.join(sorted(names))}.",
+            )
+        return cls(**{name: bool(value) for name, value in read.items()})
+
+    def _prepared(self, text: str, dialect: str | None) -> str:
+        prepared = clean(text) if self.clean else text
+        return f"{dialect}: {prepared}" if self.dialect_prefix and dialect in DIALECTS else prepared

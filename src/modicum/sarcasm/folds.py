@@ -1,0 +1,119 @@
+"""Folds and splits in which no text is held out while its duplicate, or its rephrase, is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from modicum.core.seeding import derive, numpy_generator
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.examples import Example
+
+__all__ = ["grouped_folds", "grouped_split", "groups", "key"]
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+_SEEDS = 2**32  # scikit-learn takes a seed of 32 bits
+
+
+def key(text: str) -> str:
+    """Give what two texts share that differ in case and white space only."""
+    return " ".join(text.lower().split())
+
+
+def groups(examples: Sequence[Example]) -> Indices:
+    """Number the examples so that those share a number which are duplicates, or which a rephrase connects.
+
+    Args:
+        examples: of any languages.
+
+    Returns:
+        Group numbers from 0, shape (n,).
+    """
+    numbers: dict[str, int] = {}
+
+    def number(text: str) -> int:
+        return numbers.setdefault(key(text), len(numbers))
+
+    edges = np.array([(number(it.text), number(it.rephrase or it.text)) for it in examples], dtype=np.int64)
+    texts, rephrases = edges.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(texts)), (texts, rephrases)), shape=(len(numbers), len(numbers)))
+    _, components = connected_components(graph, directed=False)
+    return np.unique(components[texts], return_inverse=True)[1].astype(np.int64)
+
+
+def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Part examples into folds of like languages and labels, each group in one fold.
+
+    Args:
+        examples: in any order: the rows of the shared task are sorted by label, and are shuffled here.
+        count: of folds, at least 2.
+        seed: of the shuffling.
+
+    Returns:
+        For each fold the indices to train on and those held out, both ascending; each example is held out once.
+
+    Raises:
+        ConfigError: if there are fewer than 2 folds.
+        DataError: if some language and label have fewer groups than there are folds.
+    """
+    if count < 2:
+        raise ConfigError(f"The number of folds is {count}.", mend="Give 2 or more.")
+    strata, members = _parted(examples, count)
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=derive(seed, "folds") % _SEEDS)
+    return [(train, held) for train, held in splitter.split(strata, strata, members)]
+
+
+def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple[Indices, Indices]:
+    """Hold out a share of the groups of each language and label.
+
+    Args:
+        examples: in any order.
+        share: of the groups that are held out, between 0 and 1.
+        seed: of the draw.
+
+    Returns:
+        The indices to train on and those held out, both ascending.
+
+    Raises:
+        ConfigError: if the share is not between 0 and 1.
+        DataError: if some language and label have fewer than 2 groups.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"The share that is held out is {share}.", mend="Give a number between 0 and 1, such as 0.2.")
+    strata, members = _parted(examples, 2)
+    generator = numpy_generator(seed, "split")
+    # A group of contradictory labels counts where its first example does.
+    stratum_of = strata[np.unique(members, return_index=True)[1]]
+    held_groups = [
+        generator.permutation(of_stratum)[: np.clip(round(share * len(of_stratum)), 1, max(len(of_stratum) - 1, 1))]
+        for of_stratum in (np.flatnonzero(stratum_of == stratum) for stratum in np.unique(stratum_of))
+    ]
+    held = np.isin(members, np.concatenate(held_groups))
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]:
+    """Give the stratum and the group of each example.
+
+    Raises:
+        DataError: if a stratum has fewer groups than are needed.
+    """
+    if not examples:
+        raise DataError("There are no examples to part.", mend="Give some.")
+    names = [f"{example.language}/{example.sarcastic}" for example in examples]
+    strata, members = np.unique(names, return_inverse=True)[1].astype(np.int64), groups(examples)
+    for stratum in np.unique(strata):
+        of_stratum = strata == stratum
+        if (distinct := len(np.unique(members[of_stratum]))) < needed:
+            one = examples[int(np.argmax(of_stratum))]
+            raise DataError(
+                f"{distinct} texts in {one.language!r} labelled {one.sarcastic} can be parted, expected {needed}.",
+                mend="Give more examples, or ask for fewer folds.",
+            )
+    return strata, members

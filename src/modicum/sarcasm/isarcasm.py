@@ -1,0 +1,281 @@
+"""The data of the shared task iSarcasmEval, in which authors say themselves whether they were sarcastic."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.core import catalogue
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.folds import key
+from modicum.sarcasm.records import read_records, require_columns
+from modicum.sarcasm.tables import Table, read_rows
+
+__all__ = [
+    "DATA_SET",
+    "Split",
+    "Task",
+    "Votes",
+    "conflicts",
+    "load_isarcasm",
+    "read_categories",
+    "read_pairs",
+    "read_texts",
+    "read_train",
+    "read_votes",
+    "training_pairs",
+]
+
+Task: TypeAlias = Literal["A", "B", "C"]
+Split: TypeAlias = Literal["train", "test"]
+
+DATA_SET = "isarcasmeval"
+_SHORT: dict[Language, str] = {"en": "En", "ar": "Ar"}
+_LONG: dict[Language, str] = {"en": "english", "ar": "arabic"}
+_DIALECT: dict[Language, tuple[str, ...]] = {"en": (), "ar": ("dialect",)}
+_ANNOTATORS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Votes:
+    """What five outside readers said of the test texts, in the order of the test file.
+
+    Args:
+        labels: of the author, shape (n,).
+        votes: how many readers took the text for sarcastic, 0 to 5; in task C how many were for the majority, 3 to 5.
+        aggregated: what the majority said.
+    """
+
+    labels: npt.NDArray[np.int64]
+    votes: npt.NDArray[np.int64]
+    aggregated: npt.NDArray[np.int64]
+
+
+@overload
+def load_isarcasm(
+    root: Path | None = None, *, task: Literal["A", "B"] = "A", language: Language = "ar", split: Split = "train"
+) -> list[Example]: ...
+@overload
+def load_isarcasm(
+    root: Path | None = None, *, task: Literal["C"], language: Language = "ar", split: Split = "train"
+) -> list[Pair]: ...
+@overload
+def load_isarcasm(
+    root: Path | None = None, *, task: Task, language: Language = "ar", split: Split = "train"
+) -> list[Example] | list[Pair]: ...
+def load_isarcasm(
+    root: Path | None = None, *, task: Task = "A", language: Language = "ar", split: Split = "train"
+) -> list[Example] | list[Pair]:
+    """Load the data of one task.
+
+    Never tune on the test split; and 91 of the 200 English test pairs of task C are test texts of task A.
+
+    Args:
+        root: the folder with ``train`` and ``test``; None for the catalogue's.
+        task: "A" sarcastic or not, "B" six categories (English), "C" which of two texts is sarcastic.
+        language: "en" or "ar".
+        split: "train" or "test".
+
+    Returns:
+        Examples, or for task C pairs, in the order of the file. To train on, A and B have the same rows, and C has
+        each sarcastic text with its author's rephrase, the sarcastic one first and second in turn.
+
+    Raises:
+        ConfigError: if there is no such task, language or split, or task B is asked for in Arabic.
+        DataError: if a file is missing or broken.
+        MissingDataError: if the catalogue cannot find or fetch the files.
+
+    Example:
+        >>> load_isarcasm(task="B", language="ar")
+        Traceback (most recent call last):
+        modicum.errors.ConfigError: Task B has no Arabic data. Use language "en".
+    """
+    _check_choice("task", task, ("A", "B", "C"))
+    _check_choice("language", language, LANGUAGES)
+    _check_choice("split", split, ("train", "test"))
+    if task == "B" and language == "ar":
+        raise ConfigError("Task B has no Arabic data.", mend='Use language "en".')
+    folder = catalogue.fetch(DATA_SET) if root is None else root
+    match task, split:
+        case "C", "train":
+            return training_pairs(read_train(folder, language))
+        case "C", _:
+            return read_pairs(folder, language)
+        case _, "train":
+            return read_train(folder, language)
+        case "B", _:
+            return read_categories(folder)
+        case _:
+            return read_texts(folder, language)
+
+
+def read_train(folder: Path, language: Language) -> list[Example]:
+    """Read the training texts: 3,467 in English, 867 of them sarcastic, and 3,102 in Arabic, 745 of them sarcastic.
+
+    They are sorted, all sarcastic ones first. The one row without a text (English) is left out.
+
+    Args:
+        folder: of the data set.
+        language: "en" or "ar".
+
+    Returns:
+        Texts as written; sarcastic ones have a rephrase, Arabic ones a dialect, English ones categories.
+
+    Raises:
+        DataError: if the file is missing, lacks a column or has a broken row.
+    """
+    text, others = ("tweet", CATEGORIES) if language == "en" else ("text", _DIALECT["ar"])
+    path = folder / "train" / f"train.{_SHORT[language]}.csv"
+    return _table(path, language, (text, "sarcastic", "rephrase", *others), skip_empty=True).examples
+
+
+def read_texts(folder: Path, language: Language) -> list[Example]:
+    """Read the 1,400 test texts of task A, 200 of them sarcastic.
+
+    Args:
+        folder: of the data set.
+        language: "en" or "ar".
+
+    Returns:
+        Texts as written; Arabic ones have a dialect.
+
+    Raises:
+        DataError: as for `read_train`.
+    """
+    path = _test_file(folder, "A", language)
+    return _table(path, language, ("text", "sarcastic", *_DIALECT[language])).examples
+
+
+def read_categories(folder: Path) -> list[Example]:
+    """Read the 1,400 test texts of task B: the English ones of task A, in another order.
+
+    Args:
+        folder: of the data set.
+
+    Returns:
+        Texts as written, with categories; sarcastic is unknown, because the file does not say it.
+
+    Raises:
+        DataError: as for `read_train`.
+    """
+    return _table(_test_file(folder, "B", "en"), "en", ("text", *CATEGORIES)).examples
+
+
+def read_pairs(folder: Path, language: Language) -> list[Pair]:
+    """Read the 200 test pairs of task C.
+
+    Args:
+        folder: of the data set.
+        language: "en" or "ar".
+
+    Returns:
+        Texts as written; Arabic pairs have a dialect.
+
+    Raises:
+        DataError: as for `read_train`.
+    """
+    path = _test_file(folder, "C", language)
+    return _table(path, language, ("text_0", "text_1", "sarcastic_id", *_DIALECT[language])).pairs
+
+
+def read_votes(folder: Path, task: Literal["A", "C"], language: Language) -> Votes:
+    """Read what five outside readers said of the test texts of task A, or of the pairs of task C.
+
+    The rows are those of the test file, in its order: join by row, because the texts differ in their line ends. The
+    dialects of this file are not those of the test file.
+
+    Args:
+        folder: of the data set.
+        task: "A" or "C".
+        language: "en" or "ar".
+
+    Returns:
+        Labels and votes, one row for each row of the test file.
+
+    Raises:
+        DataError: if the file is missing, lacks a column, or has something else than a vote in it.
+    """
+    path = folder / "third-party annotations" / f"{_LONG[language]}_task_{task.lower()}.csv"
+    names = {
+        "A": ("sarcasm_ref", "#humans_sarcasm", "human_aggregated"),
+        "C": ("sarcastic_id_ref", "human_votes", "human_aggregated"),
+    }[task]
+    columns, records = read_records(path)
+    require_columns(path, columns, names)
+    table = np.empty((3, len(records)), dtype=np.int64)
+    for place, record in enumerate(records):
+        for part, (name, most) in enumerate(zip(names, (1, _ANNOTATORS, 1), strict=True)):
+            cell = record.cells[name].strip()
+            if cell not in map(str, range(most + 1)):
+                raise DataError(
+                    f"{path}, line {record.line} has {cell!r} in {name!r}, expected 0 to {most}.",
+                    mend="Fetch the file again.",
+                )
+            table[part, place] = int(cell)
+    return Votes(labels=table[0], votes=table[1], aggregated=table[2])
+
+
+def training_pairs(examples: Iterable[Example]) -> list[Pair]:
+    """Make pairs of sarcastic texts and their rephrases.
+
+    Args:
+        examples: those without a rephrase are passed over.
+
+    Returns:
+        In the same order; the sarcastic text is the first of every other pair and the second of the rest, so that the
+        place says nothing.
+    """
+    pairs: list[Pair] = []
+    for example in examples:
+        if example.rephrase is None:
+            continue
+        second = len(pairs) % 2
+        texts = (example.rephrase, example.text) if second else (example.text, example.rephrase)
+        pairs.append(Pair(texts=texts, language=example.language, sarcastic=second, dialect=example.dialect))
+    return pairs
+
+
+def conflicts(examples: Sequence[Example]) -> list[list[int]]:
+    """Find texts that occur more than once, but for case and white space, with labels that contradict each other.
+
+    Args:
+        examples: with labels.
+
+    Returns:
+        The places of each such text, ascending.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, example in enumerate(examples):
+        places[key(example.text)].append(place)
+    return [group for group in places.values() if len({examples[place].sarcastic for place in group}) > 1]
+
+
+def _test_file(folder: Path, task: Task, language: Language) -> Path:
+    return folder / "test" / f"task_{task}_{_SHORT[language]}_test.csv"
+
+
+def _table(path: Path, language: Language, needed: Sequence[str], *, skip_empty: bool = False) -> Table:
+    require_columns(path, read_records(path)[0], needed)
+    table = read_rows(path, language=language, skip_empty=skip_empty)
+    for row in table:
+        if _lacks_label(row.content, needed):
+            raise DataError(f"{path}, line {row.line} lacks a label.", mend="Fetch the file again.")
+    return table
+
+
+def _lacks_label(content: Example | Pair, needed: Sequence[str]) -> bool:
+    if content.sarcastic is None and not {"sarcastic", "sarcastic_id"}.isdisjoint(needed):
+        return True
+    return isinstance(content, Example) and content.categories is None and CATEGORIES[0] in needed
+
+
+def _check_choice(what: str, chosen: str, choices: Sequence[str]) -> None:
+    if chosen not in choices:
+        raise ConfigError(f"There is no {what} {chosen!r}.", mend=f"Use one of: {', '.join(choices)}.")

@@ -1,0 +1,147 @@
+"""The scores of the shared task: F1 of the sarcastic class (A), macro-F1 of the categories (B), accuracy (C)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+
+from modicum.errors import DataError
+from modicum.sarcasm.examples import CATEGORIES, Category
+
+__all__ = ["CategoryScores", "Scores", "score_a", "score_b", "score_c", "whole_labels"]
+
+# The annotations of scikit-learn know only the values that are text.
+_ZERO: Any = 0
+_EACH: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """How well 0 and 1 were told apart, each score from 0 to 1.
+
+    Args:
+        f1: of class 1 alone, the main score of task A; macro-F1 is a far higher number.
+        precision: of class 1.
+        recall: of class 1.
+        accuracy: the main score of task C; on task A, "never sarcastic" has .857.
+        macro_f1: mean of the F1 of the two classes.
+    """
+
+    f1: float
+    precision: float
+    recall: float
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CategoryScores:
+    """How well the six categories were found.
+
+    Args:
+        macro_f1: mean of the six, the main score of task B.
+        f1: of each category; 0 where it was neither there nor predicted.
+    """
+
+    macro_f1: float
+    f1: Mapping[Category, float]
+
+
+def score_a(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
+    """Score task A: is the text sarcastic?
+
+    Args:
+        gold: 0 or 1, shape (n,).
+        predicted: the same.
+
+    Returns:
+        The scores; `Scores.f1` is the one that the task ranks by.
+
+    Raises:
+        DataError: if the two differ in length, are empty, or hold anything but 0 and 1.
+    """
+    truth, guess = _checked(gold, predicted, columns=None)
+    return Scores(
+        f1=float(f1_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
+        precision=float(precision_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
+        recall=float(recall_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
+        accuracy=float(accuracy_score(truth, guess)),
+        macro_f1=float(f1_score(truth, guess, average="macro", zero_division=_ZERO)),
+    )
+
+
+def score_b(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> CategoryScores:
+    """Score task B: which categories does the text have?
+
+    Args:
+        gold: 0 or 1, shape (n, 6), in the order of `CATEGORIES`.
+        predicted: the same.
+
+    Returns:
+        The scores; `CategoryScores.macro_f1` is the one that the task ranks by.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, have not six columns, or hold anything but 0 and 1.
+    """
+    truth, guess = _checked(gold, predicted, columns=len(CATEGORIES))
+    each = np.asarray(f1_score(truth, guess, average=_EACH, zero_division=_ZERO), dtype=float)
+    return CategoryScores(macro_f1=float(each.mean()), f1=dict(zip(CATEGORIES, each.tolist(), strict=True)))
+
+
+def score_c(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
+    """Score task C: which of the two texts is the sarcastic one?
+
+    Args:
+        gold: 0 for the first and 1 for the second, shape (n,).
+        predicted: the same.
+
+    Returns:
+        The scores; `Scores.accuracy` is the one that the task ranks by.
+
+    Raises:
+        DataError: as for `score_a`.
+    """
+    return score_a(gold, predicted)
+
+
+def _checked(
+    gold: npt.ArrayLike, predicted: npt.ArrayLike, *, columns: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    truth, guess = (whole_labels(values, name) for values, name in ((gold, "gold"), (predicted, "predicted")))
+    rows = truth.shape[:1] or (1,)
+    shape = rows if columns is None else (*rows, columns)
+    for labels, name in ((truth, "gold"), (guess, "predicted")):
+        if labels.shape != shape or not labels.size:
+            raise DataError(
+                f"The {name} labels have the shape {labels.shape}, expected {shape} with at least one row.",
+                mend="Give one row for each text, in the same order.",
+            )
+    return truth, guess
+
+
+def whole_labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
+    """Take labels of 0 and 1, and nothing that is merely near them.
+
+    Args:
+        values: of any shape.
+        name: of them, for the message.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        DataError: if one is something else.
+    """
+    try:
+        labels = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"The {name} labels are no table ({error}).", mend="Give rows of one length.") from error
+    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        odd = next((value for value in labels.ravel().tolist() if value not in {0, 1}), None)
+        raise DataError(f"A {name} label is {odd!r}.", mend="Give 0 or 1 for each, not a probability.")
+    return labels.astype(np.int64)

@@ -1,0 +1,217 @@
+"""Rows of files as they stand: CSV, TSV, JSON lines or standard input, read whole and written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO, TypeAlias, cast
+
+from modicum.core.files import replacing
+from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.errors import ConfigError, DataError
+
+__all__ = ["Cells", "Form", "Record", "read_records", "require_columns", "source_name", "write_rows"]
+
+Cells: TypeAlias = Mapping[str, Any]
+Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
+
+_STANDARD = "-"
+_FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_DELIMITERS: Mapping[Form, str] = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One row of a file, its cells as written.
+
+    Args:
+        line: of the file where it begins, from 1.
+        cells: by column, in the order of the file; strings, or what JSON holds.
+    """
+
+    line: int
+    cells: Cells
+
+
+def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable[str]) -> None:
+    """Refuse a file that lacks a column, with those that it has.
+
+    Raises:
+        DataError: if one that is needed is missing.
+    """
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(
+            f"{source} has no column {missing[0]!r}; its columns are {', '.join(map(repr, columns))}.",
+            mend="Rename the column, or say which one it is.",
+        )
+
+
+def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
+    """Read a file row by row, without asking what its columns mean.
+
+    Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows.
+
+    Args:
+        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8; or "-", standard input: JSON lines if they
+            begin with "{", else one text a line.
+
+    Returns:
+        The columns and the rows; of JSON lines, all the names that occur.
+
+    Raises:
+        DataError: if the file cannot be read, is of another kind, is empty, or a row has more or fewer cells than the
+            header.
+        UnsafeFileError: if it is larger than 1 GiB.
+    """
+    name, form = source_name(source), None if str(source) == _STANDARD else _form(Path(source))
+    data = sys.stdin.buffer.read() if form is None else read_bounded(Path(source), max_bytes=MAX_BYTES)
+    text = _decoded(data, name)
+    if form == "jsonl" or (form is None and text.lstrip().startswith("{")):
+        columns, records = _objects(text, name)
+    elif form is None:
+        columns, records = _lines(text)
+    else:
+        columns, records = _delimited(text, name, _DELIMITERS[form])
+    if not records:
+        raise DataError(f"{name} has a header and no rows.", mend="Give it at least one row.")
+    return columns, records
+
+
+def write_rows(
+    target: Path | str, rows: Sequence[Record], predictions: Sequence[Cells], *, form: Form | None = None
+) -> None:
+    """Write predictions beside what the input said, whole or not at all.
+
+    Args:
+        target: a file whose name ends in .csv, .tsv or .jsonl, replaced if it exists; or "-", standard output.
+        rows: the rows that were predicted; all of their cells are kept.
+        predictions: the new cells of each row: text, Python's numbers, or what else JSON holds.
+        form: of the output; None goes by the name, and writes CSV to standard output.
+
+    Raises:
+        ConfigError: if the file cannot be written, or a prediction would replace a column of the input.
+        DataError: if there are more or fewer predictions than rows, or the name ends otherwise.
+    """
+    if len(rows) != len(predictions):
+        raise DataError(
+            f"There are {len(predictions)} predictions of {len(rows)} rows.", mend="Give one for each row, in order."
+        )
+    columns = dict.fromkeys(name for row in rows for name in row.cells)
+    added = dict.fromkeys(name for prediction in predictions for name in prediction)
+    if taken := columns.keys() & added.keys():
+        raise ConfigError(
+            f"The input has a column {min(taken)!r} already.", mend="Rename it, or leave it out of the input."
+        )
+    cells = [{**row.cells, **prediction} for row, prediction in zip(rows, predictions, strict=True)]
+    if str(target) == _STANDARD:
+        _write(sys.stdout, [*columns, *added], cells, form or "csv")
+        return
+    path = Path(target)
+    form = form or _form(path)
+    with replacing(path) as file:
+        _write(file, [*columns, *added], cells, form)
+
+
+def _write(file: TextIO, columns: Sequence[str], cells: Sequence[Cells], form: Form) -> None:
+    if form == "jsonl":
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in cells)
+        return
+    written = [
+        {name: it if isinstance(it, str) else "" if it is None else json.dumps(it) for name, it in row.items()}
+        for row in cells
+    ]
+    # Before Python 3.13 the writer leaves a lone carriage return bare, which its reader takes for the end of the row.
+    bare = any("\r" in value for row in written for value in row.values())
+    writer = csv.DictWriter(
+        file,
+        columns,
+        delimiter=_DELIMITERS[form],
+        lineterminator="\n",
+        quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL,
+    )
+    writer.writeheader()
+    writer.writerows(written)
+
+
+def source_name(source: Path | str) -> str:
+    """Say what a source is called in a sentence."""
+    return "Standard input" if str(source) == _STANDARD else str(source)
+
+
+def _form(path: Path) -> Form:
+    if path.suffix.lower() not in _FORMS:
+        raise DataError(
+            f"{path} has the ending {path.suffix!r}.", mend=f"Use a file that ends in one of {', '.join(_FORMS)}."
+        )
+    return _FORMS[path.suffix.lower()]
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = bytes(error.object).count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}, line {line} is not UTF-8 (byte {error.object[error.start]:#04x}).", mend="Save it as UTF-8."
+        ) from error
+    if (place := text.find("\0")) >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise DataError(f"{name}, line {line} holds a NUL byte.", mend="Save it as plain UTF-8 text.")
+    if not text.strip():
+        raise DataError(f"{name} is empty.", mend="Give it at least one row.")
+    return text
+
+
+def _delimited(text: str, name: str, delimiter: str) -> tuple[tuple[str, ...], list[Record]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: tuple[str, ...] = ()
+    records: list[Record] = []
+    following = 1
+    try:
+        for cells in reader:
+            line, following = following, reader.line_num + 1
+            if not cells:
+                continue
+            if not columns:
+                columns = tuple(cells)
+                if twice := [cell for cell in cells if cells.count(cell) > 1]:
+                    raise DataError(f"{name} has the column {twice[0]!r} twice.", mend="Rename one of them.")
+            elif len(cells) == len(columns):
+                records.append(Record(line=line, cells=dict(zip(columns, cells, strict=True))))
+            else:
+                raise DataError(
+                    f"{name}, line {line} has {len(cells)} cells, expected {len(columns)}.",
+                    mend="Mend that row: a text with a comma, tab or newline in it stands in quotation marks.",
+                )
+    except csv.Error as error:
+        raise DataError(
+            f"{name}, line {following} cannot be read ({error}).",
+            mend='Close every quotation mark, and write one inside a text as "".',
+        ) from error
+    return columns, records
+
+
+def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
+    records: list[Record] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            read = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name}, line {number} is not JSON ({error}).", mend="Write one object a line.") from error
+        if not isinstance(read, dict):
+            raise DataError(f"{name}, line {number} is no JSON object.", mend='Write {"text": "..."} a line.')
+        records.append(Record(line=number, cells=cast("Cells", read)))
+    return tuple(dict.fromkeys(column for record in records for column in record.cells)), records
+
+
+def _lines(text: str) -> tuple[tuple[str, ...], list[Record]]:
+    lines = text.removesuffix("\n").split("\n")
+    return ("text",), [Record(line=n, cells={"text": it.rstrip("\r")}) for n, it in enumerate(lines, start=1)]

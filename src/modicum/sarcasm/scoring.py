@@ -1,0 +1,72 @@
+"""What a fitted model gives for a text, and what fits one: the seam between linear models and encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from modicum.sarcasm.examples import Example
+
+__all__ = ["Learner", "Outputs", "PairModel", "TextModel"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """What the three heads give for n texts, before calibration.
+
+    Args:
+        sarcastic: logit of "sarcastic", float64, shape (n,).
+        categories: logits of the six categories *given* that the text is sarcastic, shape (n, 6), in the order of
+            `CATEGORIES`; None where nothing was to be learnt of them.
+        rank: of two texts, the one with the higher number is the sarcastic one, shape (n,): the difference is the
+            logit of the Bradley-Terry model. None where there was no pair.
+    """
+
+    sarcastic: np.ndarray
+    categories: np.ndarray | None = None
+    rank: np.ndarray | None = None
+
+
+class TextModel(Protocol):
+    """A fitted model. Texts come as they were trained on: cleaned, with the dialect in front if there is to be one."""
+
+    def __call__(self, texts: Sequence[str]) -> Outputs:
+        """Give the outputs, in the order of the texts and independent of what else is asked for."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write it to a new folder, without a pickle."""
+        ...
+
+
+@runtime_checkable
+class PairModel(Protocol):
+    """A fitted model with a way of its own to compare texts, such as reading both together."""
+
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Give logits that the second text is the sarcastic one, shape (n,); exchanging the texts changes the sign."""
+        ...
+
+
+class Learner(Protocol):
+    """Fits a model of all three tasks.
+
+    From examples with a label it learns the first head, from those with categories the second, and from those with a
+    rephrase the third. Texts, rephrases too, are prepared already.
+    """
+
+    def fit(self, examples: Sequence[Example], *, seed: int) -> TextModel:
+        """Fit a new model.
+
+        Args:
+            examples: of one or of both languages.
+            seed: of all that is drawn.
+
+        Raises:
+            DataError: if there is no example of one of the two labels.
+        """
+        ...

@@ -1,0 +1,188 @@
+"""How far one comes without reading: models that see only a text's length, its place in the file or its punctuation."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from modicum.core.seeding import derive
+from modicum.errors import DataError
+from modicum.sarcasm.examples import LANGUAGES, Example, Language
+
+__all__ = ["DOMAIN", "Audit", "AuditRow", "Remark", "audit"]
+
+See: TypeAlias = Callable[[Sequence[Example]], np.ndarray]
+Remark: TypeAlias = Literal["", "shortcut", "reverses", "shift"]
+
+DOMAIN = "train or test"
+_STRONG = 0.6  # ours: an area from which on a cue is remarked upon
+_FOLDS, _FEWEST = 5, 2
+_MARKS = ("!", "?", "؟", ".", ",", "،", ":", '"', "…", "#")
+_URL = re.compile(r"https?://|www\.", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditRow:
+    """What a model reaches that sees one thing alone.
+
+    Args:
+        cue: what it sees; `DOMAIN` tells training from test texts by their characters, whatever their labels.
+        language: of the texts.
+        train: area under its ROC curve on the training texts, cross-validated where something was fitted; 1/2 is
+            chance, and the direction of a single number is chosen so that it is at least that.
+        test: on the test texts, with direction and weights from the training texts; None if they have not both labels.
+        remark: "shortcut" where the cue tells much in training; "reverses" where what training taught of it is wrong in
+            test, by more than two standard errors, and it tells much in one of them; "shift" where training and test
+            texts can be told apart.
+    """
+
+    cue: str
+    language: Language
+    train: float
+    test: float | None
+    remark: Remark
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """The rows of all languages and cues."""
+
+    rows: tuple[AuditRow, ...]
+
+    def find(self, cue: str, language: Language) -> AuditRow:
+        """Give a row.
+
+        Raises:
+            DataError: if there is none.
+        """
+        for row in self.rows:
+            if (row.cue, row.language) == (cue, language):
+                return row
+        cues = ", ".join(row.cue for row in self.rows if row.language == language)
+        raise DataError(f"There is no cue {cue!r} for {language!r}.", mend=f"There are: {cues or 'none'}.")
+
+
+def audit(train: Sequence[Example], test: Sequence[Example], *, seed: int = 0) -> Audit:
+    """Measure what can be told without reading, and whether it still holds in the test texts.
+
+    Args:
+        train: labelled, in the order of the file and not cleaned: cleaning takes cues away.
+        test: likewise; without labels, only training areas and the shift are measured.
+        seed: of the folds.
+
+    Returns:
+        A row for each language of the training texts and each cue that varies there, and one for the shift.
+
+    Raises:
+        DataError: if a training text has no label, or a language has fewer than two texts of one of the labels.
+    """
+    rows: list[AuditRow] = []
+    for language in LANGUAGES:
+        ours = [it for it in train if it.language == language]
+        theirs = [it for it in test if it.language == language]
+        if ours:
+            folds = _folds(_labels(ours), seed)
+            rows += [_cue_row(cue, see, ours, theirs, folds) for cue, see in _cues(ours).items() if _varies(see, ours)]
+        if ours and len(theirs) >= _FEWEST:
+            rows.append(_domain_row(ours, theirs, seed))
+    return Audit(rows=tuple(rows))
+
+
+def _cues(examples: Sequence[Example]) -> dict[str, See]:
+    dialects = sorted({it.dialect for it in examples if it.dialect})
+    return {
+        # White space at the edges is a cue of its own.
+        "characters": lambda given: _column(len(it.text.strip()) for it in given),
+        "words": lambda given: _column(len(it.text.split()) for it in given),
+        "punctuation": _punctuation,
+        "place in the file": lambda given: _column(range(len(given))),
+        "white space at the edges": lambda given: _column(it.text != it.text.strip() for it in given),
+        "line break": lambda given: _column("\n" in it.text.strip() for it in given),
+        "URL": lambda given: _column(bool(_URL.search(it.text)) for it in given),
+        "@": lambda given: _column("@" in it.text for it in given),
+        "dialect": lambda given: np.array([[it.dialect == name for name in dialects] for it in given], dtype=float),
+    }
+
+
+def _column(values: Iterable[float]) -> np.ndarray:
+    return np.array(list(values), dtype=np.float64)[:, None]
+
+
+def _punctuation(examples: Sequence[Example]) -> np.ndarray:
+    every = [sum(unicodedata.category(letter).startswith("P") for letter in it.text) for it in examples]
+    return np.array([[count, *map(it.text.count, _MARKS)] for count, it in zip(every, examples, strict=True)], float)
+
+
+def _varies(see: See, examples: Sequence[Example]) -> bool:
+    seen = see(examples)
+    return bool((seen != seen[0]).any())
+
+
+def _cue_row(cue: str, see: See, train: Sequence[Example], test: Sequence[Example], folds: StratifiedKFold) -> AuditRow:
+    labels, seen = _labels(train), see(train)
+    known = [it for it in test if it.sarcastic is not None]
+    truth = [it.sarcastic for it in known]
+    later = see(test)[[it.sarcastic is not None for it in test]] if len(set(truth)) == 2 else None
+    if seen.shape[1] == 1:
+        sign = 1.0 if roc_auc_score(labels, seen[:, 0]) >= 0.5 else -1.0
+        scores, wanted = sign * seen[:, 0], None if later is None else sign * later[:, 0]
+    else:
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+        scores = cross_val_predict(model, seen, labels, cv=folds, method="decision_function")
+        wanted = None if later is None else model.fit(seen, labels).decision_function(later)
+    area = float(roc_auc_score(labels, scores))
+    held = None if wanted is None else float(roc_auc_score(truth, wanted))
+    return AuditRow(cue=cue, language=train[0].language, train=area, test=held, remark=_remark(area, held, truth))
+
+
+def _remark(train: float, test: float | None, truth: Sequence[int | None]) -> Remark:
+    if test is not None and test < 0.5 - 2 * _chance(truth) and max(train, 1 - test) >= _STRONG:
+        return "reverses"
+    return "shortcut" if train >= _STRONG else ""
+
+
+def _chance(truth: Sequence[int | None]) -> float:
+    # Standard error of the area where the scores tell nothing: that of Mann and Whitney's statistic.
+    positives, negatives = truth.count(1), truth.count(0)
+    return ((positives + negatives + 1) / (12 * positives * negatives)) ** 0.5
+
+
+def _domain_row(train: Sequence[Example], test: Sequence[Example], seed: int) -> AuditRow:
+    texts = [it.text for it in (*train, *test)]
+    sides = np.repeat([0, 1], [len(train), len(test)])
+    # Without a label, the n-grams of all texts may be counted at once.
+    seen = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
+    model = LogisticRegression(class_weight="balanced", solver="liblinear")
+    scores = cross_val_predict(model, seen, sides, cv=_folds(sides, seed), method="decision_function")
+    area = float(roc_auc_score(sides, scores))
+    return AuditRow(
+        cue=DOMAIN, language=train[0].language, train=area, test=None, remark="shift" if area >= _STRONG else ""
+    )
+
+
+def _labels(examples: Sequence[Example]) -> np.ndarray:
+    labels = [it.sarcastic for it in examples if it.sarcastic is not None]
+    if len(labels) < len(examples) or min(labels.count(0), labels.count(1)) < _FEWEST:
+        raise DataError(
+            f"Of {len(examples)} training texts of {examples[0].language!r}, {labels.count(1)} are sarcastic and "
+            f"{labels.count(0)} are not.",
+            mend=f"Give each a label, and at least {_FEWEST} texts of both.",
+        )
+    return np.array(labels)
+
+
+def _folds(labels: np.ndarray, seed: int) -> StratifiedKFold:
+    rarest = int(np.bincount(labels).min())
+    # scikit-learn takes 32 bits.
+    return StratifiedKFold(min(_FOLDS, rarest), shuffle=True, random_state=derive(seed, "folds") % 2**32)

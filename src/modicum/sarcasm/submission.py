@@ -1,0 +1,191 @@
+"""The files that the shared task takes: a zip with one text file, a header and a line for each test item in order."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.core import catalogue
+from modicum.core.files import aside
+from modicum.core.safeload import read_members
+from modicum.core.safeload.limits import read_bounded
+from modicum.errors import DataError
+from modicum.sarcasm.examples import CATEGORIES, Example, Language, Pair
+from modicum.sarcasm.isarcasm import DATA_SET, Task, read_categories, read_pairs, read_texts
+from modicum.sarcasm.metrics import whole_labels
+
+__all__ = ["ITEMS", "Submission", "check_submission", "read_submission", "write_submission"]
+
+ITEMS: dict[Task, int] = {"A": 1400, "B": 1400, "C": 200}
+
+_HEADERS: dict[str, tuple[Task, Language]] = {
+    "task_a_en": ("A", "en"),
+    "task_a_ar": ("A", "ar"),
+    ",".join(CATEGORIES): ("B", "en"),
+    "task_c_en": ("C", "en"),
+    "task_c_ar": ("C", "ar"),
+}
+_LARGEST = 1 << 20  # ours: 1,400 lines of six labels are 17 kB
+_MOST_MEMBERS = 100
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """Predictions, and what they are of.
+
+    Args:
+        task: "A", "B" or "C".
+        language: "en" or "ar".
+        predictions: 0 or 1, shape (n,); for task B (n, 6), in the order of `CATEGORIES`.
+    """
+
+    task: Task
+    language: Language
+    predictions: npt.NDArray[np.int64]
+
+
+def write_submission(
+    path: Path,
+    task: Task,
+    language: Language,
+    predictions: npt.ArrayLike,
+    *,
+    items: Sequence[Example] | Sequence[Pair] | None = None,
+    root: Path | None = None,
+) -> None:
+    """Write predictions of the official test items as the shared task takes them.
+
+    Args:
+        path: of the zip; replaced if it exists.
+        task: "A", "B" (English) or "C".
+        language: "en" or "ar".
+        predictions: 0 or 1 for each test item in order, shape (1400,); for B (1400, 6), for C (200,).
+        items: what was predicted. Give it: a submission holds no texts, and nothing else can tell that the order is
+            wrong, as that of task A is for B.
+        root: folder of the data set that the order is compared with; None for the catalogue's, if it is at hand.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+        DataError: if there is no such task in the language, the predictions are too few or too many or not whole
+            numbers 0 and 1, or the items are not the official ones in their order.
+    """
+    header = next((text for text, of in _HEADERS.items() if of == (task, language)), None)
+    if header is None:
+        raise DataError(f"There is no task {task!r} in {language!r}.", mend="Use A or C in en or ar, or B in en.")
+    labels = whole_labels(predictions, "predicted")
+    check_submission(Submission(task=task, language=language, predictions=labels), task, language)
+    if items is not None:
+        _check_order(items, task, language, root)
+    lines = [header, *(",".join(map(str, np.atleast_1d(row).tolist())) for row in labels)]
+    member = zipfile.ZipInfo(f"task_{task}_{language}.txt".lower(), _EPOCH)
+    member.compress_type = zipfile.ZIP_DEFLATED
+    with aside(path) as part, zipfile.ZipFile(part, "w") as archive:
+        archive.writestr(member, "\n".join(lines) + "\n")
+
+
+def read_submission(path: Path) -> Submission:
+    """Read a submission, zipped or as the text file alone.
+
+    Args:
+        path: of the zip, or of the text file.
+
+    Returns:
+        The predictions, of as many items as there are; the header says of which task and language.
+
+    Raises:
+        DataError: if the file is missing or no submission, the header is none of the task's, or a line is not whole
+            numbers 0 and 1, one or six of them.
+        UnsafeFileError: if it is larger than a submission can be.
+    """
+    header, *lines = _text(path).rstrip().splitlines() or [""]
+    name = ",".join(cell.strip() for cell in header.split(","))
+    if name not in _HEADERS:
+        raise DataError(f"{path} has the header {header[:80]!r}.", mend=f"Begin it with one of: {'; '.join(_HEADERS)}.")
+    task, language = _HEADERS[name]
+    width = len(CATEGORIES) if task == "B" else 1
+    rows: list[list[int]] = []
+    for number, line in enumerate(lines, start=2):
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != width or not set(cells) <= {"0", "1"}:
+            raise DataError(
+                f"{path}, line {number} is {line[:80]!r}, expected {width} whole number{'s' * (width > 1)}, 0 or 1.",
+                mend="Write the predictions anew.",
+            )
+        rows.append([int(cell) for cell in cells])
+    predictions = np.array(rows, dtype=np.int64).reshape(len(rows), width)
+    return Submission(task=task, language=language, predictions=predictions if width > 1 else predictions[:, 0])
+
+
+def check_submission(submission: Submission, task: Task, language: Language) -> None:
+    """Refuse a submission that the shared task would not take, or would take for another one.
+
+    Args:
+        submission: to be checked.
+        task: that it is meant for.
+        language: likewise.
+
+    Raises:
+        DataError: if it is of another task or language, or has more or fewer rows than there are test items.
+    """
+    if (submission.task, submission.language) != (task, language):
+        raise DataError(
+            f"The submission is of task {submission.task} in {submission.language!r}, expected {task} in {language!r}.",
+            mend="Name the task that it was made for.",
+        )
+    shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
+    if submission.predictions.shape != shape:
+        raise DataError(
+            f"The submission has the shape {submission.predictions.shape}, expected {shape}.",
+            mend="Give one row for each item of the official test file, in its order.",
+        )
+
+
+def _check_order(items: Sequence[Example] | Sequence[Pair], task: Task, language: Language, root: Path | None) -> None:
+    if root is None and catalogue.status(DATA_SET) == "absent":
+        return
+    folder = catalogue.fetch(DATA_SET) if root is None else root
+    official: Sequence[Example] | Sequence[Pair]
+    match task:
+        case "A":
+            official = read_texts(folder, language)
+        case "B":
+            official = read_categories(folder)
+        case "C":
+            official = read_pairs(folder, language)
+    given, wanted = ([_words(item) for item in them] for them in (items, official))
+    if given == wanted:
+        return
+    shorter = min(len(given), len(wanted))
+    place = next((place for place in range(shorter) if given[place] != wanted[place]), shorter)
+    order = "the official texts in another order" if sorted(given) == sorted(wanted) else "not the official texts"
+    raise DataError(
+        f"The items are {order}; the first that differs is number {place + 1}.",
+        mend=f"Predict the rows of the official test file of task {task} as they stand.",
+    )
+
+
+def _words(item: Example | Pair) -> tuple[str, ...]:
+    return item.texts if isinstance(item, Pair) else (item.text,)
+
+
+def _text(path: Path) -> str:
+    data = read_bounded(path, max_bytes=_LARGEST)
+    name = str(path)
+    if zipfile.is_zipfile(path):
+        members = list(read_members(path, max_members=_MOST_MEMBERS, max_bytes=_LARGEST))
+        if len(members) != 1:
+            raise DataError(
+                f"{path} has {len(members)} files ({', '.join(name for name, _ in members)}), expected one.",
+                mend="Zip the text file alone.",
+            )
+        name, data = f"{members[0][0]} in {path}", members[0][1]
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is no text ({error.reason}).", mend="Write the predictions anew.") from error

@@ -1,0 +1,200 @@
+"""The user's own files as texts or pairs that know their row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.cleaning import language_of
+from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.records import Cells, Record, read_records, require_columns, source_name
+
+__all__ = ["Row", "Table", "read_rows"]
+
+Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
+Asked: TypeAlias = Language | Literal["auto"] | None
+
+_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row(Record):
+    """A row that was understood.
+
+    Args:
+        content: its text, or its two texts.
+    """
+
+    content: Example | Pair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A file that was understood.
+
+    Args:
+        columns: in the order of the file.
+        rows: likewise.
+        empty: the lines of rows without a text, which were left out.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    empty: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @property
+    def examples(self) -> list[Example]:
+        """The texts; none where the file holds pairs."""
+        return [row.content for row in self.rows if isinstance(row.content, Example)]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs; none where the file holds texts."""
+        return [row.content for row in self.rows if isinstance(row.content, Pair)]
+
+
+def read_rows(
+    source: Path | str,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    language: Asked = None,
+    language_column: str | None = None,
+    dialect_column: str | None = None,
+    rephrase_column: str | None = None,
+    skip_empty: bool = False,
+) -> Table:
+    """Read texts, or pairs of texts, with whatever else the file says of them.
+
+    A column that is not named is known by the names of the shared task, if it is there: ``text`` or ``tweet``,
+    ``sarcastic``, ``rephrase``, ``dialect``, the six of `CATEGORIES` together, and ``language``; a file with ``text_0``
+    and ``text_1`` holds pairs, with the label ``sarcastic_id``. An empty label is an unknown one.
+
+    Args:
+        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8; or "-", standard input: JSON lines if they
+            begin with "{", else one text a line.
+        text_column: of the text.
+        label_column: of 0 and 1.
+        language: of all rows, whatever a column says; "auto" goes by the script of each; None reads the column
+            ``language``, and goes by the script where it says nothing.
+        language_column: of "en" and "ar".
+        dialect_column: of the dialect.
+        rephrase_column: of the author's plain wording.
+        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`.
+
+    Returns:
+        The rows in the order of the file.
+
+    Raises:
+        ConfigError: if there is no such language.
+        DataError: if the file cannot be read, a column is missing, or a row is broken; file and line are named.
+    """
+    if language not in {None, "auto", *LANGUAGES}:
+        raise ConfigError(f"The language is {language!r}.", mend=f"Use one of: auto, {', '.join(LANGUAGES)}.")
+    name = source_name(source)
+    names, records = read_records(source)
+    roles = _recognised(
+        name,
+        names,
+        {
+            "text": text_column,
+            "label": label_column,
+            "language": language_column,
+            "dialect": dialect_column,
+            "rephrase": rephrase_column,
+        },
+    )
+    rows: list[Row] = []
+    empty: list[int] = []
+    for record in records:
+        where = f"{name}, line {record.line}"
+        if all(text.strip() for text in _texts(record.cells, roles, where)):
+            content = _content(record.cells, roles, language, where)
+            rows.append(Row(line=record.line, cells=record.cells, content=content))
+        elif skip_empty:
+            empty.append(record.line)
+        else:
+            raise DataError(f"{where} has an empty text.", mend="Mend or remove it, or skip rows that are empty.")
+    return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
+
+
+def _recognised(name: str, columns: Sequence[str], asked: Mapping[str, str | None]) -> Roles:
+    require_columns(name, columns, filter(None, asked.values()))
+    if asked["text"] is None and {"text_0", "text_1"} <= set(columns):
+        known = {"text_0": "text_0", "text_1": "text_1", "label": "sarcastic_id"}
+    else:
+        text = asked["text"] or ("tweet" if "tweet" in columns and "text" not in columns else "text")
+        require_columns(name, columns, [text])
+        known = {"text": text, "label": "sarcastic"}
+    known |= {role: role for role in ("language", "dialect", "rephrase")}
+    roles = {role: asked.get(role) or column for role, column in known.items()}
+    return {role: column for role, column in roles.items() if column in columns}
+
+
+def _content(cells: Cells, roles: Roles, language: Asked, where: str) -> Example | Pair:
+    texts = _texts(cells, roles, where)
+    spoken = _language(cells, roles, language, texts, where)
+    label = _label(cells, roles["label"], where) if "label" in roles else None
+    dialect = _words(cells, roles.get("dialect"), where).strip() or None
+    if len(texts) == 2:
+        return Pair(texts=(texts[0], texts[1]), language=spoken, sarcastic=label, dialect=dialect)
+    rephrase = _words(cells, roles.get("rephrase"), where)
+    return Example(
+        text=texts[0],
+        language=spoken,
+        sarcastic=label,
+        rephrase=rephrase if rephrase.strip() else None,
+        dialect=dialect,
+        categories=_categories(cells, label, where) if cells.keys() >= set(CATEGORIES) else None,
+    )
+
+
+def _texts(cells: Cells, roles: Roles, where: str) -> list[str]:
+    return [_words(cells, roles[role], where) for role in ("text", "text_0", "text_1") if role in roles]
+
+
+def _categories(cells: Cells, label: int | None, where: str) -> tuple[int, ...] | None:
+    found = [_label(cells, name, where) for name in CATEGORIES]
+    if label == 0 and 1 in found:
+        raise DataError(f"{where} is not sarcastic, but has a category.", mend="Mend the label or the category.")
+    if label == 0:
+        return (0,) * len(CATEGORIES)  # the shared task leaves them empty where a text is not sarcastic
+    return None if None in found else cast("tuple[int, ...]", tuple(found))
+
+
+def _language(cells: Cells, roles: Roles, asked: Asked, texts: Sequence[str], where: str) -> Language:
+    told = asked or _words(cells, roles.get("language"), where) or "auto"
+    if told == "auto":
+        return language_of(" ".join(texts))
+    if told not in LANGUAGES:
+        raise DataError(f"{where} has the language {told!r}.", mend=f"Use one of: {', '.join(LANGUAGES)}.")
+    return cast("Language", told)
+
+
+def _label(cells: Cells, column: str, where: str) -> int | None:
+    value = cells.get(column)
+    text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value).strip()
+    if text not in _LABELS:
+        raise DataError(f"{where} has the label {value!r} in {column!r}.", mend="Write 1 for sarcastic and 0 for not.")
+    return _LABELS[text]
+
+
+def _words(cells: Cells, column: str | None, where: str) -> str:
+    value = None if column is None else cells.get(column)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(f"{where} has {value!r} in {column!r}, which is no text.", mend="Write it in quotation marks.")
+    # JSON can escape what UTF-8 cannot hold.
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise DataError(f"{where} holds half a character in {column!r}.", mend="Write the text anew from its source.")
+    return value
