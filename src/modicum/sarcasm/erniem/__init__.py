@@ -1,0 +1,24 @@
+"""ERNIE-M, which transformers no longer has: its weights are those of XLM-RoBERTa, and its tokenizer is here.
+
+Names and shapes are mapped one to one (`mapping`), the settings too (`configuration`); a checkpoint is read and written
+anew once (`checkpoint`), and texts become the numbers that it was trained on (`splitting`, `tokenizer`).
+
+Ouyang, Wang, Pang, Sun, Tian, Wu and Wang, "ERNIE-M: Enhanced Multilingual Representation by Aligning Cross-lingual
+Semantics with Monolingual Corpora" (EMNLP 2021, arXiv:2012.15674).
+"""
+
+from __future__ import annotations
+
+from modicum.sarcasm.erniem.checkpoint import convert_ernie_m, open_ernie_m
+from modicum.sarcasm.erniem.configuration import is_ernie_m
+from modicum.sarcasm.erniem.mapping import positions
+from modicum.sarcasm.erniem.tokenizer import ErnieMTokenizer, has_ernie_m_tokenizer
+
+__all__ = [
+    "ErnieMTokenizer",
+    "convert_ernie_m",
+    "has_ernie_m_tokenizer",
+    "is_ernie_m",
+    "open_ernie_m",
+    "positions",
+]
