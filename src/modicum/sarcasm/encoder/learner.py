@@ -1,0 +1,121 @@
+"""Fits an encoder on the three tasks at once, in one language or in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from torch.optim import Optimizer
+
+from modicum.errors import DataError
+from modicum.sarcasm.encoder.batches import Tokenizer
+from modicum.sarcasm.encoder.configuration import HEADS, Head, PairHead, Pooling
+from modicum.sarcasm.encoder.items import Collator, make_items
+from modicum.sarcasm.encoder.losses import Objective
+from modicum.sarcasm.encoder.model import EncoderModel
+from modicum.sarcasm.encoder.modeling import SarcasmModel
+from modicum.sarcasm.encoder.opening import check_length, encoder_folder, open_tokenizer
+from modicum.sarcasm.encoder.training import Recipe, parameter_groups, train
+from modicum.sarcasm.examples import Example
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+__all__ = ["EncoderLearner", "MakeOptimizer"]
+
+MakeOptimizer: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderLearner:
+    """Fine-tunes a pre-trained encoder; a `Learner`.
+
+    Args:
+        encoder: a hub id, a folder, or "offline" for the packaged MiniLM, which knows English only.
+        pooling: what the heads see: "cls", the first token, or "mean" for sentence encoders such as MiniLM.
+        pair_head: "rank" or "cross": see `SarcasmConfig`.
+        length: tokens of a text. 96, ours, is beyond the 95th percentile of the shared task's texts.
+        head_dropout: rate before each layer of a head.
+        objective: the losses and their weights.
+        recipe: how long and how fast.
+        device: "cpu" or "cuda".
+        callbacks: for the Trainer, made anew for each fit, such as ``lambda: [HyPeCallback(config)]``.
+        optimizer: makes one from parameter groups, in the place of AdamW.
+    """
+
+    encoder: str
+    pooling: Pooling = "cls"
+    pair_head: PairHead = "rank"
+    length: int = 96
+    head_dropout: float = 0.1
+    objective: Objective = field(default_factory=Objective)
+    recipe: Recipe = field(default_factory=Recipe)
+    device: str = "cpu"
+    callbacks: Callable[[], Sequence[TrainerCallback]] = tuple
+    optimizer: MakeOptimizer | None = None
+
+    def fit(self, examples: Sequence[Example], *, seed: int) -> EncoderModel:
+        """Fit a new model; a warning tells how many texts were cut.
+
+        Args:
+            examples: of one or of both languages, prepared already.
+            seed: of heads, order and dropout.
+
+        Returns:
+            The model.
+
+        Raises:
+            ConfigError: if the encoder cannot be opened, or takes fewer tokens.
+            DataError: if there is no example of one of the two labels.
+            MissingExtraError: if transformers, or the packaged encoder, is not installed.
+            ModelError: if it is no encoder of texts.
+        """
+        used = [example for example in examples if _tasks(example, self.objective)]
+        _check_labels(used, self.objective)
+        tokenizer = open_tokenizer(self.encoder)
+        model = SarcasmModel.from_encoder(
+            encoder_folder(self.encoder),
+            seed=seed,
+            pooling=self.pooling,
+            pair_head=self.pair_head,
+            head_dropout=self.head_dropout,
+            length=self.length,
+            learnt=tuple(head for head in HEADS if any(head in _tasks(it, self.objective) for it in used)),
+        )
+        check_length(model, tokenizer, self.length)
+        self._train(model, used, tokenizer, seed)
+        return EncoderModel(model, tokenizer)
+
+    def _train(self, model: SarcasmModel, examples: Sequence[Example], tokenizer: Tokenizer, seed: int) -> None:
+        pairs = self.pair_head if self.objective.weights[2] else None
+        train(
+            model,
+            make_items(examples, tokenizer, length=self.length, pairs=pairs),
+            Collator.of(tokenizer),
+            objective=self.objective,
+            recipe=self.recipe,
+            seed=seed,
+            device=self.device,
+            callbacks=self.callbacks(),
+            optimizers=(self.optimizer(parameter_groups(model, self.recipe)) if self.optimizer else None, None),
+        )
+
+
+def _tasks(example: Example, objective: Objective) -> set[Head]:
+    """Name the heads that learn from an example."""
+    usable = (
+        example.sarcastic is not None,
+        example.sarcastic == 1 and example.categories is not None,
+        example.rephrase is not None,
+    )
+    return {head for head, weight, use in zip(HEADS, objective.weights, usable, strict=True) if weight and use}
+
+
+def _check_labels(examples: Sequence[Example], objective: Objective) -> None:
+    labels = {example.sarcastic for example in examples}
+    if not examples or (objective.weights[0] and not labels >= {0, 1}):
+        raise DataError(
+            f"Of {len(examples)} examples that can be learnt from, none is sarcastic, or all are.",
+            mend="Give examples that are sarcastic, and some that are not.",
+        )

@@ -1,0 +1,201 @@
+"""The joint loss of the three tasks, weighted by counts of the whole training split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.encoder.modeling import SarcasmOutput
+from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example
+from modicum.sarcasm.functional import (
+    asymmetric_loss,
+    binary_loss,
+    focal_loss,
+    pairwise_loss,
+    symmetric_divergence,
+)
+
+__all__ = ["Counts", "Objective", "Targets", "divergence", "joint_loss"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """What is minimised. All values are ours.
+
+    Args:
+        sarcastic: loss of the first task. "cross_entropy" weighs the sarcastic by n_negative / n_positive, and so
+            does "focal", by its alpha; "logit_adjusted" adds the log odds of the training split to the logit instead
+            (Menon et al. 2021, tau = 1); "asymmetric" forgets easy negatives.
+        categories: loss of the six categories, on the sarcastic texts.
+        by_language: whether the weights are those of each language, or of both together; "focal" has one for both.
+        category_cap: largest weight of a category's positives; the smallest is 1 / cap.
+        weights: of the losses of the three tasks; a task of weight 0 is not computed.
+        r_drop: weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass.
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+
+    sarcastic: Literal["cross_entropy", "focal", "logit_adjusted", "asymmetric"] = "cross_entropy"
+    categories: Literal["cross_entropy", "asymmetric"] = "cross_entropy"
+    by_language: bool = True
+    category_cap: float = 20.0
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    r_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(*self.weights, self.r_drop) < 0 or not sum(self.weights) or self.category_cap < 1:
+            raise ConfigError(
+                f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}.",
+                mend="Give none below 0, a cap of at least 1, and at least one task with a weight.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """What the weights are made of: fixed before training, since those of a batch would be noise.
+
+    Args:
+        negatives_per_positive: of each of `LANGUAGES`, shape (2,).
+        pooled: of all languages together.
+        categories: texts without a category by those with it, among the sarcastic, within the cap, shape (6,).
+    """
+
+    negatives_per_positive: Tensor
+    pooled: float
+    categories: Tensor
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], objective: Objective) -> Counts:
+        """Count a training split.
+
+        Args:
+            examples: all that is trained on.
+            objective: says which weights are asked for.
+
+        Returns:
+            The ratios; a language without one of the two labels has that of all.
+
+        Raises:
+            DataError: if there is no example of one of the two labels.
+        """
+        labelled = [example for example in examples if example.sarcastic is not None]
+        pooled = _ratio(labelled) if objective.weights[0] else 1.0
+        if pooled is None:
+            raise DataError(
+                f"Of {len(labelled)} labelled examples all have the same label.",
+                mend="Give sarcastic and other examples.",
+            )
+        each = [_ratio([it for it in labelled if it.language == language]) for language in LANGUAGES]
+        return cls(
+            negatives_per_positive=torch.tensor([(objective.by_language and ratio) or pooled for ratio in each]),
+            pooled=pooled,
+            categories=_category_weights(examples, objective.category_cap),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """What a batch of n texts, followed by m rephrases, should give.
+
+    Args:
+        sarcastic: 0 or 1, or NaN where it is unknown, shape (n,).
+        language: places in `LANGUAGES`, shape (n,).
+        categories: 0 or 1, NaN in a row whose categories are unknown or that is not sarcastic, shape (n, 6).
+        parents: which of the n texts a rephrase is of, shape (m,).
+    """
+
+    sarcastic: Tensor
+    language: Tensor
+    categories: Tensor
+    parents: Tensor
+
+
+def joint_loss(
+    outputs: SarcasmOutput, targets: Targets, counts: Counts, objective: Objective, *, pairs: Tensor | None = None
+) -> Tensor:
+    """Give the weighted sum of the losses; a task that a batch has nothing of adds nothing.
+
+    Args:
+        outputs: for the n texts, then the m rephrases.
+        targets: of the batch.
+        counts: of the training split.
+        objective: which losses.
+        pairs: logits of a cross-encoder that the second text is the sarcastic one, shape (2 m,): first (text,
+            rephrase), then (rephrase, text). None ranks the texts and rephrases of ``outputs``.
+
+    Returns:
+        A number.
+    """
+    first, second, third = objective.weights
+    total = outputs.sarcastic.sum() * 0
+    known = ~targets.sarcastic.isnan()
+    if first and known.any():
+        logits = outputs.sarcastic[: len(known)][known]
+        ratio = counts.negatives_per_positive.to(logits)[targets.language[known]]
+        total = total + first * _sarcastic(logits, targets.sarcastic[known], ratio, counts, objective)
+    named = ~targets.categories.isnan().any(1)
+    if second and named.any():
+        logits = outputs.categories[: len(named)][named]
+        total = total + second * _categories(logits, targets.categories[named], counts, objective)
+    if third and len(targets.parents):
+        total = total + third * _pairs(outputs, targets, pairs)
+    return total
+
+
+def divergence(one: SarcasmOutput, other: SarcasmOutput, targets: Targets) -> Tensor:
+    """Give R-Drop's divergence of two passes over one batch, of the first task's texts.
+
+    Args:
+        one: outputs of a pass.
+        other: outputs of the other pass.
+        targets: of the batch.
+
+    Returns:
+        A number.
+    """
+    count = len(targets.sarcastic)
+    return symmetric_divergence(one.sarcastic[:count], other.sarcastic[:count])
+
+
+def _sarcastic(logits: Tensor, labels: Tensor, ratio: Tensor, counts: Counts, objective: Objective) -> Tensor:
+    if objective.sarcastic == "focal":
+        return focal_loss(logits, labels, alpha=counts.pooled / (1 + counts.pooled))
+    if objective.sarcastic == "asymmetric":
+        return asymmetric_loss(logits, labels)
+    if objective.sarcastic == "logit_adjusted":
+        return binary_loss(logits - ratio.log(), labels)
+    return binary_loss(logits, labels, ratio)
+
+
+def _categories(logits: Tensor, labels: Tensor, counts: Counts, objective: Objective) -> Tensor:
+    if objective.categories == "asymmetric":
+        return asymmetric_loss(logits, labels)
+    return binary_loss(logits, labels, counts.categories)
+
+
+def _pairs(outputs: SarcasmOutput, targets: Targets, pairs: Tensor | None) -> Tensor:
+    if pairs is None:
+        return pairwise_loss(outputs.rank[targets.parents], outputs.rank[len(targets.sarcastic) :])
+    second = torch.arange(len(pairs), device=pairs.device) >= len(targets.parents)
+    return binary_cross_entropy_with_logits(pairs, second.to(pairs))
+
+
+def _ratio(labelled: Sequence[Example]) -> float | None:
+    positive = sum(example.sarcastic == 1 for example in labelled)
+    negative = len(labelled) - positive
+    return negative / positive if positive and negative else None
+
+
+def _category_weights(examples: Sequence[Example], cap: float) -> Tensor:
+    rows = [example.categories for example in examples if example.sarcastic == 1 and example.categories is not None]
+    if not rows:
+        return torch.ones(len(CATEGORIES))
+    positive = torch.tensor(rows, dtype=torch.float32).sum(0)
+    return ((len(rows) - positive) / positive).clamp(1 / cap, cap)

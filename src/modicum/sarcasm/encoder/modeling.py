@@ -1,0 +1,146 @@
+"""The network: an encoder of transformers, and a head of its own for each of the three tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.extras import require
+from modicum.core.seeding import seeded_globally
+from modicum.errors import ModelError
+from modicum.sarcasm.encoder.configuration import SarcasmConfig
+from modicum.sarcasm.examples import CATEGORIES
+
+if TYPE_CHECKING:
+    from transformers import AutoModel, PreTrainedModel
+    from transformers.utils.generic import ModelOutput
+else:
+    _transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
+    AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
+    ModelOutput = _transformers.utils.generic.ModelOutput
+
+__all__ = ["SarcasmModel", "SarcasmOutput"]
+
+
+@dataclass
+class SarcasmOutput(ModelOutput):
+    """What the heads give for n texts.
+
+    Args:
+        sarcastic: logit of "sarcastic", shape (n,).
+        categories: logits of the categories given that a text is sarcastic, shape (n, 6).
+        rank: score of a text among others of its meaning, shape (n,). For a text that is a pair, the logit that the
+            second one is the sarcastic one.
+    """
+
+    sarcastic: Tensor
+    categories: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
+    rank: Tensor = None  # type: ignore[assignment]
+
+
+class _Head(nn.Module):
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, outputs)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.out_proj(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
+
+
+class SarcasmModel(PreTrainedModel):
+    """An encoder with three heads; each is dropout, dense, tanh, dropout, linear.
+
+    The head that ranks two texts shares the encoder with the first one and no more: one common logit costs the first
+    task much of its accuracy.
+
+    Args:
+        config: of the whole model.
+        encoder: that the configuration names, with its weights; None draws them.
+
+    Raises:
+        ModelError: if the encoder is none of texts.
+    """
+
+    config_class = SarcasmConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: SarcasmConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.encoder: Any = AutoModel.from_config(config.encoder) if encoder is None else encoder
+        width = getattr(config.encoder, "hidden_size", None)
+        if width is None or self.encoder.config.is_encoder_decoder:
+            raise ModelError(
+                f"{type(self.encoder).__name__} is not an encoder with one hidden state a token.",
+                mend="Use one such as BERT, XLM-RoBERTa, DeBERTa or ModernBERT.",
+            )
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None  # the heads have their own dense layer
+        self.sarcastic = _Head(width, 1, config.head_dropout)
+        self.categories = _Head(width, len(CATEGORIES), config.head_dropout)
+        self.rank = _Head(width, 1, config.head_dropout)
+        self.post_init()
+
+    @classmethod
+    def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> SarcasmModel:
+        """Put new heads on a pre-trained encoder.
+
+        Args:
+            place: a hub id, a folder, or "offline" for the packaged MiniLM.
+            seed: of the weights of the heads.
+            **settings: of `SarcasmConfig`.
+
+        Returns:
+            The model, in float32 whatever the encoder was saved in.
+
+        Raises:
+            ConfigError: if the encoder cannot be loaded, or a setting is unknown.
+            MissingExtraError: if the packaged encoder is asked for and not installed.
+            ModelError: if it is no encoder of texts.
+        """
+        load = lambda place: AutoModel.from_pretrained(place, dtype="float32")
+        with seeded_globally(seed, "initialisation"):
+            encoder = load_encoder(load, encoder_place(place))
+            return cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Give the word embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def forward(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **inputs: Any
+    ) -> SarcasmOutput:
+        """Give the outputs of the three heads.
+
+        Args:
+            input_ids: shape (n, length); None where ``inputs_embeds`` stands for it.
+            attention_mask: 1 for a token and 0 for padding, same shape; None if there is no padding.
+            **inputs: whatever else the encoder takes.
+
+        Returns:
+            The logits.
+        """
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
+        pooled = _pool(hidden, attention_mask, mean=self.config.pooling == "mean")
+        return SarcasmOutput(
+            sarcastic=self.sarcastic(pooled).squeeze(-1),
+            categories=self.categories(pooled),
+            rank=self.rank(pooled).squeeze(-1),
+        )
+
+
+def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:
+    if mask is None:
+        return hidden.mean(1) if mean else hidden[:, 0]
+    if mean:
+        weights = mask[..., None].to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1)
+    first = mask.argmax(1)  # 0, unless padding is on the left
+    return hidden.take_along_dim(first[:, None, None], dim=1).squeeze(1)

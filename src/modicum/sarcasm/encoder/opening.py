@@ -1,0 +1,142 @@
+"""Folders of models and tokenizers: opened with a reason where they cannot be, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.extras import require
+from modicum.core.files import new_folder
+from modicum.core.quiet import quiet_transformers
+from modicum.errors import ConfigError, ModelError
+from modicum.sarcasm.encoder.batches import Tokenizer
+from modicum.sarcasm.encoder.configuration import SarcasmConfig
+from modicum.sarcasm.encoder.modeling import SarcasmModel
+from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
+
+__all__ = ["check_length", "encoder_folder", "open_model", "open_tokenizer", "write_model"]
+
+_UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
+_MEND = "Give a folder that EncoderModel.save wrote, whole."
+
+
+def open_tokenizer(place: str) -> Tokenizer:
+    """Open the tokenizer of an encoder.
+
+    Args:
+        place: a hub id, a folder (of an ERNIE-M, too), or "offline" for that of the packaged MiniLM.
+
+    Raises:
+        ConfigError: if there is none.
+        MissingExtraError: if transformers, or the packaged encoder, is not installed.
+    """
+    transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
+    found = encoder_folder(place)
+    if has_ernie_m_tokenizer(Path(found)):
+        return ErnieMTokenizer.from_pretrained(Path(found))
+    return load_encoder(transformers.AutoTokenizer.from_pretrained, found)
+
+
+def encoder_folder(place: str) -> str:
+    """Tell what transformers can open of an encoder: an ERNIE-M in a folder is converted once, beside it.
+
+    Args:
+        place: a hub id, a folder, or "offline" for the packaged MiniLM.
+
+    Returns:
+        A hub id or a folder.
+
+    Raises:
+        ConfigError: if the converted folder cannot be written.
+        DataError: if a file of an ERNIE-M is damaged.
+        MissingExtraError: if the packaged encoder is asked for and not installed.
+        ModelError: if its weights are of another architecture.
+    """
+    found = encoder_place(place)
+    return str(open_ernie_m(Path(found))) if is_ernie_m(Path(found)) else found
+
+
+def open_model(folder: Path) -> SarcasmModel:
+    """Open a model that was trained here.
+
+    Args:
+        folder: with config.json and model.safetensors.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ConfigError: if there is no such folder.
+        ModelError: if it holds a model of another architecture, or its weights are damaged or incomplete.
+    """
+    safetensors = require("safetensors", extra="text", purpose="Reading a model")
+    _check_kind(folder)
+    try:
+        with quiet_transformers():
+            loaded: Any = SarcasmModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"The model in {folder} cannot be read ({reason}).", mend=_MEND) from error
+    model, found = loaded
+    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+    if wrong:
+        raise ModelError(
+            f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
+            mend=_MEND,
+        )
+    return model
+
+
+def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:
+    """Refuse a length that the encoder has no positions for.
+
+    Args:
+        model: whose encoder is asked.
+        tokenizer: of that encoder.
+        length: tokens that a text may have.
+
+    Raises:
+        ConfigError: if it is too large, or leaves no room for a word.
+    """
+    limit = int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), _positions(model), _UNBOUNDED))
+    if not 4 <= length <= limit:
+        raise ConfigError(
+            f"length is {length}, but the encoder takes 4 to {limit} tokens.", mend="Give a number between."
+        )
+
+
+def write_model(folder: Path, model: SarcasmModel, tokenizer: Tokenizer) -> None:
+    """Write a model and its tokenizer to a new folder; the weights are safetensors.
+
+    Args:
+        folder: not there yet, or empty.
+        model: of which the encoder may be any.
+        tokenizer: of the encoder.
+
+    Raises:
+        ConfigError: if the folder has something in it, or cannot be written.
+    """
+    with new_folder(folder) as part, quiet_transformers():
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+
+
+def _check_kind(folder: Path) -> None:
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{folder} has no config.json of a model ({error}).", mend=_MEND) from error
+    if kind != SarcasmConfig.model_type:
+        raise ModelError(
+            f"{folder} holds a model of type {kind!r}, not {SarcasmConfig.model_type!r}.",
+            mend=f"{_MEND} An encoder becomes one by training it with EncoderLearner.",
+        )
+
+
+def _positions(model: SarcasmModel) -> int:
+    table: Any = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
+    taken = getattr(table, "padding_idx", None)  # RoBERTa's kind counts from the number after it
+    limit = getattr(model.config.encoder, "max_position_embeddings", _UNBOUNDED)
+    return limit - (taken + 1 if taken is not None else 0)

@@ -1,0 +1,265 @@
+"""Training by transformers.Trainer, reproducible from a seed and without a trace outside of it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from modicum.core.seeding import legacy_seed, seeded_globally, torch_generator
+from modicum.errors import ConfigError
+from modicum.sarcasm.encoder.items import Collator, Item, LanguageSampler
+from modicum.sarcasm.encoder.losses import Counts, Objective, Targets, divergence, joint_loss
+from modicum.sarcasm.encoder.modeling import SarcasmModel, SarcasmOutput
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+__all__ = ["Optimizers", "Recipe", "Training", "batch_loss", "parameter_groups", "train"]
+
+Optimizers: TypeAlias = tuple[Optimizer | None, Any]
+BatchLoss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How long and how fast to train: AdamW with linear warm-up and decay. All values are ours.
+
+    Args:
+        epochs: passes over the training split.
+        batch: texts an update; their rephrases come on top.
+        rate: largest learning rate, that of the heads; 2e-5 suits a base-sized encoder, 1e-5 a large one.
+        layer_decay: factor of the rate from each layer to the one below; 1 trains all alike.
+        weight_decay: of the weights, not of biases and norms.
+        warmup: share of the updates.
+        language_exponent: alpha of `LanguageSampler`.
+        bf16: whether to compute in bfloat16; float16 is not offered, as DeBERTa-v3 fails in it.
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+
+    epochs: int = 5
+    batch: int = 32
+    rate: float = 2e-5
+    layer_decay: float = 0.9
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    language_exponent: float = 1.0
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch) < 1 or self.rate <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                f"epochs is {self.epochs}, batch {self.batch}, rate {self.rate}, weight_decay {self.weight_decay}.",
+                mend="Give at least 1 epoch and 1 text a batch, a rate above 0 and a decay that is not below 0.",
+            )
+        if not 0 < self.layer_decay <= 1 or not 0 <= self.warmup < 1:
+            raise ConfigError(
+                f"layer_decay is {self.layer_decay}, warmup {self.warmup}.",
+                mend="Give a layer_decay above 0 and up to 1, and a warmup from 0 to below 1.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training took and ended with.
+
+    Args:
+        loss: mean training loss over all updates.
+        updates: steps of the optimizer.
+        seconds: of the training loop.
+    """
+
+    loss: float
+    updates: int
+    seconds: float
+
+
+def train(
+    model: SarcasmModel,
+    items: Sequence[Item],
+    collator: Collator,
+    *,
+    objective: Objective,
+    recipe: Recipe,
+    seed: int,
+    device: str = "cpu",
+    callbacks: Sequence[TrainerCallback] = (),
+    optimizers: Optimizers = (None, None),
+) -> Training:
+    """Train a model in place, and leave it in evaluation mode.
+
+    Args:
+        model: new, or trained before.
+        items: the training split.
+        collator: of the model's tokenizer.
+        objective: what is minimised.
+        recipe: how.
+        seed: of order and dropout.
+        device: "cpu" or "cuda".
+        callbacks: for the Trainer, such as HyPe's.
+        optimizers: an optimizer and a scheduler as Trainer takes them; None stands for the recipe's.
+
+    Returns:
+        The loss and the time.
+
+    Raises:
+        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
+        DataError: if there is no example of one of the two labels.
+    """
+    examples = [item.example for item in items]
+    loss = partial(batch_loss, counts=Counts.of(examples, objective), objective=objective)
+    sampler = LanguageSampler(examples, recipe.language_exponent, torch_generator(seed, "order"))
+    optimizer, scheduler = optimizers
+    optimizer = optimizer or torch.optim.AdamW(parameter_groups(model, recipe), eps=1e-6)
+    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
+        trainer = _trainer(
+            model,
+            _arguments(recipe, folder=folder, seed=seed, device=device),
+            items=items,
+            collator=collator,
+            loss=loss,
+            sampler=sampler,
+            callbacks=callbacks,
+            optimizers=(optimizer, scheduler),
+        )
+        result = trainer.train()
+    model.eval()
+    return Training(result.training_loss, result.global_step, result.metrics["train_runtime"])
+
+
+def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, objective: Objective) -> Tensor:
+    """Run the model on a batch, twice if there is R-Drop, and give the loss.
+
+    Args:
+        model: a `SarcasmModel`, or a wrapper around one.
+        batch: of a `Collator`.
+        counts: of the training split.
+        objective: what is minimised.
+
+    Returns:
+        A number; with R-Drop the losses of both passes and the weighted divergence between them.
+    """
+    targets = Targets(**batch["targets"])
+
+    def one_pass() -> tuple[SarcasmOutput, Tensor]:
+        outputs = _in_single(model(**batch["texts"]))
+        pairs = _in_single(model(**batch["pairs"])).rank if "pairs" in batch else None
+        return outputs, joint_loss(outputs, targets, counts, objective, pairs=pairs)
+
+    outputs, loss = one_pass()
+    if not objective.r_drop:
+        return loss
+    again, other = one_pass()
+    return loss + other + objective.r_drop * divergence(outputs, again, targets)
+
+
+def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]]:
+    """Group the parameters by learning rate and weight decay.
+
+    Args:
+        model: whose layers are numbered.
+        recipe: gives the rates.
+
+    Returns:
+        Groups as optimizers take them: the heads have the full rate, each layer below ``layer_decay`` times that of
+        the one above, and the embeddings the smallest. Biases and norms, which are vectors, have no weight decay.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    top = max((_depth(name, 0) for name, _ in named), default=0) + 1
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        groups.setdefault((_depth(name, top), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.rate * recipe.layer_decay ** (top - depth),
+            "weight_decay": recipe.weight_decay if decay else 0.0,
+        }
+        for (depth, decay), parameters in groups.items()
+    ]
+
+
+def _in_single(outputs: SarcasmOutput) -> SarcasmOutput:
+    # Under bfloat16 the logits have 8 bits, too few for a loss.
+    return SarcasmOutput(**{name: logits.float() for name, logits in outputs.items()})
+
+
+def _depth(name: str, top: int) -> int:
+    layer = _LAYER.search(name)
+    if not name.startswith("encoder."):
+        return top
+    if layer is not None:
+        return int(layer[1]) + 1
+    return 0 if "embed" in name else max(0, top - 1)
+
+
+def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str) -> TrainingArguments:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        warmup_steps=recipe.warmup,  # below 1 it is a share of the updates
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        bf16=recipe.bf16,
+        seed=legacy_seed(seed, "noise"),
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device != "cpu",
+        remove_unused_columns=False,
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    if arguments.n_gpu > 1:
+        raise ConfigError(
+            f"One GPU was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
+            mend="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
+        )
+    return arguments
+
+
+def _trainer(
+    model: SarcasmModel,
+    arguments: TrainingArguments,
+    *,
+    items: Sequence[Item],
+    collator: Collator,
+    loss: BatchLoss,
+    sampler: LanguageSampler,
+    callbacks: Sequence[TrainerCallback],
+    optimizers: Optimizers,
+) -> Trainer:
+    from transformers import PrinterCallback, Trainer
+
+    class _Trainer(Trainer):
+        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+            return loss(model, inputs)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> LanguageSampler:  # noqa: ARG002 - Trainer's name
+            return sampler
+
+    trainer = _Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=items,  # type: ignore[arg-type]
+        data_collator=collator,  # type: ignore[arg-type]
+        callbacks=list(callbacks),
+        optimizers=optimizers,  # type: ignore[arg-type]
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the command
+    return trainer

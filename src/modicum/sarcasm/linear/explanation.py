@@ -1,0 +1,125 @@
+"""Why a linear model gives the logit it gives: what each n-gram, each character and each word adds."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from modicum.errors import ModelError
+from modicum.sarcasm.linear.features import Grams, NgramFeatures
+from modicum.sarcasm.linear.model import LinearModel
+
+__all__ = ["Explanation", "explain_linear"]
+
+_WORD = re.compile(r"\w\w+")  # scikit-learn's own, for the analyzer "word"
+_Places = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """A logit, taken apart.
+
+    Args:
+        text: that is explained.
+        logit: of "sarcastic".
+        intercept: what every text gets.
+        ngrams: each n-gram of the model that occurs in the text with what it adds, the strongest first; together with
+            the intercept they sum to the logit. Characters inside words have a space where a word begins or ends.
+        characters: the same sum, spread over the text: shape (characters,).
+    """
+
+    text: str
+    logit: float
+    intercept: float
+    ngrams: tuple[tuple[str, float], ...]
+    characters: np.ndarray
+
+    def words(self) -> list[tuple[int, int, float]]:
+        """Give the first and last offset, as of a slice, and the contribution of each word between white space."""
+        return [
+            (found.start(), found.end(), float(self.characters[found.start() : found.end()].sum()))
+            for found in re.finditer(r"\S+", self.text)
+        ]
+
+
+def explain_linear(model: LinearModel, text: str) -> Explanation:
+    """Take the logit of "sarcastic" apart, exactly: it is a sum over n-grams.
+
+    What an n-gram adds is shared evenly by the places where it occurs, and there by its characters.
+
+    Args:
+        model: on n-grams.
+        text: prepared as the model's texts were.
+
+    Returns:
+        The contributions. A text without any n-gram of the model has the intercept alone.
+
+    Raises:
+        ModelError: if the model sees no n-grams but what an encoder gives.
+    """
+    features = model.features
+    if not isinstance(features, NgramFeatures):
+        raise ModelError("A model on a frozen encoder has no n-grams.", mend="Explain one that was fitted on n-grams.")
+    row = features([text])
+    added = row.data * model.sarcastic.weights[0, row.indices]
+    contributions = dict(zip(row.indices.tolist(), added.tolist(), strict=True))
+    characters = np.zeros(len(text))
+    found: list[tuple[str, float]] = []
+    start = 0
+    for kind, vectorizer in zip(features.grams, features.vectorizers, strict=True):
+        for ngram, occurrences in _occurrences(kind, text).items():
+            column = vectorizer.vocabulary_.get(ngram)
+            if column is None or start + column not in contributions:
+                continue
+            contribution = contributions[start + column]
+            found.append((ngram, contribution))
+            for places in occurrences:
+                np.add.at(characters, list(places), contribution / len(occurrences) / len(places))
+        start += len(vectorizer.vocabulary_)
+    return Explanation(
+        text=text,
+        logit=float(model.sarcastic(row)[0, 0]),
+        intercept=float(model.sarcastic.intercept[0]),
+        ngrams=tuple(sorted(found, key=lambda it: (-abs(it[1]), it[0]))),
+        characters=characters,
+    )
+
+
+def _occurrences(kind: Grams, text: str) -> dict[str, list[_Places]]:
+    lower, origin = text.lower(), _origins(text)
+    each = _characters(kind, lower) if kind.analyzer == "char_wb" else _words(kind, lower)
+    occurrences: dict[str, list[_Places]] = defaultdict(list)
+    for ngram, places in each:
+        occurrences[ngram].append(tuple(origin[place] for place in places))
+    return occurrences
+
+
+def _origins(text: str) -> list[int]:
+    # Some letters become two in lower case, "İ" for one.
+    return [place for place, letter in enumerate(text) for _ in letter.lower()]
+
+
+def _characters(kind: Grams, text: str) -> Iterator[tuple[str, _Places]]:
+    for found in re.finditer(r"\S+", text):
+        padded, first = f" {found.group()} ", found.start() - 1
+        for length in range(kind.shortest, kind.longest + 1):
+            for offset in range(max(len(padded) - length, 0) + 1):
+                ngram = padded[offset : offset + length]
+                # An edge has no place in the text: what it adds goes to the letters beside it.
+                start = min(max(offset, 1), len(padded) - 2)
+                end = max(min(offset + len(ngram), len(padded) - 1), start + 1)
+                yield ngram, tuple(range(first + start, first + end))
+            if length >= len(padded):  # what is longer would be the same again
+                break
+
+
+def _words(kind: Grams, text: str) -> Iterator[tuple[str, _Places]]:
+    tokens = [(found.group(), tuple(range(*found.span()))) for found in _WORD.finditer(text)]
+    for length in range(kind.shortest, kind.longest + 1):
+        for first in range(len(tokens) - length + 1):
+            chosen = tokens[first : first + length]
+            yield " ".join(word for word, _ in chosen), sum((places for _, places in chosen), ())
