@@ -4,6 +4,7 @@ from . import molecules as molecules
 from . import optim as optim
 from . import perturb as perturb
 from . import quantize as quantize
+from . import sarcasm as sarcasm
 from ._version import __version__ as __version__
 from .core.compare import compare as compare
 from .core.method import Arm as Arm
@@ -24,3 +25,6 @@ from .perturb import HyPeCallback as HyPeCallback
 from .perturb import HyPeConfig as HyPeConfig
 from .quantize import QuantizedModel as QuantizedModel
 from .quantize import RAPQConfig as RAPQConfig
+from .sarcasm import IronyCategorizer as IronyCategorizer
+from .sarcasm import SarcasmDetector as SarcasmDetector
+from .sarcasm import SarcasmRanker as SarcasmRanker

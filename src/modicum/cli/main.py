@@ -15,6 +15,7 @@ from modicum.cli.listing import list_methods
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
 from modicum.cli.report import report
+from modicum.cli.sarcasm import app as sarcasm
 from modicum.errors import ModicumError
 
 __all__ = ["app", "run"]
@@ -32,6 +33,7 @@ app.command("report")(report)
 app.add_typer(data, name="data")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
+app.add_typer(sarcasm, name="sarcasm")
 app.command("doctor")(doctor)
 
 

@@ -43,6 +43,9 @@ _ROWS = (
         "GPR-MGK: active learning over molecules with a marginalized graph kernel",
         "simulations",
     ),
+    Row(
+        "xpudu", "modicum.sarcasm", "X-PuDu: sarcasm in English and Arabic by joint fine-tuning", "labels per language"
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

@@ -1,0 +1,201 @@
+"""``modicum sarcasm train``: from labelled texts to a folder that reads others."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modicum.cli.console import Json, say, stoppable
+from modicum.cli.sarcasm.columns import (
+    DialectColumn,
+    LabelColumn,
+    LanguageChoice,
+    LanguageOption,
+    RephraseColumn,
+    SkipEmpty,
+    TextColumn,
+    read_table,
+)
+from modicum.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modicum.sarcasm.examples import Example, Language
+    from modicum.sarcasm.fitting import Fitted
+
+__all__ = ["train"]
+
+
+class PresetName(StrEnum):
+    """The presets, as typer wants them."""
+
+    modicum = "modicum"
+    plain = "plain"
+
+
+class RuleName(StrEnum):
+    """The rules of labels, as typer wants them."""
+
+    oof_f1 = "oof_f1"
+    half = "half"
+    top_share = "top_share"
+    prior_shift = "prior_shift"
+
+
+def train(  # noqa: PLR0913 - one argument an option
+    sources: Annotated[
+        list[str], typer.Argument(help="CSV, TSV or JSONL files with text and sarcastic, or a folder as iSarcasmEval.")
+    ],
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="New folder of the system.")],
+    model: Annotated[
+        str, typer.Option(help="ngrams, or an encoder to fine-tune: hub id, folder, offline (MiniLM, English).")
+    ] = "ngrams",
+    preset: Annotated[PresetName, typer.Option(help="What is done to texts against shortcuts: all, or nothing.")] = (
+        PresetName.modicum
+    ),
+    rule: Annotated[RuleName, typer.Option(help="How labels are decided; see the docs.")] = RuleName.oof_f1,
+    folds: Annotated[int, typer.Option(help="Models of the ensemble; 1 trains one and holds a fifth out.")] = 5,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(help="Further labelled files, or arsarcasm-v2; what overlaps with the others is left out."),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of an encoder: epochs=5, batch=32, rate=2e-5 or pooling=mean; may be repeated."),
+    ] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    rephrase: RephraseColumn = None,
+    dialect: DialectColumn = None,
+    language: LanguageOption = None,
+    skip_empty: SkipEmpty = False,
+    seed: Annotated[int, typer.Option(help="Of folds, crops and training.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Train on labelled texts, in one language or in both; thresholds are chosen on held-out texts alone.
+
+    Raises:
+        ConfigError: if the folder has something in it, or a setting is unknown.
+    """
+    from modicum.sarcasm.learners import Settings, fit
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+    examples: list[Example] = []
+    for source in sources:
+        examples += _read(source, text, label, rephrase, dialect, language, skip_empty=skip_empty)
+    examples += _further(external or [], examples)
+    settings = Settings(
+        model=model,
+        preset=preset.value,
+        rule=rule.value,
+        folds=folds,
+        seed=seed,
+        device=device,
+        **_encoder_settings(encoder or []),
+    )
+    with stoppable("Nothing was written: the same command begins again."):
+        fitted = fit(examples, settings, progress=lambda what: say(f"Fitting {what}"))
+        fitted.system.save(folder)
+    summary = _summary(fitted, folder)
+    typer.echo(json_format.dumps(summary, indent=2) if json else _words(summary))
+
+
+def _encoder_settings(given: list[str]) -> dict[str, Any]:
+    from modicum.core.options import number, one_of, whole
+
+    known: dict[str, Callable[[str], Any]] = {
+        "epochs": lambda text: whole("epochs", text, least=1),
+        "batch": lambda text: whole("batch", text, least=1),
+        "rate": lambda text: number("rate", text),
+        "pooling": lambda text: one_of("pooling", text, ("cls", "mean")),
+    }
+    settings: dict[str, Any] = {}
+    for entry in given:
+        name, _, text = entry.partition("=")
+        if name not in known:
+            raise ConfigError(f"There is no setting {name!r}.", mend=f"Write --set with one of {', '.join(known)}.")
+        settings[name] = known[name](text)
+    return settings
+
+
+def _read(
+    source: str,
+    text: str | None,
+    label: str | None,
+    rephrase: str | None,
+    dialect: str | None,
+    language: LanguageChoice | None,
+    *,
+    skip_empty: bool,
+) -> list[Example]:
+    if Path(source).is_dir():
+        from modicum.cli.sarcasm.columns import read_source
+
+        return read_source(source, language=language)
+    table = read_table(
+        source, text=text, label=label, rephrase=rephrase, dialect=dialect, language=language, skip_empty=skip_empty
+    )
+    known = [it for it in table.examples if it.sarcastic is not None]
+    if not known:
+        raise DataError(
+            f"{source} has no labelled text.", mend="Name the column of 0 and 1 by --label-col, or call it sarcastic."
+        )
+    if len(known) < len(table):
+        say(f"{source}: {len(table) - len(known)} rows without a label were left out.")
+    return known
+
+
+def _further(names: list[str], others: list[Example]) -> list[Example]:
+    from modicum.core import catalogue
+    from modicum.sarcasm.external import read_arsarcasm, without_overlap
+
+    added: list[Example] = []
+    for name in names:
+        known = read_arsarcasm(catalogue.fetch(name)) if name == "arsarcasm-v2" else read_table(name).examples
+        found = without_overlap(known, [*others, *added])
+        say(f"{name}: {len(found.kept)} texts are added; {len(known) - len(found.kept)} overlap with the others.")
+        added += found.kept
+    return added
+
+
+def _summary(fitted: Fitted, folder: Path) -> dict[str, Any]:
+    decision = fitted.system.decision
+    return {
+        "folder": str(folder),
+        "languages": {language: _held(fitted, language) for language in decision.thresholds},
+        "rule": decision.rule,
+        "pairs": fitted.outputs.rank is not None or any(it.rephrase for it in fitted.held),
+        "categories": decision.categories is not None,
+    }
+
+
+def _held(fitted: Fitted, language: Language) -> dict[str, Any]:
+    from modicum.sarcasm.metrics import score_a
+
+    places = [at for at, it in enumerate(fitted.held) if it.language == language]
+    gold = [fitted.held[at].sarcastic or 0 for at in places]
+    found = fitted.system.decision.labels(fitted.outputs, [it.language for it in fitted.held])[places]
+    return {
+        "texts": len(places),
+        "sarcastic": Counter(gold)[1],
+        "threshold": fitted.system.decision.thresholds[language],
+        "held-out F1": score_a(gold, found).f1,
+    }
+
+
+def _words(summary: dict[str, Any]) -> str:
+    lines = [
+        f"{language}: {it['texts']:,} held-out texts, {it['sarcastic']:,} sarcastic, F1 {it['held-out F1']:.3f} "
+        f"(on texts that the threshold was chosen on: it flatters)"
+        for language, it in summary["languages"].items()
+    ]
+    return "\n".join([*lines, f"Written to {summary['folder']}."])

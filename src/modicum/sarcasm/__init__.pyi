@@ -1,0 +1,13 @@
+from .decisions import Decision as Decision
+from .estimators import IronyCategorizer as IronyCategorizer
+from .estimators import SarcasmDetector as SarcasmDetector
+from .estimators import SarcasmRanker as SarcasmRanker
+from .examples import CATEGORIES as CATEGORIES
+from .examples import Example as Example
+from .examples import Pair as Pair
+from .isarcasm import load_isarcasm as load_isarcasm
+from .learners import Settings as Settings
+from .learners import fit as fit
+from .shortcuts import audit as audit
+from .system import Readings as Readings
+from .system import SarcasmSystem as SarcasmSystem

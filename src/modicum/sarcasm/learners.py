@@ -1,0 +1,118 @@
+"""Learners by name: n-grams, a frozen encoder, or an encoder that is fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from modicum.sarcasm.decisions import Rule
+from modicum.sarcasm.examples import Example
+from modicum.sarcasm.fitting import Fitted, fit_system
+from modicum.sarcasm.linear.learner import LinearLearner
+from modicum.sarcasm.robustness import find_preset
+from modicum.sarcasm.scoring import Learner, TextModel
+
+if TYPE_CHECKING:
+    from modicum.sarcasm.encoder.configuration import Pooling
+    from modicum.sarcasm.encoder.model import EncoderModel
+
+__all__ = ["NGRAMS", "Settings", "fine_tuning", "fit", "mean_of"]
+
+NGRAMS = "ngrams"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What is fitted, and how.
+
+    Args:
+        model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
+            folder, or "offline" for the packaged MiniLM (English).
+        preset: "plain" or "modicum", of what is done to texts against shortcuts.
+        rule: of labels; see `Decision`.
+        folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
+        seed: of all that is drawn.
+        epochs: of fine-tuning.
+        batch: texts an update.
+        rate: largest learning rate.
+        pooling: "cls" or "mean".
+        device: "cpu" or "cuda".
+    """
+
+    model: str = NGRAMS
+    preset: str = "modicum"
+    rule: Rule = "oof_f1"
+    folds: int = 5
+    seed: int = 0
+    epochs: int = 5
+    batch: int = 32
+    rate: float = 2e-5
+    pooling: str = "cls"
+    device: str = "cpu"
+
+
+def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[str], None] = lambda _: None) -> Fitted:
+    """Fit a system by its settings.
+
+    Args:
+        examples: labelled.
+        settings: of model and texts.
+        progress: is told what is being fitted.
+
+    Returns:
+        The system, and what it was chosen on.
+
+    Raises:
+        ConfigError: if there is no such preset, rule or encoder, or no fold.
+        DataError: if a language has too few texts of one of the labels.
+        MissingExtraError: if a library that the model needs is not installed.
+    """
+    encoder = settings.model != NGRAMS
+    learner: Learner = (
+        fine_tuning(
+            settings.model,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            rate=settings.rate,
+            pooling=settings.pooling,
+            device=settings.device,
+        )
+        if encoder
+        else LinearLearner()
+    )
+    return fit_system(
+        examples,
+        learner,
+        robustness=find_preset(settings.preset),
+        rule=settings.rule,
+        folds=settings.folds,
+        seed=settings.seed,
+        joined=mean_of if encoder else None,
+        progress=progress,
+    )
+
+
+def fine_tuning(place: str, *, epochs: int, batch: int, rate: float, pooling: str, device: str) -> Learner:
+    """Make the learner that fine-tunes an encoder on all tasks.
+
+    Raises:
+        ConfigError: if a number is out of range.
+        MissingExtraError: if transformers is not installed.
+    """
+    from modicum.sarcasm.encoder.learner import EncoderLearner
+    from modicum.sarcasm.encoder.training import Recipe
+
+    return EncoderLearner(
+        encoder=place,
+        pooling=cast("Pooling", pooling),
+        recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+        device=device,
+    )
+
+
+def mean_of(models: Sequence[TextModel]) -> TextModel:
+    """Join the encoders of the folds by the mean of their logits."""
+    from modicum.sarcasm.encoder.model import EnsembleModel
+
+    return EnsembleModel(tuple(cast("EncoderModel", model) for model in models))

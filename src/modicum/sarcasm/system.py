@@ -1,0 +1,241 @@
+"""A trained system: a model, how texts are prepared for it, and how its outputs become probabilities and labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from modicum.core.files import new_folder
+from modicum.errors import ConfigError, DataError, ModelError
+from modicum.sarcasm.cleaning import Preparation
+from modicum.sarcasm.decisions import Decision
+from modicum.sarcasm.examples import Example, Language, Pair
+from modicum.sarcasm.linear.explanation import explain_linear
+from modicum.sarcasm.linear.model import LinearModel
+from modicum.sarcasm.scoring import PairModel, TextModel
+
+__all__ = ["Readings", "SarcasmSystem", "Share"]
+
+_DOCUMENT, _MODEL, _FORMAT, _VERSION = "system.json", "model", "modicum.sarcasm", 1
+_MEND = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """What is made of n texts.
+
+    Args:
+        probabilities: of "sarcastic", calibrated, shape (n,).
+        labels: 0 or 1, shape (n,).
+        category_probabilities: shape (n, 6); None where the model knows no categories.
+        category_labels: 0 or 1, shape (n, 6); None likewise.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    category_probabilities: np.ndarray | None = None
+    category_labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """What a piece of a text adds.
+
+    Args:
+        text: the piece.
+        start: its first character in the prepared text.
+        end: the character behind its last.
+        share: in logits; above 0 it speaks for sarcasm.
+    """
+
+    text: str
+    start: int
+    end: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SarcasmSystem:
+    """Reads texts and pairs of texts.
+
+    Args:
+        model: fitted.
+        preparation: of texts, as it was when the model was fitted.
+        decision: chosen on texts that the model had not seen.
+    """
+
+    model: TextModel
+    preparation: Preparation
+    decision: Decision
+
+    def read(self, examples: Sequence[Example]) -> Readings:
+        """Give probabilities and labels; labels that texts carry are not looked at.
+
+        Args:
+            examples: in any order and number.
+
+        Returns:
+            The readings, in their order.
+
+        Raises:
+            ConfigError: if there is no threshold for a language.
+        """
+        outputs = self.model([self.preparation.text(it) for it in examples])
+        languages: list[Language] = [it.language for it in examples]
+        knows = outputs.categories is not None and self.decision.categories is not None
+        return Readings(
+            probabilities=self.decision.probabilities(outputs, languages),
+            labels=self.decision.labels(outputs, languages),
+            category_probabilities=self.decision.category_probabilities(outputs, languages) if knows else None,
+            category_labels=self.decision.category_labels(outputs, languages) if knows else None,
+        )
+
+    def compare(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Give the probability that the second text of each pair is the sarcastic one.
+
+        Args:
+            pairs: of texts that mean the same.
+
+        Returns:
+            Shape (n,); exchanging the texts of a pair gives one minus it.
+
+        Raises:
+            ConfigError: if the model was fitted without a rephrase.
+        """
+        prepared = [self.preparation.pair(pair).texts for pair in pairs]
+        return expit(_compared(self.model, prepared))
+
+    def rank(self, examples: Sequence[Example]) -> np.ndarray:
+        """Score texts that mean the same, in one pass each: the highest is the most sarcastic.
+
+        Args:
+            examples: n wordings.
+
+        Returns:
+            Shape (n,); sigmoid(b - a) is the probability that `compare` gives.
+
+        Raises:
+            ConfigError: if the model was fitted without a rephrase, or reads two texts together.
+        """
+        rank = self.model([self.preparation.text(it) for it in examples]).rank
+        if rank is None:
+            raise ConfigError("The model cannot rank single texts.", mend="Compare pairs, or fit on rephrases.")
+        return rank
+
+    def explain(self, example: Example) -> list[Share]:
+        """Say what each piece of a text adds to the logit of "sarcastic".
+
+        Words of n-grams, tokens of an encoder. The shares of n-grams sum up to the logit less its intercept, those of
+        an encoder to the logit less that of an empty text, up to the error that `encoder.explanation` reports.
+
+        Args:
+            example: to be read.
+
+        Returns:
+            The pieces in the order of the prepared text.
+
+        Raises:
+            ModelError: if the model can only be asked as a whole.
+        """
+        return _explained(self.model, self.preparation.text(example))
+
+    def save(self, folder: Path) -> None:
+        """Write a new folder: system.json and the model, without a pickle.
+
+        Args:
+            folder: not there yet, or empty.
+
+        Raises:
+            ConfigError: if the folder has something in it, or cannot be written.
+        """
+        document = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "preparation": self.preparation.to_dict(),
+            "decision": self.decision.to_dict(),
+        }
+        with new_folder(folder) as part:
+            self.model.save(part / _MODEL)
+            (part / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> SarcasmSystem:
+        """Read what `save` wrote.
+
+        Args:
+            folder: of the system.
+
+        Raises:
+            ConfigError: if there is no such folder.
+            DataError: if it holds no system, or one of another version, or a damaged one.
+            MissingExtraError: if a library that its model needs is not installed.
+            ModelError: if the encoder in it cannot be read.
+        """
+        read = _document(folder)
+        try:
+            preparation, decision = Preparation.from_dict(read["preparation"]), Decision.from_dict(read["decision"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{folder / _DOCUMENT} lacks {error}.", mend=_MEND) from error
+        return cls(model=_model(folder / _MODEL), preparation=preparation, decision=decision)
+
+
+def _compared(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    if isinstance(model, PairModel):
+        return model.compare(pairs)
+    rank = model([text for pair in pairs for text in pair]).rank
+    if rank is None:
+        raise ConfigError("The model cannot compare texts.", mend="Fit it on examples that have a rephrase.")
+    return rank[1::2] - rank[::2]
+
+
+def _explained(model: TextModel, text: str) -> list[Share]:
+    if isinstance(model, LinearModel):
+        pieces = explain_linear(model, text).words()
+    else:
+        from modicum.sarcasm.encoder.explanation import explain
+        from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
+
+        if not isinstance(model, EncoderModel | EnsembleModel):
+            raise ModelError("This model cannot be taken apart.", mend="Explain n-grams or an encoder.")
+        members = model.members if isinstance(model, EnsembleModel) else (model,)
+        tokens = [explain(member, text).tokens for member in members]
+        together = zip(*tokens, strict=True)
+        # The models of an ensemble share a tokenizer, and their shares are means as their logits are.
+        pieces = [(it[0].start, it[0].end, float(np.mean([one.share for one in it]))) for it in together]
+    return [Share(text=text[start:end], start=start, end=end, share=share) for start, end, share in pieces]
+
+
+def _document(folder: Path) -> Mapping[str, Any]:
+    path = folder / _DOCUMENT
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", mend=_MEND)
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}).", mend=_MEND) from error
+    found = (read.get("format"), read.get("version")) if isinstance(read, dict) else None
+    if found != (_FORMAT, _VERSION):
+        raise DataError(
+            f"{path} is of format and version {found}, expected {(_FORMAT, _VERSION)}.",
+            mend="Read it with the version of modicum that wrote it.",
+        )
+    return read
+
+
+def _model(folder: Path) -> TextModel:
+    if (folder / "weights.safetensors").is_file():
+        from modicum.sarcasm.linear.storage import load
+
+        return load(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing.", mend=_MEND)
+    from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
+
+    single = (folder / "config.json").is_file()
+    return EnsembleModel((EncoderModel.load(folder),)) if single else EnsembleModel.load(folder)
