@@ -8,8 +8,6 @@ from collections.abc import Generator
 import hypothesis  # noqa: F401 - before the freeze: it asks the collector who refers to an object
 import pytest
 
-from modicum.core import catalogue
-
 
 def pytest_configure() -> None:
     """Leave torch and BLAS one thread, in this process and in those that it starts.
@@ -50,6 +48,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose mark ``data(name, ...)`` names a data set that MODICUM_DATA does not have."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)  # numba starts its threads through torch's OpenMP, and leaves their number there
+    from modicum.core import catalogue  # it imports numpy, which reads the variables above
+
     for mark in item.iter_markers("data"):
         for name in mark.args:
             if catalogue.status(name) != "here":
