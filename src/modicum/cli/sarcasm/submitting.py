@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import numpy as np
 import typer
 
 from modicum.cli.console import Json, say
@@ -82,7 +81,7 @@ def submit(
     system = SarcasmSystem.load(model)
     asked = _items(items, task, language)
     if task is TaskName.C:
-        predictions: Any = (system.compare(cast("list[Pair]", asked)) > 0.5).astype(np.int64)
+        predictions: Any = [int(it > 0.5) for it in system.compare(cast("list[Pair]", asked))]
     else:
         readings = system.read(cast("list[Example]", asked))
         predictions = readings.labels if task is TaskName.A else readings.category_labels
