@@ -44,6 +44,12 @@ COMMANDS = {
         f"--out runs/evidence/rapq-w{weights}a{activations} --json"
         for weights, activations in ((2, 4), (2, "none"), (4, 4))
     },
+    "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
+    "xpudu-speed": "python benchmarks/xpudu.py --json",
+    "xpudu-minilm": "modicum compare xpudu --budget full --seeds 3 --out runs/evidence/xpudu-minilm --json",
+    "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 5 "
+    "--option model=xlm-roberta-base --option pooling=cls --option rate=2e-5 --option epochs=5 "
+    "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
 
 
