@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/modicum compare all --budget demo --seeds $(SEEDS) --out runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
