@@ -76,7 +76,7 @@ _COMPARISON = Comparison(
         ),
         Option(
             name="rule",
-            default={"demo": "top_share", "full": "top_share"},
+            default={"demo": "oof_f1", "full": "oof_f1"},
             help="of labels: oof_f1, half, top_share or prior_shift",
         ),
     ),
