@@ -7,6 +7,9 @@ Arguments come in bundles. A set of graphs is (starts, bond_starts, bond_ends, b
 Factors are the fields of `Factors`. Edges are the kernel of each two classes of bonds. Settings are (product, uniform,
 q, tolerance): whether factors are multiplied or added, whether all entries of edges are the same, the stopping
 probability, and the residual at which a solve ends, relative to that of zero. A pair is (first graph, second graph).
+
+No loop has numba's ``fastmath``, which lets the compiler choose the order of a sum: loops compiled anew and those read
+from the cache then gave other last bits, so that a result depended on whether the kernel had been used before.
 """
 
 from __future__ import annotations
@@ -81,27 +84,48 @@ def _set_up(left, right, pair, factors, settings, node, degree, system):
                 diagonal[k], inverse[k], target[k] = 1.0, 0.0, 0.0
 
 
-@njit(cache=True, fastmath=True)
-def _apply_uniform(left, right, pair, strength, diagonal, vector, half, result):
-    # result = (D V^-1 - W) vector with one edge kernel for all bonds: W is done one graph at a time.
+@njit(cache=True)
+def _neighbours(graphs, graph, near):
+    # near[b * m + j] is the b-th neighbour of atom j of m, or m where j has none; gives the largest number of them.
+    base = graphs[0][graph]
+    m = graphs[0][graph + 1] - base
+    width = 0
+    for j in range(m):
+        width = max(width, graphs[1][base + j + 1] - graphs[1][base + j])
+    for j in range(m):
+        first = graphs[1][base + j]
+        bonds = graphs[1][base + j + 1] - first
+        for b in range(width):
+            near[b * m + j] = graphs[2][first + b] if b < bonds else m
+    return width
+
+
+@njit(cache=True)
+def _apply_uniform(left, right, pair, strength, width, system, vector, work, result):
+    # result = (D V^-1 - W) vector with one edge kernel for all bonds: W is done one graph at a time. Each atom is given
+    # as many neighbours as the others have, of which those too many add 0: half[m].
     n, m = _shape(left, right, pair)
-    base_1, base_2 = left[0][pair[0]], right[0][pair[1]]
-    bonds_1, ends_1, bonds_2, ends_2 = left[1], left[2], right[1], right[2]
+    base = left[0][pair[0]]
+    half, near = work
+    half[m] = 0.0
     for i in range(n):
         for j in range(m):
             half[j] = 0.0
-        for bond in range(bonds_1[base_1 + i], bonds_1[base_1 + i + 1]):
-            other = ends_1[bond] * m
+        for bond in range(left[1][base + i], left[1][base + i + 1]):
+            other = left[2][bond] * m
             for j in range(m):
                 half[j] += vector[other + j]
+        row = i * m
         for j in range(m):
-            total = 0.0
-            for bond in range(bonds_2[base_2 + j], bonds_2[base_2 + j + 1]):
-                total += half[ends_2[bond]]
-            result[i * m + j] = diagonal[i * m + j] * vector[i * m + j] - strength * total
+            result[row + j] = 0.0
+        for b in range(width):
+            for j in range(m):
+                result[row + j] += half[near[b * m + j]]
+        for j in range(m):
+            result[row + j] = system[0][row + j] * vector[row + j] - strength * result[row + j]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def _apply_any(left, right, pair, edges, diagonal, vector, result):
     # result = (D V^-1 - W) vector: each bond of one atom with each bond of the other.
     n, m = _shape(left, right, pair)
@@ -117,12 +141,41 @@ def _apply_any(left, right, pair, edges, diagonal, vector, result):
             result[i * m + j] = diagonal[i * m + j] * vector[i * m + j] - total
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
+def _dot(first, second):
+    # Four sums side by side, in an order that does not depend on how the loop is compiled.
+    a = b = c = d = 0.0
+    whole = len(first) // 4 * 4
+    for k in range(0, whole, 4):
+        a += first[k] * second[k]
+        b += first[k + 1] * second[k + 1]
+        c += first[k + 2] * second[k + 2]
+        d += first[k + 3] * second[k + 3]
+    for k in range(whole, len(first)):
+        a += first[k] * second[k]
+    return (a + b) + (c + d)
+
+
+@njit(cache=True)
+def _sum(values):
+    a = b = c = d = 0.0
+    whole = len(values) // 4 * 4
+    for k in range(0, whole, 4):
+        a += values[k]
+        b += values[k + 1]
+        c += values[k + 2]
+        d += values[k + 3]
+    for k in range(whole, len(values)):
+        a += values[k]
+    return (a + b) + (c + d)
+
+
+@njit(cache=True)
 def _solve(left, right, pair, edges, settings, system, solution, work):
     # Preconditioned conjugate gradients from zero; tells whether they came to the end.
     _, uniform, _, tolerance = settings
     diagonal, inverse, target = system
-    residual, direction, product, half = work
+    residual, direction, product, square, half, near = work
     size = len(diagonal)
     strength = edges[0, 0] if edges.size else 0.0
     norm = 0.0
@@ -134,26 +187,24 @@ def _solve(left, right, pair, edges, settings, system, solution, work):
         norm += target[k] * target[k]
         rho += target[k] * direction[k]
     limit = tolerance * tolerance * norm
+    width = _neighbours(right, pair[1], near) if uniform else 0
     for _ in range(10 * size + 100):
         if norm <= limit:
             return True
         if uniform:
-            _apply_uniform(left, right, pair, strength, diagonal, direction, half, product)
+            _apply_uniform(left, right, pair, strength, width, system, direction, (half, near), product)
         else:
             _apply_any(left, right, pair, edges, diagonal, direction, product)
-        curvature = 0.0
-        for k in range(size):
-            curvature += direction[k] * product[k]
+        curvature = _dot(direction, product)
         if not curvature > 0.0:
             return False
         alpha = rho / curvature
-        norm = 0.0
-        fresh = 0.0
         for k in range(size):
             solution[k] += alpha * direction[k]
             residual[k] = residual[k] - alpha * product[k] if inverse[k] > 0.0 else 0.0
-            norm += residual[k] * residual[k]
-            fresh += residual[k] * residual[k] * inverse[k]
+            square[k] = residual[k] * residual[k]
+        norm = _sum(square)
+        fresh = _dot(square, inverse)
         beta = fresh / rho
         rho = fresh
         for k in range(size):
@@ -192,14 +243,14 @@ def values(rows, columns, left, right, factors, edges, settings, out):
     for chunk in prange(chunks):
         low, high = chunk * _CHUNK, min(pairs, (chunk + 1) * _CHUNK)
         m = _largest(right[0], columns[low:high])
-        room = np.empty((9, _largest(left[0], rows[low:high]) * m))
-        half = np.empty(m)
+        room = np.empty((10, _largest(left[0], rows[low:high]) * m))
+        half, near = np.empty(m + 1), np.empty(m * m, dtype=np.int64)
         for place in range(low, high):
             pair = (rows[place], columns[place])
             n, m = _shape(left, right, pair)
             size = n * m
             system = (room[0, :size], room[1, :size], room[2, :size])
-            work = (room[3, :size], room[4, :size], room[5, :size], half)
+            work = (room[3, :size], room[4, :size], room[5, :size], room[9, :size], half, near)
             x = room[6, :size]
             _set_up(left, right, pair, factors, settings, room[7, :size], room[8, :size], system)
             if not _solve(left, right, pair, edges, settings, system, x, work):
@@ -238,9 +289,9 @@ def gradients(rows, columns, left, right, factors, edges, settings, slopes, edge
     for place in prange(len(rows)):
         pair = (rows[place], columns[place])
         n, m = _shape(left, right, pair)
-        room = np.empty((10, n * m))
+        room = np.empty((11, n * m))
         system = (room[0], room[1], room[2])
-        work = (room[3], room[4], room[5], np.empty(m))
+        work = (room[3], room[4], room[5], room[10], np.empty(m + 1), np.empty(m * m, dtype=np.int64))
         node, weight, x, y = room[6], room[7], room[8], room[9]
         _set_up(left, right, pair, factors, settings, node, weight, system)
         ended = _solve(left, right, pair, edges, settings, system, x, work)

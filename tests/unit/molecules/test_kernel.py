@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,3 +263,19 @@ def test_gradients_are_refused_between_two_sets() -> None:
 def test_a_broken_molecule_is_named_by_its_place(smiles: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         simple()(["CC", smiles])
+
+
+@pytest.mark.slow
+def test_loops_compiled_anew_and_read_from_the_cache_give_the_same_bits(tmp_path: Path) -> None:
+    script = (
+        "from modicum.molecules import MarginalizedGraphKernel, enumerate_alkanes\n"
+        "kernel = MarginalizedGraphKernel.published()\n"
+        "print(kernel(list(enumerate_alkanes(9, 10))[::2]).tobytes().hex())\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert any(tmp_path.rglob("*.nbc")), "the loops were not cached"
+    assert first.stdout == second.stdout

@@ -16,8 +16,8 @@ def job(budget: Budget, **options: str) -> Job:
 
 
 def test_the_demo_makes_an_encoder_and_full_takes_the_packaged_one() -> None:
-    demo = Plan(model="tiny", pooling="mean", epochs=8, batch=16, rate=1e-3, folds=1, rule="top_share")
-    full = Plan(model="offline", pooling="mean", epochs=3, batch=32, rate=5e-5, folds=1, rule="top_share")
+    demo = Plan(model="tiny", pooling="mean", epochs=8, batch=16, rate=1e-3, folds=1, rule="oof_f1")
+    full = Plan(model="offline", pooling="mean", epochs=3, batch=32, rate=5e-5, folds=1, rule="oof_f1")
     assert Plan.of(job("demo")) == demo
     assert Plan.of(job("full")) == full
 
