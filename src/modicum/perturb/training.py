@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from torch import Tensor, nn
 
-from modicum.core.seeding import legacy_seed, seeded_globally
-from modicum.errors import ConfigError
+from modicum.core.seeding import seeded_globally
+from modicum.core.training import silenced, training_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainerCallback
@@ -120,7 +120,7 @@ def fine_tune(problem: Problem, recipe: Recipe, *, seed: int, device: str, chang
 
 
 def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device: str, change: Change) -> Trainer:
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    from transformers import Trainer
 
     class _Trainer(Trainer):
         def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Any:
@@ -128,8 +128,11 @@ def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device
                 return change.loss(model, inputs)
             return super().compute_loss(model, inputs, *args, **options)
 
-    arguments = TrainingArguments(
-        output_dir=folder,
+    arguments = training_arguments(
+        folder,
+        seed=seed,
+        device=device,
+        extra="text",
         per_device_train_batch_size=recipe.batch,
         per_device_eval_batch_size=64,
         num_train_epochs=recipe.epochs,
@@ -139,27 +142,13 @@ def _trainer(problem: Problem, recipe: Recipe, *, folder: str, seed: int, device
         warmup_steps=0.1,  # below 1 it is a share of the updates
         lr_scheduler_type="linear",
         neftune_noise_alpha=change.neftune,
-        seed=legacy_seed(seed, "noise"),
-        data_seed=legacy_seed(seed, "order"),
-        use_cpu=device == "cpu",
-        dataloader_pin_memory=device != "cpu",
-        save_strategy="no",
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
     )
-    if arguments.n_gpu > 1:
-        raise ConfigError(
-            f"One GPU a job was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
-            mend="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum compare ...",
+    return silenced(
+        _Trainer(
+            model=problem.model,
+            args=arguments,
+            train_dataset=problem.train,  # type: ignore[arg-type]
+            data_collator=problem.collate,  # type: ignore[arg-type]
+            callbacks=list(change.callbacks),
         )
-    trainer = _Trainer(
-        model=problem.model,
-        args=arguments,
-        train_dataset=problem.train,  # type: ignore[arg-type]
-        data_collator=problem.collate,  # type: ignore[arg-type]
-        callbacks=list(change.callbacks),
     )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the command
-    return trainer

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modicum.core.seeding import legacy_seed, seeded_globally, torch_generator
+from modicum.core.seeding import seeded_globally, torch_generator
+from modicum.core.training import silenced, training_arguments
 from modicum.errors import ConfigError
 from modicum.sarcasm.encoder.items import Collator, Item, LanguageSampler
 from modicum.sarcasm.encoder.losses import Counts, Objective, Targets, divergence, joint_loss
@@ -204,10 +205,11 @@ def _depth(name: str, top: int) -> int:
 
 
 def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str) -> TrainingArguments:
-    from transformers import TrainingArguments
-
-    arguments = TrainingArguments(
-        output_dir=folder,
+    return training_arguments(
+        folder,
+        seed=seed,
+        device=device,
+        extra="text",
         per_device_train_batch_size=recipe.batch,
         num_train_epochs=recipe.epochs,
         learning_rate=recipe.rate,
@@ -215,22 +217,8 @@ def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str) -> Traini
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
         bf16=recipe.bf16,
-        seed=legacy_seed(seed, "noise"),
-        use_cpu=device == "cpu",
-        dataloader_pin_memory=device != "cpu",
         remove_unused_columns=False,
-        save_strategy="no",
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
     )
-    if arguments.n_gpu > 1:
-        raise ConfigError(
-            f"One GPU was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
-            mend="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
-        )
-    return arguments
 
 
 def _trainer(
@@ -244,7 +232,7 @@ def _trainer(
     callbacks: Sequence[TrainerCallback],
     optimizers: Optimizers,
 ) -> Trainer:
-    from transformers import PrinterCallback, Trainer
+    from transformers import Trainer
 
     class _Trainer(Trainer):
         def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
@@ -253,13 +241,13 @@ def _trainer(
         def _get_train_sampler(self, train_dataset: Any = None) -> LanguageSampler:  # noqa: ARG002 - Trainer's name
             return sampler
 
-    trainer = _Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=items,  # type: ignore[arg-type]
-        data_collator=collator,  # type: ignore[arg-type]
-        callbacks=list(callbacks),
-        optimizers=optimizers,  # type: ignore[arg-type]
+    return silenced(
+        _Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=items,  # type: ignore[arg-type]
+            data_collator=collator,  # type: ignore[arg-type]
+            callbacks=list(callbacks),
+            optimizers=optimizers,  # type: ignore[arg-type]
+        )
     )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the command
-    return trainer
