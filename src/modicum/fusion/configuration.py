@@ -1,0 +1,245 @@
+"""What a CubeMLP is made of, as it is saved beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from modicum.core.extras import require
+from modicum.errors import ConfigError
+from modicum.fusion.activations import ACTIVATIONS
+from modicum.fusion.functional import AXES, Norm
+
+if TYPE_CHECKING:
+    from transformers import AutoConfig, PreTrainedConfig
+else:
+    _transformers = require("transformers", extra="fusion", purpose="CubeMLP")
+    AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
+
+__all__ = ["Compose", "CubeMLPConfig", "Loss", "Stream", "StreamEncoder"]
+
+Compose: TypeAlias = Literal["mean", "sum", "cat"]
+Loss: TypeAlias = Literal["mae", "mse", "ccc", "cross_entropy"]
+Placement: TypeAlias = Literal["repeat", "first", "centre"]
+StreamEncoder: TypeAlias = Literal["gru", "lstm", "conv", "linear"]
+Sizes: TypeAlias = Sequence[int]
+
+_CHOICES = {
+    "norm": ("pre", "post", "branch"),
+    "activation": tuple(ACTIVATIONS),
+    "compose_time": ("mean", "sum", "cat"),
+    "compose_modality": ("mean", "sum", "cat"),
+    "loss": ("mae", "mse", "ccc", "cross_entropy"),
+    "ln_over": ("padded", "valid"),
+    "overflow": ("crop", "pool"),
+    "placement": ("repeat", "first", "centre"),
+    "encoder": ("gru", "lstm", "conv", "linear"),
+}
+
+
+def _one_of(name: str, value: object) -> None:
+    if value not in _CHOICES[name]:
+        raise ConfigError(f"{name} is {value!r}.", mend=f"Use one of: {', '.join(_CHOICES[name])}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """One modality.
+
+    Args:
+        name: "audio", "gyroscope".
+        size: values of a frame; that of the text encoder's hidden states if it is text.
+        text: whether it comes from the text encoder.
+        encoder: of a stream of features: "gru" and "lstm" are bidirectional and add their directions, "conv" has a
+            kernel of three frames, "linear" looks at each frame alone. Text has a projection and no more.
+        layers: of a recurrent encoder.
+        per_word: whether a frame is a word of the text, so that it belongs where the pieces of its word are.
+        dropout: rate behind the encoder.
+
+    Raises:
+        ConfigError: if a choice or a number is not one that it can be.
+    """
+
+    name: str
+    size: int
+    text: bool = False
+    encoder: StreamEncoder = "gru"
+    layers: int = 2
+    per_word: bool = False
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _one_of("encoder", self.encoder)
+        if self.size < 1 or self.layers < 1:
+            raise ConfigError(
+                f"The stream {self.name!r} has {self.size} values a frame and {self.layers} layers.",
+                mend="Give at least 1 of each.",
+            )
+        _check_rates(**{f"dropout of {self.name}": self.dropout})
+
+
+class CubeMLPConfig(PreTrainedConfig):
+    """The architecture of a `CubeMLP`, and of the encoders and the head around it.
+
+    Args:
+        d_ins: sizes (time, modality, channel) of the cube.
+        d_hiddens: hidden sizes of the three mixers, for each block.
+        d_outs: sizes of the cube behind each block; None takes ``d_hiddens``, as the published recipes do.
+        norm: where the layer norm of a mixer stands, see `functional.mix`.
+        activation: of `ACTIVATIONS`.
+        bias: of the affine maps.
+        res_project: whether the residual is projected, for all blocks or for each. Where it is not, sizes stay.
+        dropouts: rates of the mixers over (time, modality, channel).
+        layer_norm_eps: of all layer norms.
+        allow_degenerate: accept a layer norm over one element, which puts a constant in place of its input.
+        streams: the modalities, as many as ``d_ins[1]``; empty for a `CubeMLP` that is used alone.
+        text_encoder: configuration of the encoder of transformers for the stream that is text.
+        frozen_layers: of the text encoder, from below; -1 freezes all.
+        freeze_embeddings: whether those of the text encoder are frozen with its lowest layers.
+        placement: where a frame of a word goes: to each piece of its word, to the first, or all in the middle.
+        overflow: what happens to frames beyond ``d_ins[0]``: "crop", or "pool" them into as many means.
+        ln_over: whether layer norms over time count the zeros behind the end ("padded", as the released code does) or
+            the sample's own frames ("valid").
+        compose_time: how time leaves the cube; "cat" keeps all of it.
+        compose_modality: how modalities do.
+        head_size: of the hidden layer that the head has where it reads more values than that.
+        head_dropout: rate in it.
+        modality_dropout: share of samples of which a stream is taken away in training.
+        outputs: of the head; classes, or targets.
+        loss: "mae", "mse" and "ccc" of targets, "cross_entropy" of classes.
+        compat: "official" computes what the released code does, whose predictions depend on their batch.
+        **options: of every configuration.
+
+    Raises:
+        ConfigError: if sizes do not fit, or a choice is unknown.
+    """
+
+    model_type = "modicum-cubemlp"
+
+    def __init__(  # noqa: PLR0913 - an architecture has as many numbers as it has
+        self,
+        d_ins: Sizes = (100, 3, 128),
+        d_hiddens: Sequence[Sizes] = ((50, 3, 128), (10, 3, 32)),
+        d_outs: Sequence[Sizes] | None = None,
+        *,
+        norm: Norm = "pre",
+        activation: str = "gelu",
+        bias: bool = True,
+        res_project: bool | Sequence[bool] = True,
+        dropouts: Sequence[float] = (0.1, 0.1, 0.1),
+        layer_norm_eps: float = 1e-6,
+        allow_degenerate: bool = False,
+        streams: Sequence[Stream | dict[str, Any]] = (),
+        text_encoder: PreTrainedConfig | dict[str, Any] | None = None,
+        frozen_layers: int = 0,
+        freeze_embeddings: bool = True,
+        placement: Placement = "repeat",
+        overflow: Literal["crop", "pool"] = "crop",
+        ln_over: Literal["padded", "valid"] = "padded",
+        compose_time: Compose = "mean",
+        compose_modality: Compose = "cat",
+        head_size: int = 128,
+        head_dropout: float = 0.1,
+        modality_dropout: float = 0.0,
+        outputs: int = 1,
+        loss: Loss = "mae",
+        compat: Literal["official"] | None = None,
+        **options: Any,
+    ) -> None:
+        self.d_ins = list(d_ins)
+        self.d_hiddens = [list(sizes) for sizes in d_hiddens]
+        self.d_outs = [list(sizes) for sizes in (d_hiddens if d_outs is None else d_outs)]
+        self.norm: Norm = norm
+        self.activation = activation
+        self.bias = bias
+        self.res_project = [res_project] * len(self.d_outs) if isinstance(res_project, bool) else list(res_project)
+        self.dropouts = list(dropouts)
+        self.layer_norm_eps = layer_norm_eps
+        self.allow_degenerate = allow_degenerate
+        self.streams = [asdict(stream) if isinstance(stream, Stream) else dict(stream) for stream in streams]
+        self.text_encoder: PreTrainedConfig | None = (
+            AutoConfig.for_model(**text_encoder) if isinstance(text_encoder, dict) else text_encoder  # pyright: ignore[reportUnknownMemberType]
+        )
+        self.frozen_layers = frozen_layers
+        self.freeze_embeddings = freeze_embeddings
+        self.placement: Placement = placement
+        self.overflow: Literal["crop", "pool"] = overflow
+        self.ln_over: Literal["padded", "valid"] = ln_over
+        self.compose_time: Compose = compose_time
+        self.compose_modality: Compose = compose_modality
+        self.head_size = head_size
+        self.head_dropout = head_dropout
+        self.modality_dropout = modality_dropout
+        self.outputs = outputs
+        self.loss: Loss = loss
+        self.compat: Literal["official"] | None = compat
+        for name in ("norm", "activation", "compose_time", "compose_modality", "loss", "ln_over", "overflow"):
+            _one_of(name, getattr(self, name))
+        _one_of("placement", placement)
+        if compat not in (None, "official"):
+            raise ConfigError(f"compat is {compat!r}.", mend="Use 'official' or None.")
+        self._check_sizes()
+        self._check_streams()
+        _check_rates(head_dropout=head_dropout, modality_dropout=modality_dropout)
+        super().__init__(**options)
+
+    @property
+    def modalities(self) -> tuple[Stream, ...]:
+        """The streams as they were given."""
+        return tuple(Stream(**stream) for stream in self.streams)
+
+    def shapes(self) -> list[tuple[list[int], list[int], list[int]]]:
+        """Give (d_in, d_hidden, d_out) of each block."""
+        return list(zip([self.d_ins, *self.d_outs[:-1]], self.d_hiddens, self.d_outs, strict=True))
+
+    def _check_sizes(self) -> None:
+        blocks = {"d_hiddens": self.d_hiddens, "d_outs": self.d_outs}
+        for name, sizes in {"d_ins": [self.d_ins], **blocks}.items():
+            if any(len(triple) != len(AXES) or min(triple) < 1 for triple in sizes) or not sizes:
+                raise ConfigError(
+                    f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.",
+                    mend="Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]].",
+                )
+        if not len(self.d_hiddens) == len(self.d_outs) == len(self.res_project):
+            raise ConfigError(
+                f"There are {len(self.d_hiddens)} blocks in d_hiddens, {len(self.d_outs)} in d_outs and "
+                f"{len(self.res_project)} in res_project.",
+                mend="Give as many of each.",
+            )
+        if len(self.dropouts) != len(AXES):
+            raise ConfigError(f"dropouts is {self.dropouts}.", mend="Give a rate for time, modality and channel.")
+        _check_rates(**dict(zip(("dropout of time", "of modality", "of channel"), self.dropouts, strict=True)))
+        for place, ((d_in, _, d_out), project) in enumerate(zip(self.shapes(), self.res_project, strict=True)):
+            self._check_block(place, d_in, d_out, project=project)
+
+    def _check_block(self, place: int, d_in: list[int], d_out: list[int], *, project: bool) -> None:
+        for axis, before, behind in zip(AXES, d_in, d_out, strict=True):
+            if not project and before != behind:
+                raise ConfigError(
+                    f"Block {place} takes {axis} from {before} to {behind}, but its residual is not projected.",
+                    mend="Set res_project, or keep the size.",
+                )
+            normed = before if self.norm == "pre" else behind
+            if normed == 1 and not self.allow_degenerate:
+                raise ConfigError(
+                    f"Block {place} has a layer norm over 1 {axis}, which replaces its input by a constant.",
+                    mend="Give that axis 2 places or more, another norm, or set allow_degenerate.",
+                )
+
+    def _check_streams(self) -> None:
+        names = [stream.name for stream in self.modalities]
+        if names and (len(names) != self.d_ins[1] or len(set(names)) != len(names)):
+            raise ConfigError(
+                f"d_ins has room for {self.d_ins[1]} modalities, and the streams are {', '.join(names)}.",
+                mend="Give as many streams, each with a name of its own.",
+            )
+        texts = [stream.name for stream in self.modalities if stream.text]
+        if len(texts) > 1:
+            raise ConfigError(f"Several streams are text: {', '.join(texts)}.", mend="Give one of them its features.")
+
+
+def _check_rates(**rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ConfigError(f"{name} is {rate}.", mend="Give a share from 0 on and below 1.")

@@ -1,0 +1,122 @@
+"""Samples of several modalities, each with frames of its own number: what readers give and models are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.errors import DataError
+
+__all__ = ["FloatArray", "IntArray", "Ragged", "Recordings"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ragged:
+    """Frames of many samples, one behind the other.
+
+    Args:
+        values: all frames, float32, shape (sum of lengths, size).
+        lengths: frames of each sample, int64, shape (samples,); a sample with none lacks this modality.
+
+    Raises:
+        DataError: if there are more or fewer frames than the lengths say.
+    """
+
+    values: FloatArray
+    lengths: IntArray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or len(self.values) != self.lengths.sum() or (self.lengths < 0).any():
+            raise DataError(
+                f"{self.lengths.sum()} frames were expected by their lengths, but the array has the shape "
+                f"{self.values.shape}.",
+                mend="Give one row a frame, and no length below 0.",
+            )
+
+    @classmethod
+    def of(cls, samples: Sequence[npt.ArrayLike], size: int) -> Self:
+        """Join arrays of shape (frames, size); one of no frames stands for an absent modality."""
+        arrays = [np.asarray(sample, dtype=np.float32).reshape(-1, size) for sample in samples]
+        values = np.concatenate(arrays) if arrays else np.empty((0, size), np.float32)
+        return cls(values=values, lengths=np.array([len(array) for array in arrays], dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.lengths)
+
+    def __getitem__(self, sample: int) -> FloatArray:
+        """Give the frames of one sample, shape (frames, size)."""
+        end = int(self.lengths[: sample + 1].sum())
+        return self.values[end - int(self.lengths[sample]) : end]
+
+    @property
+    def size(self) -> int:
+        """Values of a frame."""
+        return self.values.shape[1]
+
+    def take(self, samples: npt.ArrayLike) -> Ragged:
+        """Give some samples, in the order asked for."""
+        ends = self.lengths.cumsum()
+        places = np.asarray(samples, dtype=np.int64)
+        parts = [self.values[ends[place] - self.lengths[place] : ends[place]] for place in places]
+        values = np.concatenate(parts) if parts else self.values[:0]
+        return Ragged(values=values, lengths=self.lengths[places])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recordings:
+    """Samples of one split.
+
+    Args:
+        ids: a name for each sample, such as "video[3]".
+        streams: the modalities by name, all of as many samples.
+        words: of each sample, where there is text; else None.
+        labels: float32 targets, shape (samples,) or (samples, targets); int64 for classes; None if there are none.
+        classes: their names, where labels are classes.
+        groups: what must not be split between training and test, such as the video; empty if there is nothing.
+        replaced: values by stream that were not finite in the file, and are 0 here.
+
+    Raises:
+        DataError: if a part has another number of samples than there are ids.
+    """
+
+    ids: tuple[str, ...]
+    streams: Mapping[str, Ragged]
+    words: tuple[tuple[str, ...], ...] | None = None
+    labels: FloatArray | IntArray | None = None
+    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    replaced: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        parts = {**self.streams, "words": self.words, "labels": self.labels, "groups": self.groups or None}
+        for name, part in parts.items():
+            if part is not None and len(part) != len(self.ids):
+                raise DataError(
+                    f"There are {len(self.ids)} samples, but {name} has {len(part)}.",
+                    mend="Give each sample its part; a modality that it lacks has 0 frames.",
+                )
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.ids)
+
+    def take(self, samples: npt.ArrayLike) -> Recordings:
+        """Give some samples, in the order asked for."""
+        places = np.asarray(samples, dtype=np.int64)
+        return Recordings(
+            ids=tuple(self.ids[place] for place in places),
+            streams={name: stream.take(places) for name, stream in self.streams.items()},
+            words=None if self.words is None else tuple(self.words[place] for place in places),
+            labels=None if self.labels is None else self.labels[places],
+            classes=self.classes,
+            groups=tuple(self.groups[place] for place in places) if self.groups else (),
+            replaced=self.replaced,
+        )
