@@ -53,6 +53,13 @@ def test_help_answers_at_once_and_loads_nothing_heavy(tmp_path: Path) -> None:
     assert min(seconds) < 0.3  # of the processor, the fastest of five: tests run side by side
 
 
+@pytest.mark.parametrize("command", [("sarcasm", "submit"), ("molecules", "select"), ("compare",)])
+def test_help_is_for_those_who_type(command: tuple[str, ...], tmp_path: Path) -> None:
+    told = run_here(*command, "--help", cwd=tmp_path).stdout
+    assert "Usage: " in told
+    assert "Raises:" not in told
+
+
 def processor_seconds_of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

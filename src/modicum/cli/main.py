@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Annotated
 
@@ -49,6 +50,18 @@ def main(*, version: Annotated[bool, typer.Option("--version", help="Print the v
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+def _without_sections(commands: typer.Typer) -> None:
+    # A docstring says, for those who read code, what it raises; --help is for those who type.
+    for command in commands.registered_commands:
+        command.help = (inspect.getdoc(command.callback) or "").partition("\n\nRaises:")[0]
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _without_sections(group.typer_instance)
+
+
+_without_sections(app)
 
 
 def run() -> None:
