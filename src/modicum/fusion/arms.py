@@ -1,0 +1,187 @@
+"""The arms of the comparison: the same samples and encoders; what fuses the modalities differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from torch import nn
+
+from modicum.core.method import Job, Measurement
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.fusion.batches import BoolArray
+from modicum.fusion.degradation import draw_present
+from modicum.fusion.fitting import configure, fit
+from modicum.fusion.mixer import CubeMLP
+from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
+from modicum.fusion.plan import Plan
+from modicum.fusion.problem import Problem, pose, score
+from modicum.fusion.recordings import FloatArray, Recordings
+from modicum.fusion.system import FusionSystem
+from modicum.fusion.training import Recipe
+
+__all__ = ["attention", "average", "concatenation", "cube", "cube_shuffled", "single"]
+
+_HALF = 0.5
+Fusion: TypeAlias = Callable[[CubeMLP], nn.Module]
+Predict: TypeAlias = Callable[[Recordings, BoolArray], FloatArray]
+
+_concatenated: Fusion = partial(with_parameters_of, make=ConcatenationMLP)
+_attended: Fusion = partial(with_parameters_of, make=AttentionFusion)
+
+
+def cube(job: Job) -> Measurement:
+    """Mix time, modality and channel."""
+    return _fused(job, None)
+
+
+def cube_shuffled(job: Job) -> Measurement:
+    """Do the same with one stream given to other samples, in all splits."""
+    return _fused(job, None, shuffled=True)
+
+
+def concatenation(job: Job) -> Measurement:
+    """Join the modalities of each frame and apply an MLP."""
+    return _fused(job, _concatenated)
+
+
+def attention(job: Job) -> Measurement:
+    """Let the frames of all modalities attend to each other."""
+    return _fused(job, _attended)
+
+
+def single(job: Job) -> Measurement:
+    """Take the modality that is best on the validation split, alone."""
+    plan, problem = _posed(job)
+    losses, predictors, sizes = zip(*_alone(problem, plan, job), strict=True)
+    best = int(np.argmin(losses))
+    chosen: Predict = lambda recordings, present: _known(problem, predictors[best](recordings), present[:, best])
+    return _measured(problem, job, chosen, sizes[best])
+
+
+def average(job: Job) -> Measurement:
+    """Take the mean of what each modality says alone."""
+    plan, problem = _posed(job)
+    _, predictors, sizes = zip(*_alone(problem, plan, job), strict=True)
+
+    def mean(recordings: Recordings, present: BoolArray) -> FloatArray:
+        said = np.stack([predict(recordings) for predict in predictors], axis=-1)
+        weights = present.reshape(len(present), *[1] * (said.ndim - 2), -1)
+        return (said * weights).sum(-1) / weights.sum(-1)
+
+    return _measured(problem, job, mean, sum(sizes))
+
+
+def _posed(job: Job) -> tuple[Plan, Problem]:
+    plan = Plan.of(job)
+    return plan, pose(job, plan)
+
+
+def _fused(job: Job, fusion: Fusion | None, *, shuffled: bool = False) -> Measurement:
+    plan, problem = _posed(job)
+    if shuffled:
+        problem = _shuffled(problem, plan.shuffled or next(iter(problem.train.streams)), job.seed)
+    system = _fit(problem, plan, job, fusion)
+    predict: Predict = lambda recordings, present: system.predict(recordings, present=present)
+    return _measured(problem, job, predict, parameters(system.model))
+
+
+def _fit(problem: Problem, plan: Plan, job: Job, fusion: Fusion | None) -> FusionSystem:
+    config = configure(
+        problem.train,
+        encoder=plan.encoder,
+        channels=plan.channels,
+        modality_dropout=plan.modality_dropout,
+        allow_degenerate=len(problem.train.streams) == 1,  # where another fusion is put in its place
+        **problem.settings,
+    )
+    recipe = Recipe(epochs=plan.epochs, batch=plan.batch, rate=plan.rate, schedule="linear")
+    return fit(
+        problem.train,
+        problem.valid,
+        config=config,
+        recipe=recipe,
+        seed=job.seed,
+        device=job.device,
+        fusion=fusion,
+    )
+
+
+def _alone(problem: Problem, plan: Plan, job: Job) -> list[tuple[float, Callable[[Recordings], FloatArray], int]]:
+    """Give for each modality its loss on the validation split, what it predicts, and its parameters."""
+    if problem.estimates is not None:
+        return [_as_it_is(problem, name, problem.estimates) for name in problem.train.streams]
+    return [_trained_alone(problem, plan, job, name) for name in problem.train.streams]
+
+
+def _as_it_is(problem: Problem, name: str, frame: int) -> tuple[float, Callable[[Recordings], FloatArray], int]:
+    predict = lambda recordings: _frames(recordings, name)[:, frame]
+    return 1 - np.mean([score(part, predict(part)) for part in (problem.train, problem.valid)]), predict, 0
+
+
+def _frames(recordings: Recordings, name: str) -> FloatArray:
+    stream = recordings.streams[name]
+    return stream.values.reshape(len(recordings), -1, stream.size)
+
+
+def _trained_alone(
+    problem: Problem, plan: Plan, job: Job, name: str
+) -> tuple[float, Callable[[Recordings], FloatArray], int]:
+    only = lambda recordings: _only(recordings, name)
+    learnt = problem.change(lambda part: only(part).take(np.flatnonzero(part.streams[name].lengths)))
+    system = _fit(learnt, replace(plan, modality_dropout=0.0), job, _concatenated)
+
+    def predict(recordings: Recordings) -> FloatArray:
+        found = np.broadcast_to(_prior(problem), (len(recordings), *np.shape(_prior(problem)))).copy()
+        there = np.flatnonzero(recordings.streams[name].lengths)
+        found[there] = system.predict(only(recordings.take(there)))
+        return found
+
+    loss = min(system.training.losses) if system.training is not None else np.inf
+    return loss, predict, parameters(system.model)
+
+
+def _only(recordings: Recordings, name: str) -> Recordings:
+    return replace(recordings, streams={name: recordings.streams[name]})
+
+
+def _prior(problem: Problem) -> FloatArray:
+    # What is said of a sample of which nothing is known.
+    labels = np.asarray(problem.train.labels)
+    if labels.dtype.kind in "iu":
+        count = len(problem.train.classes) or int(labels.max()) + 1
+        return (np.bincount(labels, minlength=count) / len(labels)).astype(np.float32)
+    return labels.mean(0)
+
+
+def _known(problem: Problem, predicted: FloatArray, present: npt.NDArray[np.bool_]) -> FloatArray:
+    return np.where(present.reshape(-1, *[1] * (predicted.ndim - 1)), predicted, _prior(problem))
+
+
+def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measurement:
+    test = problem.test
+    there = np.stack([stream.lengths > 0 for stream in test.streams.values()], axis=1)
+    left = draw_present(there, _HALF, numpy_generator(job.seed, "missing"))
+    return Measurement(
+        value=problem.score(predict(test, there)),
+        beside={"with half of the streams missing": problem.score(predict(test, left))},
+        costs={"parameters": float(size)},
+    )
+
+
+def _shuffled(problem: Problem, name: str, seed: int) -> Problem:
+    if name not in problem.train.streams:
+        raise ConfigError(
+            f"There is no stream {name!r} to shuffle.",
+            mend=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
+        )
+
+    def change(part: Recordings) -> Recordings:
+        order = numpy_generator(seed, f"shuffled {len(part)}").permutation(len(part))
+        return replace(part, streams={**part.streams, name: part.streams[name].take(order)})
+
+    return problem.change(change)
