@@ -44,6 +44,8 @@ COMMANDS = {
         f"--out runs/evidence/rapq-w{weights}a{activations} --json"
         for weights, activations in ((2, 4), (2, "none"), (4, 4))
     },
+    "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
+    "--option activation_bits=4 --out runs/evidence/rapq-p2 --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --seeds 3 --out runs/evidence/xpudu-minilm --json",
