@@ -12,6 +12,7 @@ from modicum.cli.compare import compare
 from modicum.cli.console import say
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
+from modicum.cli.fusion import app as fusion
 from modicum.cli.listing import list_methods
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
@@ -32,6 +33,7 @@ app.command("list")(list_methods)
 app.command("compare")(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
+app.add_typer(fusion, name="fusion")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
 app.add_typer(sarcasm, name="sarcasm")

@@ -46,6 +46,12 @@ _ROWS = (
     Row(
         "xpudu", "modicum.sarcasm", "X-PuDu: sarcasm in English and Arabic by joint fine-tuning", "labels per language"
     ),
+    Row(
+        "cubemlp",
+        "modicum.fusion",
+        "CubeMLP: multimodal fusion by MLPs along time, modality and channel",
+        "parameters and FLOPs",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

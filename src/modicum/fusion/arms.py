@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from modicum.core.method import Job, Measurement
@@ -165,7 +166,7 @@ def _known(problem: Problem, predicted: FloatArray, present: npt.NDArray[np.bool
 def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measurement:
     test = problem.test
     there = np.stack([stream.lengths > 0 for stream in test.streams.values()], axis=1)
-    left = draw_present(there, _HALF, numpy_generator(job.seed, "missing"))
+    left = draw_present(there, _HALF, seed=job.seed)
     return Measurement(
         value=problem.score(predict(test, there)),
         beside={"with half of the streams missing": problem.score(predict(test, left))},

@@ -1,0 +1,73 @@
+"""``modicum fusion predict``: recordings in, estimates or probabilities of classes out."""
+
+from __future__ import annotations
+
+import csv
+import json as json_format
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from modicum.cli.console import Json, say
+from modicum.cli.fusion.sources import FormatOption, Model, Source, Split, opened, split_of
+from modicum.errors import ConfigError
+
+if TYPE_CHECKING:
+    from modicum.fusion.ensemble import FusionEnsemble
+    from modicum.fusion.recordings import Recordings
+
+__all__ = ["predict"]
+
+
+def predict(
+    source: Source,
+    *,
+    model: Model,
+    file: Annotated[Path | None, typer.Option("--out", help="CSV file; standard output.")] = None,
+    split: Split = None,
+    without: Annotated[list[str] | None, typer.Option(help="A stream to leave out; may be repeated.")] = None,
+    format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Give the mean of the systems for each sample; a stream that a sample lacks is absent, not zero."""
+    from modicum.core.files import replacing
+    from modicum.fusion.ensemble import FusionEnsemble
+
+    ensemble = FusionEnsemble.load(model, device=device)
+    recordings = split_of(opened(source, format), split)
+    rows = _rows(ensemble, recordings, without or [])
+    if json:
+        typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
+    elif file is None:
+        _write(rows, sys.stdout)
+    else:
+        with replacing(file) as stream:
+            _write(rows, stream)
+        say(f"{len(rows):,} rows: {file}")
+
+
+def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) -> list[dict[str, Any]]:
+    import numpy as np
+
+    system = next(iter(ensemble.systems.values()))
+    names = [stream.name for stream in system.config.modalities]
+    if unknown := [name for name in without if name not in names]:
+        raise ConfigError(f"The model has no stream {unknown[0]!r}.", mend=f"It has: {', '.join(names)}.")
+    present = np.tile([name not in without for name in names], (len(recordings), 1))
+    found = ensemble.predict(recordings, present=present)
+    columns = found.reshape(len(recordings), -1)
+    heads = list(system.classes) or ["estimate", *(f"estimate {number}" for number in range(2, columns.shape[1] + 1))]
+    rows: list[dict[str, Any]] = []
+    for name, numbers in zip(recordings.ids, columns.tolist(), strict=True):
+        chosen = {"predicted": heads[int(np.argmax(numbers))]} if system.classes else {}
+        rows.append({"id": name, **chosen, **{head: round(it, 6) for head, it in zip(heads, numbers, strict=True)}})
+    return rows
+
+
+def _write(rows: list[dict[str, Any]], stream: TextIO) -> None:
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["id"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)

@@ -1,0 +1,139 @@
+"""``modicum fusion train``: from labelled recordings to a folder that predicts."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modicum.cli.console import Json, say, stoppable
+from modicum.cli.fusion.sources import FormatOption, Source, opened
+from modicum.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from modicum.fusion.recordings import Recordings
+    from modicum.fusion.system import FusionSystem
+
+__all__ = ["train"]
+
+
+class EncoderName(StrEnum):
+    """The encoders of streams, as typer wants them."""
+
+    gru = "gru"
+    lstm = "lstm"
+    conv = "conv"
+    linear = "linear"
+
+
+class LossName(StrEnum):
+    """The losses, as typer wants them."""
+
+    mae = "mae"
+    mse = "mse"
+    ccc = "ccc"
+
+
+def train(  # noqa: PLR0913 - one argument an option
+    source: Source,
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="New folder of the systems.")],
+    seeds: Annotated[int, typer.Option(help="Trainings; their mean predicts, and their spread is told.")] = 3,
+    text: Annotated[
+        str | None, typer.Option(help="Encoder of the words: hub id, folder, or offline (MiniLM, English).")
+    ] = None,
+    frozen: Annotated[int, typer.Option(help="Layers of it that are not trained; -1 for all.")] = -1,
+    stream: Annotated[list[str] | None, typer.Option(help="A stream to use; may be repeated. All, if not given.")] = (
+        None
+    ),
+    per_word: Annotated[list[str] | None, typer.Option(help="A stream with a frame for each word.")] = None,
+    encoder: Annotated[EncoderName, typer.Option(help="Of the streams.")] = EncoderName.gru,
+    channels: Annotated[int, typer.Option(help="Of the cube.")] = 128,
+    loss: Annotated[LossName, typer.Option(help="Of targets; classes have cross-entropy.")] = LossName.mae,
+    modality_dropout: Annotated[float, typer.Option(help="Share of training samples that lose a stream.")] = 0.1,
+    epochs: Annotated[int, typer.Option(help="Of which the best on validation is kept.")] = 70,
+    batch: Annotated[int, typer.Option(help="Samples an update.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate; the text encoder has a hundredth.")] = 4e-3,
+    format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    seed: Annotated[int, typer.Option(help="The first of the seeds.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Train on the train split; choose one epoch by valid, or by a part of train; score test once, at the end.
+
+    Raises:
+        ConfigError: if the folder has something in it.
+        DataError: if the source has no labelled training split.
+    """
+    from modicum.fusion.ensemble import fit_seeds
+    from modicum.fusion.fitting import configure
+    from modicum.fusion.training import Recipe
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+    splits = {name: _chosen(part, stream) for name, part in opened(source, format).splits.items()}
+    training = splits.get("train") or (next(iter(splits.values())) if len(splits) == 1 else None)
+    if training is None or training.labels is None:
+        raise DataError(f"{source} has no labelled split train.", mend="Convert one with labels.")
+    settings: dict[str, Any] = {} if training.labels.dtype.kind in "iu" else {"loss": loss.value}
+    if text is not None:
+        settings["frozen_layers"] = frozen
+    with stoppable("Nothing was written: the same command begins again."):
+        ensemble = fit_seeds(
+            training,
+            splits.get("valid"),
+            config=configure(
+                training,
+                text=text,
+                encoder=encoder.value,
+                channels=channels,
+                per_word=per_word or (),
+                modality_dropout=modality_dropout,
+                **settings,
+            ),
+            seeds=range(seed, seed + seeds),
+            recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+            text=text,
+            device=device,
+            progress=_tell,
+        )
+        ensemble.save(folder)
+    test = splits.get("test")
+    scores = ensemble.score(test) if test is not None and test.labels is not None else {}
+    summary = {
+        "folder": str(folder),
+        "seeds": list(ensemble.systems),
+        "test": {name: asdict(spread) for name, spread in scores.items()},
+    }
+    typer.echo(json_format.dumps(summary, indent=2) if json else _words(summary))
+
+
+def _chosen(part: Recordings, names: list[str] | None) -> Recordings:
+    if not names:
+        return part
+    if unknown := [name for name in names if name not in part.streams]:
+        raise ConfigError(
+            f"There is no stream {unknown[0]!r}.", mend=f"Write --stream with one of: {', '.join(part.streams)}."
+        )
+    return replace(part, streams={name: part.streams[name] for name in names})
+
+
+def _tell(seed: int, system: FusionSystem) -> None:
+    took = system.training
+    if took is not None:
+        say(
+            f"Seed {seed}: epoch {took.epoch} of {len(took.losses)}, validation loss {min(took.losses):.4f}, "
+            f"{took.seconds:.0f} s"
+        )
+
+
+def _words(summary: dict[str, Any]) -> str:
+    lines = [f"{len(summary['seeds'])} systems: {summary['folder']}"]
+    if summary["test"]:
+        lines.append("On the test split, mean and standard deviation over the seeds:")
+    lines += [f"  {name}: {it['mean']:.4f} ± {it['deviation']:.4f}" for name, it in summary["test"].items()]
+    return "\n".join(lines)
