@@ -5,7 +5,7 @@ multiplication from the left, (d_out, d_in) times (groups, d_in, rest), the chan
 that comes first is folded: its scale and shift go into the first affine map, and what is left is to centre the values
 and to divide them. Frames that are zero up to the length of the cube are not computed with: they have one value behind
 the layer norm, so that one column, the sum of their weights, stands for all of them. Dropout draws a float a value,
-where torch draws a double, and its factor goes into the weights before it.
+where torch's on the CPU draws a double, and is applied as the residual is added.
 
 What was tried and is not here, because it did not pay: one multiplication for the first map and the residual (its
 statistics then have to be applied to all hidden values), and gradients written by hand.
@@ -52,10 +52,10 @@ def mix_block(x: Tensor, mixers: Sequence[tuple[MixerWeights, Manner]], own: Ten
     modalities, batch = x.shape[:2]
     x = mix_in_place(x.reshape(modalities * batch, *x.shape[2:]), *time, own=own)
     frames, channels = x.shape[1:]
-    x = mix_in_place(x.view(1, modalities, batch * frames * channels), *modality)
+    x = mix_in_place(x.reshape(1, modalities, batch * frames * channels), *modality)
     modalities = x.shape[1]
-    x = mix_in_place(x.view(modalities * batch * frames, channels), *channel)
-    return x.view(modalities, batch, frames, x.shape[-1])
+    x = mix_in_place(x.reshape(modalities * batch * frames, channels), *channel)
+    return x.reshape(modalities, batch, frames, x.shape[-1])
 
 
 def mix_in_place(x: Tensor, weights: MixerWeights, manner: Manner, *, own: Tensor | None = None) -> Tensor:
@@ -75,10 +75,9 @@ def mix_in_place(x: Tensor, weights: MixerWeights, manner: Manner, *, own: Tenso
     """
     rate = manner.dropout if manner.training else 0.0
     first = _behind_norm(x, weights, manner.eps, own) if manner.norm == "pre" else _affine(x, weights.first)
-    second = weights.second if manner.norm == "branch" else _scaled(weights.second, rate)
-    branch = _affine(manner.activation(first), second)
+    branch = _affine(manner.activation(first), weights.second)
     if manner.norm == "branch":
-        branch = _layer_norm(branch, _scaled(weights.norm, rate), manner.eps)
+        branch = _layer_norm(branch, weights.norm, manner.eps)
     mixed = _with_residual(branch, x, weights.residual, rate)
     return _layer_norm(mixed, weights.norm, manner.eps) if manner.norm == "post" else mixed
 
@@ -144,18 +143,12 @@ def _affine(x: Tensor, map_: Affine) -> Tensor:
     return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias[:, None], weight, x)
 
 
-def _scaled(map_: tuple[Tensor, Tensor], rate: float) -> tuple[Tensor, Tensor]:
-    """Multiply an affine map by the factor that dropout puts on what it keeps."""
-    weight, bias = map_
-    return (weight / (1 - rate), bias / (1 - rate)) if rate else map_
-
-
 def _with_residual(branch: Tensor, x: Tensor, projection: Tensor | None, rate: float) -> Tensor:
     residual = _extended(x, branch.shape[1]) if projection is None else _affine(x, (projection, None))
     if not rate:
         return residual + branch
     kept = torch.empty_like(branch, dtype=torch.float32).uniform_().ge_(rate)
-    return torch.addcmul(residual, branch, kept.to(branch.dtype))
+    return torch.addcmul(residual, branch, kept.to(branch.dtype), value=1 / (1 - rate))
 
 
 def _extended(x: Tensor, size: int) -> Tensor:
