@@ -52,7 +52,7 @@ def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
             np.savez(part, allow_pickle=False, **arrays, **{_NAME: np.frombuffer(text.encode(), np.uint8)})
         else:
             safetensors = require("safetensors.numpy", extra="fusion", purpose="Writing .safetensors")
-            safetensors.save_file(arrays, part, metadata={_NAME: text})
+            part.write_bytes(safetensors.save(arrays, metadata={_NAME: text}))
 
 
 def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:

@@ -93,7 +93,7 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
 
     Raises:
         DataError: if there are no scores or no streams, a participant has several files for a stream or none at all,
-            frames have other sizes, or a file is broken.
+            nobody of a split has a stream, frames have other sizes, or a file is broken.
     """
     if features is None:
         features = {
@@ -140,9 +140,11 @@ def _split(folder: Path, features: Mapping[str, str], labels: Mapping[str, float
             say(f"{where}: {len(lost)} of {len(found)} have no {stream}, such as {lost[0]!r}.")
         read = {name: read_features(path) for name, path in found.items() if path is not None}
         sizes = {array.shape[1] for array in read.values()}
+        if not sizes:
+            raise DataError(f"{where}: nobody has {pattern!r}.", mend="Mend the pattern, or leave the stream out.")
         if len(sizes) > 1:
             raise DataError(f"{where}: {stream} has frames of {sorted(sizes)} values.", mend="Use one kind of feature.")
-        size = sizes.pop() if sizes else 0
+        size = sizes.pop()
         streams[stream] = Ragged.of([read.get(name, np.empty((0, size))) for name in labels], size)
     recordings = Recordings(
         ids=tuple(labels),

@@ -80,7 +80,7 @@ def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
         if len(file) != 1:
             raise DataError(f"{path} has {len(file)} roots, not one.", mend="Check that it is a .csd file.")
         root = _member(file, next(iter(file)), path)
-        data, budget, videos = _member(root, "data", path), [max_bytes], dict[str, Timed]()
+        data, budget, videos = _member(root, "data", path), _Budget(max_bytes), dict[str, Timed]()
         for name in data:
             video, where = _member(data, name, path), f"{path}, {name}"
             if missing := {"features", "intervals"} - set(video):
@@ -119,6 +119,14 @@ def write_csd(path: Path, sequence: Csd) -> None:
             metadata.create_dataset(name, data=[json.dumps(value)], dtype=h5py.string_dtype())
 
 
+@dataclass(slots=True)
+class _Budget:
+    """What the arrays of a file may bring together, and have brought."""
+
+    max_bytes: int
+    used: int = 0
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[Group]:
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
@@ -142,15 +150,14 @@ def _member(group: Group, name: str, path: Path) -> Group:
     return group[name]
 
 
-def _array(group: Group, name: str, path: Path, budget: list[int]) -> npt.NDArray[Any]:
-    # The budget is what the arrays of the file may still bring together.
+def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[Any]:
     dataset = _member(group, name, path)
     if not hasattr(dataset, "dtype"):
         raise DataError(f"{path}: {dataset.name} is no array.", mend="Check that it is a .csd file.")
     if dataset.is_virtual or dataset.external:
         raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", mend="Ask its maker for a whole file.")
-    check_size(path, dataset.nbytes, max_bytes=budget[0])
-    budget[0] -= dataset.nbytes
+    budget.used += dataset.nbytes
+    check_size(path, budget.used, max_bytes=budget.max_bytes)
     return dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
 
 
@@ -172,7 +179,7 @@ def _features(rows: npt.NDArray[Any]) -> FloatArray | npt.NDArray[np.str_]:
         return rows.astype(np.float32)
 
 
-def _metadata(root: Group, path: Path, budget: list[int]) -> dict[str, object]:
+def _metadata(root: Group, path: Path, budget: _Budget) -> dict[str, object]:
     if "metadata" not in root:
         return {}
     group = _member(root, "metadata", path)

@@ -72,20 +72,21 @@ def cut(
 
     A sample is a segment that has a label, or a whole video where there are no labels. A word or frame belongs to the
     segment that its middle is in; pauses are no words. With words a stream has one frame a word, as `align` makes it,
-    and is absent where none of them has a frame; without words it has its own frames.
+    and is absent where none of them has a frame; without words it has its own frames. A segment with nothing in it
+    is left out.
 
     Args:
         streams: features by name.
         words: the transcript, whose frames are words.
         labels: intervals of the segments and their scores from -3 to 3, in the first column.
         where: named in messages.
-        say: is told of words without frames, and of videos that a stream lacks.
+        say: is told of words without frames, of videos that a stream lacks, and of segments that are left out.
 
     Returns:
         Samples named "video[3]", in the order of the file of labels, with the video as group.
 
     Raises:
-        DataError: if a video is in no stream, a score is off the scale, or a segment has nothing in it.
+        DataError: if a video is in no stream, or a score is off the scale.
     """
     segments = _segments(streams, words, labels, where)
     transcripts = None if words is None else [_inside(words, segment) for segment in segments]
@@ -101,7 +102,7 @@ def cut(
         groups=tuple(segment.video for segment in segments),
         replaced={name: count for name, (_, count) in done.items() if count},
     )
-    return finished(recordings, where, say)
+    return finished(recordings, where, say, leave_out=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

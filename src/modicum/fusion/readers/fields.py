@@ -166,19 +166,20 @@ def group_of(name: str) -> str:
     return _SEGMENT.sub("", name)
 
 
-def finished(recordings: Recordings, where: object, say: Say) -> Recordings:
+def finished(recordings: Recordings, where: object, say: Say, *, leave_out: bool = False) -> Recordings:
     """Make all values finite, and refuse a sample of nothing.
 
     Args:
         recordings: as they were read.
         where: file and split, for the message.
-        say: is told of values that were replaced.
+        say: is told of values that were replaced, and of samples that were left out.
+        leave_out: whether samples of nothing are left out instead.
 
     Returns:
         The finite recordings.
 
     Raises:
-        DataError: if a sample has no frame of any stream and no word.
+        DataError: if a sample has no frame of any stream and no word, and is not to be left out.
     """
     clean = make_finite(recordings)
     for name, count in clean.replaced.items():
@@ -186,6 +187,11 @@ def finished(recordings: Recordings, where: object, say: Say) -> Recordings:
     frames_of = np.sum([stream.lengths for stream in clean.streams.values()], axis=0, dtype=np.int64)
     words_of = [len(words) for words in clean.words] if clean.words is not None else 0
     empty = np.flatnonzero(np.broadcast_to(frames_of + np.asarray(words_of), len(clean)) == 0)
+    if len(empty) and leave_out:
+        say(
+            f"{where}: {len(empty)} samples have no word and no frame, and are left out: {clean.ids[empty[0]]!r} first."
+        )
+        return clean.take(np.setdiff1d(np.arange(len(clean)), empty))
     if len(empty):
         raise DataError(
             f"{where}: the sample {clean.ids[empty[0]]!r} (row {empty[0]}) has no word, and no frame with a finite "
