@@ -239,7 +239,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def _feature_track(
         self, stream: Stream, own: Tensor, values: Tensor | None, tokens: Tensor, text: Text | None
     ) -> Track:
-        if values is None:
+        if values is None or values.shape[1] == 0:  # no encoder takes a batch without a frame
             return Track(self._nothing(own), own)
         track = Track(self.streams[stream.name](values, own), own)
         if not stream.per_word or text is None:
