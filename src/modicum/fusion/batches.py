@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -92,6 +93,12 @@ class Items(Sequence[Item]):
             states=None if self.states is None else self.states[place],
             label=None if self.labels is None else self.labels[place],
         )
+
+    def with_states(self, states: Sequence[Tensor]) -> Items:
+        """Give the same samples with the states of their text behind the frozen layers."""
+        items = copy.copy(self)
+        items.states = states
+        return items
 
     def longest(self) -> npt.NDArray[np.int64]:
         """Give the frames or pieces of the longest modality of each sample, shape (n,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import BertConfig, BertTokenizer
@@ -14,7 +15,7 @@ WORDS = ["bad", "dull", "film", "fine", "good"]
 _VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##ly", "##s"]
 
 
-def tokenizer(folder: Path) -> BertTokenizer:
+def tokenizer(folder: Path) -> Any:
     file = folder / "words.txt"
     file.write_text("\n".join(_VOCABULARY), encoding="utf-8")
     return BertTokenizer(vocab=str(file), model_max_length=24)
