@@ -1,0 +1,171 @@
+"""What a model is given for a batch: checked once, and told apart into what is present and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.configuration import Stream
+
+__all__ = ["Text", "check_present", "drop_modalities", "present_lengths"]
+
+
+class Text(NamedTuple):
+    """The text of a batch.
+
+    Args:
+        mask: 1 for a token and 0 for padding on the right, shape (batch, time).
+        input_ids: shape (batch, time); None where there are states.
+        states: behind the frozen layers of the text encoder, shape (batch, time, hidden).
+        word_ids: the word of each piece, -1 where there is none, shape (batch, time).
+    """
+
+    mask: Tensor
+    input_ids: Tensor | None
+    states: Tensor | None
+    word_ids: Tensor | None
+
+    @classmethod
+    def of(
+        cls, input_ids: Tensor | None, mask: Tensor | None, word_ids: Tensor | None, states: Tensor | None
+    ) -> Self | None:
+        """Take what `CubeMLPForPrediction` is given; None if there is no text.
+
+        Raises:
+            ConfigError: if there are ids and states, or neither but something that belongs to them.
+            DataError: if shapes disagree.
+        """
+        given = input_ids if states is None else states
+        if given is None:
+            if mask is None and word_ids is None:
+                return None
+            raise ConfigError("There is a mask or word_ids, but no text.", mend="Give input_ids or text_states too.")
+        if input_ids is not None and states is not None:
+            raise ConfigError("There are input_ids and text_states.", mend="Give one of them.")
+        mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device) if mask is None else mask
+        if mask.shape != given.shape[:2] or (word_ids is not None and word_ids.shape != mask.shape):
+            raise DataError(
+                f"The text has the shape {tuple(given.shape[:2])}, but its mask {tuple(mask.shape)}"
+                + (f" and its word_ids {tuple(word_ids.shape)}." if word_ids is not None else "."),
+                mend="Give one number for each token.",
+            )
+        return cls(mask, input_ids, states, word_ids)
+
+
+def present_lengths(
+    streams: Sequence[Stream],
+    features: Mapping[str, Tensor],
+    lengths: Mapping[str, Tensor],
+    present: Tensor | None,
+    text: Text | None,
+) -> Tensor:
+    """Count the frames of each modality in each sample.
+
+    Args:
+        streams: of the model.
+        features: by name, shape (batch, frames, size); a stream that is not there is absent in all samples.
+        lengths: by name, int64, shape (batch,); without them all frames are the sample's.
+        present: bool, shape (batch, modality); what it says is absent has no frames. None leaves the rest to lengths.
+        text: of the stream that is text.
+
+    Returns:
+        int64, shape (batch, modality).
+
+    Raises:
+        ConfigError: if a stream is unknown.
+        DataError: if a shape is not as expected.
+    """
+    _check_names(streams, features, lengths, text)
+    counted = {name: lengths.get(name, _whole(values)) for name, values in features.items()}
+    for stream in streams:
+        if text is not None and stream.text:
+            counted[stream.name] = text.mask.long().sum(1)
+        elif stream.name in features:
+            _check_shape(stream, features[stream.name], counted[stream.name])
+    if len({len(counts) for counts in counted.values()}) != 1:
+        sizes = ", ".join(f"{name} {len(counts)}" for name, counts in counted.items()) or "none at all"
+        raise DataError(f"The streams have batches of different sizes: {sizes}.", mend="Give each sample its part.")
+    nothing = torch.zeros_like(next(iter(counted.values())))
+    counts = torch.stack([counted.get(stream.name, nothing) for stream in streams], 1).long()
+    if present is None:
+        return counts
+    if present.shape != counts.shape:
+        raise DataError(
+            f"present has the shape {tuple(present.shape)} for {counts.shape[0]} samples of {counts.shape[1]} streams.",
+            mend=f"Give a row for each sample, in the order {', '.join(stream.name for stream in streams)}.",
+        )
+    return torch.where(present.bool(), counts, 0)
+
+
+def check_present(counts: Tensor, widths: Sequence[int | None], text: Text | None) -> None:
+    """Check the numbers in a batch, which a graph that is being exported cannot do.
+
+    Args:
+        counts: of `present_lengths`.
+        widths: frames that each stream has room for; None for one that is absent.
+        text: whose mask is looked at.
+
+    Raises:
+        DataError: if a length does not fit, padding is not on the right, or a sample has no stream at all.
+    """
+    limits = torch.tensor([width or 0 for width in widths], device=counts.device)
+    if wrong := ((counts < 0) | (counts > limits)).nonzero().tolist():
+        row, stream = wrong[0]
+        raise DataError(
+            f"Sample {row} of the batch has {int(counts[row, stream])} frames of stream {stream}, which has room for "
+            f"{widths[stream] or 0}.",
+            mend="Give lengths that count the frames from the first on.",
+        )
+    if text is not None and (text.mask.long().diff(dim=1) > 0).any():
+        raise DataError("A mask has padding before its last token.", mend="Pad texts on the right.")
+    if empty := (counts == 0).all(1).nonzero().flatten().tolist():
+        raise DataError(f"Sample {empty[0]} of the batch has no stream at all.", mend="Leave it out.")
+
+
+def drop_modalities(counts: Tensor, rate: float) -> Tensor:
+    """Take one present modality away from a share of the samples, and never the last one.
+
+    Args:
+        counts: of `present_lengths`.
+        rate: share of samples.
+
+    Returns:
+        The counts, 0 where a modality was taken.
+    """
+    present = counts > 0
+    drawn = torch.rand(counts.shape, device=counts.device).masked_fill(~present, -1.0)
+    chosen = torch.zeros_like(present).scatter(1, drawn.argmax(1, keepdim=True), value=True)
+    taken = (torch.rand(len(counts), device=counts.device) < rate) & (present.sum(1) > 1)
+    return torch.where(chosen & taken[:, None], 0, counts)
+
+
+def _whole(values: Tensor) -> Tensor:
+    return torch.full(values.shape[:1], values.shape[1], dtype=torch.long, device=values.device)
+
+
+def _check_names(
+    streams: Sequence[Stream], features: Mapping[str, Tensor], lengths: Mapping[str, Tensor], text: Text | None
+) -> None:
+    known = [stream.name for stream in streams if not stream.text]
+    unknown = [name for name in (*features, *lengths) if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"There is no stream of features {unknown[0]!r}.", mend=f"The model has: {', '.join(known) or 'none'}."
+        )
+    if missing := [name for name in lengths if name not in features]:
+        raise ConfigError(f"The stream {missing[0]!r} has lengths and no features.", mend="Give both, or neither.")
+    if text is not None and len(known) == len(streams):
+        raise ConfigError("There is text, but no stream of the model is text.", mend="Leave it out.")
+
+
+def _check_shape(stream: Stream, values: Tensor, lengths: Tensor) -> None:
+    if values.ndim != 3 or values.shape[2] != stream.size or lengths.shape != values.shape[:1]:
+        raise DataError(
+            f"The stream {stream.name!r} needs the shape (batch, frames, {stream.size}) and lengths of (batch,), got "
+            f"{tuple(values.shape)} and {tuple(lengths.shape)}.",
+            mend="Give frames of that size, padded to the longest of the batch.",
+        )

@@ -1,0 +1,321 @@
+"""The network: encoders of the streams, the cube, and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.extras import require
+from modicum.core.seeding import seeded_globally
+from modicum.errors import ConfigError, DataError, ModelError
+from modicum.fusion.configuration import Compose, CubeMLPConfig, Stream
+from modicum.fusion.inputs import Text, check_present, drop_modalities, present_lengths
+from modicum.fusion.losses import prediction_loss
+from modicum.fusion.mixer import CubeMLP
+from modicum.fusion.placing import (
+    Track,
+    absent_tokens,
+    centre_released,
+    fit_time,
+    frames_within,
+    keep_frames,
+    pad_time,
+    place_words,
+    stack_tracks,
+)
+from modicum.fusion.streams import FeatureEncoder, TextProjection
+from modicum.fusion.text import TextEncoder
+
+if TYPE_CHECKING:
+    from transformers import AutoModel, PreTrainedModel
+    from transformers.utils.generic import ModelOutput
+else:
+    _transformers = require("transformers", extra="fusion", purpose="CubeMLP")
+    AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
+    ModelOutput = _transformers.utils.generic.ModelOutput
+
+__all__ = ["CubeMLPForPrediction", "CubeMLPOutput"]
+
+
+@dataclass
+class CubeMLPOutput(ModelOutput):
+    """What the model gives for a batch.
+
+    Args:
+        loss: a number; None without labels.
+        logits: targets, or logits of classes, shape (batch, outputs).
+        hidden: what the head reads, shape (batch, width).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
+    hidden: Tensor = None  # type: ignore[assignment]
+
+
+class CubeMLPForPrediction(PreTrainedModel):
+    """Encoders of the streams, a `CubeMLP` of their frames, and a head.
+
+    What it says of a sample does not depend on the other samples of the batch, nor on how far they are padded, nor on
+    what an absent stream contains; with ``compat="official"`` it does, as in the released code.
+
+    Args:
+        config: of the whole model, with its streams.
+        encoder: that the configuration names, with its weights; None draws them.
+
+    Raises:
+        ConfigError: if there are no streams, or a text encoder without a stream of text or the reverse.
+        ModelError: if the text encoder does not fit.
+    """
+
+    config_class = CubeMLPConfig
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+
+    def __init__(self, config: CubeMLPConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        _check_config(config)
+        channels, eps = config.d_ins[2], config.layer_norm_eps
+        self.text: Any = None
+        if config.text_encoder is not None:
+            self.text = TextEncoder(
+                encoder or AutoModel.from_config(config.text_encoder),
+                frozen_layers=config.frozen_layers,
+                freeze_embeddings=config.freeze_embeddings,
+            )
+        self.streams = nn.ModuleDict(
+            {
+                stream.name: TextProjection(stream, channels)
+                if stream.text
+                else FeatureEncoder(stream, channels, eps=eps)
+                for stream in config.modalities
+            }
+        )
+        # The released code has no such tokens: it takes an absent stream for one of zeros.
+        self.absent: Any = None if config.compat else nn.Parameter(torch.zeros(config.d_ins[1], channels))
+        self.cube = CubeMLP(config)
+        self.head = _head(config)
+        self.post_init()
+
+    @classmethod
+    def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> CubeMLPForPrediction:
+        """Put a new model on a pre-trained text encoder.
+
+        Args:
+            place: a hub id, a folder, or "offline" for the packaged MiniLM.
+            seed: of the weights that are new.
+            **settings: of `CubeMLPConfig`.
+
+        Returns:
+            The model, in float32 whatever the encoder was saved in.
+
+        Raises:
+            ConfigError: if the encoder cannot be loaded, or a setting is wrong.
+            MissingExtraError: if the packaged encoder is asked for and not installed.
+            ModelError: if the encoder does not fit.
+        """
+        load = lambda place: AutoModel.from_pretrained(place, dtype="float32")
+        with seeded_globally(seed, "initialisation"):
+            encoder = load_encoder(load, encoder_place(place))
+            return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # PreTrainedModel would draw all from one normal distribution; the released code keeps torch's own.
+        if module is self:
+            if self.absent is not None:
+                nn.init.zeros_(self.absent)
+        elif reset := cast("Callable[[], None] | None", getattr(module, "reset_parameters", None)):
+            reset()
+        if isinstance(module, nn.RNNBase):
+            for name, weight in module.named_parameters():
+                if name.startswith("weight_hh"):
+                    nn.init.orthogonal_(weight)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Give the word embeddings of the text encoder.
+
+        Raises:
+            ModelError: if no stream is text.
+        """
+        if self.text is None:
+            raise ModelError("A model without text has no word embeddings.", mend="Ask one with a stream of text.")
+        return self.text.encoder.get_input_embeddings()
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor] | None = None,
+        lengths: Mapping[str, Tensor] | None = None,
+        present: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
+        text_states: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> CubeMLPOutput:
+        """Predict.
+
+        A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
+        frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
+        text is absent, they stand one behind the other.
+
+        Args:
+            features: streams by name, each of shape (batch, frames, size).
+            lengths: frames of each sample by stream, int64, shape (batch,); what is at or behind them is not read.
+                Without them all frames are the sample's.
+            present: bool, shape (batch, modality) in the order of ``config.modalities``.
+            input_ids: of the text, shape (batch, time).
+            attention_mask: 1 for a token and 0 for padding on the right, same shape; None if there is no padding.
+            word_ids: the word of each piece, -1 where there is none, int64, same shape.
+            text_states: in place of ``input_ids``, states of ``text.text_states``, shape (batch, time, hidden).
+            labels: shape (batch,) or (batch, outputs), for the loss.
+
+        Returns:
+            The loss if there are labels, the logits, and what the head reads.
+
+        Raises:
+            ConfigError: if a stream is unknown.
+            DataError: if shapes disagree, a length does not fit, a sample has no stream, or a label is not usable.
+        """
+        text = Text.of(input_ids, attention_mask, word_ids, text_states)
+        features = features or {}
+        counts = present_lengths(self.config.modalities, features, lengths or {}, present, text)
+        if not torch.compiler.is_compiling():
+            check_present(counts, self._widths(features, text), text)
+        if self.training and self.config.modality_dropout:
+            counts = drop_modalities(counts, self.config.modality_dropout)
+        assemble = self._assemble if self.config.compat is None else self._assemble_released
+        hidden = self._mix(*assemble(counts, features, text))
+        logits = self.head(hidden)
+        loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
+        return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
+
+    def _widths(self, features: Mapping[str, Tensor], text: Text | None) -> list[int | None]:
+        sizes = {name: values.shape[1] for name, values in features.items()}
+        return [
+            (None if text is None else text.mask.shape[1]) if stream.text else sizes.get(stream.name)
+            for stream in self.config.modalities
+        ]
+
+    def _mix(self, cube: Tensor, lengths: Tensor) -> Tensor:
+        config = self.config
+        cube = pad_time(cube, config.d_ins[0])
+        mixed = self.cube(cube, lengths) if config.ln_over == "valid" else self.cube(cube)
+        return _compose(mixed, config.compose_time, config.compose_modality, released=config.compat is not None)
+
+    def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
+        """Give the cube and the frames that each sample has in it."""
+        tracks: list[Track] = []
+        tokens = self._tokens(counts)
+        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
+            if stream.text:
+                track = Track(self._text_frames(stream, own, text), own)
+            else:
+                track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
+            tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
+        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
+        return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
+
+    def _tokens(self, counts: Tensor) -> Tensor:
+        places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
+        return counts[:, places[0]] if places else torch.zeros_like(counts[:, 0])
+
+    def _text_frames(self, stream: Stream, tokens: Tensor, text: Text | None) -> Tensor:
+        if text is None:
+            return self._nothing(tokens)
+        if text.states is not None:
+            text = text._replace(states=keep_frames(text.states, tokens))
+        states = self._text_states(text._replace(mask=frames_within(tokens, text.mask.shape[1])))
+        return self.streams[stream.name](keep_frames(states, tokens))
+
+    def _feature_track(
+        self, stream: Stream, own: Tensor, values: Tensor | None, tokens: Tensor, text: Text | None
+    ) -> Track:
+        if values is None:
+            return Track(self._nothing(own), own)
+        track = Track(self.streams[stream.name](values, own), own)
+        if not stream.per_word or text is None:
+            return track
+        if text.word_ids is None and self.config.placement != "centre":
+            raise DataError(
+                f"The frames of {stream.name!r} belong to words, but there are no word_ids.",
+                mend="Give the word of each piece, -1 for pieces of none.",
+            )
+        word_ids = text.mask if text.word_ids is None else text.word_ids
+        return place_words(track, word_ids, tokens, self.config.placement)
+
+    def _nothing(self, counts: Tensor) -> Tensor:
+        return torch.zeros(len(counts), 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
+
+    def _text_states(self, text: Text) -> Tensor:
+        if text.states is not None:
+            return self.text.from_states(text.states, text.mask)
+        return self.text(text.input_ids, text.mask)
+
+    def _assemble_released(
+        self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None
+    ) -> tuple[Tensor, Tensor]:
+        # The released code: what it computes depends on how far the batch is padded.
+        tokens = self._tokens(counts)
+        if text is None or not tokens.all():
+            raise DataError("The released code cannot do without text.", mend="Give it, or unset compat.")
+        words = max((values.shape[1] for values in features.values()), default=0)
+        frames: list[Tensor] = []
+        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
+            encoder: Any = self.streams[stream.name]
+            if stream.text:
+                frames.append(encoder(self._text_states(text)))
+            else:
+                values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
+                x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
+                frames.append(encoder.released(x, tokens))
+        return torch.stack(frames, dim=2), tokens
+
+
+def _check_config(config: CubeMLPConfig) -> None:
+    texts = [stream for stream in config.modalities if stream.text]
+    if not config.modalities:
+        raise ConfigError("The configuration has no streams.", mend="Give one for each modality, or use CubeMLP alone.")
+    if bool(texts) != (config.text_encoder is not None):
+        raise ConfigError(
+            f"There are {len(texts)} streams of text, and {'a' if config.text_encoder is not None else 'no'} text "
+            "encoder.",
+            mend="Give the encoder's configuration as text_encoder, and a stream with text=True.",
+        )
+    width = getattr(config.text_encoder, "hidden_size", None)
+    if texts and width is not None and texts[0].size != width:
+        raise ModelError(
+            f"The stream {texts[0].name!r} has {texts[0].size} values a frame, but its encoder gives {width}.",
+            mend="Set the stream's size to that of the encoder.",
+        )
+    if config.compat and not texts:
+        raise ConfigError("The released code has no model without text.", mend="Unset compat.")
+
+
+def _head(config: CubeMLPConfig) -> nn.Module:
+    time, modality, channel = config.d_outs[-1]
+    width = channel * (time if config.compose_time == "cat" else 1)
+    width *= modality if config.compose_modality == "cat" else 1
+    if width <= config.head_size:
+        return nn.Linear(width, config.outputs)
+    return nn.Sequential(
+        nn.Linear(width, config.head_size),
+        nn.ReLU(),
+        nn.Dropout(config.head_dropout),
+        nn.Linear(config.head_size, config.outputs),
+    )
+
+
+def _compose(cube: Tensor, time: Compose, modality: Compose, *, released: bool) -> Tensor:
+    # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
+    return _join(_join(cube.transpose(1, 2), time, released=released), modality, released=released)
+
+
+def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:
+    """Join the last axis but one with the last."""
+    if how == "cat":
+        return values.flatten(-2)
+    return values.sum(-2) if how == "sum" and not released else values.mean(-2)  # its "sum" is a mean

@@ -1,0 +1,118 @@
+"""Encoders of the streams: from frames of features to channels of the cube."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from modicum.fusion.configuration import Stream
+from modicum.fusion.placing import keep_frames
+
+__all__ = ["FeatureEncoder", "TextProjection"]
+
+
+class _Recurrent(nn.Module):
+    """A bidirectional recurrence whose directions are added."""
+
+    def __init__(self, kind: type[nn.GRU] | type[nn.LSTM], stream: Stream, channels: int) -> None:
+        super().__init__()
+        self.rnn = kind(stream.size, channels, stream.layers, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        # A sequence of no frames cannot be packed; what comes of its one zero frame is removed behind the norm.
+        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])
+        return states.unflatten(-1, (2, -1)).sum(-2)
+
+
+class _Convolution(nn.Module):
+    """Three frames to one; what is beyond either end is 0."""
+
+    def __init__(self, stream: Stream, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(stream.size, channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - as of the other encoders
+        return self.conv(x.transpose(1, 2)).transpose(1, 2)
+
+
+class _Frame(nn.Module):
+    """Each frame for itself."""
+
+    def __init__(self, stream: Stream, channels: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(stream.size, channels)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - as of the other encoders
+        return self.dense(x)
+
+
+def _encoder(stream: Stream, channels: int) -> nn.Module:
+    match stream.encoder:
+        case "gru":
+            return _Recurrent(nn.GRU, stream, channels)
+        case "lstm":
+            return _Recurrent(nn.LSTM, stream, channels)
+        case "conv":
+            return _Convolution(stream, channels)
+        case "linear":
+            return _Frame(stream, channels)
+
+
+class FeatureEncoder(nn.Module):
+    """An encoder of a stream of features, and dropout(relu(LN(.))) behind it as in the released code.
+
+    Args:
+        stream: of features.
+        channels: of the cube.
+        eps: of the layer norm.
+    """
+
+    def __init__(self, stream: Stream, channels: int, *, eps: float) -> None:
+        super().__init__()
+        self.encoder = _encoder(stream, channels)
+        self.norm = nn.LayerNorm(channels, eps=eps)
+        self.dropout = nn.Dropout(stream.dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Encode the frames before the end of each sample; no other is read.
+
+        Args:
+            x: shape (batch, time, size).
+            lengths: int64, shape (batch,).
+
+        Returns:
+            Shape (batch, time, channels), 0 from the end of a sample on.
+        """
+        return keep_frames(self.released(keep_frames(x, lengths), lengths), lengths)
+
+    def released(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Encode as the released code does, which leaves what norm and ReLU make of padding in the output.
+
+        Args:
+            x: shape (batch, time, size).
+            lengths: of the recurrence, int64, shape (batch,).
+
+        Returns:
+            Shape (batch, time, channels).
+        """
+        return self.dropout(torch.relu(self.norm(self.encoder(x, lengths))))
+
+
+class TextProjection(nn.Module):
+    """A linear map of the text encoder's states, free of a bias, and dropout.
+
+    Args:
+        stream: of text.
+        channels: of the cube.
+    """
+
+    def __init__(self, stream: Stream, channels: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(stream.size, channels, bias=False)
+        self.dropout = nn.Dropout(stream.dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Project states of shape (batch, time, size) to (batch, time, channels)."""
+        return self.dropout(self.dense(states))
