@@ -134,7 +134,9 @@ def train(
         valid = None if valid is None else with_text_states(model, valid, collator, device=device)
     keeper = _BestEpoch(model, valid, collator, recipe)
     with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
-        arguments = _arguments(recipe, folder=folder, seed=seed, device=device, drop_last=_drops_last(model, items, recipe))
+        arguments = _arguments(
+            recipe, folder=folder, seed=seed, device=device, drop_last=_drops_last(model, items, recipe)
+        )
         result = _trainer(model, arguments, recipe, items, collator, keeper).train()
     epoch = keeper.restore()
     model.eval()
@@ -186,13 +188,15 @@ def with_text_states(
     """
     if model.text is None or not model.text.keeps_states or items.pieces is None:
         return items
-    model.text.to(device)
+    mode = model.text.training
+    model.text.to(device).eval()
     states: dict[int, Tensor] = {}
     for places, tensors in batches_of_like_length(items, collator, batch):
         mask = tensors["attention_mask"]
         found = model.text.text_states(tensors["input_ids"].to(device), mask.to(device)).cpu()
         for place, row, length in zip(places.tolist(), found, mask.sum(1).tolist(), strict=True):
             states[place] = row[:length].clone()
+    model.text.train(mode)
     return items.with_states([states[place] for place in range(len(items))])
 
 
@@ -232,15 +236,13 @@ class _ClipByValue(TrainerCallback):
 class _BestEpoch(TrainerCallback):
     """Keeps the weights of the epoch of the lowest validation loss; those that are frozen need no copy."""
 
-    def __init__(
-        self, model: CubeMLPForPrediction, valid: Items | None, collator: Collator, recipe: Recipe
-    ) -> None:
+    def __init__(self, model: CubeMLPForPrediction, valid: Items | None, collator: Collator, recipe: Recipe) -> None:
         self.model, self.valid, self.collator, self.recipe = model, valid, collator, recipe
         self.losses: list[float] = []
         self.epoch = 0
         self.weights: dict[str, Tensor] = {}
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - Trainer's names
         if self.valid is None:
             return
         self.losses.append(self._loss(self.valid))
@@ -308,7 +310,7 @@ def _factor(recipe: Recipe, updates: int) -> Any:
         case "linear":
             return lambda update: 1 - update / (updates * recipe.epochs)
         case "none":
-            return lambda update: 1.0
+            return lambda _: 1.0
 
 
 def _trainer(
