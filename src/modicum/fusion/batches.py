@@ -77,7 +77,8 @@ class Items(Sequence[Item]):
         _check_streams(config, recordings, self._features)
         _check_words(recordings, self._features)
         self.labels = None if recordings.labels is None else _labels(config, recordings)
-        self.present = _present(config, recordings, present)
+        self._there = _there(config, recordings)
+        self.present = _present(recordings, self._there, present)
         self._ends = {name: stream.lengths.cumsum() for name, stream in recordings.streams.items()}
 
     def __len__(self) -> int:
@@ -98,6 +99,23 @@ class Items(Sequence[Item]):
         """Give the same samples with the states of their text behind the frozen layers."""
         items = copy.copy(self)
         items.states = states
+        return items
+
+    def with_present(self, present: npt.ArrayLike) -> Items:
+        """Give the same samples with other modalities.
+
+        Args:
+            present: as for a new one.
+
+        Returns:
+            New items, which share the frames.
+
+        Raises:
+            ConfigError: if the shape is another.
+            DataError: if a sample has no modality left.
+        """
+        items = copy.copy(self)
+        items.present = _present(self.recordings, self._there, present)
         return items
 
     def longest(self) -> npt.NDArray[np.int64]:
@@ -232,12 +250,15 @@ def _check_words(recordings: Recordings, expected: Sequence[Stream]) -> None:
             )
 
 
-def _present(config: CubeMLPConfig, recordings: Recordings, wanted: npt.ArrayLike | None) -> BoolArray:
+def _there(config: CubeMLPConfig, recordings: Recordings) -> BoolArray:
     counts = [
         [len(text) for text in recordings.words or ()] if stream.text else recordings.streams[stream.name].lengths
         for stream in config.modalities
     ]
-    there = np.stack([np.asarray(count) > 0 for count in counts], axis=1)
+    return np.stack([np.asarray(count) > 0 for count in counts], axis=1)
+
+
+def _present(recordings: Recordings, there: BoolArray, wanted: npt.ArrayLike | None) -> BoolArray:
     asked = there if wanted is None else np.asarray(wanted, dtype=np.bool_)
     if asked.shape != there.shape:
         raise ConfigError(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import BertConfig, BertTokenizer
+from transformers import BertConfig, BertModel, BertTokenizer
 
-from modicum.core.seeding import numpy_generator
+from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.fusion import Ragged, Recordings
 
 WORDS = ["bad", "dull", "film", "fine", "good"]
@@ -57,3 +57,12 @@ def recordings(count: int, *, seed: int = 0, words: bool = False, classes: int =
         classes=tuple(f"mood {it}" for it in range(classes)),
         groups=tuple(f"film{place // 4}" for place in range(count)),
     )
+
+
+def write_encoder(folder: Path) -> str:
+    """Write a random encoder and its tokenizer to a folder, and give its place."""
+    place = folder / "encoder"
+    with seeded_globally(0, "tiny encoder"):
+        BertModel(text_config()).save_pretrained(place)
+    tokenizer(folder).save_pretrained(place)
+    return str(place)
