@@ -1,0 +1,224 @@
+"""From recordings to a system: a configuration that fits them, a validation split, and training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.extras import require
+from modicum.core.seeding import legacy_seed, seeded_globally
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
+from modicum.fusion.modeling import CubeMLPForPrediction
+from modicum.fusion.recordings import Recordings
+from modicum.fusion.scaling import Scaling
+from modicum.fusion.system import FusionSystem, Task, collator_for, prepare
+from modicum.fusion.training import Recipe, train
+from modicum.fusion.words import open_tokenizer
+
+__all__ = ["configure", "fit", "split_off"]
+
+_LONGEST = 100  # frames of the cube, as published
+
+
+def configure(
+    recordings: Recordings,
+    *,
+    text: str | None = None,
+    encoder: StreamEncoder = "gru",
+    layers: int = 2,
+    channels: int = 128,
+    per_word: Collection[str] = (),
+    **settings: Any,
+) -> CubeMLPConfig:
+    """Make a configuration for recordings, in the proportions of the published one.
+
+    The cube has as many frames as the longest stream, at most 100, and 100 where there is text. Two blocks take them
+    to a half and a tenth, and the channels to a quarter. Labels that are integers are classes.
+
+    Args:
+        recordings: of training, with labels.
+        text: the encoder of their words: a hub id, a folder, or "offline" for the packaged MiniLM; None leaves the
+            words out.
+        encoder: of the streams of features.
+        layers: of it, where it is recurrent.
+        channels: of the cube.
+        per_word: streams that have a frame for each word.
+        **settings: of `CubeMLPConfig`, in place of these.
+
+    Returns:
+        The configuration, with the stream "text" first.
+
+    Raises:
+        ConfigError: if the encoder cannot be loaded, or a setting is wrong.
+        DataError: if there are no labels.
+    """
+    if recordings.labels is None:
+        raise DataError("The recordings have no labels to train on.", mend="Give one for each sample.")
+    streams = [
+        Stream(name=name, size=stream.size, encoder=encoder, layers=layers, per_word=name in per_word)
+        for name, stream in recordings.streams.items()
+    ]
+    if text is not None:
+        transformers = require("transformers", extra="fusion", purpose="A text encoder")
+        read = load_encoder(transformers.AutoConfig.from_pretrained, encoder_place(text))
+        streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
+        settings = {"text_encoder": read, **settings}
+    longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
+    time = _LONGEST if text is not None else min(_LONGEST, max(2, longest))
+    sizes: dict[str, Any] = {
+        "d_ins": [time, len(streams), channels],
+        "d_hiddens": [
+            [max(2, -(-time // 2)), len(streams), channels],
+            [max(2, -(-time // 10)), len(streams), max(2, channels // 4)],
+        ],
+    }
+    return CubeMLPConfig(**{**sizes, **_outputs(recordings), "streams": streams, **settings})
+
+
+def fit(
+    training: Recordings,
+    validation: Recordings | None = None,
+    *,
+    config: CubeMLPConfig,
+    recipe: Recipe | None = None,
+    task: Task | None = None,
+    text: str | None = None,
+    max_words: int = 100,
+    seed: int = 0,
+    device: str = "cpu",
+) -> FusionSystem:
+    """Train a system.
+
+    Args:
+        training: with labels.
+        validation: with labels, to choose the epoch by; None splits a part of the training samples off.
+        config: of the model.
+        recipe: how to train.
+        task: what it is scored by; None goes by the loss: "cross_entropy" are classes, "ccc" is depression, and the
+            others are sentiment.
+        text: where the weights of the text encoder and its tokenizer are, as for `configure`.
+        max_words: of a text that are read.
+        seed: of weights, split, order and dropout.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The system, with what its training took.
+
+    Raises:
+        ConfigError: if the streams do not fit the configuration.
+        DataError: if a sample cannot be read, or no part can be split off.
+        RunError: if training diverges.
+    """
+    if validation is None:
+        training, validation = split_off(training, seed=seed)
+    _check_agreement(training, validation, config, text)
+    tokenizer = None if text is None else open_tokenizer(text)
+    scaling = Scaling.fit(training)
+    items, valid = (
+        prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words) for part in (training, validation)
+    )
+    model = _new_model(config, text, seed)
+    took = train(
+        model,
+        items,
+        valid,
+        recipe=recipe or Recipe(),
+        seed=seed,
+        collator=collator_for(tokenizer),
+        device=device,
+    )
+    return FusionSystem(
+        model=model,
+        scaling=scaling,
+        task=task or _task(config),
+        classes=training.classes,
+        tokenizer=tokenizer,
+        max_words=max_words,
+        training=took,
+    )
+
+
+def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tuple[Recordings, Recordings]:
+    """Split a validation part off.
+
+    Groups stay whole where there are groups. Else classes keep their shares, if each has two samples and a place.
+
+    Args:
+        recordings: with labels.
+        seed: of the draw.
+        share: of the groups, or of the samples.
+
+    Returns:
+        The rest, and the part.
+
+    Raises:
+        DataError: if there is nothing to split: one sample, or one group.
+    """
+    count = len(recordings)
+    groups = np.asarray(recordings.groups) if recordings.groups else None
+    units = count if groups is None else len(set(recordings.groups))
+    if units < 2:
+        raise DataError(
+            f"The {count} training samples are of {units} {'samples' if groups is None else 'group'}, of which none "
+            "can be split off.",
+            mend="Give a validation split.",
+        )
+    settings: dict[str, Any] = {"n_splits": 1, "test_size": share, "random_state": legacy_seed(seed, "split")}
+    labels = recordings.labels
+    if groups is not None:
+        splitter: Any = GroupShuffleSplit(**settings)
+    elif labels is not None and _can_stratify(labels, share):
+        splitter = StratifiedShuffleSplit(**settings)
+    else:
+        splitter = ShuffleSplit(**settings)
+    rest, part = next(splitter.split(np.zeros(count), labels, groups))
+    return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
+
+
+def _can_stratify(labels: npt.NDArray[Any], share: float) -> bool:
+    if labels.dtype.kind not in "iu":
+        return False
+    counts = np.unique(labels, return_counts=True)[1]
+    return bool(counts.min() >= 2 and len(counts) <= share * len(labels))
+
+
+def _outputs(recordings: Recordings) -> dict[str, Any]:
+    labels = np.asarray(recordings.labels)
+    if labels.dtype.kind in "iu":
+        outputs = len(recordings.classes) or int(labels.max(initial=0)) + 1
+        return {"outputs": outputs, "loss": "cross_entropy"}
+    return {"outputs": labels.shape[1] if labels.ndim == 2 else 1}
+
+
+def _check_agreement(training: Recordings, validation: Recordings, config: CubeMLPConfig, text: str | None) -> None:
+    if (text is None) != (config.text_encoder is None):
+        raise ConfigError(
+            "The configuration and `text` do not agree on whether there is a text encoder.",
+            mend="Give `text` to `configure` and to `fit`, or to neither.",
+        )
+    if training.classes != validation.classes:
+        raise ConfigError(
+            f"The classes of training are {', '.join(training.classes) or 'none'}, those of validation "
+            f"{', '.join(validation.classes) or 'none'}.",
+            mend="Give labels of the same classes in the same order.",
+        )
+
+
+def _new_model(config: CubeMLPConfig, text: str | None, seed: int) -> CubeMLPForPrediction:
+    transformers = require("transformers", extra="fusion", purpose="CubeMLP")
+    load = lambda place: transformers.AutoModel.from_pretrained(place, dtype="float32")
+    with seeded_globally(seed, "initialisation"):
+        encoder = None if text is None else load_encoder(load, encoder_place(text))
+        return CubeMLPForPrediction(config, encoder)
+
+
+def _task(config: CubeMLPConfig) -> Task:
+    if config.loss == "cross_entropy":
+        return "classes"
+    return "depression" if config.loss == "ccc" else "sentiment"

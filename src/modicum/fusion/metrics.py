@@ -1,0 +1,221 @@
+"""The scores of sentiment, depression and emotion, with the conventions under which papers report them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    recall_score,
+    root_mean_squared_error,
+)
+
+from modicum.errors import DataError
+
+__all__ = [
+    "PHQ_SCALE",
+    "class_scores",
+    "concordance",
+    "depression_scores",
+    "pearson",
+    "phq_from_unit",
+    "phq_to_unit",
+    "sentiment_scores",
+]
+
+PHQ_SCALE = 25.0  # AVEC 2019 divides by it, although a PHQ-8 score is at most 24
+_HIGHEST_PHQ = 24.0
+_ZERO_DIVISION: object = 0  # the annotations of scikit-learn know only the values that are text
+_RANGES = {"acc7": 3.0, "acc5": 2.0, "acc3": 1.0}
+_Series = npt.NDArray[np.float64]
+
+
+def sentiment_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+    """Score sentiment on the scale from -3 to 3, as MMSA does for CMU-MOSI and CMU-MOSEI.
+
+    Args:
+        truth: shape (n,).
+        predicted: the same; it may leave the scale.
+
+    Returns:
+        ``mae``; ``pearson``; ``acc7``, ``acc5`` and ``acc3``: both clipped to +-3, +-2 or +-1 and then rounded, halves
+        to the even number, and the share that is equal; ``acc2_has0`` and ``f1_has0``: not negative (>= 0) against
+        negative; ``acc2_non0`` and ``f1_non0``: positive (> 0) against the rest, over the samples whose truth is not
+        0; both F1 are means of the two classes weighted by their share. The last pair is left out if all truths are 0.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
+    """
+    y, guess = _series(truth, predicted)
+    scores = {"mae": float(mean_absolute_error(y, guess)), "pearson": pearson(y, guess)}
+    for name, end in _RANGES.items():
+        classes, guessed = (np.round(np.clip(values, -end, end)) for values in (y, guess))
+        scores[name] = float(accuracy_score(classes, guessed))
+    scores |= _two_classes("has0", y >= 0, guess >= 0)
+    told = y != 0
+    return scores | (_two_classes("non0", y[told] > 0, guess[told] > 0) if told.any() else {})
+
+
+def depression_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+    """Score a severity, or another quantity of which the agreement counts.
+
+    Args:
+        truth: shape (n,), in the unit in which errors are wanted, such as points of the PHQ-8.
+        predicted: the same.
+
+    Returns:
+        ``ccc`` with population moments, as AVEC's depression task has it, ``ccc_ces`` as its emotion task has it (see
+        `concordance`), ``mae``, ``rmse`` and ``pearson``.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
+    """
+    y, guess = _series(truth, predicted)
+    return {
+        "ccc": concordance(y, guess, variant="DDS"),
+        "ccc_ces": concordance(y, guess, variant="CES"),
+        "mae": float(mean_absolute_error(y, guess)),
+        "rmse": float(root_mean_squared_error(y, guess)),
+        "pearson": pearson(y, guess),
+    }
+
+
+def class_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+    """Score classes.
+
+    Args:
+        truth: numbers of classes, shape (n,).
+        predicted: the same.
+
+    Returns:
+        ``accuracy``, ``balanced_accuracy`` (mean recall of the classes that the truth has), ``f1_weighted`` (by the
+        share of each class) and ``f1_macro``.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
+    """
+    y, guess = (values.astype(np.int64) for values in _series(truth, predicted))
+    return {
+        "accuracy": float(accuracy_score(y, guess)),
+        "balanced_accuracy": float(
+            recall_score(y, guess, average="macro", labels=np.unique(y), zero_division=_ZERO_DIVISION)  # type: ignore[arg-type]
+        ),
+        "f1_weighted": _f1(y, guess, "weighted"),
+        "f1_macro": _f1(y, guess, "macro"),
+    }
+
+
+def pearson(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Compute Pearson's correlation.
+
+    Args:
+        truth: shape (n,).
+        predicted: the same.
+
+    Returns:
+        A number in [-1, 1]; 0 where one of the two is constant, as a single value is.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
+    """
+    y, guess = _series(truth, predicted)
+    if _constant(y) or _constant(guess):
+        return 0.0
+    return float(stats.pearsonr(y, guess).statistic)
+
+
+def concordance(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, variant: Literal["DDS", "CES"] = "DDS") -> float:
+    """Compute the concordance correlation coefficient.
+
+    Args:
+        truth: shape (n,).
+        predicted: the same.
+        variant: "DDS" has population moments throughout; "CES" has variances over n - 1 and the covariance over n, so
+            that a perfect prediction has 1 - 1 / n. Each is the code of one task of AVEC 2019.
+
+    Returns:
+        2 cov / (var + var + (difference of the means)^2), in [-1, 1]; 0 where one of the two is constant.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
+
+    Source:
+        Lin 1989; the baseline systems of AVEC 2019.
+    """
+    y, guess = _series(truth, predicted)
+    if _constant(y) or _constant(guess):
+        return 0.0
+    ddof = 1 if variant == "CES" else 0
+    covariance = float(np.mean((y - y.mean()) * (guess - guess.mean())))
+    spread = float(y.var(ddof=ddof) + guess.var(ddof=ddof) + (y.mean() - guess.mean()) ** 2)
+    return 2 * covariance / spread
+
+
+def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Divide PHQ-8 scores by 25, as AVEC 2019 does before training.
+
+    Args:
+        scores: 0 to 24, of any shape.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        DataError: if one is out of range.
+    """
+    points = np.asarray(scores, dtype=np.float64)
+    wrong = np.flatnonzero(~((points >= 0) & (points <= _HIGHEST_PHQ)))  # NaN is wrong, too
+    if wrong.size:
+        raise DataError(
+            f"The PHQ-8 score at place {wrong[0]} is {points.ravel()[wrong[0]]}, and scores go from 0 to 24.",
+            mend="Correct it, or leave that person out.",
+        )
+    return (points / PHQ_SCALE).astype(np.float32)
+
+
+def phq_from_unit(scaled: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Undo `phq_to_unit`; a prediction may lie out of the range.
+
+    Args:
+        scaled: of any shape.
+
+    Returns:
+        Points, the same shape.
+    """
+    return np.asarray(scaled, dtype=np.float64) * PHQ_SCALE
+
+
+def _two_classes(convention: str, truth: npt.NDArray[np.bool_], guess: npt.NDArray[np.bool_]) -> dict[str, float]:
+    return {
+        f"acc2_{convention}": float(accuracy_score(truth, guess)),
+        f"f1_{convention}": _f1(truth, guess, "weighted"),
+    }
+
+
+def _f1(truth: npt.NDArray[np.generic], guess: npt.NDArray[np.generic], average: Literal["weighted", "macro"]) -> float:
+    return float(f1_score(truth, guess, average=average, zero_division=_ZERO_DIVISION))  # type: ignore[arg-type]
+
+
+def _constant(values: _Series) -> bool:
+    return bool(values.min() == values.max())
+
+
+def _series(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[_Series, _Series]:
+    y, guess = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if y.ndim != 1 or y.shape != guess.shape or not y.size:
+        raise DataError(
+            f"The truth has the shape {y.shape} and the prediction {guess.shape}; both should be (n,), n at least 1.",
+            mend="Give one prediction for each sample, in the same order.",
+        )
+    for name, values in {"truth": y, "prediction": guess}.items():
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if wrong.size:
+            raise DataError(
+                f"The {name} of sample {wrong[0]} is {values[wrong[0]]}.", mend="Leave such samples out of the score."
+            )
+    return y, guess

@@ -1,0 +1,118 @@
+"""Features brought to mean 0 and deviation 1, by what the training split says of them and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.recordings import FloatArray, Ragged, Recordings
+
+__all__ = ["Scaling"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """Mean and deviation of each feature of each stream.
+
+    Args:
+        means: by stream, shape (size,).
+        deviations: by stream, shape (size,); 0 for a feature that never changes, which becomes 0 wherever it occurs.
+    """
+
+    means: Mapping[str, FloatArray]
+    deviations: Mapping[str, FloatArray]
+
+    @classmethod
+    def fit(cls, recordings: Recordings) -> Self:
+        """Measure the frames of a training split; a sample that lacks a stream has none there.
+
+        Args:
+            recordings: of training.
+
+        Returns:
+            Moments over all frames, whatever sample they are of.
+
+        Raises:
+            DataError: if no sample has a frame of a stream.
+        """
+        moments = {name: _moments(name, stream) for name, stream in recordings.streams.items()}
+        return cls(
+            means={name: mean for name, (mean, _) in moments.items()},
+            deviations={name: deviation for name, (_, deviation) in moments.items()},
+        )
+
+    def apply(self, recordings: Recordings) -> Recordings:
+        """Scale recordings.
+
+        Args:
+            recordings: of any split.
+
+        Returns:
+            New ones; the given are left as they are.
+
+        Raises:
+            ConfigError: if they have other streams, or frames of another size.
+        """
+        if recordings.streams.keys() != self.means.keys():
+            raise ConfigError(
+                f"The streams are {', '.join(sorted(recordings.streams)) or 'none'}, but the scaling was measured on "
+                f"{', '.join(sorted(self.means)) or 'none'}.",
+                mend="Give the streams that the system was trained on; one that is absent has 0 frames.",
+            )
+        return replace(
+            recordings, streams={name: self._scaled(name, stream) for name, stream in recordings.streams.items()}
+        )
+
+    def _scaled(self, name: str, stream: Ragged) -> Ragged:
+        mean, deviation = self.means[name], self.deviations[name]
+        if stream.size != len(mean):
+            raise ConfigError(
+                f"A frame of {name} has {stream.size} values, but the scaling was measured on {len(mean)}.",
+                mend="Extract the features as for training.",
+            )
+        factors = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation >= np.finfo(np.float32).tiny)
+        return Ragged(values=(stream.values - mean) * factors, lengths=stream.lengths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold, to the last bit."""
+        parts = {"means": self.means, "deviations": self.deviations}
+        return {part: {name: values.tolist() for name, values in table.items()} for part, table in parts.items()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave.
+
+        Args:
+            document: with "means" and "deviations".
+
+        Raises:
+            DataError: if a part is missing, or the two do not fit.
+        """
+        try:
+            means, deviations = (
+                {str(name): np.array(values, dtype=np.float32) for name, values in document[part].items()}
+                for part in ("means", "deviations")
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"A scaling cannot be read ({error}).", mend="Give a file written whole.") from error
+        shapes = [{name: values.shape for name, values in part.items()} for part in (means, deviations)]
+        if shapes[0] != shapes[1]:
+            raise DataError(
+                f"The means of a scaling have the shapes {shapes[0]}, its deviations {shapes[1]}.",
+                mend="Give a file written whole.",
+            )
+        return cls(means=means, deviations=deviations)
+
+
+def _moments(name: str, stream: Ragged) -> tuple[FloatArray, FloatArray]:
+    values = stream.values
+    if not len(values):
+        raise DataError(f"No sample of the training split has a frame of {name}.", mend="Leave the stream out.")
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    # The deviation of a constant is not exactly 0, as its mean is rounded.
+    deviation[values.min(axis=0) == values.max(axis=0)] = 0
+    return mean.astype(np.float32), deviation.astype(np.float32)

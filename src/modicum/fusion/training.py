@@ -1,0 +1,338 @@
+"""Training by transformers.Trainer, reproducible from a seed, which keeps one epoch chosen by the validation split."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from modicum.core.extras import require
+from modicum.core.quiet import quiet_transformers
+from modicum.core.seeding import seeded_globally
+from modicum.core.training import silenced, training_arguments
+from modicum.errors import ConfigError, DataError, RunError
+from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved
+from modicum.fusion.losses import prediction_loss
+from modicum.fusion.modeling import CubeMLPForPrediction
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+else:
+    TrainerCallback = require("transformers", extra="fusion", purpose="Training").TrainerCallback
+
+__all__ = ["Recipe", "Training", "compute_logits", "parameter_groups", "train", "with_text_states"]
+
+_DECAY = 0.1  # of the rate at a step, as in the released code
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How long and how fast to train with AdamW; the values are those that the released code gives for CMU-MOSI.
+
+    Args:
+        epochs: passes over the training split.
+        batch: samples an update.
+        rate: learning rate of all but the text encoder.
+        text_rate: share of it that the text encoder has.
+        weight_decay: of weights, not of biases and norms; 0 makes AdamW the Adam of the released code.
+        clip: largest absolute value of each entry of a gradient, by `torch.nn.utils.clip_grad_value_` before each
+            update, in place of Trainer's clipping by norm; 0 leaves gradients as they are.
+        schedule: of the rates: "step" multiplies them by 0.1 each ``step`` epochs, "linear" takes them to 0, "none"
+            leaves them.
+        step: epochs between two steps.
+        patience: epochs without a lower validation loss after which training ends; None trains to the end.
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+
+    epochs: int = 70
+    batch: int = 128
+    rate: float = 4e-3
+    text_rate: float = 0.01
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    schedule: Literal["step", "linear", "none"] = "step"
+    step: int = 60
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.step) < 1 or (self.patience is not None and self.patience < 1):
+            raise ConfigError(
+                f"epochs is {self.epochs}, batch {self.batch}, step {self.step}, patience {self.patience}.",
+                mend="Give at least 1 of each.",
+            )
+        if not self.rate > 0 or not min(self.text_rate, self.weight_decay, self.clip) >= 0:
+            raise ConfigError(
+                f"rate is {self.rate}, text_rate {self.text_rate}, weight_decay {self.weight_decay}, clip {self.clip}.",
+                mend="Give a rate above 0, and nothing below 0.",
+            )
+        if self.schedule not in {"step", "linear", "none"}:
+            raise ConfigError(f"schedule is {self.schedule!r}.", mend="Use one of: step, linear, none.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What a training took and ended with.
+
+    Args:
+        losses: on the validation split behind each epoch: the loss of the configuration, over all its samples at once.
+        epoch: whose weights are kept, from 1; the first of the lowest loss, or the last without a validation split.
+        updates: steps of the optimizer.
+        seconds: of the training loop, the validation in it.
+    """
+
+    losses: tuple[float, ...]
+    epoch: int
+    updates: int
+    seconds: float
+
+
+def train(
+    model: CubeMLPForPrediction,
+    items: Items,
+    valid: Items | None,
+    *,
+    recipe: Recipe,
+    seed: int,
+    collator: Collator | None = None,
+    device: str = "cpu",
+    cache_text: bool = True,
+) -> Training:
+    """Train a model in place, and leave it in evaluation mode with the weights of its best epoch.
+
+    That epoch is chosen by the validation loss and serves all metrics; weights wait for it in memory.
+
+    Args:
+        model: new, or trained before.
+        items: the training split, with labels.
+        valid: the validation split, with labels; None keeps the last epoch.
+        recipe: how.
+        seed: of order, dropout and modality dropout; on a CPU the same seed gives the same bits.
+        collator: of the model's tokenizer, where there is text.
+        device: "cpu" or "cuda".
+        cache_text: run the frozen layers of a text encoder once, and not in each epoch.
+
+    Returns:
+        The losses and the time.
+
+    Raises:
+        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
+        DataError: if a split has no labels, or one sample where the loss compares samples.
+        RunError: if the validation loss was finite in no epoch.
+    """
+    collator = collator or Collator()
+    for split in (items, valid):
+        _check_split(model, split)
+    if cache_text:
+        items = with_text_states(model, items, collator, device=device)
+        valid = None if valid is None else with_text_states(model, valid, collator, device=device)
+    keeper = _BestEpoch(model, valid, collator, recipe)
+    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
+        arguments = _arguments(
+            recipe, folder=folder, seed=seed, device=device, drop_last=_drops_last(model, items, recipe)
+        )
+        result = _trainer(model, arguments, recipe, items, collator, keeper).train()
+    epoch = keeper.restore()
+    model.eval()
+    return Training(
+        losses=tuple(keeper.losses),
+        epoch=epoch or recipe.epochs,
+        updates=result.global_step,
+        seconds=result.metrics["train_runtime"],
+    )
+
+
+@torch.inference_mode()
+def compute_logits(model: CubeMLPForPrediction, items: Items, collator: Collator, *, batch: int = 64) -> Tensor:
+    """Run a model on samples, in evaluation mode and on the device where it is.
+
+    Args:
+        model: that is left in the mode in which it came.
+        items: at least one.
+        collator: of the model's tokenizer, where there is text.
+        batch: samples at once.
+
+    Returns:
+        float32, shape (n, outputs), on the CPU, in the order of the samples.
+    """
+    logits = torch.empty(len(items), model.config.outputs)
+    mode = model.training
+    model.eval()
+    for places, tensors in batches_of_like_length(items, collator, batch):
+        tensors.pop("labels", None)
+        logits[torch.from_numpy(places)] = model(**moved(tensors, model.device)).logits.float().cpu()
+    model.train(mode)
+    return logits
+
+
+def with_text_states(
+    model: CubeMLPForPrediction, items: Items, collator: Collator, *, device: str = "cpu", batch: int = 64
+) -> Items:
+    """Run the frozen layers of the text encoder once.
+
+    Args:
+        model: whose text encoder may be frozen wholly, from below, or not at all.
+        items: with pieces.
+        collator: of the model's tokenizer.
+        device: to run on.
+        batch: texts at once.
+
+    Returns:
+        The items with the states of their pieces; as they came, where no layer is frozen with its embeddings.
+    """
+    if model.text is None or not model.text.keeps_states or items.pieces is None:
+        return items
+    mode = model.text.training
+    model.text.to(device).eval()
+    states: dict[int, Tensor] = {}
+    for places, tensors in batches_of_like_length(items, collator, batch):
+        mask = tensors["attention_mask"]
+        found = model.text.text_states(tensors["input_ids"].to(device), mask.to(device)).cpu()
+        for place, row, length in zip(places.tolist(), found, mask.sum(1).tolist(), strict=True):
+            states[place] = row[:length].clone()
+    model.text.train(mode)
+    return items.with_states([states[place] for place in range(len(items))])
+
+
+def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[str, Any]]:
+    """Group the parameters that are trained by learning rate and weight decay.
+
+    Args:
+        model: with or without a text encoder.
+        recipe: gives the rates.
+
+    Returns:
+        Groups as optimizers take them. Biases and norms, which are vectors, have no weight decay.
+    """
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("text."), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.rate * (recipe.text_rate if text else 1.0),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (text, decays), parameters in groups.items()
+    ]
+
+
+class _ClipByValue(TrainerCallback):
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
+        if self.value:
+            torch.nn.utils.clip_grad_value_(model.parameters(), self.value)
+
+
+class _BestEpoch(TrainerCallback):
+    """Keeps the weights of the epoch of the lowest validation loss; those that are frozen need no copy."""
+
+    def __init__(self, model: CubeMLPForPrediction, valid: Items | None, collator: Collator, recipe: Recipe) -> None:
+        self.model, self.valid, self.collator, self.recipe = model, valid, collator, recipe
+        self.losses: list[float] = []
+        self.epoch = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - Trainer's names
+        if self.valid is None:
+            return
+        self.losses.append(self._loss(self.valid))
+        if self.losses[-1] < min([math.inf, *self.losses[:-1]]):
+            self.epoch = len(self.losses)
+            trained = {name: it for name, it in self.model.named_parameters() if it.requires_grad}
+            self.weights = {name: it.detach().clone() for name, it in trained.items()}
+        if self.recipe.patience is not None and len(self.losses) - self.epoch >= self.recipe.patience:
+            control.should_training_stop = True
+
+    def _loss(self, valid: Items) -> float:
+        logits = compute_logits(self.model, valid, self.collator, batch=self.recipe.batch)
+        return float(prediction_loss(self.model.config.loss, logits, torch.from_numpy(valid.labels)))
+
+    def restore(self) -> int | None:
+        if self.valid is None:
+            return None
+        if not self.epoch:
+            raise RunError(
+                f"The validation loss was finite in none of {len(self.losses)} epochs.", mend="Lower the learning rate."
+            )
+        self.model.load_state_dict(self.weights, strict=False)
+        return self.epoch
+
+
+def _check_split(model: CubeMLPForPrediction, items: Items | None) -> None:
+    if items is None:
+        return
+    if items.labels is None:
+        raise DataError("The samples to train or to choose by have no labels.", mend="Give one for each.")
+    if len(items) < (2 if model.config.loss == "ccc" else 1):
+        raise DataError(
+            f"There are {len(items)} samples for the loss {model.config.loss!r}.",
+            mend="Give at least 1, and 2 for 'ccc', which compares samples.",
+        )
+
+
+def _drops_last(model: CubeMLPForPrediction, items: Items, recipe: Recipe) -> bool:
+    if model.config.loss == "ccc" and recipe.batch == 1:
+        raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", mend="Give 2 or more.")
+    # A last batch of one sample has no concordance.
+    return model.config.loss == "ccc" and len(items) % recipe.batch == 1
+
+
+def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str, drop_last: bool) -> TrainingArguments:
+    return training_arguments(
+        folder,
+        seed=seed,
+        device=device,
+        extra="fusion",
+        per_device_train_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        max_grad_norm=0.0,  # gradients are clipped by value
+        dataloader_drop_last=drop_last,
+        remove_unused_columns=False,
+    )
+
+
+def _factor(recipe: Recipe, updates: int) -> Any:
+    """Give the factor of the rates at an update, of so many in an epoch."""
+    match recipe.schedule:
+        case "step":
+            return lambda update: _DECAY ** (update // (updates * recipe.step))
+        case "linear":
+            return lambda update: 1 - update / (updates * recipe.epochs)
+        case "none":
+            return lambda _: 1.0
+
+
+def _trainer(
+    model: CubeMLPForPrediction,
+    arguments: TrainingArguments,
+    recipe: Recipe,
+    items: Items,
+    collator: Collator,
+    keeper: _BestEpoch,
+) -> Trainer:
+    from transformers import Trainer
+
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
+    whole = math.floor if arguments.dataloader_drop_last else math.ceil
+    schedule = LambdaLR(optimizer, _factor(recipe, whole(len(items) / recipe.batch)))
+    return silenced(
+        Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=items,  # type: ignore[arg-type]
+            data_collator=collator,  # type: ignore[arg-type]
+            callbacks=[_ClipByValue(recipe.clip), keeper],
+            optimizers=(optimizer, schedule),
+        )
+    )
