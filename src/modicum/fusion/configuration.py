@@ -22,7 +22,7 @@ __all__ = ["Compose", "CubeMLPConfig", "Loss", "Stream", "StreamEncoder"]
 Compose: TypeAlias = Literal["mean", "sum", "cat"]
 Loss: TypeAlias = Literal["mae", "mse", "ccc", "cross_entropy"]
 Placement: TypeAlias = Literal["repeat", "first", "centre"]
-StreamEncoder: TypeAlias = Literal["gru", "lstm", "conv", "linear"]
+StreamEncoder: TypeAlias = Literal["gru", "lstm", "conv", "linear", "none"]
 Sizes: TypeAlias = Sequence[int]
 
 _CHOICES = {
@@ -34,7 +34,7 @@ _CHOICES = {
     "ln_over": ("padded", "valid"),
     "overflow": ("crop", "pool"),
     "placement": ("repeat", "first", "centre"),
-    "encoder": ("gru", "lstm", "conv", "linear"),
+    "encoder": ("gru", "lstm", "conv", "linear", "none"),
 }
 
 
@@ -52,7 +52,8 @@ class Stream:
         size: values of a frame; that of the text encoder's hidden states if it is text.
         text: whether it comes from the text encoder.
         encoder: of a stream of features: "gru" and "lstm" are bidirectional and add their directions, "conv" has a
-            kernel of three frames, "linear" looks at each frame alone. Text has a projection and no more.
+            kernel of three frames, "linear" looks at each frame alone, and "none" takes values that are the channels of
+            the cube already. Text has a projection and no more.
         layers: of a recurrent encoder.
         per_word: whether a frame is a word of the text, so that it belongs where the pieces of its word are.
         dropout: rate behind the encoder.

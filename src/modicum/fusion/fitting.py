@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+from torch import nn
 
 from modicum.core.encoders import encoder_place, load_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
+from modicum.fusion.mixer import CubeMLP
 from modicum.fusion.modeling import CubeMLPForPrediction
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.scaling import Scaling
@@ -92,6 +94,7 @@ def fit(
     max_words: int = 100,
     seed: int = 0,
     device: str = "cpu",
+    fusion: Callable[[CubeMLP], nn.Module] | None = None,
 ) -> FusionSystem:
     """Train a system.
 
@@ -106,6 +109,7 @@ def fit(
         max_words: of a text that are read.
         seed: of weights, split, order and dropout.
         device: "cpu" or "cuda".
+        fusion: makes what stands in place of the cube, to compare the two; such a system cannot be saved.
 
     Returns:
         The system, with what its training took.
@@ -123,7 +127,7 @@ def fit(
     items, valid = (
         prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words) for part in (training, validation)
     )
-    model = _new_model(config, text, seed)
+    model = _new_model(config, text, seed, fusion)
     took = train(
         model,
         items,
@@ -210,12 +214,17 @@ def _check_agreement(training: Recordings, validation: Recordings, config: CubeM
         )
 
 
-def _new_model(config: CubeMLPConfig, text: str | None, seed: int) -> CubeMLPForPrediction:
+def _new_model(
+    config: CubeMLPConfig, text: str | None, seed: int, fusion: Callable[[CubeMLP], nn.Module] | None
+) -> CubeMLPForPrediction:
     transformers = require("transformers", extra="fusion", purpose="CubeMLP")
     load = lambda place: transformers.AutoModel.from_pretrained(place, dtype="float32")
     with seeded_globally(seed, "initialisation"):
         encoder = None if text is None else load_encoder(load, encoder_place(text))
-        return CubeMLPForPrediction(config, encoder)
+        model = CubeMLPForPrediction(config, encoder)
+        if fusion is not None:
+            model.cube = fusion(model.cube)
+        return model
 
 
 def _task(config: CubeMLPConfig) -> Task:

@@ -54,7 +54,7 @@ _COMPARISON = Comparison(
         ),
         Option(
             name="labels",
-            default={"demo": "12", "full": "0"},
+            default={"demo": "16", "full": "0"},
             help="samples to train on, and of motions as many to choose the epoch by; 0 takes all of the others",
         ),
         Option(
@@ -62,8 +62,8 @@ _COMPARISON = Comparison(
             default={"demo": "conv", "full": "gru"},
             help="of the streams: gru, lstm, conv, linear, or none where they are the channels already",
         ),
-        Option(name="channels", default={"demo": "8", "full": "32"}, help="of the cube"),
-        Option(name="epochs", default={"demo": "25", "full": "12"}, help="of training; the best on validation is kept"),
+        Option(name="channels", default={"demo": "16", "full": "32"}, help="of the cube"),
+        Option(name="epochs", default={"demo": "20", "full": "12"}, help="of training; the best on validation is kept"),
         Option(name="batch", default={"demo": "4", "full": "32"}, help="samples an update"),
         Option(name="rate", default={"demo": "4e-3", "full": "1e-3"}, help="learning rate"),
         Option(

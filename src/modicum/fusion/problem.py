@@ -27,7 +27,7 @@ __all__ = ["Problem", "frames_of_sequences", "join", "pose"]
 
 _VALID, _TEST = 0.2, 0.3  # ours: shares of the videos, or of a user's samples
 _NEIGHBOURS = 4  # utterances on each side of one, so that the cube has nine
-_TRAINED_ON_LABELS = "predictions_svr"
+_TRAINED_ON_LABELS = "svr"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

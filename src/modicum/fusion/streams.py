@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from modicum.errors import ConfigError
 from modicum.fusion.configuration import Stream
 from modicum.fusion.placing import keep_frames
 
@@ -78,8 +79,22 @@ class _Frame(nn.Module):
         return self.dense(x)
 
 
+class _Nothing(nn.Module):
+    """The values as they came."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - as of the other encoders
+        return x
+
+
 def _encoder(stream: Stream, channels: int) -> nn.Module:
     match stream.encoder:
+        case "none":
+            if stream.size != channels:
+                raise ConfigError(
+                    f"The stream {stream.name!r} has {stream.size} values a frame, and the cube {channels} channels.",
+                    mend="Give it an encoder, or the cube as many channels.",
+                )
+            return _Nothing()
         case "gru":
             return _Recurrent(nn.GRU, stream, channels)
         case "lstm":
@@ -93,16 +108,21 @@ def _encoder(stream: Stream, channels: int) -> nn.Module:
 class FeatureEncoder(nn.Module):
     """An encoder of a stream of features, and dropout(relu(LN(.))) behind it as in the released code.
 
+    Without an encoder there is only the dropout.
+
     Args:
         stream: of features.
         channels: of the cube.
         eps: of the layer norm.
+
+    Raises:
+        ConfigError: if a stream without an encoder has other channels than the cube.
     """
 
     def __init__(self, stream: Stream, channels: int, *, eps: float) -> None:
         super().__init__()
         self.encoder = _encoder(stream, channels)
-        self.norm = nn.LayerNorm(channels, eps=eps)
+        self.norm = None if stream.encoder == "none" else nn.LayerNorm(channels, eps=eps)
         self.dropout = nn.Dropout(stream.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -127,7 +147,8 @@ class FeatureEncoder(nn.Module):
         Returns:
             Shape (batch, time, channels).
         """
-        return self.dropout(torch.relu(self.norm(self.encoder(x, lengths))))
+        encoded = self.encoder(x, lengths)
+        return self.dropout(encoded if self.norm is None else torch.relu(self.norm(encoded)))
 
 
 class TextProjection(nn.Module):
