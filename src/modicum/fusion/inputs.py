@@ -86,9 +86,10 @@ def present_lengths(
             counted[stream.name] = text.mask.long().sum(1)
         elif stream.name in features:
             _check_shape(stream, features[stream.name], counted[stream.name])
-    if len({len(counts) for counts in counted.values()}) != 1:
-        sizes = ", ".join(f"{name} {len(counts)}" for name, counts in counted.items()) or "none at all"
-        raise DataError(f"The streams have batches of different sizes: {sizes}.", mend="Give each sample its part.")
+    sizes = [counts.shape[0] for counts in counted.values()]
+    if not sizes or any(size != sizes[0] for size in sizes):
+        named = ", ".join(f"{name} {size}" for name, size in zip(counted, sizes, strict=True)) or "none at all"
+        raise DataError(f"The streams have batches of different sizes: {named}.", mend="Give each sample its part.")
     nothing = torch.zeros_like(next(iter(counted.values())))
     counts = torch.stack([counted.get(stream.name, nothing) for stream in streams], 1).long()
     if present is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -216,8 +216,13 @@ class CubeMLPForPrediction(PreTrainedModel):
             else:
                 track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
             tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
-        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
+        cube, lengths = stack_tracks(tracks, self._time(tracks)), torch.stack([track.lengths for track in tracks], 1)
         return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
+
+    def _time(self, tracks: Sequence[Track]) -> int:
+        if torch.compiler.is_exporting():  # which of the numbers is the largest is not known yet
+            return self.config.d_ins[0]
+        return max(track.frames.shape[1] for track in tracks)
 
     def _tokens(self, counts: Tensor) -> Tensor:
         places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
@@ -234,7 +239,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def _feature_track(
         self, stream: Stream, own: Tensor, values: Tensor | None, tokens: Tensor, text: Text | None
     ) -> Track:
-        if values is None:
+        if values is None or values.shape[1] == 0:  # no encoder takes a batch without a frame
             return Track(self._nothing(own), own)
         track = Track(self.streams[stream.name](values, own), own)
         if not stream.per_word or text is None:
@@ -248,7 +253,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         return place_words(track, word_ids, tokens, self.config.placement)
 
     def _nothing(self, counts: Tensor) -> Tensor:
-        return torch.zeros(len(counts), 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
+        return torch.zeros(counts.shape[0], 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
 
     def _text_states(self, text: Text) -> Tensor:
         if text.states is not None:

@@ -133,11 +133,11 @@ def place_words(track: Track, word_ids: Tensor, tokens: Tensor, how: Placement) 
     Returns:
         The track, which reaches as far as the text where there is one.
     """
-    width = max(track.frames.shape[1], word_ids.shape[1])
-    places = torch.arange(width, device=tokens.device).expand(len(tokens), -1)
+    width = torch.sym_max(track.frames.shape[1], word_ids.shape[1])  # of two numbers that an exported graph leaves open
+    places = torch.arange(width, device=tokens.device).expand(tokens.shape[0], -1)
     apart = torch.where(frames_within(track.lengths, width), places, -1)
     sources = frame_sources(word_ids, track.lengths, tokens, how)
-    sources = functional.pad(sources, (0, width - word_ids.shape[1]), value=-1)
+    sources = pad_time(sources + 1, width) - 1
     frames = take_frames(track.frames, torch.where(tokens[:, None] > 0, sources, apart))
     ends = torch.where(tokens > 0, tokens, track.lengths)
     return Track(frames, torch.where(track.lengths > 0, ends, 0))
@@ -172,12 +172,14 @@ def fit_time(track: Track, limit: int, overflow: Literal["crop", "pool"]) -> Tra
     Returns:
         A track of at most ``limit`` places.
     """
-    frames = track.frames if overflow == "crop" else _pool(track, limit)
-    return Track(frames[:, :limit], track.lengths.clamp(max=limit))
+    # An exported graph does not know how many frames will come.
+    fits = not torch.compiler.is_exporting() and track.frames.shape[1] <= limit
+    frames = track.frames[:, :limit] if fits or overflow == "crop" else _pool(track, limit)
+    return Track(frames, track.lengths.clamp(max=limit))
 
 
 def _pool(track: Track, limit: int) -> Tensor:
-    bins = torch.arange(min(limit, track.frames.shape[1]), device=track.lengths.device)
+    bins = torch.arange(limit, device=track.lengths.device)
     number = track.lengths[:, None]
     starts = torch.div(bins * number, limit, rounding_mode="floor")
     stops = torch.div((bins + 1) * number + limit - 1, limit, rounding_mode="floor")
@@ -185,19 +187,19 @@ def _pool(track: Track, limit: int) -> Tensor:
     sums = functional.pad(track.frames.double().cumsum(1), (0, 0, 1, 0))
     total = take_frames(sums, stops) - take_frames(sums, starts)
     means = (total / (stops - starts).clamp(min=1)[..., None]).to(track.frames.dtype)
-    return torch.where((number > limit)[..., None], means, track.frames[:, : len(bins)])
+    return torch.where((number > limit)[..., None], means, pad_time(track.frames, limit))
 
 
-def stack_tracks(tracks: Sequence[Track]) -> Tensor:
+def stack_tracks(tracks: Sequence[Track], time: int) -> Tensor:
     """Stack modalities to a cube.
 
     Args:
         tracks: each of shape (batch, its own time, channel).
+        time: places of the cube.
 
     Returns:
-        Shape (batch, time of the longest, modality, channel).
+        Shape (batch, time, modality, channel).
     """
-    time = max(track.frames.shape[1] for track in tracks)
     return torch.stack([pad_time(track.frames, time) for track in tracks], dim=2)
 
 

@@ -12,6 +12,9 @@ from modicum.fusion.placing import keep_frames
 __all__ = ["FeatureEncoder", "TextProjection"]
 
 
+_ONNX_GATES = {nn.GRU: (1, 0, 2), nn.LSTM: (0, 3, 1, 2)}  # torch has (reset, update, new) and (in, forget, cell, out)
+
+
 class _Recurrent(nn.Module):
     """A bidirectional recurrence whose directions are added."""
 
@@ -20,10 +23,37 @@ class _Recurrent(nn.Module):
         self.rnn = kind(stream.size, channels, stream.layers, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            return self._exported(x, lengths)
         # A sequence of no frames cannot be packed; what comes of its one zero frame is removed behind the norm.
         packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])
         return states.unflatten(-1, (2, -1)).sum(-2)
+
+    def _exported(self, x: Tensor, lengths: Tensor) -> Tensor:
+        # Packed sequences cannot be exported, but the operators of ONNX take lengths.
+        operator = "GRU" if isinstance(self.rnn, nn.GRU) else "LSTM"
+        options = {"hidden_size": self.rnn.hidden_size, "direction": "bidirectional"}
+        if operator == "GRU":
+            options["linear_before_reset"] = 1
+        states = x = x.transpose(0, 1)
+        for layer in range(self.rnn.num_layers):
+            weights = [self._onnx_weight(name, layer) for name in ("weight_ih", "weight_hh")]
+            biases = torch.cat([self._onnx_weight(name, layer) for name in ("bias_ih", "bias_hh")], 1)
+            states = torch.onnx.ops.symbolic(
+                operator,
+                [x, *weights, biases, lengths.int()],
+                options,
+                dtype=x.dtype,
+                shape=(x.shape[0], 2, x.shape[1], self.rnn.hidden_size),
+            )
+            x = states.transpose(1, 2).flatten(2)
+        return states.sum(1).transpose(0, 1)
+
+    def _onnx_weight(self, name: str, layer: int) -> Tensor:
+        order = _ONNX_GATES[type(self.rnn)]
+        both = [getattr(self.rnn, f"{name}_l{layer}{direction}") for direction in ("", "_reverse")]
+        return torch.stack([weight.unflatten(0, (len(order), -1))[list(order)].flatten(0, 1) for weight in both])
 
 
 class _Convolution(nn.Module):

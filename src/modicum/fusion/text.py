@@ -48,8 +48,8 @@ class TextEncoder(nn.Module):
         self._whole = frozen_layers == -1 and freeze_embeddings
         if frozen_layers and not self._whole:
             self._check_layers()
-        for part in self._frozen(embeddings=freeze_embeddings):
-            part.requires_grad_(False)  # noqa: FBT003 - it takes no keyword elsewhere
+        self._frozen = self._frozen_parts(embeddings=freeze_embeddings)
+        self.train(self.training)
 
     def _check_layers(self) -> None:
         kind = self.encoder.config.model_type
@@ -64,7 +64,7 @@ class TextEncoder(nn.Module):
                 mend="Freeze as many as it has, or -1 for all.",
             )
 
-    def _frozen(self, *, embeddings: bool) -> list[nn.Module]:
+    def _frozen_parts(self, *, embeddings: bool) -> list[nn.Module]:
         if not self.frozen_layers:
             return []
         if self._whole:
@@ -76,8 +76,9 @@ class TextEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - the signature of torch
         """Switch dropout on or off, but never on in what is frozen and whose states are kept."""
         super().train(mode)
-        if self.keeps_states:
-            for part in self._frozen(embeddings=True):
+        for part in self._frozen:
+            part.requires_grad_(requires_grad=False)  # again: from_pretrained, which ends here, makes new parameters
+            if self.keeps_states:
                 part.eval()
         return self
 
