@@ -58,7 +58,7 @@ class _Estimator(BaseEstimator):
         modality_dropout: float = 0.0,
         epochs: int = 30,
         batch: int = 32,
-        rate: float = 4e-3,
+        rate: float = 1e-2,
         weight_decay: float = 0.0,
         patience: int | None = None,
         seed: int = 0,
