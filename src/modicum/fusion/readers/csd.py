@@ -142,7 +142,7 @@ def _opened(path: Path) -> Generator[Group]:
 def _member(group: Group, name: str, path: Path) -> Group:
     # A name must stay inside the file: HDF5 has links to others.
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
-    link = group.get(name, getlink=True) if name in group or isinstance(group, h5py.Group) else None
+    link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
     if link is None:
         raise DataError(f"{path} has no {name!r} in {group.name!r}.", mend="Check that it is a .csd file.")
     if not isinstance(link, h5py.HardLink):
