@@ -1,0 +1,243 @@
+"""What the readers check alike: splits, frames, scores and names of samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from modicum.core.safeload import load_pickle
+from modicum.errors import DataError
+from modicum.fusion.finite import make_finite
+from modicum.fusion.recordings import FloatArray, Recordings
+
+__all__ = [
+    "PICKLES",
+    "Say",
+    "entries",
+    "finished",
+    "frames",
+    "group_of",
+    "load",
+    "names_of",
+    "rows_of",
+    "scores",
+    "silent",
+    "split_in",
+    "splits_in",
+    "text_of",
+]
+
+PICKLES = (".pkl", ".pickle")
+
+Say: TypeAlias = Callable[[str], None]  # is told in a sentence what a reader found and the caller may not expect
+
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "devel": "valid", "test": "test"}
+_SEGMENT = re.compile(r"(?:\[[^\[]*\]|_\d+)$")
+
+
+def silent(_note: str) -> None:
+    """Take a note and keep it to oneself."""
+
+
+def load(path: Path, *, max_bytes: int) -> object:
+    """Read a pickle of any age; in those of Python 2, texts and arrays are Latin-1."""
+    return load_pickle(path, encoding="latin1", max_bytes=max_bytes)
+
+
+def split_in(name: str) -> str | None:
+    """Find the split in a name, such as "valid" in "mosi_dev"; None if there is none."""
+    found = [_SPLITS[part] for part in re.split(r"[^a-z]+", name.lower()) if part in _SPLITS]
+    return found[0] if found else None
+
+
+def splits_in(content: Mapping[str, object], where: object) -> dict[str, object]:
+    """Give what belongs to "train", "valid" and "test".
+
+    Args:
+        content: by name of the split.
+        where: the file, for the message.
+
+    Returns:
+        By split, without what is none.
+
+    Raises:
+        DataError: if there is no split.
+    """
+    splits = {_SPLITS[name]: part for name, part in content.items() if name in _SPLITS}
+    if not splits:
+        raise DataError(
+            f"{where} has the parts {', '.join(map(str, content))}, and none is a split.",
+            mend="Name the parts train, valid and test.",
+        )
+    return splits
+
+
+def entries(part: object, needed: Iterable[str], where: object) -> dict[str, object]:
+    """Take a part of a file for a table of named entries.
+
+    Args:
+        part: what was read.
+        needed: names that it must have.
+        where: file and split, for the message.
+
+    Returns:
+        The part.
+
+    Raises:
+        DataError: if it is no table, or lacks an entry.
+    """
+    if not isinstance(part, dict):
+        raise DataError(f"{where} is no table of arrays but a {type(part).__name__}.", mend="Check the format.")
+    table = cast("dict[str, object]", part)
+    if missing := [name for name in needed if name not in table]:
+        raise DataError(
+            f"{where} has no {missing[0]!r}; it has {', '.join(map(repr, table))}.", mend="Check the format."
+        )
+    return table
+
+
+def frames(values: object, axes: int | None, where: str) -> FloatArray:
+    """Take features as float32.
+
+    Args:
+        values: an array, or what can become one.
+        axes: how many it must have; None for any number.
+        where: file, sample and stream, for the message.
+
+    Returns:
+        The array; numbers beyond float32 are infinite, and counted as that later.
+
+    Raises:
+        DataError: if they are no numbers, or of other axes.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(values).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} holds no array of numbers ({error}).", mend="Check the format.") from error
+    if axes is not None and array.ndim != axes:
+        raise DataError(f"{where} has the shape {array.shape}, not {axes} axes.", mend="Check the format.")
+    if axes is not None and array.shape[-1] == 0:
+        raise DataError(f"{where} has frames of no value: its shape is {array.shape}.", mend="Leave the stream out.")
+    return array
+
+
+def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
+    """Take labels as float32 and hold them against their scale.
+
+    Args:
+        values: one for each sample.
+        span: the least and the most that a label can be.
+        where: file and split, for the message.
+
+    Returns:
+        Shape (samples,).
+
+    Raises:
+        DataError: if there are several for a sample, or one is not on the scale; its row is named, from 0.
+    """
+    array = frames(values, None, where)
+    if array.ndim == 0 or array.size != len(array):
+        raise DataError(
+            f"{where} has the shape {array.shape}, not (samples,) or (samples, 1).",
+            mend="Only files with one score for each sample are read.",
+        )
+    labels = array.reshape(-1)
+    wrong = np.flatnonzero(~((labels >= span[0]) & (labels <= span[1])))
+    if len(wrong):
+        raise DataError(
+            f"{where}, row {wrong[0]}, is {labels[wrong[0]]}, which is not on the scale from {span[0]} to {span[1]}.",
+            mend="Mend the label, or remove the sample.",
+        )
+    return labels
+
+
+def rows_of(values: object, where: str) -> Sequence[Any]:
+    """Take a part of a file for a list or an array with one item for each sample.
+
+    Args:
+        values: what was read.
+        where: file, split and part, for the message.
+
+    Returns:
+        The same.
+
+    Raises:
+        DataError: if it is neither.
+    """
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0):
+        return cast("Sequence[Any]", values)
+    raise DataError(f"{where} is no list but a {type(values).__name__}.", mend="Check the format.")
+
+
+def text_of(value: object) -> str:
+    """Write what may be text or bytes as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def names_of(values: object, where: str) -> tuple[str, ...]:
+    """Write the names of segments in one way: "video[3]", whether a file has that, "video$_$3" or (video, begin, end).
+
+    Args:
+        values: a name, or several parts of one, for each sample; text, or bytes of UTF-8.
+        where: file, split and part, for the message.
+
+    Returns:
+        One for each sample.
+
+    Raises:
+        DataError: if it is no list, or one has no parts.
+    """
+    parts = [np.ravel(np.asarray(value, dtype=object)).tolist() for value in rows_of(values, where)]
+    if not all(parts):
+        raise DataError(f"{where}, row {parts.index([])}, is empty.", mend="Give each sample a name.")
+    return tuple(_name([text_of(part) for part in name]) for name in parts)
+
+
+def _name(parts: Sequence[str]) -> str:
+    video, mark, clip = parts[0].rpartition("$_$")
+    return f"{video}[{clip}]" if mark else "_".join(parts)
+
+
+def group_of(name: str) -> str:
+    """Give the video of a segment: that of "video[3]" and of "video_3" is "video"."""
+    return _SEGMENT.sub("", name)
+
+
+def finished(recordings: Recordings, where: object, say: Say, *, leave_out: bool = False) -> Recordings:
+    """Make all values finite, and refuse a sample of nothing.
+
+    Args:
+        recordings: as they were read.
+        where: file and split, for the message.
+        say: is told of values that were replaced, and of samples that were left out.
+        leave_out: whether samples of nothing are left out instead.
+
+    Returns:
+        The finite recordings.
+
+    Raises:
+        DataError: if a sample has no frame of any stream and no word, and is not to be left out.
+    """
+    clean = make_finite(recordings)
+    for name, count in clean.replaced.items():
+        say(f"{where}: {count:,} values of {name} are not finite, and 0 now.")
+    frames_of = np.sum([stream.lengths for stream in clean.streams.values()], axis=0, dtype=np.int64)
+    words_of = [len(words) for words in clean.words] if clean.words is not None else 0
+    empty = np.flatnonzero(np.broadcast_to(frames_of + np.asarray(words_of), len(clean)) == 0)
+    if len(empty) and leave_out:
+        say(
+            f"{where}: {len(empty)} samples have no word and no frame, and are left out: {clean.ids[empty[0]]!r} first."
+        )
+        return clean.take(np.setdiff1d(np.arange(len(clean)), empty))
+    if len(empty):
+        raise DataError(
+            f"{where}: the sample {clean.ids[empty[0]]!r} (row {empty[0]}) has no word, and no frame with a finite "
+            f"value other than 0.",
+            mend="Remove it from the file.",
+        )
+    return clean

@@ -1,0 +1,132 @@
+"""CMU-MOSI, the features of each utterance that the bc-LSTM repository carries."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.readers.fields import finished, frames, group_of, silent
+from modicum.fusion.readers.tables import read_matrix, read_rows
+from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
+
+__all__ = ["read_mosi", "windows"]
+
+_STREAMS = ("text", "audio", "video")
+_CLASSES = ("negative", "positive")
+
+
+def read_mosi(folder: Path) -> dict[str, Recordings]:
+    """Read utterances with one frame of text (100 values), audio (73) and video (100) each.
+
+    The text features were trained on the labels of the training utterances: what they say of those is no test.
+
+    Args:
+        folder: ``modicum.core.catalogue.fetch("mosi-features")``.
+
+    Returns:
+        "train" and "test", without a video in common; in the order of the transcripts, in which utterance 10 of a video
+        follows utterance 1. Labels are 0 for negative and 1 for positive.
+
+    Raises:
+        DataError: if a file is missing, or files have other rows or labels than each other; the row is named, from 0.
+    """
+    transcripts = read_rows(folder / "transcripts.csv")
+    for row, cells in enumerate(transcripts):
+        if len(cells) != 4 or cells[3] not in {"0", "1"}:
+            raise DataError(
+                f"transcripts.csv of {folder}, row {row}, is {cells}, not (id, text, number, 0 or 1).",
+                mend="Fetch mosi-features of the catalogue.",
+            )
+    return {split: _split(folder, split, transcripts) for split in ("train", "test")}
+
+
+def _split(folder: Path, split: str, transcripts: list[list[str]]) -> Recordings:
+    tables = {name: read_matrix(folder / name / f"{name}_{split}0.csv") for name in _STREAMS}
+    rows = read_matrix(folder / f"text_{split}.csv")[:, 0].astype(np.int64)
+    if rows.min() < 0 or rows.max() >= len(transcripts):
+        raise DataError(
+            f"text_{split}.csv of {folder} has rows up to {rows.max()} of {len(transcripts)} transcripts.",
+            mend="Fetch mosi-features of the catalogue.",
+        )
+    labels = np.array([int(transcripts[row][3]) for row in rows], dtype=np.int64)
+    for name, table in tables.items():
+        _check(f"{folder}, {name}, {split}", table[:, -1].astype(np.int64), labels)
+    ids = tuple(transcripts[row][0] for row in rows)
+    one = np.ones(len(rows), dtype=np.int64)
+    recordings = Recordings(
+        ids=ids,
+        streams={name: Ragged(values=frames(table[:, :-1], 2, name), lengths=one) for name, table in tables.items()},
+        words=tuple(tuple(transcripts[row][1].split()) for row in rows),
+        labels=labels,
+        classes=_CLASSES,
+        groups=tuple(map(group_of, ids)),
+    )
+    return finished(recordings.take(np.argsort(rows)), f"{folder}, {split}", silent)
+
+
+def _check(where: str, labels: IntArray, expected: IntArray) -> None:
+    if len(labels) != len(expected):
+        raise DataError(
+            f"{where}, has {len(labels)} rows for {len(expected)} utterances.", mend="Fetch mosi-features anew."
+        )
+    if (labels != expected).any():
+        row = int(np.flatnonzero(labels != expected)[0])
+        raise DataError(
+            f"{where}, row {row}, has the label {labels[row]}, and its transcript {expected[row]}.",
+            mend="Fetch mosi-features of the catalogue anew.",
+        )
+
+
+def windows(recordings: Recordings, before: int, after: int) -> Recordings:
+    """Give each utterance its neighbours of the same video as frames.
+
+    The frames are in time order, and the utterance itself is always frame number ``before``: a mixer over time has
+    weights of its own for each place. Where the video begins or ends, the neighbours that are missing are zeros. So
+    they are where a neighbour lacks a stream.
+
+    Args:
+        recordings: utterances named "video_number", of at most one frame in each stream, with the video as group.
+        before: how many utterances are looked at before it.
+        after: and how many after it.
+
+    Returns:
+        The same samples with ``before + 1 + after`` frames in each stream; words and labels are the utterance's own.
+
+    Raises:
+        ConfigError: if a number is below 0.
+        DataError: if an utterance has several frames, no number, or no group.
+    """
+    if min(before, after) < 0:
+        raise ConfigError(f"{before} before and {after} after cannot be.", mend="Give numbers from 0 on.")
+    if not recordings.groups:
+        raise DataError("The recordings have no groups.", mend="Give the video of each utterance as its group.")
+    neighbours = _neighbours(recordings, before, after)
+    streams = {name: _window(stream, neighbours, name) for name, stream in recordings.streams.items()}
+    return dataclasses.replace(recordings, streams=streams)
+
+
+def _neighbours(recordings: Recordings, before: int, after: int) -> IntArray:
+    # Shape (samples, before + 1 + after), with -1 where there is none.
+    numbers = [name.rpartition("_")[2] for name in recordings.ids]
+    if wrong := [name for name, number in zip(recordings.ids, numbers, strict=True) if not number.isdigit()]:
+        raise DataError(f"The utterance {wrong[0]!r} has no number.", mend='Name utterances "video_number".')
+    videos: dict[str, list[int]] = {}
+    for place in sorted(range(len(numbers)), key=lambda place: int(numbers[place])):
+        videos.setdefault(recordings.groups[place], []).append(place)
+    found = np.full((len(numbers), before + 1 + after), -1, dtype=np.int64)
+    for places in videos.values():
+        padded = np.array([-1] * before + places + [-1] * after, dtype=np.int64)
+        found[places] = np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after)
+    return found
+
+
+def _window(stream: Ragged, neighbours: IntArray, name: str) -> Ragged:
+    if stream.lengths.max(initial=0) > 1:
+        raise DataError(f"An utterance has several frames of {name}.", mend="Give one frame an utterance.")
+    single: FloatArray = np.zeros((len(stream) + 1, stream.size), dtype=np.float32)  # the last is nobody's
+    single[np.flatnonzero(stream.lengths)] = stream.values
+    frames = single[neighbours]
+    return Ragged(values=frames.reshape(-1, stream.size), lengths=np.full(len(stream), neighbours.shape[1]))

@@ -1,0 +1,158 @@
+"""Any file or folder that a reader knows, recognised by its name and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+
+from modicum.core.safeload.limits import MAX_BYTES
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.readers.avec import label_files, read_avec
+from modicum.fusion.readers.csd_folder import read_csd_folder
+from modicum.fusion.readers.fields import PICKLES, Say, load
+from modicum.fusion.readers.misa import parse_misa, read_lists
+from modicum.fusion.readers.mmsa import parse_mmsa
+from modicum.fusion.readers.mosi import read_mosi
+from modicum.fusion.readers.mult import parse_mult
+from modicum.fusion.readers.released import parse_released
+from modicum.fusion.recordings import Recordings
+from modicum.fusion.storage import is_stored, load_recordings
+
+__all__ = ["FORMATS", "Format", "Opened", "open_recordings"]
+
+Format: TypeAlias = Literal["mmsa", "mult", "misa", "released", "csd", "avec", "mosi", "modicum"]
+
+FORMATS: Mapping[Format, str] = {
+    "mmsa": "a pickle of MMSA: splits with audio, vision, text and regression_labels",
+    "mult": "a pickle of MulT or MultiBench: splits with audio, vision, text and labels",
+    "misa": "pickles of MISA or MAG-BERT: lists of ((words, visual, acoustic), label, segment)",
+    "released": "pickles of the released CubeMLP: lists of ([text, audio, video features], labels, segment)",
+    "csd": "a .csd file of the CMU Multimodal SDK, or a folder of them",
+    "avec": "a folder with CSV files of PHQ scores by split and a folder of features for each stream",
+    "mosi": "the folder mosi-features of the catalogue",
+    "modicum": "a .safetensors or .npz file that modicum wrote",
+}
+
+_PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "released": parse_released}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """What was found at a path.
+
+    Args:
+        format: in which it was.
+        splits: the recordings by split.
+        notes: sentences on what its reader found: padding, missing streams, values that are not finite.
+    """
+
+    format: Format
+    splits: Mapping[str, Recordings]
+    notes: tuple[str, ...] = ()
+
+
+def open_recordings(path: Path, format: Format | Literal["auto"] = "auto", *, max_bytes: int = MAX_BYTES) -> Opened:  # noqa: A002
+    """Read a file or folder in any of the formats that are known.
+
+    Args:
+        path: the file or folder.
+        format: of `FORMATS`; "auto" recognises it.
+        max_bytes: the largest file that is read.
+
+    Returns:
+        Its recordings, its format, and what is to be known of them.
+
+    Raises:
+        ConfigError: if there is no such format.
+        DataError: if it is in no format that is known, which are then listed, or broken.
+        MissingExtraError: if a library is missing that its reader needs.
+        UnsafeFileError: if a pickle has code in it, or a file is too large.
+    """
+    if format not in {"auto", *FORMATS}:
+        raise ConfigError(f"There is no format {format!r}.", mend=f"Use auto or one of: {', '.join(FORMATS)}.")
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", mend="Check the path.")
+    notes: list[str] = []
+    chosen = _by_name(path) if format == "auto" else format
+    if chosen is None or chosen in _PARSERS:
+        chosen, splits = _pickles(path, chosen, notes.append, max_bytes)
+    else:
+        splits = _readers(notes.append, max_bytes)[chosen](path)
+    return Opened(format=chosen, splits=splits, notes=tuple(notes))
+
+
+def _readers(say: Say, max_bytes: int) -> Mapping[Format, Callable[[Path], dict[str, Recordings]]]:
+    return {
+        "csd": lambda path: read_csd_folder(path, say=say, max_bytes=max_bytes),
+        "avec": lambda path: read_avec(path, say=say),
+        "mosi": read_mosi,
+        "modicum": lambda path: load_recordings(path, max_bytes=max_bytes),
+    }
+
+
+def _by_name(path: Path) -> Format | None:
+    # None is for pickles, which must be read to be recognised.
+    suffixes = {file.suffix for file in path.iterdir()} if path.is_dir() else {path.suffix}
+    if ".csd" in suffixes:
+        return "csd"
+    if suffixes & set(PICKLES):
+        return None
+    if path.is_dir() and (path / "transcripts.csv").is_file():
+        return "mosi"
+    if path.is_dir() and label_files(path):
+        return "avec"
+    if path.is_file() and is_stored(path):
+        return "modicum"
+    raise _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known")
+
+
+def _unknown(path: Path, reason: str) -> DataError:
+    known = "; ".join(f"{name} ({what})" for name, what in FORMATS.items())
+    return DataError(f"{path} is in no format that is known: it {reason}.", mend=f"These are read: {known}.")
+
+
+def _pickles(
+    path: Path,
+    asked: Format | None,
+    say: Say,
+    max_bytes: int,
+) -> tuple[Format, dict[str, Recordings]]:
+    seen: list[Format] = []
+
+    def parse(content: object, file: Path) -> dict[str, Recordings]:
+        seen.append(asked or _by_content(content, file))
+        return _PARSERS[seen[-1]](content, file, say=say)
+
+    splits = (
+        read_lists(path, parse, max_bytes=max_bytes) if path.is_dir() else parse(load(path, max_bytes=max_bytes), path)
+    )
+    if len(set(seen)) > 1:
+        raise DataError(f"{path} has files of several formats: {', '.join(seen)}.", mend="Name one file.")
+    return seen[0], splits
+
+
+def _by_content(content: object, path: Path) -> Format:
+    first: object = content
+    if isinstance(content, dict) and content:
+        first = next(iter(cast("dict[object, object]", content).values()))
+        if isinstance(first, dict):
+            keys = set(cast("dict[object, object]", first))
+            if "vision" in keys and any(str(key).startswith("regression_labels") for key in keys):
+                return "mmsa"
+            if {"vision", "labels"} <= keys:
+                return "mult"
+            raise _unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}")
+    if isinstance(first, list) and first:
+        item = cast("list[object]", first)[0]
+        if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
+            # MISA begins with words, the released code with a list of six features of the text.
+            return "released" if _is_list_of_features(item[0][0]) else "misa"
+    raise _unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows")
+
+
+def _is_list_of_features(value: object) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(part, np.ndarray) for part in value)

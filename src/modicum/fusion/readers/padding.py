@@ -1,0 +1,105 @@
+"""Samples out of padded arrays: where the frames of each begin and end."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.errors import DataError
+from modicum.fusion.recordings import FloatArray, IntArray, Ragged
+
+__all__ = ["Side", "common_spans", "padding_side", "spans", "spans_of_lengths", "unpad"]
+
+Side: TypeAlias = Literal["front", "back", "no"]
+
+
+def spans(values: npt.NDArray[np.generic]) -> IntArray:
+    """Find the frames between the first and the last that is not zero throughout.
+
+    Args:
+        values: shape (samples, frames, size).
+
+    Returns:
+        (first, behind the last), shape (samples, 2); (0, 0) where all are zero.
+    """
+    telling = (values != 0).any(axis=2)
+    first = telling.argmax(axis=1)
+    end = telling.shape[1] - telling[:, ::-1].argmax(axis=1)
+    return np.where(telling.any(axis=1)[:, None], np.stack([first, end], axis=1), 0).astype(np.int64)
+
+
+def padding_side(found: IntArray, size: int) -> Side:
+    """Tell on which side of its samples an array of ``size`` frames is padded: the one with more zeros in all."""
+    telling = found[found[:, 1] > 0]
+    front, back = int(telling[:, 0].sum()), int((size - telling[:, 1]).sum())
+    if front == back == 0:
+        return "no"
+    return "front" if front > back else "back"
+
+
+def spans_of_lengths(found: IntArray, size: int, lengths: object, where: str) -> IntArray:
+    """Place frames by the lengths that a file tells.
+
+    Args:
+        found: by `spans`.
+        size: frames of the array.
+        lengths: of each sample.
+        where: file, split and stream, for the message.
+
+    Returns:
+        Shape (samples, 2), at the side where the array is not padded; (0, 0) where all frames are zero.
+
+    Raises:
+        DataError: if there is a length too few or too many, or one that the array has no room for.
+    """
+    told = np.asarray(lengths, dtype=np.int64).reshape(-1)
+    if len(told) != len(found):
+        raise DataError(f"{where} has {len(found)} samples and {len(told)} lengths.", mend="Give one for each.")
+    wrong = np.flatnonzero((told < 0) | (told > size))
+    if len(wrong):
+        raise DataError(
+            f"{where}, row {wrong[0]}, has {told[wrong[0]]} frames by its length, and room for {size}.",
+            mend="Mend the length.",
+        )
+    begin = size - told if padding_side(found, size) == "front" else np.zeros_like(told)
+    return np.where(found[:, 1:] > 0, np.stack([begin, begin + told], axis=1), 0)
+
+
+def common_spans(found: dict[str, IntArray], size: int) -> tuple[dict[str, IntArray], Side]:
+    """Keep streams together whose frames belong to each other.
+
+    Only the padding is taken off, from the side where it is, and from all streams of a sample alike: zeros on the other
+    side, and those that one stream alone has, are frames.
+
+    Args:
+        found: by `spans`, for each stream.
+        size: frames of the arrays.
+
+    Returns:
+        Spans for each stream, with (0, 0) where it is zero throughout; and the side.
+    """
+    pairs = np.stack(list(found.values()))
+    there = pairs[:, :, 1] > 0
+    first = np.where(there, pairs[:, :, 0], size).min(axis=0)
+    end = pairs[:, :, 1].max(axis=0)
+    side = padding_side(np.stack([np.minimum(first, end), end], axis=1), size)
+    if side != "front":
+        first = np.zeros_like(first)
+    if side != "back":
+        end = np.full_like(end, size)
+    both = np.stack([first, end], axis=1)
+    return {name: np.where(span[:, 1:] > 0, both, 0) for name, span in found.items()}, side
+
+
+def unpad(values: FloatArray, places: IntArray) -> Ragged:
+    """Take the frames of each sample out of a padded array.
+
+    Args:
+        values: shape (samples, frames, size).
+        places: (first, behind the last) of each sample.
+    """
+    frame = np.arange(values.shape[1])
+    inside = (frame >= places[:, :1]) & (frame < places[:, 1:])
+    return Ragged(values=values[inside], lengths=inside.sum(axis=1, dtype=np.int64))

@@ -1,0 +1,114 @@
+"""Rows of CSV files: matrices of numbers and columns by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.errors import DataError
+
+__all__ = ["read_columns", "read_matrix", "read_rows"]
+
+
+def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[list[str]]:
+    """Read the cells of a file in UTF-8; blank lines are no rows.
+
+    Args:
+        path: the file.
+        delimiter: between cells.
+        quote: around cells that hold a delimiter.
+
+    Returns:
+        The rows, of which the first may be names.
+
+    Raises:
+        DataError: if the file cannot be read, is no UTF-8 or is empty.
+        UnsafeFileError: if it is larger than 1 GiB.
+    """
+    try:
+        text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, quotechar=quote) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", mend="Write it anew from its source.") from error
+    if not rows:
+        raise DataError(f"{path} is empty.", mend="Fetch the file again.")
+    return rows
+
+
+def read_matrix(
+    path: Path, *, skip: int = 0, delimiter: str = ",", quote: str = '"', header: bool | None = False
+) -> npt.NDArray[np.float64]:
+    """Read a table of numbers.
+
+    Args:
+        path: the file, in UTF-8.
+        skip: columns on the left that are left out, such as names and times.
+        delimiter: between cells.
+        quote: around cells.
+        header: whether the first row has names; None looks whether its last cell is a number.
+
+    Returns:
+        Shape (rows, columns - skip); "nan" and "inf" are read as such.
+
+    Raises:
+        DataError: if the file cannot be read, a row has other cells than the first, or a cell is no number; the row is
+            named, from 1 and with that of the names.
+        UnsafeFileError: if it is larger than 1 GiB.
+    """
+    text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig", errors="replace")
+    first = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, quotechar=quote), [])
+    if len(first) <= skip:
+        raise DataError(f"{path} has {len(first)} columns, and {skip} of them are no features.", mend="Check the file.")
+    named = not _is_number(first[-1]) if header is None else header
+    columns = range(skip, len(first))
+    try:
+        matrix = np.loadtxt(
+            io.StringIO(text), delimiter=delimiter, quotechar=quote, skiprows=int(named), usecols=columns, ndmin=2
+        )
+    except ValueError as error:
+        raise DataError(f"{path} is no table of numbers ({error}).", mend="Mend the row, or remove it.") from error
+    return matrix
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Read columns by their names.
+
+    Args:
+        path: a CSV file with a row of names, separated by commas or semicolons.
+        needed: for each column, the names that it may have.
+
+    Returns:
+        The cells of each column.
+
+    Raises:
+        DataError: if a column is missing, or a row has other cells than the names.
+        UnsafeFileError: if the file is larger than 1 GiB.
+    """
+    rows = read_rows(path)
+    if len(rows[0]) == 1 and ";" in rows[0][0]:
+        rows = read_rows(path, delimiter=";")
+    names = [name.strip() for name in rows[0]]
+    places = [next((names.index(name) for name in choice if name in names), None) for choice in needed]
+    if None in places:
+        lost = " or ".join(map(repr, needed[places.index(None)]))
+        raise DataError(
+            f"{path} has no column {lost}; it has {', '.join(map(repr, names))}.", mend="Rename the column."
+        )
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise DataError(f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", mend="Mend the row.")
+    return [[row[place].strip() for row in rows[1:]] for place in places if place is not None]

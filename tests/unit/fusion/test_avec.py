@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from modicum.errors import DataError, UnsafeFileError
+from modicum.fusion.readers.avec import read_avec, read_features, read_phq
+
+SEMICOLONS = "name;frameTime;a;b\n'300';0.0;1.5;2\n'300';0.01;nan;-inf\n"
+OPENFACE = "frame, timestamp, confidence, success, x\n1, 0.0, 0.98, 1, 0.25\n2, 0.033, 0.97, 1, 0.5\n"
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def folder(tmp_path):
+    write(tmp_path / "labels" / "train_split.csv", "Participant_ID,Gender,PHQ_Score\n300,1,4\n3001,0,24\n")
+    write(tmp_path / "labels" / "dev_split.csv", "Participant_ID;PHQ8_Score\n301;0\n")
+    write(tmp_path / "egemaps" / "300_egemaps.csv", SEMICOLONS)
+    write(tmp_path / "egemaps" / "3001_egemaps.csv", SEMICOLONS.replace("1.5", "7"))
+    write(tmp_path / "egemaps" / "301_egemaps.csv", SEMICOLONS)
+    write(tmp_path / "face" / "300.csv", OPENFACE)
+    np.save(tmp_path / "face" / "301.npy", np.ones((3, 1)))
+    return tmp_path
+
+
+def test_scores_are_read_by_either_name(tmp_path):
+    assert read_phq(write(tmp_path / "a.csv", "Participant_ID,PHQ_Score\n300,4\n")) == {"300": 4.0}
+    assert read_phq(write(tmp_path / "b.csv", "ids;Gender;PHQ8_Score\n300;1;24\n")) == {"300": 24.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("300,25\n", r"row 2: 25\.0 is not on the scale of the PHQ-8 from 0 to 24"),
+        ("300,4\n301,-1\n", r"row 3: -1\.0 is not on the scale"),
+        ("300,nan\n", "row 2: nan is not on the scale"),
+        ("300,many\n", "row 2, has the score 'many'"),
+        ("300,1\n300,2\n", "row 3: '300' comes twice"),
+        ("300\n", "row 2, has 1 cells for 2 columns"),
+    ],
+)
+def test_a_score_that_cannot_be_is_named_with_its_row(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        read_phq(write(tmp_path / "a.csv", "Participant_ID,PHQ_Score\n" + rows))
+
+
+def test_a_missing_column_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no column 'PHQ_Score' or 'PHQ8_Score' or .*; it has 'Participant_ID', 'x'"):
+        read_phq(write(tmp_path / "a.csv", "Participant_ID,x\n300,1\n"))
+
+
+def test_features_are_read_in_each_of_their_forms(tmp_path):
+    named = read_features(write(tmp_path / "a.csv", SEMICOLONS))
+    assert named[0].tolist() == [1.5, 2.0]
+    assert np.isnan(named[1, 0])
+    assert read_features(write(tmp_path / "bare.csv", SEMICOLONS.partition("\n")[2])).shape == (2, 2)
+    assert read_features(write(tmp_path / "face.csv", OPENFACE)).tolist() == [[0.25], [0.5]]
+    np.save(tmp_path / "a.npy", np.ones((3, 2)))
+    assert read_features(tmp_path / "a.npy").shape == (3, 2)
+
+
+def test_features_that_are_none_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no table of numbers \(.*'x'.*row 1"):
+        read_features(write(tmp_path / "a.csv", "n;t;a\n1;2;3\n1;2;x\n"))
+    with pytest.raises(DataError, match="has 3 columns, and 4 of them are no features"):
+        read_features(write(tmp_path / "b.csv", "1,2,3\n"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_features(tmp_path / "nowhere.csv")
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(UnsafeFileError, match="pickled objects"):
+        read_features(tmp_path / "a.npy")
+
+
+def test_a_folder_is_read_by_split_and_who_lacks_a_file_lacks_the_stream(tmp_path):
+    notes: list[str] = []
+    splits = read_avec(folder(tmp_path), say=notes.append)
+    assert set(splits) == {"train", "valid"}
+    train = splits["train"]
+    assert train.ids == ("300", "3001")
+    assert train.labels is not None
+    assert train.labels.tolist() == [4.0, 24.0]
+    assert train.streams["egemaps"].lengths.tolist() == [2, 2]
+    assert train.streams["egemaps"].values.tolist() == [[1.5, 2], [0, 0], [7, 2], [0, 0]]
+    assert train.streams["face"].lengths.tolist() == [2, 0]
+    assert train.replaced == {"egemaps": 4}
+    assert splits["valid"].streams["face"].values.tolist() == [[1], [1], [1]]
+    assert any("1 of 2 have no face, such as '3001'" in note for note in notes)
+
+
+def test_files_can_be_named_by_a_pattern(tmp_path):
+    write(tmp_path / "test_split.csv", "Participant_ID,PHQ_Score\n300,4\n")
+    write(tmp_path / "300_P" / "features" / "300_eGeMAPS.csv", SEMICOLONS)
+    write(tmp_path / "300_P" / "features" / "300_mfcc.csv", SEMICOLONS)
+    test = read_avec(tmp_path, features={"audio": "{id}_P/features/*eGeMAPS.csv"})["test"]
+    assert test.streams["audio"].lengths.tolist() == [2]
+    with pytest.raises(DataError, match=r"'300' has the files .* for one stream"):
+        read_avec(tmp_path, features={"audio": "{id}_P/features/*"})
+
+
+def test_a_folder_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(DataError, match="0 files of scores and 0 streams"):
+        read_avec(tmp_path)
+    with pytest.raises(DataError, match="is no folder"):
+        read_avec(tmp_path / "nowhere")
+    folder(tmp_path)
+    write(tmp_path / "face" / "3001.csv", "1,2,3,4,5,6\n")
+    with pytest.raises(DataError, match=r"face has frames of \[1, 2\] values"):
+        read_avec(tmp_path)
+    write(tmp_path / "dev.csv", "Participant_ID,PHQ_Score\n300,4\n")
+    with pytest.raises(DataError, match="are both of valid"):
+        read_avec(tmp_path)
+    (tmp_path / "dev.csv").unlink()
+    (tmp_path / "face" / "3001.csv").unlink()
+    (tmp_path / "egemaps" / "3001_egemaps.csv").unlink()
+    with pytest.raises(DataError, match=r"'3001' \(row 1\) has no word"):
+        read_avec(tmp_path)
+    (tmp_path / "face" / "300.csv").unlink()
+    with pytest.raises(DataError, match=r"nobody has 'face/\{id\}\*'"):
+        read_avec(tmp_path)
