@@ -57,27 +57,28 @@ def align(intervals: npt.ArrayLike, features: npt.ArrayLike, reference: npt.Arra
             mend="Give one interval and one row of features for each frame.",
         )
     good = np.isfinite(frames)
-    frames = np.where(good, frames, 0)
+    replaced = int(good.size - np.count_nonzero(good))
+    if replaced:
+        frames = np.where(good, frames, 0)
     begins, ends = times.T
     ends = np.where(ends == begins, np.nextafter(ends, np.inf), ends)  # so that a point at s is not over at s
-    begun, sum_begun = _running(begins, frames, windows[:, 1], side="left")
-    over, sum_over = _running(ends, frames, windows[:, 0], side="right")
-    counts = begun - over
-    sums = np.where(counts[:, None] > 0, sum_begun - sum_over, 0)
+    by_begin, by_end = (np.argsort(keys, kind="stable") for keys in (begins, ends))
+    sums = _running(frames[by_begin])
+    # Where no frame lies inside another the orders are one, and so are the sums.
+    sums_over = sums if np.array_equal(by_begin, by_end) else _running(frames[by_end])
+    begun = np.searchsorted(begins[by_begin], windows[:, 1], side="left")
+    over = np.searchsorted(ends[by_end], windows[:, 0], side="right")
+    counts = (begun - over).astype(np.int64)
+    found = np.where(counts[:, None] > 0, sums[begun] - sums_over[over], 0)
     with np.errstate(over="ignore"):
-        values = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
-    return Aligned(values=values, counts=counts, replaced=int(good.size - np.count_nonzero(good)))
+        values = (found / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    return Aligned(values=values, counts=counts, replaced=replaced)
 
 
-def _running(
-    keys: npt.NDArray[np.float64], frames: npt.NDArray[np.float64], at: npt.NDArray[np.float64], *, side: str
-) -> tuple[IntArray, npt.NDArray[np.float64]]:
-    """Count and add the frames whose key lies before each place."""
-    order = np.argsort(keys, kind="stable")
+def _running(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     sums = np.zeros((len(frames) + 1, frames.shape[1]))
-    np.cumsum(frames[order], axis=0, out=sums[1:])
-    places = np.searchsorted(keys[order], at, side="left" if side == "left" else "right").astype(np.int64)
-    return places, sums[places]
+    np.cumsum(frames, axis=0, out=sums[1:])
+    return sums
 
 
 def check_intervals(intervals: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:

@@ -49,7 +49,8 @@ def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
     text = json.dumps({"form": _FORM, "splits": described}, ensure_ascii=False)
     with aside(path) as part:
         if path.suffix == ".npz":
-            np.savez(part, allow_pickle=False, **arrays, **{_NAME: np.frombuffer(text.encode(), np.uint8)})
+            arrays[_NAME] = np.frombuffer(text.encode(), np.uint8)
+            np.savez(part, **cast("dict[str, Any]", arrays))
         else:
             safetensors = require("safetensors.numpy", extra="fusion", purpose="Writing .safetensors")
             part.write_bytes(safetensors.save(arrays, metadata={_NAME: text}))

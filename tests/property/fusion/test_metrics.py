@@ -35,7 +35,7 @@ def weighted_f1(pairs: Sequence[tuple[bool, bool]]) -> float:
     return total
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(_PAIRS)
 def test_sentiment_scores_are_what_counting_gives(pairs: Pairs) -> None:  # CUBEMLP-C8
     scores = sentiment_scores(*zip(*pairs, strict=True))
@@ -53,7 +53,7 @@ def test_sentiment_scores_are_what_counting_gives(pairs: Pairs) -> None:  # CUBE
     assert scores["mae"] == pytest.approx(sum(abs(truth - guess) for truth, guess in pairs) / len(pairs))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(_PAIRS)
 def test_concordance_is_symmetric_and_never_above_the_correlation(pairs: Pairs) -> None:  # CUBEMLP-C9
     truth, guess = zip(*pairs, strict=True)

@@ -68,6 +68,8 @@ def test_features_that_are_none_are_refused(tmp_path):
         read_features(write(tmp_path / "a.csv", "n;t;a\n1;2;3\n1;2;x\n"))
     with pytest.raises(DataError, match="has 3 columns, and 4 of them are no features"):
         read_features(write(tmp_path / "b.csv", "1,2,3\n"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_features(tmp_path / "nowhere.csv")
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UnsafeFileError, match="pickled objects"):
         read_features(tmp_path / "a.npy")
@@ -102,6 +104,8 @@ def test_files_can_be_named_by_a_pattern(tmp_path):
 def test_a_folder_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(DataError, match="0 files of scores and 0 streams"):
         read_avec(tmp_path)
+    with pytest.raises(DataError, match="is no folder"):
+        read_avec(tmp_path / "nowhere")
     folder(tmp_path)
     write(tmp_path / "face" / "3001.csv", "1,2,3,4,5,6\n")
     with pytest.raises(DataError, match=r"face has frames of \[1, 2\] values"):

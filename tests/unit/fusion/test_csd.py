@@ -73,6 +73,43 @@ def test_a_file_that_is_truncated_or_another_is_refused(tmp_path):
         read_csd(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("intervals", np.array([[b"0", b"1"]]), "abc: the intervals are no numbers"),
+        ("features", np.zeros((1, 1), [("x", "f4")]), "features has neither numbers nor text"),
+        ("features", np.zeros((1, 1, 1)), "features of shape \\(1, 1, 1\\)"),
+        ("features/deep", np.zeros(1), "features is no array"),
+    ],
+)
+def test_a_video_of_another_form_is_refused(tmp_path, name, value, message):
+    given = {"features": np.zeros((1, 2)), "intervals": [[0.0, 1.0]]}
+    given.pop(name.partition("/")[0])
+    with pytest.raises(DataError, match=message):
+        read_csd(raw(tmp_path / "a.csd", **given, **{name: value}))
+
+
+def test_a_file_of_another_form_is_refused(tmp_path):
+    for names, message in (
+        (["x"], "/x is no group"),
+        (["x/data"], "/x/data is no group"),
+        (["x/data/abc"], "/x/data/abc is no group"),
+        (["x/data/abc/features", "y/data"], "has 2 roots"),
+    ):
+        with h5py.File(tmp_path / "a.csd", "w") as file:
+            for name in names:
+                file[name] = np.zeros(2)
+        with pytest.raises(DataError, match=message):
+            read_csd(tmp_path / "a.csd")
+
+
+def test_metadata_that_is_no_json_is_text(tmp_path):
+    with h5py.File(raw(tmp_path / "a.csd", features=np.zeros((1, 2)), intervals=[[0.0, 1.0]]), "a") as file:
+        file["COVAREP/metadata/version"] = ["1.0 of May"]
+        file["COVAREP/metadata/uuid"] = "bare"
+    assert read_csd(tmp_path / "a.csd").metadata == {"version": "1.0 of May", "uuid": "bare"}
+
+
 def test_a_file_that_refers_to_others_or_is_too_large_is_refused(tmp_path):
     path = raw(tmp_path / "a.csd", features=np.zeros((9, 2)), intervals=np.zeros((9, 2)))
     with pytest.raises(UnsafeFileError, match="may bring at most 200 bytes"):

@@ -20,7 +20,7 @@ def test_a_configuration_has_the_sizes_of_the_recordings() -> None:
     config = configure(recordings(20), channels=16, per_word=["audio"])
     assert [(it.name, it.size, it.per_word) for it in config.modalities] == [("audio", 3, True), ("video", 2, False)]
     assert config.d_ins == [6, 2, 16]
-    assert config.d_hiddens == config.d_outs == [[3, 2, 16], [2, 2, 4]]
+    assert config.d_hiddens == config.d_outs == [[3, 2, 16], [2, 2, 8]]
     assert (config.loss, config.outputs) == ("mae", 1)
 
 

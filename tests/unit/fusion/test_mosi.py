@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modicum.core.catalogue import fetch
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.mosi import read_mosi, windows
 from modicum.fusion.recordings import Ragged, Recordings
 
@@ -91,6 +91,11 @@ def test_what_has_no_neighbours_is_refused(recordings, message):
         windows(recordings, 1, 1)
 
 
+def test_a_window_cannot_be_shorter_than_nothing():
+    with pytest.raises(ConfigError, match="-1 before and 0 after"):
+        windows(utterances(["a_1"]), -1, 0)
+
+
 def write(folder, *, labels=(1, 0), transcripts=('"a_1","SO GOOD","1","1"', '"a_2","NO","1","0"'), rows=(0, 1)):
     (folder / "transcripts.csv").write_text("\n".join(transcripts))
     for split in ("train", "test"):
@@ -122,6 +127,9 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         read_mosi(tmp_path)
     write(tmp_path, labels=(7, 0))
     with pytest.raises(DataError, match="row 0, has the label 7"):
+        read_mosi(tmp_path)
+    write(tmp_path, transcripts=('"a_1","SO GOOD","1","1"', '"a_2","NO","1","maybe"'))
+    with pytest.raises(DataError, match=r"transcripts\.csv of .*, row 1, is .*, not \(id"):
         read_mosi(tmp_path)
     (tmp_path / "transcripts.csv").unlink()
     with pytest.raises(DataError, match=r"transcripts\.csv cannot be read"):

@@ -18,7 +18,7 @@ def front(frames, width, lengths):
     return array
 
 
-def write(tmp_path, **changed):
+def write(tmp_path, *, protocol=5, **changed):
     part = {
         "text": front(5, 4, (5, 2)),
         "audio": front(9, 3, (8, 3)),
@@ -27,7 +27,7 @@ def write(tmp_path, **changed):
         "id": IDS,
     }
     path = tmp_path / "mosi_data_noalign.pkl"
-    path.write_bytes(pickle.dumps({"train": part | changed, "valid": part}))
+    path.write_bytes(pickle.dumps({"train": part | changed, "valid": part}, protocol))
     return path
 
 
@@ -56,7 +56,7 @@ def test_aligned_streams_begin_together(tmp_path):
 
 
 def test_several_labels_a_sample_are_refused(tmp_path):
-    with pytest.raises(DataError, match="labels, has the shape \\(2, 4, 2\\)"):
+    with pytest.raises(DataError, match="labels has the shape \\(2, 4, 2\\)"):
         read_mult(write(tmp_path, labels=np.zeros((2, 4, 2))))
 
 
@@ -69,3 +69,18 @@ def test_minus_infinity_in_the_audio_is_zero_and_counted(tmp_path):
     audio = front(9, 3, (8, 3))
     audio[0, 4, 1] = -np.inf
     assert read_mult(write(tmp_path, audio=audio))["train"].replaced == {"audio": 1}
+
+
+def test_a_pickle_of_an_old_protocol_says_the_same(tmp_path):
+    new, old = (read_mult(write(tmp_path, protocol=protocol))["train"] for protocol in (5, 2))
+    assert new.ids == old.ids
+    assert new.streams["audio"].values.tolist() == old.streams["audio"].values.tolist()
+
+
+def test_without_ids_samples_are_numbered(tmp_path):
+    path = write(tmp_path)
+    content = pickle.loads(path.read_bytes())
+    del content["train"]["id"]
+    path.write_bytes(pickle.dumps(content))
+    train = read_mult(path)["train"]
+    assert (train.ids, train.groups) == (("0", "1"), ())

@@ -122,3 +122,48 @@ def test_other_files_and_folders_are_refused(tmp_path):
 def test_code_in_a_pickle_is_refused(tmp_path):
     with pytest.raises(UnsafeFileError, match="system"):
         open_recordings(write(tmp_path / "a.pkl", {"train": os.system}))
+
+
+JUNK = (
+    None,
+    3,
+    "x",
+    b"x",
+    [],
+    (),
+    {},
+    [[]],
+    np.zeros(()),
+    np.zeros(2),
+    np.array([None, "x"], dtype=object),
+    [FRAMES, 1],
+)
+
+
+def places(content, path=()):
+    """Give the way to each part of a content."""
+    yield path
+    if isinstance(content, dict | list | tuple):
+        for key, part in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from places(part, (*path, key))
+
+
+def replaced(content, path, junk):
+    if not path:
+        return junk
+    changed = dict(content) if isinstance(content, dict) else list(content)
+    changed[path[0]] = replaced(content[path[0]], path[1:], junk)
+    return tuple(changed) if isinstance(content, tuple) else changed
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_a_part_that_is_something_else_is_read_or_refused_but_never_trips_the_reader(tmp_path, name):
+    file, outcomes = tmp_path / "train.pkl", set()
+    for path in places(PICKLES[name]):
+        for junk in JUNK:
+            write(file, replaced(PICKLES[name], path, junk))
+            try:
+                outcomes.add(type(open_recordings(file, name)))
+            except DataError as error:
+                outcomes.add(type(error))
+    assert DataError in outcomes

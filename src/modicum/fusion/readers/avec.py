@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from modicum.core.safeload import load_npy
+from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import DataError
 from modicum.fusion.readers.fields import Say, finished, frames, silent, split_in
 from modicum.fusion.readers.tables import read_columns, read_matrix
@@ -70,8 +71,7 @@ def read_features(path: Path) -> FloatArray:
     """
     if path.suffix == ".npy":
         return frames(load_npy(path), 2, str(path))
-    with path.open(encoding="utf-8", errors="replace") as file:
-        semicolons = ";" in file.readline()
+    semicolons = b";" in read_bounded(path, max_bytes=MAX_BYTES).partition(b"\n")[0]
     delimiter, skip = (";", _NAMED_COLUMNS) if semicolons else (",", _OPENFACE_COLUMNS)
     quote = "'" if semicolons else '"'
     return frames(read_matrix(path, skip=skip, delimiter=delimiter, quote=quote, header=None), 2, str(path))
@@ -92,9 +92,11 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
         By split; a participant without a file lacks the stream. Labels are PHQ-8 scores from 0 to 24.
 
     Raises:
-        DataError: if there are no scores or no streams, a participant has several files for a stream or none at all,
-            nobody of a split has a stream, frames have other sizes, or a file is broken.
+        DataError: if there is no folder, no scores or no streams, a participant has several files for a stream or no
+            file at all, nobody of a split has a stream, frames have other sizes, or a file is broken.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder.", mend="Check the path.")
     if features is None:
         features = {
             place.name: f"{place.name}/{{id}}*"

@@ -79,10 +79,10 @@ def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
     with _opened(path) as file:
         if len(file) != 1:
             raise DataError(f"{path} has {len(file)} roots, not one.", mend="Check that it is a .csd file.")
-        root = _member(file, next(iter(file)), path)
-        data, budget, videos = _member(root, "data", path), _Budget(max_bytes), dict[str, Timed]()
+        root = _group(file, next(iter(file)), path)
+        data, budget, videos = _group(root, "data", path), _Budget(max_bytes), dict[str, Timed]()
         for name in data:
-            video, where = _member(data, name, path), f"{path}, {name}"
+            video, where = _group(data, name, path), f"{path}, {name}"
             if missing := {"features", "intervals"} - set(video):
                 raise DataError(f"{where}: {min(missing)} are missing.", mend="Remove the video, or mend the file.")
             videos[name] = _timed(
@@ -142,12 +142,19 @@ def _opened(path: Path) -> Generator[Group]:
 def _member(group: Group, name: str, path: Path) -> Group:
     # A name must stay inside the file: HDF5 has links to others.
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
-    link = group.get(name, getlink=True) if name in group or isinstance(group, h5py.Group) else None
+    link = group.get(name, getlink=True)
     if link is None:
         raise DataError(f"{path} has no {name!r} in {group.name!r}.", mend="Check that it is a .csd file.")
     if not isinstance(link, h5py.HardLink):
         raise UnsafeFileError(f"{path} refers from {name!r} to another place.", mend="Ask its maker for a whole file.")
     return group[name]
+
+
+def _group(group: Group, name: str, path: Path) -> Group:
+    member = _member(group, name, path)
+    if not hasattr(member, "create_group"):
+        raise DataError(f"{path}: {member.name} is no group.", mend="Check that it is a .csd file.")
+    return member
 
 
 def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[Any]:
@@ -158,10 +165,16 @@ def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[
         raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", mend="Ask its maker for a whole file.")
     budget.used += dataset.nbytes
     check_size(path, budget.used, max_bytes=budget.max_bytes)
-    return dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
+    if dataset.dtype.kind not in "SfiuOb" or (
+        dataset.dtype.kind == "O" and dataset.dtype.metadata.get("vlen") is not str
+    ):
+        raise DataError(f"{path}: {dataset.name} has neither numbers nor text.", mend="Check that it is a .csd file.")
+    return dataset.asstr(errors="replace")[()] if dataset.dtype.kind == "O" else dataset[()]
 
 
 def _timed(intervals: npt.NDArray[Any], features: npt.NDArray[Any], where: str) -> Timed:
+    if intervals.dtype.kind not in "fiu":
+        raise DataError(f"{where}: the intervals are no numbers.", mend="Remove the video, or mend the file.")
     times = check_intervals(intervals, f"{where}, frame")
     rows = features[:, None] if features.ndim == 1 else features
     if rows.ndim != 2 or len(rows) != len(times):
@@ -174,7 +187,7 @@ def _timed(intervals: npt.NDArray[Any], features: npt.NDArray[Any], where: str) 
 
 def _features(rows: npt.NDArray[Any]) -> FloatArray | npt.NDArray[np.str_]:
     if rows.dtype.kind in "SOU":
-        return np.char.decode(rows, "utf-8") if rows.dtype.kind == "S" else rows.astype(np.str_)
+        return np.char.decode(rows, "utf-8", "replace") if rows.dtype.kind == "S" else rows.astype(np.str_)
     with np.errstate(over="ignore"):
         return rows.astype(np.float32)
 
@@ -182,7 +195,7 @@ def _features(rows: npt.NDArray[Any]) -> FloatArray | npt.NDArray[np.str_]:
 def _metadata(root: Group, path: Path, budget: _Budget) -> dict[str, object]:
     if "metadata" not in root:
         return {}
-    group = _member(root, "metadata", path)
+    group = _group(root, "metadata", path)
     texts = {name: np.ravel(_array(group, name, path, budget)) for name in group}
     return {name: _json(str(text[0])) for name, text in texts.items() if len(text)}
 

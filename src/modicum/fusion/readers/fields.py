@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from modicum.fusion.finite import make_finite
 from modicum.fusion.recordings import FloatArray, Recordings
 
 __all__ = [
+    "PICKLES",
     "Say",
     "entries",
     "finished",
@@ -22,11 +23,15 @@ __all__ = [
     "group_of",
     "load",
     "names_of",
+    "rows_of",
     "scores",
     "silent",
     "split_in",
     "splits_in",
+    "text_of",
 ]
+
+PICKLES = (".pkl", ".pickle")
 
 Say: TypeAlias = Callable[[str], None]  # is told in a sentence what a reader found and the caller may not expect
 
@@ -95,12 +100,12 @@ def entries(part: object, needed: Iterable[str], where: object) -> dict[str, obj
     return table
 
 
-def frames(values: object, axes: int, where: str) -> FloatArray:
+def frames(values: object, axes: int | None, where: str) -> FloatArray:
     """Take features as float32.
 
     Args:
         values: an array, or what can become one.
-        axes: that it must have.
+        axes: how many it must have; None for any number.
         where: file, sample and stream, for the message.
 
     Returns:
@@ -114,8 +119,10 @@ def frames(values: object, axes: int, where: str) -> FloatArray:
             array = np.asarray(values).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where} holds no array of numbers ({error}).", mend="Check the format.") from error
-    if array.ndim != axes:
+    if axes is not None and array.ndim != axes:
         raise DataError(f"{where} has the shape {array.shape}, not {axes} axes.", mend="Check the format.")
+    if axes is not None and array.shape[-1] == 0:
+        raise DataError(f"{where} has frames of no value: its shape is {array.shape}.", mend="Leave the stream out.")
     return array
 
 
@@ -133,9 +140,12 @@ def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
     Raises:
         DataError: if there are several for a sample, or one is not on the scale; its row is named, from 0.
     """
-    array = frames(values, np.ndim(values), where)  # pyright: ignore[reportArgumentType]
-    if array.size != len(array):
-        raise DataError(f"{where} has the shape {array.shape}, not one for each sample.", mend="Choose one label.")
+    array = frames(values, None, where)
+    if array.ndim == 0 or array.size != len(array):
+        raise DataError(
+            f"{where} has the shape {array.shape}, not (samples,) or (samples, 1).",
+            mend="Only files with one score for each sample are read.",
+        )
     labels = array.reshape(-1)
     wrong = np.flatnonzero(~((labels >= span[0]) & (labels <= span[1])))
     if len(wrong):
@@ -146,17 +156,49 @@ def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
     return labels
 
 
-def names_of(values: object) -> tuple[str, ...]:
+def rows_of(values: object, where: str) -> Sequence[Any]:
+    """Take a part of a file for a list or an array with one item for each sample.
+
+    Args:
+        values: what was read.
+        where: file, split and part, for the message.
+
+    Returns:
+        The same.
+
+    Raises:
+        DataError: if it is neither.
+    """
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0):
+        return cast("Sequence[Any]", values)
+    raise DataError(f"{where} is no list but a {type(values).__name__}.", mend="Check the format.")
+
+
+def text_of(value: object) -> str:
+    """Write what may be text or bytes as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def names_of(values: object, where: str) -> tuple[str, ...]:
     """Write the names of segments in one way: "video[3]", whether a file has that, "video$_$3" or (video, begin, end).
 
     Args:
         values: a name, or several parts of one, for each sample; text, or bytes of UTF-8.
+        where: file, split and part, for the message.
+
+    Returns:
+        One for each sample.
+
+    Raises:
+        DataError: if it is no list, or one has no parts.
     """
-    return tuple(_name(value) for value in cast("Sequence[object]", values))
+    parts = [np.ravel(np.asarray(value, dtype=object)).tolist() for value in rows_of(values, where)]
+    if not all(parts):
+        raise DataError(f"{where}, row {parts.index([])}, is empty.", mend="Give each sample a name.")
+    return tuple(_name([text_of(part) for part in name]) for name in parts)
 
 
-def _name(value: object) -> str:
-    parts = [item.decode() if isinstance(item, bytes) else str(item) for item in np.ravel(cast("str", value)).tolist()]
+def _name(parts: Sequence[str]) -> str:
     video, mark, clip = parts[0].rpartition("$_$")
     return f"{video}[{clip}]" if mark else "_".join(parts)
 

@@ -11,6 +11,7 @@ import numpy as np
 from modicum.core.safeload.limits import MAX_BYTES
 from modicum.errors import DataError
 from modicum.fusion.readers.fields import (
+    PICKLES,
     Say,
     finished,
     frames,
@@ -21,6 +22,7 @@ from modicum.fusion.readers.fields import (
     silent,
     split_in,
     splits_in,
+    text_of,
 )
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
@@ -68,7 +70,7 @@ def read_lists(
     Raises:
         DataError: if there is none, or two are of one split.
     """
-    files = sorted([*path.glob("*.pkl"), *path.glob("*.pickle")]) if path.is_dir() else [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in PICKLES) if path.is_dir() else [path]
     splits: dict[str, Recordings] = {}
     for file in files:
         found = parse(load(file, max_bytes=max_bytes), file)
@@ -146,9 +148,12 @@ def words_of(values: object) -> tuple[str, ...]:
 
     Args:
         values: an array or a list of them.
+
+    Returns:
+        As text.
     """
     items = np.ravel(cast("Any", values)).tolist()
-    return tuple(item.decode() if isinstance(item, bytes) else str(item) for item in items)
+    return tuple(map(text_of, items))
 
 
 def _utterance(item: Any, where: str) -> Utterance:
@@ -161,4 +166,4 @@ def _utterance(item: Any, where: str) -> Utterance:
             raise DataError(
                 f"{where}: {name} has {len(stream)} frames for {len(numbers)} words.", mend="Give one frame a word."
             )
-    return words_of(told) if has_text else None, float(np.ravel(label)[0]), names_of([segment])[0], streams
+    return words_of(told) if has_text else None, float(np.ravel(label)[0]), names_of([segment], where)[0], streams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from modicum.fusion.readers.fields import (
     group_of,
     load,
     names_of,
+    rows_of,
     scores,
     silent,
     splits_in,
+    text_of,
 )
 from modicum.fusion.readers.padding import common_spans, spans, spans_of_lengths, unpad
 from modicum.fusion.recordings import IntArray, Ragged, Recordings
@@ -86,16 +88,19 @@ def _split(part: object, where: str, text: str, target: Target, say: Say) -> Rec
     table = entries(part, ["id", label, *(_KEYS[name] for name in names)], where)
     mask = _text_bert(table["text_bert"], where)[:, 1] if "text_bert" in table and text == "features" else None
     streams = ragged_streams(table, names, where, say, mask=mask)
-    texts = cast("Sequence[object] | None", table.get("raw_text"))
-    ids = names_of(table["id"])
+    ids = names_of(table["id"], f"{where}, id")
     recordings = Recordings(
         ids=ids,
         streams=streams,
-        words=None if texts is None else tuple(tuple(str(text).split()) for text in texts),
+        words=_words(table["raw_text"], f"{where}, raw_text") if "raw_text" in table else None,
         labels=scores(table[label], _SPAN, f"{where}, {label}"),
         groups=tuple(map(group_of, ids)),
     )
     return finished(recordings, where, say)
+
+
+def _words(texts: object, where: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(text_of(text).split()) for text in rows_of(texts, where))
 
 
 def ragged_streams(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.fields import finished, frames, group_of, silent
 from modicum.fusion.readers.tables import read_matrix, read_rows
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
@@ -34,6 +34,12 @@ def read_mosi(folder: Path) -> dict[str, Recordings]:
         DataError: if a file is missing, or files have other rows or labels than each other; the row is named, from 0.
     """
     transcripts = read_rows(folder / "transcripts.csv")
+    for row, cells in enumerate(transcripts):
+        if len(cells) != 4 or cells[3] not in {"0", "1"}:
+            raise DataError(
+                f"transcripts.csv of {folder}, row {row}, is {cells}, not (id, text, number, 0 or 1).",
+                mend="Fetch mosi-features of the catalogue.",
+            )
     return {split: _split(folder, split, transcripts) for split in ("train", "test")}
 
 
@@ -90,8 +96,11 @@ def windows(recordings: Recordings, before: int, after: int) -> Recordings:
         The same samples with ``before + 1 + after`` frames in each stream; words and labels are the utterance's own.
 
     Raises:
+        ConfigError: if a number is below 0.
         DataError: if an utterance has several frames, no number, or no group.
     """
+    if min(before, after) < 0:
+        raise ConfigError(f"{before} before and {after} after cannot be.", mend="Give numbers from 0 on.")
     if not recordings.groups:
         raise DataError("The recordings have no groups.", mend="Give the video of each utterance as its group.")
     neighbours = _neighbours(recordings, before, after)

@@ -7,8 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from modicum.core.safeload.limits import MAX_BYTES
-from modicum.errors import DataError
-from modicum.fusion.readers.fields import Say, entries, finished, load, names_of, scores, silent, splits_in
+from modicum.fusion.readers.fields import (
+    Say,
+    entries,
+    finished,
+    group_of,
+    load,
+    names_of,
+    rows_of,
+    scores,
+    silent,
+    splits_in,
+)
 from modicum.fusion.readers.mmsa import ragged_streams
 from modicum.fusion.recordings import Recordings
 
@@ -46,21 +56,14 @@ def parse_mult(content: object, path: Path, *, say: Say = silent) -> dict[str, R
 
 def _split(part: object, where: str, say: Say) -> Recordings:
     table = entries(part, ["text", "audio", "vision", "labels"], where)
-    labels = np.asarray(table["labels"])
-    if labels.size != len(labels):
-        raise DataError(
-            f"{where}, labels, has the shape {labels.shape}, not (samples, 1, 1).",
-            mend="Only files with one score for each sample are read, such as those of MOSI and MOSEI.",
-        )
-    if "id" in table:
-        ids = names_of(table["id"])
-        groups = tuple(name.split("[")[0] for name in names_of([np.ravel(row)[:1] for row in np.asarray(table["id"])]))
-    else:
-        ids, groups = tuple(map(str, range(len(labels)))), ()
+    labels = scores(table["labels"], _SPAN, f"{where}, labels")
+    names = rows_of(table.get("id", [f"{place}" for place in range(len(labels))]), f"{where}, id")
+    ids = names_of(names, f"{where}, id")
+    videos = names_of([np.ravel(np.asarray(name, dtype=object))[:1] for name in names], f"{where}, id")
     recordings = Recordings(
         ids=ids,
         streams=ragged_streams(table, ("text", "audio", "video"), where, say),
-        labels=scores(labels, _SPAN, f"{where}, labels"),
-        groups=groups,
+        labels=labels,
+        groups=tuple(map(group_of, videos)) if "id" in table else (),
     )
     return finished(recordings, where, say)

@@ -13,7 +13,7 @@ from modicum.core.safeload.limits import MAX_BYTES
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.avec import label_files, read_avec
 from modicum.fusion.readers.csd_folder import read_csd_folder
-from modicum.fusion.readers.fields import Say, load
+from modicum.fusion.readers.fields import PICKLES, Say, load
 from modicum.fusion.readers.misa import parse_misa, read_lists
 from modicum.fusion.readers.mmsa import parse_mmsa
 from modicum.fusion.readers.mosi import read_mosi
@@ -38,7 +38,6 @@ FORMATS: Mapping[Format, str] = {
 }
 
 _PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "released": parse_released}
-_PICKLES = (".pkl", ".pickle", ".p")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +99,7 @@ def _by_name(path: Path) -> Format | None:
     suffixes = {file.suffix for file in path.iterdir()} if path.is_dir() else {path.suffix}
     if ".csd" in suffixes:
         return "csd"
-    if suffixes & set(_PICKLES):
+    if suffixes & set(PICKLES):
         return None
     if path.is_dir() and (path / "transcripts.csv").is_file():
         return "mosi"

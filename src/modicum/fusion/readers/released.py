@@ -102,7 +102,7 @@ def _utterance(item: Any, where: str, *, text: str, audio: str, video: str | Non
             )
     if text != "text":
         streams = {"text": _feature(texts, text, TEXT, f"{where}, text"), **streams}
-    return words, float(np.ravel(label)[0]), names_of([segment])[0], streams
+    return words, float(np.ravel(label)[0]), names_of([segment], where)[0], streams
 
 
 def _feature(values: Sequence[Any], name: str, known: tuple[str, ...], where: str) -> FloatArray:

@@ -1,0 +1,311 @@
+"""CubeMLP as scikit-learn has estimators: streams as arrays in, targets or classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from modicum.errors import DataError
+from modicum.fusion.configuration import StreamEncoder
+from modicum.fusion.fitting import configure, fit
+from modicum.fusion.functional import Norm
+from modicum.fusion.recordings import Ragged, Recordings
+from modicum.fusion.training import Recipe
+
+__all__ = ["CubeMLPClassifier", "CubeMLPRegressor", "Streams", "to_recordings"]
+
+Streams: TypeAlias = Mapping[str, npt.ArrayLike]
+Lengths: TypeAlias = Mapping[str, npt.ArrayLike]
+
+
+class _Estimator(BaseEstimator):
+    """What the two share: their settings, and the system that they are fitted to.
+
+    A part of the training samples is split off to choose the epoch by; of the streams, text is not among them. The
+    defaults are ours, for some hundred samples.
+
+    Args:
+        encoder: of the streams: "gru", "lstm", "conv" or "linear".
+        layers: of it, where it is recurrent.
+        channels: of the cube.
+        norm: "pre", "post" or "branch"; see `functional.mix`.
+        dropout: rate in the mixers.
+        modality_dropout: share of samples of which a stream is taken away in training.
+        epochs: passes over the training samples.
+        batch: samples an update.
+        rate: learning rate.
+        weight_decay: of weights.
+        patience: see `Recipe`.
+        seed: of all that is drawn.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn wants each setting by its name
+        self,
+        *,
+        encoder: StreamEncoder = "gru",
+        layers: int = 1,
+        channels: int = 32,
+        norm: Norm = "pre",
+        dropout: float = 0.1,
+        modality_dropout: float = 0.0,
+        epochs: int = 30,
+        batch: int = 32,
+        rate: float = 1e-2,
+        weight_decay: float = 0.0,
+        patience: int | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.encoder: StreamEncoder = encoder
+        self.layers = layers
+        self.channels = channels
+        self.norm: Norm = norm
+        self.dropout = dropout
+        self.modality_dropout = modality_dropout
+        self.epochs = epochs
+        self.batch = batch
+        self.rate = rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.seed = seed
+        self.device = device
+
+    def _fit(self, recordings: Recordings) -> Self:
+        recipe = Recipe(
+            epochs=self.epochs,
+            batch=self.batch,
+            rate=self.rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            schedule="linear",
+        )
+        config = configure(
+            recordings,
+            encoder=self.encoder,
+            layers=self.layers,
+            channels=self.channels,
+            norm=self.norm,
+            dropouts=(self.dropout,) * 3,
+            modality_dropout=self.modality_dropout,
+        )
+        self.system_ = fit(recordings, config=config, recipe=recipe, seed=self.seed, device=self.device)
+        return self
+
+
+class CubeMLPRegressor(RegressorMixin, _Estimator):
+    """Estimates one target or several; see `_Estimator` for the settings.
+
+    Targets are brought to mean 0 and deviation 1 for training, and back in predictions.
+
+    Attributes:
+        system_: the `FusionSystem`, which gives targets before they are brought back.
+        mean_: of the targets.
+        deviation_: of the targets, 1 for one that never changes.
+
+    Example:
+        >>> import numpy as np
+        >>> draw = np.random.default_rng(0)
+        >>> y = draw.normal(size=24)
+        >>> X = {name: y[:, None, None] + draw.normal(size=(24, 5, 2)) for name in ("audio", "video")}
+        >>> CubeMLPRegressor(epochs=2, channels=8).fit(X, y).predict(X).shape
+        (24,)
+    """
+
+    def fit(
+        self,
+        X: Streams | Recordings,  # noqa: N803 - the names of scikit-learn
+        y: npt.ArrayLike | None = None,
+        *,
+        lengths: Lengths | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Fit.
+
+        Args:
+            X: streams by name, each of shape (n, frames, size); or recordings.
+            y: targets, shape (n,) or (n, targets); None takes the labels of recordings.
+            lengths: frames of each sample by stream, shape (n,); without them all are the sample's. 0 is a stream that
+                the sample lacks.
+            groups: what stays on one side when the validation part is split off, shape (n,).
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigError: if a setting is wrong.
+            DataError: if shapes disagree, a value is not finite, or a sample has no frame.
+        """
+        recordings = to_recordings(X, lengths=lengths, groups=groups)
+        targets = _given(recordings, y).astype(np.float32)
+        self.mean_ = targets.mean(axis=0)
+        deviation = targets.std(axis=0)
+        self.deviation_ = np.where(deviation > 0, deviation, np.float32(1))
+        return self._fit(replace(recordings, labels=(targets - self.mean_) / self.deviation_, classes=()))
+
+    def predict(
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        *,
+        lengths: Lengths | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Estimate the targets, shape (n,) or (n, targets).
+
+        Raises:
+            ConfigError: if the streams are others than in fitting.
+            DataError: if a sample cannot be read.
+        """
+        check_is_fitted(self)
+        return self.system_.predict(to_recordings(X, lengths=lengths)) * self.deviation_ + self.mean_
+
+    def score(  # pyright: ignore[reportIncompatibleMethodOverride] - lengths in place of weights
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        y: npt.ArrayLike | None = None,
+        *,
+        lengths: Lengths | None = None,
+    ) -> float:
+        """Give the coefficient of determination, R2, of at least 2 samples."""
+        recordings = to_recordings(X, lengths=lengths)
+        return float(r2_score(_given(recordings, y), self.predict(recordings)))
+
+
+class CubeMLPClassifier(ClassifierMixin, _Estimator):
+    """Tells classes apart; see `_Estimator` for the settings.
+
+    Attributes:
+        system_: the `FusionSystem`.
+        classes_: in the order of the probabilities.
+    """
+
+    def fit(
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        y: npt.ArrayLike | None = None,
+        *,
+        lengths: Lengths | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Fit.
+
+        Args:
+            X: streams by name, each of shape (n, frames, size); or recordings.
+            y: classes of any kind, shape (n,); None takes the labels of recordings.
+            lengths: as for `CubeMLPRegressor.fit`.
+            groups: the same.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigError: if a setting is wrong.
+            DataError: if shapes disagree, a value is not finite, a sample has no frame, or there is one class.
+        """
+        recordings = to_recordings(X, lengths=lengths, groups=groups)
+        self.classes_, numbers = np.unique(_given(recordings, y), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DataError(f"All samples are of the class {self.classes_[0]!r}.", mend="Give two classes or more.")
+        return self._fit(replace(recordings, labels=numbers.astype(np.int64), classes=()))
+
+    def predict_proba(
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        *,
+        lengths: Lengths | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Give the probabilities of the classes, shape (n, classes).
+
+        Raises:
+            ConfigError: if the streams are others than in fitting.
+            DataError: if a sample cannot be read.
+        """
+        check_is_fitted(self)
+        return self.system_.predict(to_recordings(X, lengths=lengths))
+
+    def predict(
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        *,
+        lengths: Lengths | None = None,
+    ) -> npt.NDArray[Any]:
+        """Give the likeliest class of each sample, shape (n,)."""
+        return self.classes_[self.predict_proba(X, lengths=lengths).argmax(axis=1)]
+
+    def score(  # pyright: ignore[reportIncompatibleMethodOverride] - lengths in place of weights
+        self,
+        X: Streams | Recordings,  # noqa: N803
+        y: npt.ArrayLike | None = None,
+        *,
+        lengths: Lengths | None = None,
+    ) -> float:
+        """Give the accuracy."""
+        recordings = to_recordings(X, lengths=lengths)
+        return float(accuracy_score(_given(recordings, y), self.predict(recordings)))
+
+
+def to_recordings(
+    streams: Streams | Recordings, *, lengths: Lengths | None = None, groups: npt.ArrayLike | None = None
+) -> Recordings:
+    """Take arrays apart into the frames that each sample has.
+
+    Args:
+        streams: by name, each of shape (n, frames, size); recordings are given back without their words.
+        lengths: frames of each sample by stream, shape (n,); without them all are the sample's.
+        groups: shape (n,).
+
+    Returns:
+        The recordings, named by their row.
+
+    Raises:
+        DataError: if shapes disagree, or there are lengths of a stream that is not there.
+    """
+    if isinstance(streams, Recordings):
+        if lengths is not None or groups is not None:
+            raise DataError("Recordings have lengths and groups of their own.", mend="Leave those arguments out.")
+        return replace(streams, words=None)
+    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in streams.items()}
+    if unknown := sorted((lengths or {}).keys() - arrays.keys()):
+        raise DataError(
+            f"There are lengths of {', '.join(unknown)}, but the streams are {', '.join(arrays) or 'none'}.",
+            mend="Give the stream, or leave its lengths out.",
+        )
+    parts = {name: _ragged(name, values, (lengths or {}).get(name)) for name, values in arrays.items()}
+    count = max((len(part) for part in parts.values()), default=0)
+    return Recordings(
+        ids=tuple(f"row {place}" for place in range(count)),
+        streams=parts,
+        groups=() if groups is None else tuple(str(group) for group in np.asarray(groups)),
+    )
+
+
+def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:
+    if values.ndim != 3:
+        raise DataError(
+            f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
+            mend="Give one frame, values[:, None], where there is no time.",
+        )
+    count, frames, _ = values.shape
+    counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
+    if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
+        raise DataError(
+            f"The lengths of {name!r} should be {count} whole numbers from 0 to {frames}.",
+            mend="Give the frames of each sample.",
+        )
+    return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
+
+
+def _given(recordings: Recordings, y: npt.ArrayLike | None) -> npt.NDArray[Any]:
+    labels = np.asarray(recordings.labels if y is None else y)
+    if labels.ndim == 0 or len(labels) != len(recordings):
+        raise DataError(
+            f"There are {len(recordings)} samples, and the labels have the shape {labels.shape}.",
+            mend="Give a label for each sample.",
+        )
+    return labels

@@ -1,0 +1,119 @@
+"""The estimators against what scikit-learn expects of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
+from tests.unit.fusion.made_up import recordings
+
+from modicum.core.seeding import numpy_generator
+from modicum.errors import DataError
+from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor, to_recordings
+
+SMALL: dict[str, Any] = {"channels": 8, "encoder": "linear", "batch": 16}
+LEARNING: dict[str, Any] = {"batch": 16, "epochs": 12, "encoder": "linear"}
+
+
+def arrays(count: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    draw = numpy_generator(seed, "arrays")
+    y = draw.normal(size=count)
+    sizes = {"accelerometer": 3, "gyroscope": 2}
+    return {name: y[:, None, None] + 0.4 * draw.normal(size=(count, 6, size)) for name, size in sizes.items()}, y
+
+
+def test_targets_of_any_unit_are_learnt() -> None:
+    (X, y), (test, truth) = arrays(64), arrays(40, seed=1)
+    model = CubeMLPRegressor(**LEARNING).fit(X, 500 + 1000 * y)
+    assert model.score(test, 500 + 1000 * truth) > 0.5
+    assert model.score(test, 500 + 1000 * truth) == r2_score(500 + 1000 * truth, model.predict(test))
+
+
+def test_several_targets_and_one_that_never_changes() -> None:
+    X, y = arrays(24)
+    targets = np.stack([y, -2 * y, np.full(24, 3.0)], axis=1)
+    model = CubeMLPRegressor(**SMALL, epochs=2).fit(X, targets)
+    assert model.predict(X).shape == (24, 3)
+    assert model.deviation_[2] == 1
+
+
+def test_classes_of_any_name_are_learnt() -> None:
+    (X, y), (test, truth) = arrays(64), arrays(40, seed=1)
+    names = np.where(y > 0, "walk", "rest")
+    model = CubeMLPClassifier(**LEARNING).fit(X, names)
+    assert model.classes_.tolist() == ["rest", "walk"]
+    assert model.score(test, np.where(truth > 0, "walk", "rest")) > 0.75  # half of them by guessing
+    probabilities = model.predict_proba(test)
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(40), abs=1e-6)
+    assert (model.predict(test) == model.classes_[probabilities.argmax(axis=1)]).all()
+
+
+def test_what_lies_behind_a_length_changes_nothing() -> None:
+    X, y = arrays(24)
+    lengths = {"gyroscope": numpy_generator(0, "lengths").integers(0, 7, size=24)}
+    model = CubeMLPRegressor(**SMALL, epochs=2).fit(X, y, lengths=lengths)
+    behind = np.arange(6) >= lengths["gyroscope"][:, None]
+    filled = {**X, "gyroscope": np.where(behind[..., None], np.nan, X["gyroscope"])}
+    assert np.array_equal(model.predict(X, lengths=lengths), model.predict(filled, lengths=lengths))
+
+
+def test_recordings_are_taken_as_they_are() -> None:
+    drawn = recordings(24, words=True)
+    model = CubeMLPRegressor(**SMALL, epochs=2).fit(drawn)
+    assert np.array_equal(model.predict(drawn), model.predict(replace(drawn, words=None)))
+    classes = recordings(24, classes=2)
+    classifier = CubeMLPClassifier(**SMALL, epochs=2).fit(classes)
+    assert classifier.score(classes) == np.mean(classifier.predict(classes) == classes.labels)
+
+
+def test_groups_stay_whole() -> None:
+    X, y = arrays(24)
+    with pytest.raises(DataError, match="of 1 group"):
+        CubeMLPRegressor(**SMALL, epochs=2).fit(X, y, groups=np.zeros(24))
+
+
+def test_a_clone_repeats_to_the_bit() -> None:
+    X, y = arrays(24)
+    model = CubeMLPRegressor(**SMALL, epochs=2, seed=3).fit(X, y)
+    again: Any = clone(model)
+    assert again.get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        again.predict(X)
+    assert np.array_equal(again.fit(X, y).predict(X), model.predict(X))
+    other: Any = clone(model)
+    other.set_params(seed=4).fit(X, y)
+    assert not np.array_equal(other.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("streams", "lengths", "message"),
+    [
+        ({"audio": np.zeros((4, 3))}, None, r"shape \(4, 3\), expected \(n, frames, size\)"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3, 4]}, "4 whole numbers from 0 to 3"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3]}, "4 whole numbers"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [0.5, 1, 1, 1]}, "4 whole numbers"),
+        ({"audio": np.zeros((4, 3, 2))}, {"video": [1, 1, 1, 1]}, "lengths of video, but the streams are audio"),
+        ({"audio": np.zeros((4, 3, 2)), "video": np.zeros((3, 3, 2))}, None, "4 samples, but video has 3"),
+        (recordings(3), {"audio": [1, 1, 1]}, "of their own"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(streams: Any, lengths: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        to_recordings(streams, lengths=lengths)
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    X, y = arrays(24)
+    with pytest.raises(DataError, match=r"24 samples, and the labels have the shape \(23,\)"):
+        CubeMLPRegressor(**SMALL).fit(X, y[1:])
+    with pytest.raises(DataError, match=r"shape \(\)"):
+        CubeMLPRegressor(**SMALL).fit(X)
+    with pytest.raises(DataError, match="All samples are of the class"):
+        CubeMLPClassifier(**SMALL).fit(X, np.ones(24))
+    with pytest.raises(DataError, match="is nan"):
+        CubeMLPRegressor(**SMALL).fit(X, np.where(y == y[3], np.nan, y))
