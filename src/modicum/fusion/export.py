@@ -115,6 +115,7 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
     """Draw a batch that has samples shorter than the longest, and some that lack a stream."""
     generator = torch_generator(0, f"export/{batch}/{time}")
     sizes = {stream.name: stream.size for stream in config.modalities}
+    vocabulary = getattr(config.text_encoder, "vocab_size", 0)
     lengths = lambda least: torch.randint(least, time + 1, (batch,), generator=generator)
     inputs: dict[str, Tensor] = {}
     for name in onnx_inputs(config):
@@ -123,7 +124,7 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
         elif name.endswith(_LENGTHS):
             inputs[name] = lengths(0)
         elif name == "input_ids":
-            inputs[name] = torch.randint(0, config.text_encoder.vocab_size, (batch, time), generator=generator)
+            inputs[name] = torch.randint(0, vocabulary, (batch, time), generator=generator)
         elif name == "attention_mask":
             inputs[name] = frames_within(lengths(1), time).long()
         else:
@@ -175,6 +176,6 @@ def _difference(model: CubeMLPForPrediction, path: Path, batch: int, time: int) 
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     sample = _sample(model.config, batch, time, model.device)
-    found: list[Any] = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
+    found: Any = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
     wanted = model(**_arguments(sample)).logits.cpu()
     return float((wanted - torch.from_numpy(found[0])).abs().max() / wanted.abs().max().clamp(min=1.0))

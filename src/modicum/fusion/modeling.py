@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -72,6 +72,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         ModelError: if the text encoder does not fit.
     """
 
+    config: CubeMLPConfig
     config_class = CubeMLPConfig
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
@@ -216,13 +217,8 @@ class CubeMLPForPrediction(PreTrainedModel):
             else:
                 track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
             tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
-        cube, lengths = stack_tracks(tracks, self._time(tracks)), torch.stack([track.lengths for track in tracks], 1)
+        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
         return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
-
-    def _time(self, tracks: Sequence[Track]) -> int:
-        if torch.compiler.is_exporting():  # which of the numbers is the largest is not known yet
-            return self.config.d_ins[0]
-        return max(track.frames.shape[1] for track in tracks)
 
     def _tokens(self, counts: Tensor) -> Tensor:
         places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
