@@ -1,5 +1,6 @@
 from . import core as core
 from . import errors as errors
+from . import fusion as fusion
 from . import molecules as molecules
 from . import optim as optim
 from . import perturb as perturb
@@ -16,6 +17,9 @@ from .core.method import Metric as Metric
 from .core.method import Option as Option
 from .core.method import Source as Source
 from .core.report import Report as Report
+from .fusion import CubeMLP as CubeMLP
+from .fusion import CubeMLPConfig as CubeMLPConfig
+from .fusion import CubeMLPForPrediction as CubeMLPForPrediction
 from .molecules import ActiveLearner as ActiveLearner
 from .molecules import MarginalizedGraphKernel as MarginalizedGraphKernel
 from .molecules import enumerate_alkanes as enumerate_alkanes
