@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json
-from modicum.cli.fusion.sources import FormatOption, Source, opened
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, opened
 
 if TYPE_CHECKING:
     from modicum.fusion.recordings import Recordings
@@ -22,12 +22,13 @@ def convert(
     *,
     file: Annotated[Path, typer.Option("--out", help="File that ends in .safetensors or .npz.")],
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    gigabytes: Gigabytes = 1.0,
     json: Json = False,
 ) -> None:
     """Read recordings in the format of another project, and write them without a pickle."""
     from modicum.fusion.storage import save_recordings
 
-    found = opened(source, format)
+    found = opened(source, format, gigabytes)
     save_recordings(file, found.splits)
     summary = {
         "file": str(file),

@@ -14,22 +14,32 @@ if TYPE_CHECKING:
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["FormatOption", "Model", "Source", "Split", "opened", "split_of"]
+__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "opened", "split_of"]
 
 Source = Annotated[
     Path,
-    typer.Argument(help="What convert wrote, a pickle of MMSA, MulT, MISA or CubeMLP, .csd files, or an AVEC folder."),
+    typer.Argument(
+        help="What convert wrote, a pickle of MMSA, MulT, MISA or CubeMLP, .csd files, an AVEC folder, or mosi-features."
+    ),
 ]
 Model = Annotated[Path, typer.Option("--model", help="Folder that train wrote.")]
 Split = Annotated[str | None, typer.Option(help="Split of the source; test, or the only one.")]
+Gigabytes = Annotated[float, typer.Option("--max-gigabytes", help="The largest file that is read.")]
 FormatOption = Annotated[str, typer.Option("--format", help="Of the source; auto recognises it.")]
 
+_CATALOGUE = ("mosi-features",)
 
-def opened(source: Path, format: str = "auto") -> Opened:  # noqa: A002 - as the option
-    """Read a source, and tell what its reader found."""
+
+def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened:  # noqa: A002 - as the option
+    """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name."""
     from modicum.fusion.readers.opening import open_recordings
 
-    found = open_recordings(source, format)  # type: ignore[arg-type] - it checks the name
+    max_bytes = int(gigabytes * 2**30)
+    if not source.exists() and str(source) in _CATALOGUE:
+        from modicum.core import catalogue
+
+        source = catalogue.fetch(str(source))
+    found = open_recordings(source, format, max_bytes=max_bytes)  # type: ignore[arg-type] - it checks the name
     for note in found.notes:
         say(note)
     for name, recordings in found.splits.items():

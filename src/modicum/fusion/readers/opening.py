@@ -107,12 +107,14 @@ def _by_name(path: Path) -> Format | None:
         return "avec"
     if path.is_file() and is_stored(path):
         return "modicum"
-    raise _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known")
+    raise DataError(
+        _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"),
+        mend=_MEND,
+    )
 
 
-def _unknown(path: Path, reason: str) -> DataError:
-    known = "; ".join(f"{name} ({what})" for name, what in FORMATS.items())
-    return DataError(f"{path} is in no format that is known: it {reason}.", mend=f"These are read: {known}.")
+def _unknown(path: Path, reason: str) -> str:
+    return f"{path} is in no format that is known: it {reason}."
 
 
 def _pickles(
@@ -145,13 +147,13 @@ def _by_content(content: object, path: Path) -> Format:
                 return "mmsa"
             if {"vision", "labels"} <= keys:
                 return "mult"
-            raise _unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}")
+            raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), mend=_MEND)
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]
         if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
             # MISA begins with words, the released code with a list of six features of the text.
             return "released" if _is_list_of_features(item[0][0]) else "misa"
-    raise _unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows")
+    raise DataError(_unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows"), mend=_MEND)
 
 
 def _is_list_of_features(value: object) -> bool:
