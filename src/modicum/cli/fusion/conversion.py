@@ -44,7 +44,7 @@ def _described(part: Recordings) -> dict[str, Any]:
         "streams": {
             name: {
                 "size": stream.size,
-                "frames": [int(stream.lengths.min(initial=0)), int(stream.lengths.max(initial=0))],
+                "frames": [int(it) for it in (stream.lengths.min(), stream.lengths.max())] if len(stream) else [0, 0],
                 "absent": int((stream.lengths == 0).sum()),
             }
             for name, stream in part.streams.items()

@@ -19,7 +19,7 @@ __all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "opened", "s
 Source = Annotated[
     Path,
     typer.Argument(
-        help="What convert wrote, a pickle of MMSA, MulT, MISA or CubeMLP, .csd files, an AVEC folder, or mosi-features."
+        help="What convert wrote; a pickle of MMSA, MulT, MISA or CubeMLP, .csd files, AVEC; or mosi-features."
     ),
 ]
 Model = Annotated[Path, typer.Option("--model", help="Folder that train wrote.")]
