@@ -113,7 +113,7 @@ def _behind_norm(x: Tensor, weights: MixerWeights, eps: float, own: Tensor | Non
     bias = weight @ shift if bias is None else torch.addmv(bias, weight, shift)
     weight = weight * scale
     values, zero = standardise(x, size, eps)
-    if _is_short(x, size):
+    if given < size:
         values = torch.cat([values, zero], 1)
         weight = torch.cat([weight[:, :given], weight[:, given:].sum(1, keepdim=True)], 1)
     return _affine(values, (weight, bias))
@@ -139,22 +139,17 @@ def _affine(x: Tensor, map_: Affine) -> Tensor:
     weight, bias = map_
     if x.ndim == 2:
         return functional.linear(x, weight, bias)
-    weight = weight[:, : x.shape[1]].expand(len(x), -1, -1)
+    weight = weight[:, : x.shape[1]].expand(x.shape[0], -1, -1)
     return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias[:, None], weight, x)
 
 
 def _with_residual(branch: Tensor, x: Tensor, projection: Tensor | None, rate: float) -> Tensor:
-    residual = _extended(x, branch.shape[1]) if projection is None else _affine(x, (projection, None))
+    residual = _with_zeros(x, branch.shape[1]) if projection is None else _affine(x, (projection, None))
     if not rate:
         return residual + branch
     kept = torch.empty_like(branch, dtype=torch.float32).uniform_().ge_(rate)
     return torch.addcmul(residual, branch, kept.to(branch.dtype), value=1 / (1 - rate))
 
 
-def _extended(x: Tensor, size: int) -> Tensor:
-    return functional.pad(x, (0, 0, 0, size - x.shape[1])) if _is_short(x, size) else x
-
-
-def _is_short(x: Tensor, size: int) -> bool:
-    # An exported graph is for every number of frames; elsewhere a full cube is spared a copy.
-    return x.ndim == 3 and (torch.compiler.is_exporting() or x.shape[1] != size)
+def _with_zeros(x: Tensor, size: int) -> Tensor:
+    return functional.pad(x, (0, 0, 0, size - x.shape[1])) if x.ndim == 3 and x.shape[1] < size else x
