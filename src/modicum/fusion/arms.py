@@ -165,7 +165,7 @@ def _known(problem: Problem, predicted: FloatArray, present: npt.NDArray[np.bool
 
 def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measurement:
     test = problem.test
-    there = np.stack([stream.lengths > 0 for stream in test.streams.values()], axis=1)
+    there = np.stack([test.streams[name].lengths > 0 for name in problem.train.streams], axis=1)
     left = draw_present(there, _HALF, seed=job.seed)
     return Measurement(
         value=problem.score(predict(test, there)),
@@ -182,7 +182,9 @@ def _shuffled(problem: Problem, name: str, seed: int) -> Problem:
         )
 
     def change(part: Recordings) -> Recordings:
-        order = numpy_generator(seed, f"shuffled {len(part)}").permutation(len(part))
+        # Samples that lack the stream go on lacking it: no other could be left without any.
+        order, there = np.arange(len(part)), np.flatnonzero(part.streams[name].lengths)
+        order[there] = there[numpy_generator(seed, f"shuffled {len(part)}").permutation(len(there))]
         return replace(part, streams={**part.streams, name: part.streams[name].take(order)})
 
     return problem.change(change)

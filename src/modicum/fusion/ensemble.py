@@ -112,7 +112,7 @@ def fit_seeds(
         training: with labels.
         validation: with labels; None splits a part off, another one for each seed.
         config: of each model.
-        seeds: at least one, each once.
+        seeds: at least one, from 0 on, each once.
         progress: told of each system when it is there.
         **settings: of `fit`.
 
@@ -120,12 +120,12 @@ def fit_seeds(
         All of them; none is better than another by chance, so none is picked.
 
     Raises:
-        ConfigError: if there is no seed, or one twice, or the streams do not fit the configuration.
+        ConfigError: if there is no seed, or one twice or below 0, or the streams do not fit the configuration.
         DataError: if a sample cannot be read, or no part can be split off.
         RunError: if a training diverges.
     """
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"The seeds are {list(seeds)}.", mend="Give one or more, each once.")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"The seeds are {list(seeds)}.", mend="Give one or more from 0 on, each once.")
     systems: dict[int, FusionSystem] = {}
     for seed in seeds:
         systems[seed] = fit(training, validation, config=config, seed=seed, **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from modicum.core import catalogue
 from modicum.core.method import Job
 from modicum.core.seeding import legacy_seed, numpy_generator
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.fitting import split_off
 from modicum.fusion.metrics import concordance
 from modicum.fusion.plan import Plan
@@ -22,6 +22,7 @@ from modicum.fusion.readers.mosi import read_mosi, windows
 from modicum.fusion.readers.motions import read_motions
 from modicum.fusion.readers.opening import open_recordings
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
+from modicum.fusion.roles import by_role
 
 __all__ = ["Problem", "frames_of_sequences", "join", "pose"]
 
@@ -85,8 +86,8 @@ def pose(job: Job, plan: Plan) -> Problem:
         The problem.
 
     Raises:
-        ConfigError: if there are fewer samples than asked for.
-        DataError: if a file is not usable.
+        ConfigError: if there are fewer samples than asked for, or splits of other streams or classes.
+        DataError: if a file is not usable, or has no labels.
         MissingDataError: if the catalogue cannot find or fetch the files.
         MissingExtraError: if sktime is not installed.
     """
@@ -171,12 +172,12 @@ def _fetch(task: str) -> Any:
     return catalogue.fetch({"mosi": "mosi-features", "ces": "avec2019-ces"}[task])
 
 
-def _own(splits: dict[str, Recordings], seed: int) -> Problem:
-    train = splits.get("train") or next(iter(splits.values()))
-    test = splits.get("test")
+def _own(splits: Mapping[str, Recordings], seed: int) -> Problem:
+    train, valid, test = by_role(splits)
     if test is None:
         train, test = split_off(train, seed=legacy_seed(seed, "test"), share=_TEST)
-    valid = splits.get("valid")
+    if test.labels is None:
+        raise DataError("The split test has no labels to score by.", mend="Give one for each sample, or leave it out.")
     if valid is None:
         train, valid = split_off(train, seed=seed, share=_VALID)
     return Problem(train=train, valid=valid, test=test)

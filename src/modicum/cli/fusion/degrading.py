@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Model, Source, Split, opened, split_of
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, opened, split_of
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
@@ -29,6 +29,7 @@ def degrade(
     draws: Annotated[int, typer.Option(help="Draws of what is missing, at each rate.")] = 5,
     split: Split = None,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    gigabytes: Gigabytes = 1.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def degrade(
     from modicum.fusion.ensemble import FusionEnsemble
 
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = split_of(opened(source, format), split)
+    recordings = split_of(opened(source, format, gigabytes), split)
     curves = {
         f"seed {seed}": degradation_curve(system, recordings, _RATES, range(draws), modalities=stream)
         for seed, system in ensemble.systems.items()

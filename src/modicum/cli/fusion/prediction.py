@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Model, Source, Split, opened, split_of
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, opened, split_of
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def predict(
     split: Split = None,
     without: Annotated[list[str] | None, typer.Option(help="A stream to leave out; may be repeated.")] = None,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    gigabytes: Gigabytes = 1.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
@@ -37,7 +38,7 @@ def predict(
     from modicum.fusion.ensemble import FusionEnsemble
 
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = split_of(opened(source, format), split)
+    recordings = split_of(opened(source, format, gigabytes), split)
     rows = _rows(ensemble, recordings, without or [])
     if json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say, stoppable
-from modicum.cli.fusion.sources import FormatOption, Source, opened
-from modicum.errors import ConfigError, DataError
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, opened
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.fusion.recordings import Recordings
@@ -59,6 +59,7 @@ def train(  # noqa: PLR0913 - one argument an option
     batch: Annotated[int, typer.Option(help="Samples an update.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate; the text encoder has a hundredth.")] = 4e-3,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
+    gigabytes: Gigabytes = 1.0,
     seed: Annotated[int, typer.Option(help="The first of the seeds.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
@@ -67,25 +68,25 @@ def train(  # noqa: PLR0913 - one argument an option
 
     Raises:
         ConfigError: if the folder has something in it.
-        DataError: if the source has no labelled training split.
     """
+    import numpy as np
+
     from modicum.fusion.ensemble import fit_seeds
     from modicum.fusion.fitting import configure
+    from modicum.fusion.roles import by_role
     from modicum.fusion.training import Recipe
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
-    splits = {name: _chosen(part, stream) for name, part in opened(source, format).splits.items()}
-    training = splits.get("train") or (next(iter(splits.values())) if len(splits) == 1 else None)
-    if training is None or training.labels is None:
-        raise DataError(f"{source} has no labelled split train.", mend="Convert one with labels.")
-    settings: dict[str, Any] = {} if training.labels.dtype.kind in "iu" else {"loss": loss.value}
+    splits = {name: _chosen(part, stream) for name, part in opened(source, format, gigabytes).splits.items()}
+    training, validation, test = by_role(splits)
+    settings: dict[str, Any] = {} if np.asarray(training.labels).dtype.kind in "iu" else {"loss": loss.value}
     if text is not None:
         settings["frozen_layers"] = frozen
     with stoppable("Nothing was written: the same command begins again."):
         ensemble = fit_seeds(
             training,
-            splits.get("valid"),
+            validation,
             config=configure(
                 training,
                 text=text,
@@ -101,9 +102,8 @@ def train(  # noqa: PLR0913 - one argument an option
             device=device,
             progress=_tell,
         )
+        scores = ensemble.score(test) if test is not None and test.labels is not None else {}
         ensemble.save(folder)
-    test = splits.get("test")
-    scores = ensemble.score(test) if test is not None and test.labels is not None else {}
     summary = {
         "folder": str(folder),
         "seeds": list(ensemble.systems),

@@ -1,0 +1,60 @@
+"""Which of the splits of a source is trained on, chosen by and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modicum.errors import ConfigError, DataError
+from modicum.fusion.recordings import Recordings
+
+__all__ = ["by_role"]
+
+
+def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | None, Recordings | None]:
+    """Tell what to train on, to choose the epoch by, and to score.
+
+    Args:
+        splits: by name. A single one is trained on whatever its name is, and is then neither "valid" nor "test".
+
+    Returns:
+        Training, validation and test; None where there is none.
+
+    Raises:
+        ConfigError: if a split has other streams, sizes of frames or classes than training.
+        DataError: if there is no split to train on, one has no sample, or the first two have no labels.
+    """
+    named = {"train": next(iter(splits.values()))} if len(splits) == 1 else splits
+    if "train" not in named:
+        raise DataError(
+            f"There are the splits {', '.join(named) or 'none'}, and which to train on is not said.",
+            mend="Name one of them train.",
+        )
+    training, validation, test = (named.get(name) for name in ("train", "valid", "test"))
+    assert training is not None  # for the type checker
+    for name, part in {"train": training, "valid": validation, "test": test}.items():
+        if part is not None:
+            _check(name, part, training)
+    return training, validation, test
+
+
+def _check(name: str, part: Recordings, training: Recordings) -> None:
+    if not len(part):
+        raise DataError(f"The split {name} has no sample.", mend="Leave it out, or give it samples.")
+    if part.labels is None and name != "test":
+        raise DataError(f"The split {name} has no labels to learn from.", mend="Give one for each sample.")
+    sizes = [{stream: it.size for stream, it in recordings.streams.items()} for recordings in (part, training)]
+    if sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"The split {name} has the streams {_words(sizes[0])}, and train {_words(sizes[1])}.",
+            mend="Give all splits the same streams; one that a sample lacks has 0 frames there.",
+        )
+    if part.labels is not None and part.classes != training.classes:
+        raise ConfigError(
+            f"The classes of {name} are {', '.join(part.classes) or 'none'}, those of train "
+            f"{', '.join(training.classes) or 'none'}.",
+            mend="Give labels of the same classes in the same order.",
+        )
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} of {size} values" for name, size in sizes.items()) or "none"
