@@ -12,15 +12,13 @@ import numpy.typing as npt
 from torch import nn
 
 from modicum.core.method import Job, Measurement
-from modicum.core.seeding import numpy_generator
-from modicum.errors import ConfigError
 from modicum.fusion.batches import BoolArray
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.fitting import configure, fit
 from modicum.fusion.mixer import CubeMLP
 from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.plan import Plan
-from modicum.fusion.problem import Problem, pose, score
+from modicum.fusion.problem import Problem, pose, score, shuffle
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
@@ -85,7 +83,7 @@ def _posed(job: Job) -> tuple[Plan, Problem]:
 def _fused(job: Job, fusion: Fusion | None, *, shuffled: bool = False) -> Measurement:
     plan, problem = _posed(job)
     if shuffled:
-        problem = _shuffled(problem, plan.shuffled or next(iter(problem.train.streams)), job.seed)
+        problem = shuffle(problem, plan.shuffled or next(iter(problem.train.streams)), seed=job.seed)
     system = _fit(problem, plan, job, fusion)
     predict: Predict = lambda recordings, present: system.predict(recordings, present=present)
     return _measured(problem, job, predict, parameters(system.model))
@@ -172,19 +170,3 @@ def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measur
         beside={"with half of the streams missing": problem.score(predict(test, left))},
         costs={"parameters": float(size)},
     )
-
-
-def _shuffled(problem: Problem, name: str, seed: int) -> Problem:
-    if name not in problem.train.streams:
-        raise ConfigError(
-            f"There is no stream {name!r} to shuffle.",
-            mend=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
-        )
-
-    def change(part: Recordings) -> Recordings:
-        # Samples that lack the stream go on lacking it: no other could be left without any.
-        order, there = np.arange(len(part)), np.flatnonzero(part.streams[name].lengths)
-        order[there] = there[numpy_generator(seed, f"shuffled {len(part)}").permutation(len(there))]
-        return replace(part, streams={**part.streams, name: part.streams[name].take(order)})
-
-    return problem.change(change)

@@ -19,7 +19,15 @@ from modicum.fusion.batches import BoolArray, Items
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.system import FusionSystem, task_scores
 
-__all__ = ["Degradation", "SubsetScore", "all_subsets", "degradation_curve", "draw_degradation", "draw_present"]
+__all__ = [
+    "Degradation",
+    "SubsetScore",
+    "all_subsets",
+    "check_picture",
+    "degradation_curve",
+    "draw_degradation",
+    "draw_present",
+]
 
 _COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#475569")
 _FORMATS = (".png", ".svg", ".pdf")
@@ -157,6 +165,19 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
     ]
 
 
+def check_picture(path: Path) -> None:
+    """See whether a picture can have a name, before there is one to draw.
+
+    Args:
+        path: of the picture.
+
+    Raises:
+        ConfigError: if it does not end in .png, .svg or .pdf.
+    """
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"A picture is a {', '.join(_FORMATS)} file, got {path}.", mend="Rename it.")
+
+
 def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: str) -> None:
     """Draw the mean score over the rates, with the range of the seeds around it.
 
@@ -170,8 +191,7 @@ def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: s
     """
     from matplotlib.figure import Figure
 
-    if path.suffix not in _FORMATS:
-        raise ConfigError(f"A picture is a {', '.join(_FORMATS)} file, got {path}.", mend="Rename it.")
+    check_picture(path)
     for name, curve in curves.items():
         if metric not in curve.scores:
             raise ConfigError(f"{name} has no score {metric!r}.", mend=f"Use one of: {', '.join(curve.scores)}.")

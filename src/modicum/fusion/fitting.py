@@ -58,11 +58,13 @@ def configure(
         The configuration, with the stream "text" first.
 
     Raises:
-        ConfigError: if the encoder cannot be loaded, or a setting is wrong.
-        DataError: if there are no labels.
+        ConfigError: if the encoder cannot be loaded, a stream is unknown or called as the text is, or a setting is
+            wrong.
+        DataError: if there are no labels, or there is nothing to learn from.
     """
     if recordings.labels is None:
         raise DataError("The recordings have no labels to train on.", mend="Give one for each sample.")
+    _check_names(recordings, per_word, text)
     streams = [
         Stream(name=name, size=stream.size, encoder=encoder, layers=layers, per_word=name in per_word)
         for name, stream in recordings.streams.items()
@@ -184,6 +186,21 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
         splitter = ShuffleSplit(**settings)
     rest, part = next(splitter.split(np.zeros(count), labels, groups))
     return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
+
+
+def _check_names(recordings: Recordings, per_word: Collection[str], text: str | None) -> None:
+    names = ", ".join(recordings.streams) or "none"
+    if unknown := sorted(set(per_word) - recordings.streams.keys()):
+        raise ConfigError(
+            f"There is no stream {unknown[0]!r} to have a frame for each word.", mend=f"There are: {names}."
+        )
+    if text is None and not recordings.streams:
+        raise DataError("The recordings have no stream of features.", mend="Name an encoder for their words.")
+    if text is not None and "text" in recordings.streams:
+        raise ConfigError(
+            "The recordings have features of their text, and an encoder shall read the same words.",
+            mend=f"Choose streams other than text for it, of: {names}.",
+        )
 
 
 def _can_stratify(labels: npt.NDArray[Any], share: float) -> bool:

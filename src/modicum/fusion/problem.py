@@ -24,7 +24,7 @@ from modicum.fusion.readers.opening import open_recordings
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 from modicum.fusion.roles import by_role
 
-__all__ = ["Problem", "frames_of_sequences", "join", "pose"]
+__all__ = ["Problem", "frames_of_sequences", "join", "pose", "score", "shuffle"]
 
 _VALID, _TEST = 0.2, 0.3  # ours: shares of the videos, or of a user's samples
 _NEIGHBOURS = 4  # utterances on each side of one, so that the cube has nine
@@ -127,6 +127,36 @@ def join(parts: Sequence[Recordings]) -> Recordings:
         labels=np.concatenate([np.asarray(part.labels) for part in parts]),
         groups=tuple(group for part in parts for group in part.groups),
     )
+
+
+def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
+    """Give one stream to other samples of the same split.
+
+    Samples that lack it go on lacking it: no other could be left without any stream.
+
+    Args:
+        problem: that is left as it is.
+        name: of the stream.
+        seed: of the draw.
+
+    Returns:
+        The problem, alike in all else.
+
+    Raises:
+        ConfigError: if there is no such stream.
+    """
+    if name not in problem.train.streams:
+        raise ConfigError(
+            f"There is no stream {name!r} to shuffle.",
+            mend=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
+        )
+
+    def change(part: Recordings) -> Recordings:
+        order, there = np.arange(len(part)), np.flatnonzero(part.streams[name].lengths)
+        order[there] = there[numpy_generator(seed, f"shuffled {len(part)}").permutation(len(there))]
+        return replace(part, streams={**part.streams, name: part.streams[name].take(order)})
+
+    return problem.change(change)
 
 
 def frames_of_sequences(

@@ -29,12 +29,10 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
             f"There are the splits {', '.join(named) or 'none'}, and which to train on is not said.",
             mend="Name one of them train.",
         )
-    training, validation, test = (named.get(name) for name in ("train", "valid", "test"))
-    assert training is not None  # for the type checker
-    for name, part in {"train": training, "valid": validation, "test": test}.items():
-        if part is not None:
-            _check(name, part, training)
-    return training, validation, test
+    for name in ("train", "valid", "test"):
+        if name in named:
+            _check(name, named[name], named["train"])
+    return named["train"], named.get("valid"), named.get("test")
 
 
 def _check(name: str, part: Recordings, training: Recordings) -> None:

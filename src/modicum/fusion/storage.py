@@ -86,7 +86,9 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
             )
         splits = enumerate(description["splits"])
         return {split["name"]: _recordings(split, f"{place}", arrays) for place, split in splits}
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except DataError:  # which is a ValueError
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} has a damaged description ({type(error).__name__}: {error}).", mend="Write the file again."
         ) from error
@@ -117,19 +119,28 @@ def _described(name: str, recordings: Recordings) -> dict[str, object]:
 
 
 def _recordings(described: dict[str, Any], place: str, arrays: Arrays) -> Recordings:
-    words = described["words"]
+    words, labels = described["words"], arrays.get(f"{place}.labels")
     return Recordings(
-        ids=tuple(described["ids"]),
+        ids=tuple(map(str, described["ids"])),
         streams={
-            name: Ragged(values=arrays[f"{place}.{number}.values"], lengths=arrays[f"{place}.{number}.lengths"])
+            name: Ragged(
+                values=_typed(arrays[f"{place}.{number}.values"], np.float32),
+                lengths=_typed(arrays[f"{place}.{number}.lengths"], np.int64),
+            )
             for number, name in enumerate(described["streams"])
         },
         words=None if words is None else tuple(map(tuple, words)),
-        labels=arrays.get(f"{place}.labels"),
-        classes=tuple(described["classes"]),
-        groups=tuple(described["groups"]),
-        replaced=described["replaced"],
+        labels=None if labels is None else _typed(labels, np.float32, np.int64),
+        classes=tuple(map(str, described["classes"])),
+        groups=tuple(map(str, described["groups"])),
+        replaced={str(name): int(count) for name, count in described["replaced"].items()},
     )
+
+
+def _typed(array: npt.NDArray[Any], *types: type[np.generic]) -> npt.NDArray[Any]:
+    if array.dtype not in types:
+        raise TypeError(f"an array of {array.dtype}")
+    return array
 
 
 def _npz(path: Path, max_bytes: int) -> tuple[Arrays, str | None]:

@@ -191,6 +191,9 @@ class FusionSystem:
         if task not in get_args(Task):
             raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", mend=_MEND)
         model: Any = _open_model(folder / _MODEL)
+        outputs = model.config.outputs if model.config.loss == "cross_entropy" else 0
+        if (task == "classes") != bool(outputs) or len(classes) not in {0, outputs}:
+            raise DataError(f"{folder / _DOCUMENT} has another task or other classes than its model.", mend=_MEND)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(str(folder / _TOKENIZER))
         return cls(model=model, scaling=scaling, task=task, classes=classes, tokenizer=tokenizer, max_words=max_words)
@@ -270,16 +273,21 @@ def _document(folder: Path) -> Mapping[str, Any]:
 
 def _open_model(folder: Path) -> CubeMLPForPrediction:
     safetensors = require("safetensors", extra="fusion", purpose="Reading a model")
+    if not (folder / "config.json").is_file():  # without one transformers would take the defaults
+        raise ModelError(f"The model in {folder} has no config.json.", mend=_MEND)
     try:
         with quiet_transformers():
-            loaded: Any = CubeMLPForPrediction.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+            loaded: Any = CubeMLPForPrediction.from_pretrained(
+                folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     except (ConfigError, ModelError):
         raise
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, safetensors.SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"The model in {folder} cannot be read ({reason}).", mend=_MEND) from error
     model, found = loaded
-    wrong: Sequence[str] = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+    sizes = (name for name, *_ in found["mismatched_keys"])
+    wrong: Sequence[str] = sorted({*found["missing_keys"], *found["unexpected_keys"], *sizes})
     if wrong:
         raise ModelError(
             f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",

@@ -110,7 +110,8 @@ def test_text_is_saved_with_its_tokenizer(tmp_path: Path, frozen: int) -> None:
         file.unlink()  # the folder stands alone
     again = FusionSystem.load(tmp_path / "system")
     test = recordings(9, seed=1, words=True)
-    assert np.array_equal(system.predict(test), again.predict(test))
+    # Equal weights, but they lie elsewhere in memory, and products of matrices are rounded by that.
+    assert np.allclose(system.predict(test), again.predict(test), atol=1e-6)
     with pytest.raises(ConfigError, match="have no words"):
         again.predict(replace(test, words=None))
 
@@ -128,7 +129,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(system: FusionSystem, tmp_path: 
     file = tmp_path / "system" / "model" / "config.json"
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, "d_ins": [8, 2, 8]}))
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"are not those of its config\.json: 4 do not fit, such as cube\.blocks\.0\."):
         FusionSystem.load(tmp_path / "system")
     file.write_text(json.dumps({**document, "d_ins": [6]}))
     with pytest.raises(ConfigError, match="d_ins is"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, opened, split_of
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, check_device, opened, split_of
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
@@ -36,9 +36,11 @@ def degrade(
     """Score with streams taken away at random, from none to nine in ten, and with each subset of the streams alone."""
     import numpy as np
 
-    from modicum.fusion.degradation import all_subsets, degradation_curve, draw_degradation
+    from modicum.fusion.degradation import all_subsets, check_picture, degradation_curve, draw_degradation
     from modicum.fusion.ensemble import FusionEnsemble
 
+    check_picture(file)
+    check_device(device)
     ensemble = FusionEnsemble.load(model, device=device)
     recordings = split_of(opened(source, format, gigabytes), split)
     curves = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, opened, split_of
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, check_device, opened, split_of
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def predict(
     from modicum.core.files import replacing
     from modicum.fusion.ensemble import FusionEnsemble
 
+    check_device(device)
     ensemble = FusionEnsemble.load(model, device=device)
     recordings = split_of(opened(source, format, gigabytes), split)
     rows = _rows(ensemble, recordings, without or [])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modicum.cli.console import say
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "opened", "split_of"]
+__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "check_device", "opened", "split_of"]
 
 Source = Annotated[
     Path,
@@ -28,12 +29,27 @@ Gigabytes = Annotated[float, typer.Option("--max-gigabytes", help="The largest f
 FormatOption = Annotated[str, typer.Option("--format", help="Of the source; auto recognises it.")]
 
 _CATALOGUE = ("mosi-features",)
+_SILENT = {"mosi", "modicum"}  # the other readers tell themselves which values they replace
 
 
 def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened:  # noqa: A002 - as the option
-    """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name."""
+    """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name.
+
+    Args:
+        source: file, folder or name.
+        format: in which it is.
+        gigabytes: the most that is read of it.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConfigError: if ``gigabytes`` is no number above 0.
+    """
     from modicum.fusion.readers.opening import open_recordings
 
+    if not 0 < gigabytes < math.inf:
+        raise ConfigError(f"--max-gigabytes is {gigabytes}.", mend="Give a number above 0.")
     max_bytes = int(gigabytes * 2**30)
     if not source.exists() and str(source) in _CATALOGUE:
         from modicum.core import catalogue
@@ -42,7 +58,7 @@ def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened
     found = open_recordings(source, format, max_bytes=max_bytes)  # type: ignore[arg-type] - it checks the name
     for note in found.notes:
         say(note)
-    for name, recordings in found.splits.items():
+    for name, recordings in found.splits.items() if found.format in _SILENT else ():
         for stream, count in recordings.replaced.items():
             if count:
                 say(f"{name}, {stream}: {count:,} values were not finite and are 0.")
@@ -58,6 +74,7 @@ def split_of(found: Opened, name: str | None) -> Recordings:
 
     Raises:
         ConfigError: if there is none of that name, or several to choose from.
+        DataError: if it has no sample.
     """
     splits = found.splits
     chosen = name or ("test" if "test" in splits else next(iter(splits)) if len(splits) == 1 else None)
@@ -66,4 +83,24 @@ def split_of(found: Opened, name: str | None) -> Recordings:
             f"There is no split {chosen!r}." if chosen else "The source has several splits.",
             mend=f"Write --split with one of: {', '.join(splits)}.",
         )
+    if not len(splits[chosen]):
+        raise DataError(f"The split {chosen} has no sample.", mend="Choose another with --split.")
     return splits[chosen]
+
+
+def check_device(device: str) -> None:
+    """See whether torch has a device, before the work and not after it.
+
+    Args:
+        device: as typed.
+
+    Raises:
+        ConfigError: if it has not.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", mend="Write --device cpu.") from error

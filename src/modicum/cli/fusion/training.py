@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say, stoppable
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, opened
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, check_device, opened
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def train(  # noqa: PLR0913 - one argument an option
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+    check_device(device)
     splits = {name: _chosen(part, stream) for name, part in opened(source, format, gigabytes).splits.items()}
     training, validation, test = by_role(splits)
     settings: dict[str, Any] = {} if np.asarray(training.labels).dtype.kind in "iu" else {"loss": loss.value}
@@ -132,7 +133,8 @@ def _tell(seed: int, system: FusionSystem) -> None:
 
 
 def _words(summary: dict[str, Any]) -> str:
-    lines = [f"{len(summary['seeds'])} systems: {summary['folder']}"]
+    count = len(summary["seeds"])
+    lines = [f"{count} {'system' if count == 1 else 'systems'}: {summary['folder']}"]
     if summary["test"]:
         lines.append("On the test split, mean and standard deviation over the seeds:")
     lines += [f"  {name}: {it['mean']:.4f} ± {it['deviation']:.4f}" for name, it in summary["test"].items()]

@@ -37,6 +37,7 @@ FORMATS: Mapping[Format, str] = {
     "modicum": "a .safetensors or .npz file that modicum wrote",
 }
 
+_MEND = "Give one of: " + "; ".join(f"{name} ({what})" for name, what in FORMATS.items()) + "."
 _PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "released": parse_released}
 
 

@@ -1,0 +1,201 @@
+"""What the arms of the comparison learn from and are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.fusion.made_up import recordings
+from tests.unit.fusion.test_plan import job
+
+from modicum.core.catalogue import fetch
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError, DataError
+from modicum.fusion import Recordings, save_recordings
+from modicum.fusion.metrics import concordance
+from modicum.fusion.plan import Plan
+from modicum.fusion.problem import Problem, frames_of_sequences, join, pose, shuffle
+from modicum.fusion.readers.ces import SYSTEMS, CesSequence
+from modicum.fusion.readers.mosi import read_mosi
+
+
+@cache
+def posed(seed: int, **options: str) -> Problem:
+    given = replace(job(options), seed=seed)
+    return pose(given, Plan.of(given))
+
+
+def own(path: Path, splits: Mapping[str, Recordings], *, seed: int = 0, labels: str = "0") -> Problem:
+    save_recordings(path / "own.npz", splits)
+    given = replace(job({"labels": labels}), seed=seed, data=path / "own.npz")
+    return pose(given, Plan.of(given))
+
+
+def parts(problem: Problem) -> tuple[Recordings, Recordings, Recordings]:
+    return problem.train, problem.valid, problem.test
+
+
+def videos(recordings: Recordings) -> set[str]:
+    return set(recordings.groups)
+
+
+def test_motions_are_parted_by_sample_and_by_seed() -> None:
+    problem = posed(0)
+    assert [len(part) for part in parts(problem)] == [16, 16, 48]
+    assert len({name for part in parts(problem) for name in part.ids}) == 80
+    for part in parts(problem):
+        assert np.bincount(np.asarray(part.labels)).tolist() == [len(part) // 4] * 4
+    given = job()
+    again = pose(given, Plan.of(given))
+    assert [part.ids for part in parts(again)] == [part.ids for part in parts(problem)]
+    assert posed(1).test.ids != problem.test.ids
+
+
+@pytest.mark.parametrize("labels", ["3", "27", "0"])
+def test_motions_are_no_more_than_there_are(labels: str) -> None:
+    with pytest.raises(ConfigError, match="from 4 to 26"):
+        posed(0, labels=labels)
+
+
+def test_own_recordings_keep_their_test_split(tmp_path: Path) -> None:
+    given, test = recordings(40, classes=2), recordings(8, seed=1, classes=2)
+    problem = own(tmp_path, {"train": given, "test": test})
+    assert problem.test.ids == test.ids
+    assert not videos(problem.train) & videos(problem.valid)
+    assert sorted(problem.train.ids + problem.valid.ids) == sorted(given.ids)
+    assert own(tmp_path, {"train": given, "test": test}).valid.ids == problem.valid.ids
+    assert own(tmp_path, {"train": given, "test": test}, seed=1).valid.ids != problem.valid.ids
+    whole = own(tmp_path, {"train": given, "valid": test, "test": test})
+    assert whole.train.ids == given.ids
+
+
+@pytest.mark.parametrize("name", ["all", "test", "valid"])
+def test_a_single_split_is_parted_and_no_sample_is_in_two(tmp_path: Path, name: str) -> None:
+    given = recordings(80, classes=2)
+    problem = own(tmp_path, {name: given})
+    assert sorted(name for part in parts(problem) for name in part.ids) == sorted(given.ids)
+    train, valid, test = map(videos, parts(problem))
+    assert len(train | valid | test) == len(train) + len(valid) + len(test)
+    assert own(tmp_path, {name: given}, seed=1).test.ids != problem.test.ids
+
+
+def test_labels_leave_validation_and_test_as_they_are(tmp_path: Path) -> None:
+    given = recordings(40, classes=2)
+    whole, few = own(tmp_path, {"train": given}), own(tmp_path, {"train": given}, labels="5")
+    assert len(few.train) == 5
+    assert set(few.train.ids) < set(whole.train.ids)
+    assert (few.valid.ids, few.test.ids) == (whole.valid.ids, whole.test.ids)
+    with pytest.raises(ConfigError, match="labels is 99, but there are"):
+        own(tmp_path, {"train": given}, labels="99")
+
+
+def test_own_recordings_without_labels_are_refused(tmp_path: Path) -> None:
+    given = recordings(40, classes=2)
+    bare = replace(given, labels=None, classes=())
+    with pytest.raises(DataError, match="train has no labels"):
+        own(tmp_path, {"all": bare})
+    with pytest.raises(DataError, match="test has no labels to score by"):
+        own(tmp_path, {"train": given, "test": bare})
+
+
+@pytest.mark.data("mosi-features")
+def test_the_official_test_of_mosi_is_not_touched() -> None:  # CUBEMLP-C10
+    official = read_mosi(fetch("mosi-features"))
+    first, second = posed(0, task="mosi", labels="0"), posed(1, task="mosi", labels="0")
+    for problem in (first, second):
+        assert problem.test.ids == official["test"].ids
+        assert np.array_equal(np.asarray(problem.test.labels), np.asarray(official["test"].labels))
+        assert not videos(problem.valid) & (videos(problem.train) | videos(problem.test))
+        assert sorted(problem.train.ids + problem.valid.ids) == sorted(official["train"].ids)
+        assert {stream.lengths.max() for stream in problem.train.streams.values()} == {9}
+    assert first.valid.ids != second.valid.ids
+
+
+@pytest.mark.data("avec2019-ces")
+def test_frames_of_a_sequence_are_in_one_split() -> None:
+    problem = posed(0, task="ces", labels="0")
+    train, valid, test = map(videos, parts(problem))
+    assert [len(it) for it in (train, valid, test)] == [14, 6, 8]
+    assert len(train | valid | test) == 28
+    assert problem.settings == {"loss": "ccc"}
+    assert problem.estimates is not None
+    stream = problem.test.streams["visual-func"]
+    assert stream.lengths.tolist() == [21] * len(problem.test)  # and the tenth is the estimate of the frame itself
+
+
+def sequence(name: str, frames: int) -> CesSequence:
+    # Each prediction tells which frame, system and target it is of.
+    places = np.arange(frames)[:, None, None] + np.arange(len(SYSTEMS))[:, None] / 100 + np.arange(3) / 1000
+    labels = np.arange(frames)[:, None] + np.arange(3) / 1000
+    return CesSequence(
+        name=name, language="de", labels=labels.astype(np.float32), predictions=places.astype(np.float32)
+    )
+
+
+def test_a_window_lies_around_its_frame_and_repeats_the_ends() -> None:
+    found = frames_of_sequences([sequence("one", 7), sequence("two", 4)], every=3, reach=2, spacing=2)
+    assert found.groups == ("one", "one", "one", "two", "two")
+    assert len(set(found.ids)) == 5
+    assert list(found.streams) == [name for name in SYSTEMS if name != "svr"]
+    for system, stream in found.streams.items():
+        frames = stream.values.reshape(5, 5, 3)
+        centres = np.array([0, 3, 6, 0, 3])
+        of_one = [[0, 0, 0, 2, 4], [0, 1, 3, 5, 6], [2, 4, 6, 6, 6]]
+        expected = np.array([*of_one, [0, 0, 0, 2, 3], [0, 1, 3, 3, 3]])
+        assert np.array_equal(np.floor(frames[..., 0]), expected)
+        assert np.allclose(
+            frames[:, 2] - centres[:, None] - np.arange(3) / 1000, SYSTEMS.index(system) / 100, atol=1e-5
+        )
+        assert np.allclose(np.asarray(found.labels)[:, 0], centres)
+
+
+def test_joined_recordings_are_all_samples_in_turn() -> None:
+    first, second = recordings(5, words=True), recordings(4, seed=1, words=True)
+    both = join([first, second])
+    assert both.ids == first.ids + second.ids
+    assert both.words is not None
+    assert both.words[5:] == second.words
+    for place, part in ((2, first.take([2])), (6, second.take([1]))):
+        for name, stream in part.streams.items():
+            assert np.array_equal(both.streams[name][place], stream[0])
+
+
+def test_scores_are_accuracy_or_mean_concordance(tmp_path: Path) -> None:
+    classes = own(tmp_path, {"train": recordings(40, classes=2)})
+    truth = np.asarray(classes.test.labels)
+    assert classes.score(np.eye(2, dtype=np.float32)[truth]) == 1
+    assert classes.score(np.eye(2, dtype=np.float32)[1 - truth]) == 0
+    assert classes.score(np.tile(np.float32([0.4, 0.6]), (len(truth), 1))) == pytest.approx(truth.mean())
+    drawn = recordings(40)
+    noise = numpy_generator(0, "noise").normal(size=40)
+    two = replace(drawn, labels=np.stack([np.asarray(drawn.labels), noise], axis=1).astype(np.float32))
+    problem = own(tmp_path, {"train": two})
+    first, second = np.asarray(problem.test.labels).T
+    guess = np.stack([first + 1, second / 2], axis=1)
+    expected = [concordance(first, first + 1, variant="CES"), concordance(second, second / 2, variant="CES")]
+    assert problem.score(guess) == pytest.approx(float(np.mean(expected)))
+
+
+def test_the_shuffled_control_gives_one_stream_to_other_samples_of_its_split(tmp_path: Path) -> None:
+    problem = own(tmp_path, {"train": recordings(40, classes=2), "test": recordings(24, seed=1, classes=2)})
+    done = shuffle(problem, "video", seed=0)
+    for before, after in zip(parts(problem), parts(done), strict=True):
+        assert replace(after, streams=before.streams) == before
+        assert after.streams["audio"] is before.streams["audio"]
+        first, second = before.streams["video"], after.streams["video"]
+        assert np.array_equal(first.lengths > 0, second.lengths > 0)  # else a sample could be left without any
+        frames = [sorted(tuple(stream[place].ravel()) for place in range(len(before))) for stream in (first, second)]
+        assert frames[0] == frames[1]
+        assert not np.array_equal(first.values, second.values)
+    assert np.array_equal(
+        shuffle(problem, "video", seed=0).train.streams["video"].values, done.train.streams["video"].values
+    )
+    assert not np.array_equal(
+        shuffle(problem, "video", seed=1).test.streams["video"].values, done.test.streams["video"].values
+    )
+    with pytest.raises(ConfigError, match=r"no stream 'smell' to shuffle.* one of: audio, video"):
+        shuffle(problem, "smell", seed=0)
