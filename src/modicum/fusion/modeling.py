@@ -161,7 +161,8 @@ class CubeMLPForPrediction(PreTrainedModel):
 
         A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
         frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
-        text is absent, they stand one behind the other.
+        text is absent, they stand one behind the other. With ``compat="official"`` an absent stream is one of zeros,
+        and text cannot be absent.
 
         Args:
             features: streams by name, each of shape (batch, frames, size).
@@ -294,6 +295,10 @@ def _check_config(config: CubeMLPConfig) -> None:
         )
     if config.compat and not texts:
         raise ConfigError("The released code has no model without text.", mend="Unset compat.")
+    if config.compat and config.modality_dropout:
+        raise ConfigError(
+            "The released code takes no modality away in training.", mend="Set modality_dropout to 0, or unset compat."
+        )
 
 
 def _head(config: CubeMLPConfig) -> nn.Module:
