@@ -190,7 +190,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
         assemble = self._assemble if self.config.compat is None else self._assemble_released
-        hidden = self._mix(*assemble(counts, features, text))
+        hidden = _compose(self.cube(*assemble(counts, features, text)), self.config)
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
@@ -201,12 +201,6 @@ class CubeMLPForPrediction(PreTrainedModel):
             (None if text is None else text.mask.shape[1]) if stream.text else sizes.get(stream.name)
             for stream in self.config.modalities
         ]
-
-    def _mix(self, cube: Tensor, lengths: Tensor) -> Tensor:
-        config = self.config
-        cube = pad_time(cube, config.d_ins[0])
-        mixed = self.cube(cube, lengths) if config.ln_over == "valid" else self.cube(cube)
-        return _compose(mixed, config.compose_time, config.compose_modality, released=config.compat is not None)
 
     def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
         """Give the cube and the frames that each sample has in it."""
@@ -274,7 +268,7 @@ class CubeMLPForPrediction(PreTrainedModel):
                 values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
                 x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
                 frames.append(encoder.released(x, tokens))
-        return torch.stack(frames, dim=2), tokens
+        return torch.stack(frames, dim=2)[:, : self.config.d_ins[0]], tokens
 
 
 def _check_config(config: CubeMLPConfig) -> None:
@@ -315,9 +309,10 @@ def _head(config: CubeMLPConfig) -> nn.Module:
     )
 
 
-def _compose(cube: Tensor, time: Compose, modality: Compose, *, released: bool) -> Tensor:
+def _compose(cube: Tensor, config: CubeMLPConfig) -> Tensor:
     # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
-    return _join(_join(cube.transpose(1, 2), time, released=released), modality, released=released)
+    joined = _join(cube.transpose(1, 2), config.compose_time, released=config.compat is not None)
+    return _join(joined, config.compose_modality, released=config.compat is not None)
 
 
 def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:
