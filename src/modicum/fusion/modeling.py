@@ -181,6 +181,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         Raises:
             ConfigError: if a stream is unknown.
             DataError: if shapes disagree, a length does not fit, a sample has no stream, or a label is not usable.
+            ModelError: if ``text_states`` are not those of the text encoder.
         """
         text = Text.of(input_ids, attention_mask, word_ids, text_states)
         features = features or {}
