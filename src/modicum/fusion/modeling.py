@@ -123,6 +123,15 @@ class CubeMLPForPrediction(PreTrainedModel):
             encoder = load_encoder(load, encoder_place(place))
             return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **options: Any) -> Any:
+        """Load a model as transformers does, and so that it gives the bits of the one that was saved."""
+        loaded = super().from_pretrained(*args, **options)
+        for weight in (loaded[0] if isinstance(loaded, tuple) else loaded).parameters():
+            # A file's numbers begin anywhere in memory, and matrix products at another place round otherwise.
+            weight.data = weight.data.clone()
+        return loaded
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # PreTrainedModel would draw all from one normal distribution; the released code keeps torch's own.
