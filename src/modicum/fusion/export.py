@@ -34,9 +34,9 @@ def onnx_inputs(config: CubeMLPConfig) -> list[str]:
         config: of the model.
 
     Returns:
-        For a stream of features its name, float32 (batch, frames, size), and "NAME_lengths", int64 (batch,), 0 for a
-        sample that lacks it; for text "input_ids" and "attention_mask", int64 (batch, tokens), and "word_ids" of the
-        same shape if a stream is placed by words.
+        For a stream of features its name, float32 (batch, frames, size) of one frame or more, and "NAME_lengths",
+        int64 (batch,), 0 for a sample that lacks it; for text "input_ids" and "attention_mask", int64 (batch, tokens),
+        and "word_ids" of the same shape if a stream is placed by words.
     """
     features = [stream.name for stream in config.modalities if not stream.text]
     names = [name for feature in features for name in (feature, feature + _LENGTHS)]
@@ -61,7 +61,8 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
         above 1.
 
     Raises:
-        ConfigError: if the model depends on its batch (``compat="official"``), or the file cannot be written.
+        ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
+            be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
         RunError: if onnxruntime computes something else.
     """
@@ -69,6 +70,8 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
         require(module, extra="quantize", purpose="Exporting to ONNX")
     if model.config.compat is not None:
         raise ConfigError("A model with compat='official' cannot be exported.", mend="Unset compat.")
+    if model.dtype != torch.float32:
+        raise ConfigError(f"A model in {model.dtype} cannot be exported.", mend="Call its float() before.")
     training = model.training
     model.eval()
     try:
@@ -115,6 +118,7 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
     """Draw a batch that has samples shorter than the longest, and some that lack a stream."""
     generator = torch_generator(0, f"export/{batch}/{time}")
     sizes = {stream.name: stream.size for stream in config.modalities}
+    vocabulary = getattr(config.text_encoder, "vocab_size", 0)
     lengths = lambda least: torch.randint(least, time + 1, (batch,), generator=generator)
     inputs: dict[str, Tensor] = {}
     for name in onnx_inputs(config):
@@ -123,7 +127,7 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
         elif name.endswith(_LENGTHS):
             inputs[name] = lengths(0)
         elif name == "input_ids":
-            inputs[name] = torch.randint(0, config.text_encoder.vocab_size, (batch, time), generator=generator)
+            inputs[name] = torch.randint(0, vocabulary, (batch, time), generator=generator)
         elif name == "attention_mask":
             inputs[name] = frames_within(lengths(1), time).long()
         else:
@@ -175,6 +179,6 @@ def _difference(model: CubeMLPForPrediction, path: Path, batch: int, time: int) 
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     sample = _sample(model.config, batch, time, model.device)
-    found: list[Any] = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
+    found: Any = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
     wanted = model(**_arguments(sample)).logits.cpu()
     return float((wanted - torch.from_numpy(found[0])).abs().max() / wanted.abs().max().clamp(min=1.0))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from modicum.errors import ModelError
 from modicum.fusion.activations import make_activation
 from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.functional import AXES, Axis, MixerWeights, Norm, mix
+from modicum.fusion.fused import Manner, mix_block
 
 __all__ = ["CubeMLP", "Mixer"]
 
@@ -44,30 +47,33 @@ class Mixer(nn.Module):
             None if self.residual is None else self.residual.weight,
         )
 
+    @property
+    def manner(self) -> Manner:
+        """How it works now, by the names of the arguments of `functional.mix`."""
+        return Manner(self.placement, self.activation, self.rate, self.norm.eps, self.training)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Mix a cube of shape (batch, time, modality, channel)."""
-        return mix(
-            x,
-            self.axis,
-            self.weights,
-            norm=self.placement,
-            activation=self.activation,
-            dropout=self.rate,
-            eps=self.norm.eps,
-            training=self.training,
-        )
+        """Mix a cube of shape (batch, time, modality, channel), to the letter of the equations.
+
+        `CubeMLP` computes the same in another way, with `fused.mix_block`.
+        """
+        return mix(x, self.axis, self.weights, **self.manner._asdict())
 
 
 class _Block(nn.Module):
+    time: Mixer
+    modality: Mixer
+    channel: Mixer
+
     def __init__(self, config: CubeMLPConfig, shapes: tuple[list[int], list[int], list[int]], *, project: bool) -> None:
         super().__init__()
         for axis, *sizes in zip(AXES, *shapes, strict=True):
             self.add_module(axis, Mixer(config, axis, (sizes[0], sizes[1], sizes[2]), project=project))
 
-    def forward(self, x: Tensor) -> Tensor:
-        for mixer in self.children():
-            x = mixer(x)
-        return x
+    def forward(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """Mix a cube of shape (modality, batch, time, channel)."""
+        mixers = [(mixer.weights, mixer.manner) for mixer in (self.time, self.modality, self.channel)]
+        return mix_block(x, mixers, own)
 
 
 class CubeMLP(nn.Module):
@@ -89,11 +95,16 @@ class CubeMLP(nn.Module):
             for shapes, project in zip(config.shapes(), config.res_project, strict=True)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mix a cube.
 
         Args:
-            x: shape (batch, *config.d_ins).
+            x: shape (batch, frames, modalities, channels), with as many frames as there are, up to ``d_ins[0]``; the
+                frames behind them are zeros, and are not computed with.
+            lengths: frames of each sample, int64, shape (batch,); those behind are zeros. It is read where
+                ``config.ln_over`` is "valid", and there None stands for all frames of x. Then the first layer norm, if
+                it comes before its mixer ("pre"), is over a sample's own frames, and what it gives behind them is 0,
+                its bias included. No other norm meets frames that are not a sample's own.
 
         Returns:
             Shape (batch, *config.d_outs[-1]).
@@ -101,12 +112,26 @@ class CubeMLP(nn.Module):
         Raises:
             ModelError: if x is of another shape.
         """
-        if x.ndim != 4 or list(x.shape[1:]) != self.config.d_ins:
+        most, *sizes = self.config.d_ins
+        if x.ndim != 4 or list(x.shape[2:]) != sizes or x.shape[1] > most:
             raise ModelError(
-                f"A cube of shape (batch, {', '.join(map(str, self.config.d_ins))}) was expected, got "
+                f"A cube of shape (batch, up to {most}, {', '.join(map(str, sizes))}) was expected, got "
                 f"{tuple(x.shape)}.",
-                mend="Stack the modalities on axis 2, and pad or crop the time.",
+                mend="Stack the modalities on axis 2, and crop the time.",
             )
+        own = self._own_frames(x, lengths) if self.config.ln_over == "valid" else None
+        if torch.compiler.is_exporting():  # A graph for all numbers of frames cannot cut its weights to one of them.
+            x = pad(x, (0, 0, 0, 0, 0, most - x.shape[1]))
+        x = x.permute(2, 0, 1, 3)
         for block in self.blocks:
-            x = block(x)
-        return x
+            x = block(x, own)
+            own = None
+        return x.permute(1, 2, 0, 3)
+
+    def _own_frames(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        batch, frames, modalities = x.shape[:3]
+        if lengths is None:
+            lengths = torch.full((batch,), frames, device=x.device)
+        most = self.config.d_ins[0] if torch.compiler.is_exporting() else frames
+        own = torch.arange(most, device=x.device) < lengths[:, None]
+        return own.to(x.dtype).repeat(modalities, 1)[..., None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -72,6 +72,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         ModelError: if the text encoder does not fit.
     """
 
+    config: CubeMLPConfig
     config_class = CubeMLPConfig
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
@@ -160,7 +161,8 @@ class CubeMLPForPrediction(PreTrainedModel):
 
         A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
         frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
-        text is absent, they stand one behind the other.
+        text is absent, they stand one behind the other. With ``compat="official"`` an absent stream is one of zeros,
+        and text cannot be absent.
 
         Args:
             features: streams by name, each of shape (batch, frames, size).
@@ -188,7 +190,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
         assemble = self._assemble if self.config.compat is None else self._assemble_released
-        hidden = self._mix(*assemble(counts, features, text))
+        hidden = _compose(self.cube(*assemble(counts, features, text)), self.config)
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
@@ -200,12 +202,6 @@ class CubeMLPForPrediction(PreTrainedModel):
             for stream in self.config.modalities
         ]
 
-    def _mix(self, cube: Tensor, lengths: Tensor) -> Tensor:
-        config = self.config
-        cube = pad_time(cube, config.d_ins[0])
-        mixed = self.cube(cube, lengths) if config.ln_over == "valid" else self.cube(cube)
-        return _compose(mixed, config.compose_time, config.compose_modality, released=config.compat is not None)
-
     def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
         """Give the cube and the frames that each sample has in it."""
         tracks: list[Track] = []
@@ -216,13 +212,8 @@ class CubeMLPForPrediction(PreTrainedModel):
             else:
                 track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
             tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
-        cube, lengths = stack_tracks(tracks, self._time(tracks)), torch.stack([track.lengths for track in tracks], 1)
+        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
         return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
-
-    def _time(self, tracks: Sequence[Track]) -> int:
-        if torch.compiler.is_exporting():  # which of the numbers is the largest is not known yet
-            return self.config.d_ins[0]
-        return max(track.frames.shape[1] for track in tracks)
 
     def _tokens(self, counts: Tensor) -> Tensor:
         places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
@@ -277,7 +268,7 @@ class CubeMLPForPrediction(PreTrainedModel):
                 values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
                 x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
                 frames.append(encoder.released(x, tokens))
-        return torch.stack(frames, dim=2), tokens
+        return torch.stack(frames, dim=2)[:, : self.config.d_ins[0]], tokens
 
 
 def _check_config(config: CubeMLPConfig) -> None:
@@ -298,6 +289,10 @@ def _check_config(config: CubeMLPConfig) -> None:
         )
     if config.compat and not texts:
         raise ConfigError("The released code has no model without text.", mend="Unset compat.")
+    if config.compat and config.modality_dropout:
+        raise ConfigError(
+            "The released code takes no modality away in training.", mend="Set modality_dropout to 0, or unset compat."
+        )
 
 
 def _head(config: CubeMLPConfig) -> nn.Module:
@@ -314,9 +309,10 @@ def _head(config: CubeMLPConfig) -> nn.Module:
     )
 
 
-def _compose(cube: Tensor, time: Compose, modality: Compose, *, released: bool) -> Tensor:
+def _compose(cube: Tensor, config: CubeMLPConfig) -> Tensor:
     # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
-    return _join(_join(cube.transpose(1, 2), time, released=released), modality, released=released)
+    joined = _join(cube.transpose(1, 2), config.compose_time, released=config.compat is not None)
+    return _join(joined, config.compose_modality, released=config.compat is not None)
 
 
 def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:

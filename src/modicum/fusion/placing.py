@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -133,7 +133,8 @@ def place_words(track: Track, word_ids: Tensor, tokens: Tensor, how: Placement) 
     Returns:
         The track, which reaches as far as the text where there is one.
     """
-    width = torch.sym_max(track.frames.shape[1], word_ids.shape[1])  # of two numbers that an exported graph leaves open
+    # In a graph that is being exported they are no numbers yet, and max() would settle which is the larger.
+    width = cast("int", torch.sym_max(track.frames.shape[1], word_ids.shape[1]))
     places = torch.arange(width, device=tokens.device).expand(tokens.shape[0], -1)
     apart = torch.where(frames_within(track.lengths, width), places, -1)
     sources = frame_sources(word_ids, track.lengths, tokens, how)
@@ -172,9 +173,11 @@ def fit_time(track: Track, limit: int, overflow: Literal["crop", "pool"]) -> Tra
     Returns:
         A track of at most ``limit`` places.
     """
-    # An exported graph does not know how many frames will come.
-    fits = not torch.compiler.is_exporting() and track.frames.shape[1] <= limit
-    frames = track.frames[:, :limit] if fits or overflow == "crop" else _pool(track, limit)
+    exporting = torch.compiler.is_exporting()  # then how many frames there are is not known, and stays open
+    if overflow == "pool" and (exporting or track.frames.shape[1] > limit):
+        frames = _pool(track, limit)
+    else:
+        frames = pad_time(track.frames, limit) if exporting else track.frames[:, :limit]
     return Track(frames, track.lengths.clamp(max=limit))
 
 
@@ -190,16 +193,16 @@ def _pool(track: Track, limit: int) -> Tensor:
     return torch.where((number > limit)[..., None], means, pad_time(track.frames, limit))
 
 
-def stack_tracks(tracks: Sequence[Track], time: int) -> Tensor:
+def stack_tracks(tracks: Sequence[Track]) -> Tensor:
     """Stack modalities to a cube.
 
     Args:
         tracks: each of shape (batch, its own time, channel).
-        time: places of the cube.
 
     Returns:
-        Shape (batch, time, modality, channel).
+        Shape (batch, time of the longest, modality, channel).
     """
+    time = max(track.frames.shape[1] for track in tracks)
     return torch.stack([pad_time(track.frames, time) for track in tracks], dim=2)
 
 

@@ -95,7 +95,7 @@ def test_pooling_is_that_of_torch(lengths: list[int]) -> None:
 
 def test_tracks_of_any_time_make_a_cube() -> None:
     tracks = [Track(numbered(2, time), torch.tensor([time, time])) for time in (1, 4, 0)]
-    cube = stack_tracks(tracks, 4)
+    cube = stack_tracks(tracks)
     assert cube.shape == (2, 4, 3, 2)
     assert torch.equal(cube[:, :, 1], numbered(2, 4))
     assert not cube[:, 1:, 0].any()
