@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from modicum.errors import ModelError
 from modicum.fusion.activations import make_activation
@@ -119,6 +120,8 @@ class CubeMLP(nn.Module):
                 mend="Stack the modalities on axis 2, and crop the time.",
             )
         own = self._own_frames(x, lengths) if self.config.ln_over == "valid" else None
+        if torch.compiler.is_exporting():  # A graph for all numbers of frames cannot cut its weights to one of them.
+            x = pad(x, (0, 0, 0, 0, 0, most - x.shape[1]))
         x = x.permute(2, 0, 1, 3)
         for block in self.blocks:
             x = block(x, own)
@@ -128,6 +131,7 @@ class CubeMLP(nn.Module):
     def _own_frames(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         batch, frames, modalities = x.shape[:3]
         if lengths is None:
-            return x.new_ones(modalities * batch, frames, 1)
-        own = torch.arange(frames, device=x.device) < lengths[:, None]
+            lengths = torch.full((batch,), frames, device=x.device)
+        most = self.config.d_ins[0] if torch.compiler.is_exporting() else frames
+        own = torch.arange(most, device=x.device) < lengths[:, None]
         return own.to(x.dtype).repeat(modalities, 1)[..., None]

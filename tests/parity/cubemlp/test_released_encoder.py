@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.cubemlp.released_reference import ReleasedEncoder
 from torch import Tensor, nn
 
 from modicum.core.seeding import derive, numpy_generator, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
 from modicum.fusion.activations import make_activation
 from modicum.fusion.released import load_released_state_dict, released_name
-from tests.parity.cubemlp.released_reference import ReleasedEncoder
 
 # "identity" is ours, and the released prelu raises for want of a weight.
 ACTIVATIONS = ["elu", "gelu", "hardshrink", "hardtanh", "leakyrelu", "relu", "rrelu", "tanh"]

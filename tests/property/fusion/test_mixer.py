@@ -16,7 +16,6 @@ from modicum.fusion.activations import ACTIVATIONS
 from modicum.fusion.functional import AXES, Axis, MixerWeights, mlp
 
 
-
 def randomised(model: CubeMLP, generator: torch.Generator) -> CubeMLP:
     with torch.no_grad():
         for parameter in model.parameters():
