@@ -46,6 +46,11 @@ COMMANDS = {
     },
     "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
     "--option activation_bits=4 --out runs/evidence/rapq-p2 --json",
+    "cubemlp-demo": "modicum compare cubemlp --budget demo --seeds 20 --out runs/evidence/cubemlp-demo --json",
+    "cubemlp-mosi": "modicum compare cubemlp --budget full --seeds 5 --out runs/evidence/cubemlp-mosi --json",
+    "cubemlp-ces": "modicum compare cubemlp --budget full --seeds 5 --option task=ces --option encoder=linear "
+    "--option channels=16 --option epochs=8 --option batch=64 --out runs/evidence/cubemlp-ces --json",
+    "cubemlp-speed": "python benchmarks/cubemlp.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --seeds 3 --out runs/evidence/xpudu-minilm --json",

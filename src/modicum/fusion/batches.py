@@ -128,7 +128,7 @@ class Items(Sequence[Item]):
     def _frames(self, stream: Stream, place: int) -> FloatArray:
         ragged, end = self.recordings.streams[stream.name], self._ends[stream.name][place]
         frames = ragged.values[end - ragged.lengths[place] : end]
-        return frames[: self.max_words] if stream.per_word and self.recordings.words is not None else frames
+        return frames[: self.max_words] if stream.per_word and self.pieces is not None else frames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

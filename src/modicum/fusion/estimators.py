@@ -57,7 +57,7 @@ class _Estimator(BaseEstimator):
         dropout: float = 0.1,
         modality_dropout: float = 0.0,
         epochs: int = 30,
-        batch: int = 32,
+        batch: int = 16,
         rate: float = 1e-2,
         weight_decay: float = 0.0,
         patience: int | None = None,

@@ -34,9 +34,9 @@ def onnx_inputs(config: CubeMLPConfig) -> list[str]:
         config: of the model.
 
     Returns:
-        For a stream of features its name, float32 (batch, frames, size), and "NAME_lengths", int64 (batch,), 0 for a
-        sample that lacks it; for text "input_ids" and "attention_mask", int64 (batch, tokens), and "word_ids" of the
-        same shape if a stream is placed by words.
+        For a stream of features its name, float32 (batch, frames, size) of one frame or more, and "NAME_lengths",
+        int64 (batch,), 0 for a sample that lacks it; for text "input_ids" and "attention_mask", int64 (batch, tokens),
+        and "word_ids" of the same shape if a stream is placed by words.
     """
     features = [stream.name for stream in config.modalities if not stream.text]
     names = [name for feature in features for name in (feature, feature + _LENGTHS)]
@@ -61,7 +61,8 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
         above 1.
 
     Raises:
-        ConfigError: if the model depends on its batch (``compat="official"``), or the file cannot be written.
+        ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
+            be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
         RunError: if onnxruntime computes something else.
     """
@@ -69,6 +70,8 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
         require(module, extra="quantize", purpose="Exporting to ONNX")
     if model.config.compat is not None:
         raise ConfigError("A model with compat='official' cannot be exported.", mend="Unset compat.")
+    if model.dtype != torch.float32:
+        raise ConfigError(f"A model in {model.dtype} cannot be exported.", mend="Call its float() before.")
     training = model.training
     model.eval()
     try:

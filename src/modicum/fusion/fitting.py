@@ -118,7 +118,7 @@ def fit(
         The system, with what its training took.
 
     Raises:
-        ConfigError: if the streams do not fit the configuration.
+        ConfigError: if the streams, the task or ``text`` do not fit the configuration.
         DataError: if a sample cannot be read, or no part can be split off.
         RunError: if training diverges.
     """

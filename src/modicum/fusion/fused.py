@@ -7,8 +7,8 @@ and to divide them. Frames that are zero up to the length of the cube are not co
 the layer norm, so that one column, the sum of their weights, stands for all of them. Dropout draws a float a value,
 where torch's on the CPU draws a double, and is applied as the residual is added.
 
-What was tried and is not here, because it did not pay: one multiplication for the first map and the residual (its
-statistics then have to be applied to all hidden values), and gradients written by hand.
+What was tried and is not here, because it did not pay: one multiplication of the channels for the first map and the
+residual (the statistics then have to be applied to all hidden values), and a gradient of `standardise` by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from modicum.fusion.functional import Activation, MixerWeights, Norm
 
-__all__ = ["Affine", "Manner", "mix_block", "mix_in_place", "standardise"]
+__all__ = ["Affine", "Manner", "dropout_mask", "mix_block", "mix_in_place", "standardise"]
 
 Affine: TypeAlias = tuple[Tensor, Tensor | None]
 
@@ -147,8 +147,29 @@ def _with_residual(branch: Tensor, x: Tensor, projection: Tensor | None, rate: f
     residual = _with_zeros(x, branch.shape[1]) if projection is None else _affine(x, (projection, None))
     if not rate:
         return residual + branch
-    kept = torch.empty_like(branch, dtype=torch.float32).uniform_().ge_(rate)
-    return torch.addcmul(residual, branch, kept.to(branch.dtype), value=1 / (1 - rate))
+    if branch.device.type != "cpu":
+        return residual + functional.dropout(branch, rate)
+    return torch.addcmul(residual, branch, dropout_mask(branch.detach(), rate), value=1 / (1 - rate))
+
+
+# One operator also for torch.compile, whose own random numbers take a CPU several times as long.
+@torch.library.custom_op("modicum::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def dropout_mask(like: Tensor, rate: float) -> Tensor:
+    """Draw what dropout keeps.
+
+    Args:
+        like: a tensor of the shape and type of the mask.
+        rate: the share that is dropped.
+
+    Returns:
+        1 for each value that is kept, else 0.
+    """
+    return torch.empty_like(like, dtype=torch.float32).uniform_().ge_(rate).to(like.dtype)
+
+
+@dropout_mask.register_fake
+def _(like: Tensor, rate: float) -> Tensor:  # noqa: ARG001 - it has no part in the shape
+    return torch.empty_like(like)
 
 
 def _with_zeros(x: Tensor, size: int) -> Tensor:

@@ -123,6 +123,15 @@ class CubeMLPForPrediction(PreTrainedModel):
             encoder = load_encoder(load, encoder_place(place))
             return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **options: Any) -> Any:
+        """Load a model as transformers does, and so that it gives the bits of the one that was saved."""
+        loaded = super().from_pretrained(*args, **options)
+        for weight in (loaded[0] if isinstance(loaded, tuple) else loaded).parameters():
+            # A file's numbers begin anywhere in memory, and matrix products at another place round otherwise.
+            weight.data = weight.data.clone()
+        return loaded
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # PreTrainedModel would draw all from one normal distribution; the released code keeps torch's own.
@@ -161,7 +170,8 @@ class CubeMLPForPrediction(PreTrainedModel):
 
         A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
         frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
-        text is absent, they stand one behind the other.
+        text is absent, they stand one behind the other. With ``compat="official"`` an absent stream is one of zeros,
+        and text cannot be absent.
 
         Args:
             features: streams by name, each of shape (batch, frames, size).
@@ -180,6 +190,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         Raises:
             ConfigError: if a stream is unknown.
             DataError: if shapes disagree, a length does not fit, a sample has no stream, or a label is not usable.
+            ModelError: if ``text_states`` are not those of the text encoder.
         """
         text = Text.of(input_ids, attention_mask, word_ids, text_states)
         features = features or {}
@@ -189,7 +200,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
         assemble = self._assemble if self.config.compat is None else self._assemble_released
-        hidden = self._mix(*assemble(counts, features, text))
+        hidden = _compose(self.cube(*assemble(counts, features, text)), self.config)
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
@@ -200,12 +211,6 @@ class CubeMLPForPrediction(PreTrainedModel):
             (None if text is None else text.mask.shape[1]) if stream.text else sizes.get(stream.name)
             for stream in self.config.modalities
         ]
-
-    def _mix(self, cube: Tensor, lengths: Tensor) -> Tensor:
-        config = self.config
-        cube = pad_time(cube, config.d_ins[0])
-        mixed = self.cube(cube, lengths) if config.ln_over == "valid" else self.cube(cube)
-        return _compose(mixed, config.compose_time, config.compose_modality, released=config.compat is not None)
 
     def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
         """Give the cube and the frames that each sample has in it."""
@@ -273,7 +278,7 @@ class CubeMLPForPrediction(PreTrainedModel):
                 values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
                 x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
                 frames.append(encoder.released(x, tokens))
-        return torch.stack(frames, dim=2), tokens
+        return torch.stack(frames, dim=2)[:, : self.config.d_ins[0]], tokens
 
 
 def _check_config(config: CubeMLPConfig) -> None:
@@ -294,6 +299,10 @@ def _check_config(config: CubeMLPConfig) -> None:
         )
     if config.compat and not texts:
         raise ConfigError("The released code has no model without text.", mend="Unset compat.")
+    if config.compat and config.modality_dropout:
+        raise ConfigError(
+            "The released code takes no modality away in training.", mend="Set modality_dropout to 0, or unset compat."
+        )
 
 
 def _head(config: CubeMLPConfig) -> nn.Module:
@@ -310,9 +319,10 @@ def _head(config: CubeMLPConfig) -> nn.Module:
     )
 
 
-def _compose(cube: Tensor, time: Compose, modality: Compose, *, released: bool) -> Tensor:
+def _compose(cube: Tensor, config: CubeMLPConfig) -> Tensor:
     # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
-    return _join(_join(cube.transpose(1, 2), time, released=released), modality, released=released)
+    joined = _join(cube.transpose(1, 2), config.compose_time, released=config.compat is not None)
+    return _join(joined, config.compose_modality, released=config.compat is not None)
 
 
 def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:

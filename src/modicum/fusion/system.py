@@ -45,6 +45,9 @@ class FusionSystem:
         tokenizer: of the text encoder; None without text.
         max_words: of a text that are read.
         training: what the training took; None for a system that was loaded.
+
+    Raises:
+        ConfigError: if the task or the names of the classes are not those of the model's outputs.
     """
 
     model: CubeMLPForPrediction
@@ -54,6 +57,18 @@ class FusionSystem:
     tokenizer: WordTokenizer | None = None
     max_words: int = 100
     training: Training | None = None
+
+    def __post_init__(self) -> None:
+        if (self.task == "classes") != (self.config.loss == "cross_entropy"):
+            raise ConfigError(
+                f"The task is {self.task!r}, but the model was made for the loss {self.config.loss!r}.",
+                mend='Use "classes" with "cross_entropy", and another task with another loss.',
+            )
+        if self.classes and len(self.classes) != self.config.outputs:
+            raise ConfigError(
+                f"There are {len(self.classes)} names of classes for {self.config.outputs} outputs.",
+                mend="Give each output its name.",
+            )
 
     @property
     def config(self) -> CubeMLPConfig:
@@ -178,8 +193,8 @@ class FusionSystem:
             device: where the model shall run.
 
         Raises:
-            ConfigError: if there is no such folder, or no such tokenizer in it.
-            DataError: if it holds no system, or one of another version, or a damaged one.
+            ConfigError: if there is no such folder, its tokenizer cannot be read, or its parts do not fit.
+            DataError: if it holds no system, or one of another version, or a part of one.
             ModelError: if its weights are damaged, incomplete or of other sizes.
         """
         read = _document(folder)
@@ -190,12 +205,9 @@ class FusionSystem:
             raise DataError(f"{folder / _DOCUMENT} is damaged ({error}).", mend=_MEND) from error
         if task not in get_args(Task):
             raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", mend=_MEND)
-        model: Any = _open_model(folder / _MODEL)
-        outputs = model.config.outputs if model.config.loss == "cross_entropy" else 0
-        if (task == "classes") != bool(outputs) or len(classes) not in {0, outputs}:
-            raise DataError(f"{folder / _DOCUMENT} has another task or other classes than its model.", mend=_MEND)
+        model: Any = _open_model(_part(folder, _MODEL))
         model.to(device)
-        tokenizer = None if model.config.text_encoder is None else open_tokenizer(str(folder / _TOKENIZER))
+        tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
         return cls(model=model, scaling=scaling, task=task, classes=classes, tokenizer=tokenizer, max_words=max_words)
 
 
@@ -271,9 +283,16 @@ def _document(folder: Path) -> Mapping[str, Any]:
     return read
 
 
-def _open_model(folder: Path) -> CubeMLPForPrediction:
+def _part(folder: Path, name: str) -> str:
+    # transformers would look for a folder that is not there on the hub.
+    if not (folder / name).is_dir():
+        raise DataError(f"{folder} has no folder {name}.", mend=_MEND)
+    return str(folder / name)
+
+
+def _open_model(folder: str) -> CubeMLPForPrediction:
     safetensors = require("safetensors", extra="fusion", purpose="Reading a model")
-    if not (folder / "config.json").is_file():  # without one transformers would take the defaults
+    if not Path(folder, "config.json").is_file():  # without one transformers would take the defaults
         raise ModelError(f"The model in {folder} has no config.json.", mend=_MEND)
     try:
         with quiet_transformers():

@@ -82,9 +82,15 @@ def test_a_text_without_words_is_absent(tmp_path: Path) -> None:
     assert items.present.tolist() == [[False, True]]
 
 
-def test_frames_of_words_that_were_cut_are_cut() -> None:
+def test_frames_of_words_that_were_cut_are_cut(tmp_path: Path) -> None:
     words = Stream(name="audio", size=3, per_word=True)
-    item = Items(config(words, VIDEO), sample(audio=2, video=5), max_words=1)[0]
+    given = sample(audio=2, video=5)
+    without = Items(config(words, VIDEO), given, max_words=1)[0]
+    assert without.features["audio"].shape == (2, 3)  # as no text is read
+    with pytest.warns(UserWarning, match="were cut"):
+        pieces = split_words(tokenizer(tmp_path), given.words or (), max_words=1)
+    text = Stream(name="text", size=16, text=True)
+    item = Items(config(text, words, VIDEO, text_encoder=text_config()), given, pieces=pieces, max_words=1)[0]
     assert item.features["audio"].shape == (1, 3)
     assert item.features["video"].shape == (5, 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import BertConfig
 
 import modicum.fusion.export
 from modicum.core.seeding import seeded_globally, torch_generator
-from modicum.errors import ConfigError, RunError
+from modicum.errors import ConfigError, MissingExtraError, RunError
 from modicum.fusion.configuration import CubeMLPConfig, Stream
 from modicum.fusion.export import export_onnx, onnx_inputs
 from modicum.fusion.modeling import CubeMLPForPrediction
@@ -113,6 +114,15 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_model_that_depends_on_its_batch_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"in torch\.float64 cannot be exported"):
+        export_onnx(model(GAZE, VIDEO).double(), tmp_path / "model.onnx")
     with pytest.raises(ConfigError, match="compat='official' cannot be exported"):
         export_onnx(model(TEXT, AUDIO, compat="official"), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_library_is_named(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf"needs {library}, .*pip install 'modicum\[quantize\]'"):
+        export_onnx(model(GAZE, VIDEO), tmp_path / "model.onnx")

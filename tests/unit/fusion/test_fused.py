@@ -86,6 +86,21 @@ def test_dropout_keeps_a_value_of_the_branch_in_full_or_not_at_all(norm: Any) ->
         assert (share - 0.7).abs().max() < 5 * (0.3 * 0.7 * len(share) / kept.numel()) ** 0.5
 
 
+def test_a_compiled_gradient_has_the_values_that_were_kept() -> None:
+    eye = torch.eye(8, dtype=torch.float64)
+    ones, zeros = eye.new_ones(8), eye.new_zeros(8)
+    weights = MixerWeights((eye, None), (eye, None), (ones, zeros), eye)
+    manner = Manner("pre", nn.Identity(), 0.3, 1e-6, training=True)
+    compiled = torch.compile(lambda x: mix_in_place(x, weights, manner), backend="aot_eager", fullgraph=True)
+    x = drawn(4, 8, 5).requires_grad_()
+    y = compiled(x)
+    kept = (y - x).detach().abs() > 1e-12
+    expected = x + torch.where(kept, standardise(x, 8, 1e-6)[0] / 0.7, 0.0)
+    torch.testing.assert_close(y, expected)
+    found, wanted = (torch.autograd.grad(it.sin().sum(), x)[0] for it in (y, expected))
+    torch.testing.assert_close(found, wanted)
+
+
 def test_only_training_is_random() -> None:
     for settings in ({"activation": "rrelu", "dropouts": (0, 0, 0)}, {"dropouts": (0.2, 0.2, 0.2)}):
         cube = made(**settings)

@@ -12,6 +12,7 @@ from torchmetrics.functional import (
     pearson_corrcoef,
 )
 
+from modicum.core.catalogue import fetch
 from modicum.core.seeding import numpy_generator
 from modicum.errors import DataError
 from modicum.fusion import functional
@@ -24,6 +25,7 @@ from modicum.fusion.metrics import (
     phq_to_unit,
     sentiment_scores,
 )
+from modicum.fusion.readers.ces import SYSTEMS, read_ces
 
 
 @pytest.fixture(name="series")
@@ -135,3 +137,15 @@ def test_what_cannot_be_scored_is_refused(truth: list[float], predicted: list[fl
 
 def test_pearson_is_scipys(series: tuple[np.ndarray, np.ndarray]) -> None:
     assert pearson(*series) == stats.pearsonr(*series).statistic
+
+
+@pytest.mark.data("avec2019-ces")
+def test_the_published_values_of_avec_are_reproduced() -> None:  # CUBEMLP-C9
+    sequences = read_ces(fetch("avec2019-ces"))
+    labels = np.concatenate([sequence.labels for sequence in sequences])
+    published = {"egemaps-func_STD": (0.371, 0.286, 0.159), "visual-func": (0.531, 0.565, 0.083)}
+    for system, expected in published.items():
+        place = SYSTEMS.index(system)
+        predicted = np.concatenate([sequence.predictions[:, place] for sequence in sequences])
+        found = [concordance(labels[:, target], predicted[:, target], variant="CES") for target in range(3)]
+        assert found == pytest.approx(expected, abs=5e-4)  # three digits are known

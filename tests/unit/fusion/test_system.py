@@ -169,6 +169,22 @@ def test_a_damaged_document_is_refused(
         FusionSystem.load(tmp_path / "system")
 
 
+def test_parts_that_do_not_fit_are_refused(system: FusionSystem, classifier: FusionSystem) -> None:
+    with pytest.raises(ConfigError, match="task is 'classes', but the model was made for the loss 'mae'"):
+        replace(system, task="classes")
+    with pytest.raises(ConfigError, match="task is 'sentiment'"):
+        replace(classifier, task="sentiment")
+    with pytest.raises(ConfigError, match="2 names of classes for 3 outputs"):
+        replace(classifier, classes=("a", "b"))
+
+
+def test_a_folder_that_lacks_its_model_is_refused(system: FusionSystem, tmp_path: Path) -> None:
+    system.save(tmp_path / "system")
+    (tmp_path / "system" / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="has no folder model"):
+        FusionSystem.load(tmp_path / "system")
+
+
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no folder"):
         FusionSystem.load(tmp_path / "nowhere")
