@@ -119,7 +119,8 @@ def _alone(problem: Problem, plan: Plan, job: Job) -> list[tuple[float, Callable
 
 def _as_it_is(problem: Problem, name: str, frame: int) -> tuple[float, Callable[[Recordings], FloatArray], int]:
     predict = lambda recordings: _frames(recordings, name)[:, frame]
-    return 1 - np.mean([score(part, predict(part)) for part in (problem.train, problem.valid)]), predict, 0
+    concordances = [score(part, predict(part)) for part in (problem.train, problem.valid)]
+    return 1 - float(np.mean(concordances)), predict, 0
 
 
 def _frames(recordings: Recordings, name: str) -> FloatArray:

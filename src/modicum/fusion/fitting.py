@@ -239,7 +239,7 @@ def _new_model(
     load = lambda place: transformers.AutoModel.from_pretrained(place, dtype="float32")
     with seeded_globally(seed, "initialisation"):
         encoder = None if text is None else load_encoder(load, encoder_place(text))
-        model = CubeMLPForPrediction(config, encoder)
+        model: Any = CubeMLPForPrediction(config, encoder)
         if fusion is not None:
             model.cube = fusion(model.cube)
         return model

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, check_device, opened, split_of
+from modicum.cli.fusion.sources import (
+    FormatOption,
+    Gigabytes,
+    Model,
+    Source,
+    Split,
+    check_device,
+    known_to,
+    opened,
+    split_of,
+)
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
@@ -42,7 +52,7 @@ def degrade(
     check_picture(file)
     check_device(device)
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = split_of(opened(source, format, gigabytes), split)
+    recordings = known_to(ensemble, split_of(opened(source, format, gigabytes), split))
     curves = {
         f"seed {seed}": degradation_curve(system, recordings, _RATES, range(draws), modalities=stream)
         for seed, system in ensemble.systems.items()

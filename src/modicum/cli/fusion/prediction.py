@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Model, Source, Split, check_device, opened, split_of
+from modicum.cli.fusion.sources import (
+    FormatOption,
+    Gigabytes,
+    Model,
+    Source,
+    Split,
+    check_device,
+    known_to,
+    opened,
+    split_of,
+)
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +49,7 @@ def predict(
 
     check_device(device)
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = split_of(opened(source, format, gigabytes), split)
+    recordings = known_to(ensemble, split_of(opened(source, format, gigabytes), split))
     rows = _rows(ensemble, recordings, without or [])
     if json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,11 @@ from modicum.cli.console import say
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from modicum.fusion.ensemble import FusionEnsemble
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "check_device", "opened", "split_of"]
+__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "check_device", "known_to", "opened", "split_of"]
 
 Source = Annotated[
     Path,
@@ -86,6 +88,22 @@ def split_of(found: Opened, name: str | None) -> Recordings:
     if not len(splits[chosen]):
         raise DataError(f"The split {chosen} has no sample.", mend="Choose another with --split.")
     return splits[chosen]
+
+
+def known_to(ensemble: FusionEnsemble, recordings: Recordings) -> Recordings:
+    """Leave out, and tell, the streams that a model was not trained on.
+
+    Args:
+        ensemble: of which all systems have the same streams.
+        recordings: with those streams and perhaps others; one that is missing is refused later.
+
+    Returns:
+        The recordings without the others.
+    """
+    scaled = next(iter(ensemble.systems.values())).scaling.means
+    for name in (it for it in recordings.streams if it not in scaled):
+        say(f"The model was trained without the features {name}: they are not used.")
+    return replace(recordings, streams={name: it for name, it in recordings.streams.items() if name in scaled})
 
 
 def check_device(device: str) -> None:

@@ -38,6 +38,13 @@ class LossName(StrEnum):
     ccc = "ccc"
 
 
+class ScoreName(StrEnum):
+    """What targets are scored by, as typer wants it."""
+
+    sentiment = "sentiment"
+    depression = "depression"
+
+
 def train(  # noqa: PLR0913 - one argument an option
     source: Source,
     *,
@@ -54,6 +61,10 @@ def train(  # noqa: PLR0913 - one argument an option
     encoder: Annotated[EncoderName, typer.Option(help="Of the streams.")] = EncoderName.gru,
     channels: Annotated[int, typer.Option(help="Of the cube.")] = 128,
     loss: Annotated[LossName, typer.Option(help="Of targets; classes have cross-entropy.")] = LossName.mae,
+    task: Annotated[
+        ScoreName | None,
+        typer.Option(help="How targets are scored: sentiment from -3 to 3, or depression; by the loss, if not given."),
+    ] = None,
     modality_dropout: Annotated[float, typer.Option(help="Share of training samples that lose a stream.")] = 0.1,
     epochs: Annotated[int, typer.Option(help="Of which the best on validation is kept.")] = 70,
     batch: Annotated[int, typer.Option(help="Samples an update.")] = 128,
@@ -99,6 +110,7 @@ def train(  # noqa: PLR0913 - one argument an option
             ),
             seeds=range(seed, seed + seeds),
             recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+            task=None if task is None or "loss" not in settings else task.value,
             text=text,
             device=device,
             progress=_tell,
