@@ -169,7 +169,7 @@ def test_scores_are_accuracy_or_mean_concordance(tmp_path: Path) -> None:
     truth = np.asarray(classes.test.labels)
     assert classes.score(np.eye(2, dtype=np.float32)[truth]) == 1
     assert classes.score(np.eye(2, dtype=np.float32)[1 - truth]) == 0
-    assert classes.score(np.tile(np.float32([0.4, 0.6]), (len(truth), 1))) == pytest.approx(truth.mean())
+    assert classes.score(np.tile(np.array([0.4, 0.6], np.float32), (len(truth), 1))) == pytest.approx(truth.mean())
     drawn = recordings(40)
     noise = numpy_generator(0, "noise").normal(size=40)
     two = replace(drawn, labels=np.stack([np.asarray(drawn.labels), noise], axis=1).astype(np.float32))
