@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from modicum.core.extras import require
 from modicum.core.quiet import quiet_transformers
 from modicum.errors import ConfigError
 
-__all__ = ["OFFLINE", "encoder_place", "load_encoder"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["OFFLINE", "encoder_place", "load_encoder", "open_text_encoder"]
 
 OFFLINE = "offline"
 Loaded = TypeVar("Loaded")
@@ -55,3 +58,25 @@ def load_encoder(load: Callable[[str], Loaded], place: str) -> Loaded:
             f"The model {place!r} cannot be loaded ({reason}).",
             mend=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
         ) from error
+
+
+def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:
+    """Load an encoder of texts with its weights.
+
+    Args:
+        model: as `encoder_place` takes it.
+        extra: with which transformers is installed.
+
+    Returns:
+        The encoder in float32, whatever it was saved in.
+
+    Raises:
+        ConfigError: if it cannot be loaded.
+        MissingExtraError: if transformers is not installed, or the packaged encoder is asked for and not installed.
+    """
+    transformers = require("transformers", extra=extra, purpose="A text encoder")
+
+    def load(place: str) -> PreTrainedModel:
+        return transformers.AutoModel.from_pretrained(place, dtype="float32")
+
+    return load_encoder(load, encoder_place(model))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from torch import nn
 
-from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.encoders import encoder_place, load_encoder, open_text_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError, DataError
@@ -235,13 +235,11 @@ def _check_agreement(training: Recordings, validation: Recordings, config: CubeM
 def _new_model(
     config: CubeMLPConfig, text: str | None, seed: int, fusion: Callable[[CubeMLP], nn.Module] | None
 ) -> CubeMLPForPrediction:
-    transformers = require("transformers", extra="fusion", purpose="CubeMLP")
-    load = lambda place: transformers.AutoModel.from_pretrained(place, dtype="float32")
     with seeded_globally(seed, "initialisation"):
-        encoder = None if text is None else load_encoder(load, encoder_place(text))
-        model: Any = CubeMLPForPrediction(config, encoder)
+        encoder = None if text is None else open_text_encoder(text, extra="fusion")
+        model = CubeMLPForPrediction(config, encoder)
         if fusion is not None:
-            model.cube = fusion(model.cube)
+            model.cube = fusion(model.cube)  # type: ignore[assignment] - it has the forward of a cube
         return model
 
 

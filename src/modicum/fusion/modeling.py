@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.encoders import open_text_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
@@ -118,9 +118,8 @@ class CubeMLPForPrediction(PreTrainedModel):
             MissingExtraError: if the packaged encoder is asked for and not installed.
             ModelError: if the encoder does not fit.
         """
-        load = lambda place: AutoModel.from_pretrained(place, dtype="float32")
         with seeded_globally(seed, "initialisation"):
-            encoder = load_encoder(load, encoder_place(place))
+            encoder = open_text_encoder(place, extra="fusion")
             return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
 
     @classmethod

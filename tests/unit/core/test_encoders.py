@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModel, BertConfig, BertModel
 
-from modicum.core.encoders import OFFLINE, encoder_place, load_encoder
+from modicum.core.encoders import OFFLINE, encoder_place, load_encoder, open_text_encoder
 from modicum.errors import ConfigError
 
 
@@ -28,3 +29,9 @@ def test_loading_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     capfd.readouterr()
     assert isinstance(load_encoder(AutoModel.from_pretrained, str(tmp_path)), BertModel)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_encoder_in_half_precision_is_opened_in_float32(tmp_path: Path) -> None:
+    config = BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    BertModel(config).half().save_pretrained(tmp_path)
+    assert {weight.dtype for weight in open_text_encoder(str(tmp_path)).parameters()} == {torch.float32}

@@ -30,7 +30,6 @@ def text_config(layers: int = 2) -> BertConfig:
         intermediate_size=32,
         max_position_embeddings=24,
         initializer_range=0.3,  # else a random encoder hardly tells texts apart
-        attn_implementation="eager",
     )
 
 

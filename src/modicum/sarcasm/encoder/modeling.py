@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from modicum.core.encoders import encoder_place, load_encoder
+from modicum.core.encoders import open_text_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ModelError
@@ -105,9 +105,8 @@ class SarcasmModel(PreTrainedModel):
             MissingExtraError: if the packaged encoder is asked for and not installed.
             ModelError: if it is no encoder of texts.
         """
-        load = lambda place: AutoModel.from_pretrained(place, dtype="float32")
         with seeded_globally(seed, "initialisation"):
-            encoder = load_encoder(load, encoder_place(place))
+            encoder = open_text_encoder(place)
             return cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
 
     def get_input_embeddings(self) -> nn.Module:

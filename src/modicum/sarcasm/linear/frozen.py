@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from modicum.core.encoders import OFFLINE, load_encoder
+from modicum.core.encoders import OFFLINE, open_text_encoder
 from modicum.core.extras import require
 from modicum.sarcasm.encoder.batches import Row, encode, pad, padding_of
 
@@ -34,12 +34,11 @@ class FrozenEncoder:
         self.place = place
         self.longest = longest
         self.batch = batch
-        transformers = require("transformers", extra="text", purpose="A frozen encoder")
+        require("transformers", extra="text", purpose="A frozen encoder")
         from modicum.sarcasm.encoder.opening import encoder_folder, open_tokenizer
 
         self._tokenizer = open_tokenizer(place)
-        load = lambda it: transformers.AutoModel.from_pretrained(it, dtype="float32")
-        self._model: Any = load_encoder(load, encoder_folder(place)).eval()
+        self._model: Any = open_text_encoder(encoder_folder(place)).eval()
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
