@@ -204,6 +204,11 @@ def _fetch(task: str) -> Any:
 
 def _own(splits: Mapping[str, Recordings], seed: int) -> Problem:
     train, valid, test = by_role(splits)
+    if len(train.streams) < 2:
+        raise DataError(
+            f"There is nothing to fuse: the streams are {', '.join(train.streams) or 'none'}.",
+            mend="Give two streams of features or more; words are not read here.",
+        )
     if test is None:
         train, test = split_off(train, seed=legacy_seed(seed, "test"), share=_TEST)
     if test.labels is None:

@@ -93,13 +93,17 @@ def test_labels_leave_validation_and_test_as_they_are(tmp_path: Path) -> None:
         own(tmp_path, {"train": given}, labels="99")
 
 
-def test_own_recordings_without_labels_are_refused(tmp_path: Path) -> None:
+def test_own_recordings_that_cannot_be_compared_on_are_refused(tmp_path: Path) -> None:
     given = recordings(40, classes=2)
     bare = replace(given, labels=None, classes=())
     with pytest.raises(DataError, match="train has no labels"):
         own(tmp_path, {"all": bare})
     with pytest.raises(DataError, match="test has no labels to score by"):
         own(tmp_path, {"train": given, "test": bare})
+    with pytest.raises(DataError, match="nothing to fuse: the streams are audio"):
+        own(tmp_path, {"all": replace(given, streams={"audio": given.streams["audio"]})})
+    with pytest.raises(DataError, match="nothing to fuse: the streams are none"):
+        own(tmp_path, {"all": replace(recordings(9, words=True), streams={})})
 
 
 @pytest.mark.data("mosi-features")
