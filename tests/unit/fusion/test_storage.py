@@ -97,3 +97,19 @@ def test_the_suffix_and_the_place_must_be_right(tmp_path):
     for suffix in ("npz", "safetensors"):
         with pytest.raises(ConfigError, match="cannot be written"):
             save_recordings(tmp_path / "nowhere" / f"a.{suffix}", splits())
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("0.0.values", np.zeros((5, 3))),
+        ("0.0.lengths", np.array([4, 0, 1.5])),
+        ("0.labels", np.array(["good"] * 3)),
+    ],
+)
+def test_arrays_of_other_numbers_are_refused(tmp_path, name, array):
+    save_recordings(tmp_path / "a.npz", splits())
+    with np.load(tmp_path / "a.npz") as file:
+        np.savez(tmp_path / "b.npz", **{**file, name: array})
+    with pytest.raises(DataError, match=f"damaged description .*an array of {array.dtype}"):
+        load_recordings(tmp_path / "b.npz")

@@ -171,6 +171,13 @@ def test_a_damaged_document_is_refused(
         FusionSystem.load(tmp_path / "system")
 
 
+def test_a_model_without_its_configuration_is_refused(system: FusionSystem, tmp_path: Path) -> None:
+    system.save(tmp_path / "system")
+    (tmp_path / "system" / "model" / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        FusionSystem.load(tmp_path / "system")
+
+
 def test_parts_that_do_not_fit_are_refused(system: FusionSystem, classifier: FusionSystem) -> None:
     with pytest.raises(ConfigError, match="task is 'classes', but the model was made for the loss 'mae'"):
         replace(system, task="classes")
