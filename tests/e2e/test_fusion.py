@@ -9,7 +9,9 @@ import os
 import pickle
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -364,6 +366,27 @@ def test_nonsense_is_two_sentences_and_status_2(bad: Path, arguments: str, said:
 def test_a_training_that_diverges_leaves_nothing(run: Run, tmp_path: Path) -> None:
     done = run("train", "classes.npz", "--out", tmp_path / "model", *ONE, "--rate", "1e30")
     refused(done, "The validation loss was finite in none of 1 epochs. Lower the learning rate", status=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "model"), *TINY, "--seeds", "1000"]  # of which each takes a tenth of a second
+    with subprocess.Popen(
+        [sys.executable, "-m", "modicum", "fusion", "train", "classes.npz", *options],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("Seed 0: epoch 1 of 1")
+        running.send_signal(signal.SIGINT)
+        out, said = running.communicate(timeout=60)
+    assert (running.returncode, out) == (1, ""), said
+    assert "Stopped. Nothing was written: the same command begins again." in said
+    assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
 
