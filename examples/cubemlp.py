@@ -1,8 +1,8 @@
 """Tell four motions apart by two sensors, also while one of them is missing, and write the model for onnxruntime.
 
 Run: python examples/cubemlp.py
-BasicMotions comes out of the wheel of sktime, so nothing is downloaded. One seed says nothing of how good it is. For recordings of yours only the numbered places
-matter: `open_recordings` reads files, and `CubeMLPClassifier` takes arrays.
+BasicMotions comes out of the wheel of sktime, so nothing is downloaded. One seed says nothing of how good it is. For
+recordings of yours only the numbered places matter: `open_recordings` reads files, `CubeMLPClassifier` takes arrays.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main() -> None:
     config = configure(train, encoder="conv", channels=24, norm="branch", modality_dropout=0.2)
     recipe = Recipe(epochs=25, batch=8, rate=1e-2, schedule="linear")
     fitted = fit(train, config=config, recipe=recipe, seed=1)
-    if fitted.training is not None:
-        print(f"{fitted.training.updates} updates, epoch {fitted.training.epoch} chosen by a part of the training split")
+    if took := fitted.training:
+        print(f"{took.updates} updates, epoch {took.epoch} chosen by a part of the training split")
 
     # 2. Save it and read it back: safetensors and JSON, no pickle.
     with tempfile.TemporaryDirectory() as folder:
