@@ -57,13 +57,6 @@ COMMANDS = {
     "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 5 "
     "--option model=xlm-roberta-base --option pooling=cls --option rate=2e-5 --option epochs=5 "
     "--out runs/evidence/xpudu-xlmr-gpu --json",
-    "cubemlp-demo": "modicum compare cubemlp --budget demo --seeds 20 --out runs/evidence/cubemlp-demo --json",
-    **{
-        f"cubemlp-{task}": f"modicum compare cubemlp --budget full --seeds 5 --option task={task} "
-        f"--out runs/evidence/cubemlp-{task} --json"
-        for task in ("mosi", "ces")
-    },
-    "cubemlp-speed": "python benchmarks/cubemlp.py --json",
 }
 
 

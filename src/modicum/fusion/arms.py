@@ -15,6 +15,7 @@ from modicum.core.method import Job, Measurement
 from modicum.fusion.batches import BoolArray
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.fitting import configure, fit
+from modicum.fusion.functional import Norm
 from modicum.fusion.mixer import CubeMLP
 from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.plan import Plan
@@ -23,7 +24,7 @@ from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
 
-__all__ = ["attention", "average", "concatenation", "cube", "cube_shuffled", "single"]
+__all__ = ["attention", "average", "concatenation", "cube", "cube_branch", "cube_shuffled", "single"]
 
 _HALF = 0.5
 Fusion: TypeAlias = Callable[[CubeMLP], nn.Module]
@@ -36,6 +37,11 @@ _attended: Fusion = partial(with_parameters_of, make=AttentionFusion)
 def cube(job: Job) -> Measurement:
     """Mix time, modality and channel."""
     return _fused(job, None)
+
+
+def cube_branch(job: Job) -> Measurement:
+    """Mix them with the layer norm on the branch, as the paper's figure has it."""
+    return _fused(job, None, norm="branch")
 
 
 def cube_shuffled(job: Job) -> Measurement:
@@ -80,8 +86,9 @@ def _posed(job: Job) -> tuple[Plan, Problem]:
     return plan, pose(job, plan)
 
 
-def _fused(job: Job, fusion: Fusion | None, *, shuffled: bool = False) -> Measurement:
+def _fused(job: Job, fusion: Fusion | None, *, shuffled: bool = False, norm: Norm = "pre") -> Measurement:
     plan, problem = _posed(job)
+    problem = replace(problem, settings={**problem.settings, "norm": norm})
     if shuffled:
         problem = shuffle(problem, plan.shuffled or next(iter(problem.train.streams)), seed=job.seed)
     system = _fit(problem, plan, job, fusion)

@@ -18,7 +18,18 @@ _COMPARISON = Comparison(
             run=arms.single,
             summary="the modality with the lowest validation loss, alone",
         ),
-        Arm(name="CubeMLP", role="method", run=arms.cube, summary="three MLPs a block, along each axis of the cube"),
+        Arm(
+            name="CubeMLP",
+            role="method",
+            run=arms.cube,
+            summary="three MLPs a block, along each axis of the cube; layer norms first, as in the released recipe",
+        ),
+        Arm(
+            name="CubeMLP, norm on the branch",
+            role="method",
+            run=arms.cube_branch,
+            summary="the same with the layer norms where the paper's figure has them",
+        ),
         Arm(
             name="concatenation MLP",
             role="control",
