@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -122,7 +124,7 @@ class FeatureEncoder(nn.Module):
     def __init__(self, stream: Stream, channels: int, *, eps: float) -> None:
         super().__init__()
         self.encoder = _encoder(stream, channels)
-        self.norm = None if stream.encoder == "none" else nn.LayerNorm(channels, eps=eps)
+        self.norm: Any = None if stream.encoder == "none" else nn.LayerNorm(channels, eps=eps)
         self.dropout = nn.Dropout(stream.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modicum.core.seeding import seeded_globally, torch_generator
+from modicum.errors import ConfigError
 from modicum.fusion.configuration import Stream
 from modicum.fusion.streams import FeatureEncoder, TextProjection
 
@@ -92,3 +93,14 @@ def test_an_absent_stream_of_the_released_code_is_as_large_as_a_present_one() ->
     lengths = torch.full((1,), 6)
     missing = encode.released(torch.full((1, 6, 5), 1e-6, dtype=torch.float64), lengths)
     assert missing.square().mean().sqrt().item() > 0.5
+
+
+def test_a_stream_without_an_encoder_is_its_channels() -> None:
+    x = torch.randn(2, 5, 3)
+    stream = Stream(name="system", size=3, encoder="none", dropout=0.0)
+    encoded = FeatureEncoder(stream, 3, eps=1e-6)(x, torch.tensor([5, 2]))
+    assert torch.equal(encoded[0], x[0])
+    assert torch.equal(encoded[1, :2], x[1, :2])
+    assert not encoded[1, 2:].any()
+    with pytest.raises(ConfigError, match=r"'system' has 3 values a frame, and the cube 4 channels"):
+        FeatureEncoder(stream, 4, eps=1e-6)
