@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -85,7 +86,7 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
                 f"{path} is of form {description['form']}, and {_FORM} is read.", mend="Use a newer modicum."
             )
         splits = enumerate(description["splits"])
-        return {split["name"]: _recordings(split, f"{place}", arrays) for place, split in splits}
+        return {split["name"]: _recordings(path, split, f"{place}", arrays) for place, split in splits}
     except DataError:  # which is a ValueError
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -118,28 +119,32 @@ def _described(name: str, recordings: Recordings) -> dict[str, object]:
     }
 
 
-def _recordings(described: dict[str, Any], place: str, arrays: Arrays) -> Recordings:
+def _recordings(path: Path, described: dict[str, Any], place: str, arrays: Arrays) -> Recordings:
+    typed = partial(_typed, path)
     words, labels = described["words"], arrays.get(f"{place}.labels")
     return Recordings(
         ids=tuple(map(str, described["ids"])),
         streams={
             name: Ragged(
-                values=_typed(arrays[f"{place}.{number}.values"], np.float32),
-                lengths=_typed(arrays[f"{place}.{number}.lengths"], np.int64),
+                values=typed(arrays[f"{place}.{number}.values"], np.float32),
+                lengths=typed(arrays[f"{place}.{number}.lengths"], np.int64),
             )
             for number, name in enumerate(described["streams"])
         },
         words=None if words is None else tuple(map(tuple, words)),
-        labels=None if labels is None else _typed(labels, np.float32, np.int64),
+        labels=None if labels is None else typed(labels, np.float32, np.int64),
         classes=tuple(map(str, described["classes"])),
         groups=tuple(map(str, described["groups"])),
         replaced={str(name): int(count) for name, count in described["replaced"].items()},
     )
 
 
-def _typed(array: npt.NDArray[Any], *types: type[np.generic]) -> npt.NDArray[Any]:
+def _typed(path: Path, array: npt.NDArray[Any], *types: type[np.generic]) -> npt.NDArray[Any]:
     if array.dtype not in types:
-        raise TypeError(f"an array of {array.dtype}")
+        raise DataError(
+            f"{path} holds an array of {array.dtype} where {' or '.join(it.__name__ for it in types)} belongs.",
+            mend="Write the file again.",
+        )
     return array
 
 
