@@ -325,7 +325,7 @@ def bad(place: Path) -> Path:
         ("train void.npz --out new", "1 samples have no frame of any modality, the first is film0[3]"),
         ("train silent.npz --out new", "The recordings have no stream of features"),
         ("train classes.npz --out new --stream smell", "no stream 'smell'. Write --stream with one of: audio, video"),
-        ("train classes.npz --out new --stream audio", "Block 0 has a layer norm over 1 modality"),
+        ("train classes.npz --out new --stream audio", "There is nothing to mix: the only stream is audio."),
         ("train classes.npz --out new --per-word smell", "There is no stream 'smell' to have a frame for each word"),
         ("train classes.npz --out new --device abacus", "torch cannot use the device 'abacus'"),
         ("train classes.npz --out new --seeds 0", "The seeds are []"),

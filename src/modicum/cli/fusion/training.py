@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913 - one argument an option
     """Train on the train split; choose one epoch by valid, or by a part of train; score test once, at the end.
 
     Raises:
-        ConfigError: if the folder has something in it.
+        ConfigError: if the folder has something in it, or there is one stream alone.
     """
     import numpy as np
 
@@ -92,6 +92,11 @@ def train(  # noqa: PLR0913 - one argument an option
     check_device(device)
     splits = {name: _chosen(part, stream) for name, part in opened(source, format, gigabytes).splits.items()}
     training, validation, test = by_role(splits)
+    if len(training.streams) == 1 and text is None:
+        raise ConfigError(
+            f"There is nothing to mix: the only stream is {', '.join(training.streams)}.",
+            mend="Name two or more by --stream, or add the words by --text.",
+        )
     settings: dict[str, Any] = {} if np.asarray(training.labels).dtype.kind in "iu" else {"loss": loss.value}
     if text is not None:
         settings["frozen_layers"] = frozen
