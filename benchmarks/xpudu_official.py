@@ -1,0 +1,225 @@
+"""Fit sarcasm systems on iSarcasmEval and score them on its official test files.
+
+Run: python benchmarks/xpudu_official.py [--model offline --device cuda] [--json]
+
+Where several rates, epochs or weights are named, one combination is chosen first: by held-out training texts of seed 0
+under the first preset, the mean of task A's F1 and task C's accuracy over the languages. The test files are read after
+that. Each system is fitted as `modicum sarcasm train` does, with five folds; one fit is read under each rule of labels.
+Data: the catalogue's isarcasmeval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+import torch
+
+from modicum.core import catalogue
+from modicum.core.engine import open_engine
+from modicum.sarcasm.decisions import Decision, Rule
+from modicum.sarcasm.examples import LANGUAGES, Example, Language
+from modicum.sarcasm.fitting import Fitted, fit_system
+from modicum.sarcasm.folds import grouped_folds
+from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train, training_pairs
+from modicum.sarcasm.learners import NGRAMS, fine_tuning, mean_of
+from modicum.sarcasm.linear.learner import LinearLearner
+from modicum.sarcasm.metrics import score_a, score_b, score_c
+from modicum.sarcasm.robustness import find_preset
+from modicum.sarcasm.scoring import Learner, TextModel
+from modicum.sarcasm.system import SarcasmSystem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A system that is to be fitted, and whether it is scored on the test files."""
+
+    model: str
+    preset: str
+    seed: int
+    epochs: int
+    rate: float
+    pooling: str
+    folds: int
+    device: str
+    tested: bool
+    keep: Path | None
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Fit a system; give its held-out scores and, if it is tested, those of the official files under each rule."""
+    folder = catalogue.fetch("isarcasmeval")
+    train = [it for language in LANGUAGES for it in read_train(folder, language)]
+    fitted, parts = fit(train, job)
+    found: dict[str, Any] = {"held": held_scores(fitted) | held_pairs(train, parts, fitted, job)}
+    if job.tested:
+        found["test"] = test_scores(fitted.system, folder, job)
+    return asdict(replace(job, keep=None)) | found
+
+
+def fit(train: Sequence[Example], job: Job) -> tuple[Fitted, list[TextModel]]:
+    """Fit as `modicum.sarcasm.fit` does, and give the models of the folds, too."""
+    parts: list[TextModel] = []
+    encoder = job.model != NGRAMS
+    learner: Learner = LinearLearner()
+    if encoder:
+        learner = fine_tuning(
+            job.model, epochs=job.epochs, batch=32, rate=job.rate, pooling=job.pooling, device=job.device
+        )
+    kept = _Kept(learner, parts)
+    fitted = fit_system(
+        train,
+        kept,
+        robustness=find_preset(job.preset),
+        folds=job.folds,
+        seed=job.seed,
+        joined=mean_of if encoder else None,
+    )
+    return fitted, parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    learner: Learner
+    parts: list[TextModel]
+
+    def fit(self, examples: Sequence[Example], *, seed: int) -> TextModel:
+        """Fit a model and keep it."""
+        self.parts.append(self.learner.fit(examples, seed=seed))
+        return self.parts[-1]
+
+
+def held_scores(fitted: Fitted) -> dict[str, float]:
+    """Score task A on held-out texts, prepared as those of the training part are."""
+    labels = fitted.system.decision.labels(fitted.outputs, [it.language for it in fitted.held])
+    scores: dict[str, float] = {}
+    for language in LANGUAGES:
+        places = [at for at, it in enumerate(fitted.held) if it.language == language]
+        gold = [fitted.held[at].sarcastic or 0 for at in places]
+        scores[f"A {language} F1"] = score_a(gold, labels[places]).f1
+    return scores
+
+
+def held_pairs(train: Sequence[Example], parts: list[TextModel], fitted: Fitted, job: Job) -> dict[str, float]:
+    """Score task C on the held-out sarcastic texts, each against its rephrase."""
+    right: dict[Language, list[bool]] = {language: [] for language in LANGUAGES}
+    known = [it for it in train if it.sarcastic is not None]
+    for model, (_, held) in zip(parts, grouped_folds(known, job.folds, job.seed), strict=False):
+        system = replace(fitted.system, model=model)
+        pairs = training_pairs(known[at] for at in held)
+        found = (system.compare(pairs) > 0.5).astype(int)
+        for pair, guess in zip(pairs, found, strict=True):
+            right[pair.language].append(guess == pair.sarcastic)
+    return {f"C {language} accuracy": float(np.mean(it)) for language, it in right.items()}
+
+
+def test_scores(system: SarcasmSystem, folder: Path, job: Job) -> dict[str, dict[str, float]]:
+    """Score the five official files; what depends on the rule of labels is given for each rule."""
+    scores: dict[str, dict[str, float]] = {rule: {} for rule in get_args(Rule)}
+    kept: dict[str, np.ndarray] = {}
+    for language in LANGUAGES:
+        texts, pairs = read_texts(folder, language), read_pairs(folder, language)
+        outputs = system.model([system.preparation.text(it) for it in texts])
+        kept[f"A_{language}"] = outputs.sarcastic
+        kept[f"C_{language}"] = system.compare(pairs)
+        second = (kept[f"C_{language}"] > 0.5).astype(int)
+        for rule in get_args(Rule):
+            labels = _under(system.decision, rule).labels(outputs, [it.language for it in texts])
+            scores[rule][f"A {language} F1"] = score_a([it.sarcastic or 0 for it in texts], labels).f1
+            scores[rule][f"C {language} accuracy"] = score_c([it.sarcastic or 0 for it in pairs], second).accuracy
+    texts = read_categories(folder)
+    outputs = system.model([system.preparation.text(it) for it in texts])
+    for rule in get_args(Rule):
+        labels = _under(system.decision, rule).category_labels(outputs, [it.language for it in texts])
+        scores[rule]["B macro F1"] = score_b([it.categories or () for it in texts], labels).macro_f1
+    if job.keep is not None:
+        job.keep.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(job.keep / f"{job.preset}-{job.seed}.npz", **cast("dict[str, Any]", kept))
+    return scores
+
+
+def _under(decision: Decision, rule: Rule) -> Decision:
+    return replace(decision, rule=rule)
+
+
+def choose(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Give the run with the highest mean of its held-out scores."""
+    return max(found, key=lambda it: float(np.mean(list(it["held"].values()))))
+
+
+def parse() -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default=NGRAMS, help="ngrams, or an encoder: hub id, folder, offline (MiniLM)")
+    parser.add_argument("--presets", nargs="+", default=["modicum", "plain"], help="of what is done to texts")
+    parser.add_argument("--seeds", type=int, default=3, help="systems of each preset")
+    parser.add_argument("--folds", type=int, default=5, help="of each system, at least 2")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[5], help="of an encoder; one is chosen of several")
+    parser.add_argument("--rates", type=float, nargs="+", default=[2e-5], help="of an encoder; likewise")
+    parser.add_argument("--pooling", default="mean", help="of an encoder: mean or cls")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, help="processes; as many as cores if not given")
+    parser.add_argument("--keep", type=Path, help="folder for the logits of the test texts")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Choose, fit, score and print."""
+    options = parse()
+    base = Job(
+        model=options.model,
+        preset=options.presets[0],
+        seed=0,
+        epochs=options.epochs[0],
+        rate=options.rates[0],
+        pooling=options.pooling,
+        folds=options.folds,
+        device=options.device,
+        tested=False,
+        keep=options.keep,
+    )
+    grid = [replace(base, epochs=it, rate=rate) for it, rate in itertools.product(options.epochs, options.rates)]
+    with open_engine("local", workers=options.workers) as engine:
+        tried = gather(engine, grid) if len(grid) > 1 else []
+        best = choose(tried) if tried else asdict(base)
+        chosen = replace(base, epochs=best["epochs"], rate=best["rate"], tested=True)
+        each = itertools.product(options.presets, range(options.seeds))
+        tested = gather(engine, [replace(chosen, preset=preset, seed=seed) for preset, seed in each])
+    if options.json:
+        machine = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
+        print(json.dumps({"torch": torch.__version__, "machine": machine, "tried": tried, "tested": tested}, indent=2))
+        return
+    print("held-out scores of what was tried:")
+    for it in tried:
+        print(f"  epochs {it['epochs']}, rate {it['rate']:g}: {_words(it['held'])}")
+    for it in tested:
+        print(f"{it['model']}, {it['preset']}, seed {it['seed']}, epochs {it['epochs']}, rate {it['rate']:g}")
+        for name, scores in {"held out": it["held"], **it["test"]}.items():
+            print(f"  {name:12} {_words(scores)}")
+
+
+def _words(scores: dict[str, float]) -> str:
+    return "  ".join(f"{name} {score:.4f}" for name, score in scores.items())
+
+
+def gather(engine: Any, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Run the jobs, each told when it ends; give the results in order, or raise the first error."""
+    found: list[Any] = [None] * len(jobs)
+    for done in engine.run(run, jobs):
+        if done.error is not None:
+            raise done.error
+        found[done.index] = done.value
+        print(json.dumps(done.value), file=sys.stderr, flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()
