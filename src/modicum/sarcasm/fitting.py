@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from modicum.core.seeding import derive
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.calibration import CalibrationName
 from modicum.sarcasm.decisions import Rule, check_rule, decide
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.folds import grouped_folds, grouped_split
 from modicum.sarcasm.robustness import Robustness
-from modicum.sarcasm.scoring import Learner, Outputs, TextModel
+from modicum.sarcasm.scoring import Learner, Outputs, TextModel, compare_texts
 from modicum.sarcasm.system import SarcasmSystem
 
 __all__ = ["Fitted", "fit_system"]
@@ -30,11 +30,14 @@ class Fitted:
         system: ready to read.
         held: the examples that some model had not seen, prepared as they were scored.
         outputs: of those models for them.
+        margins: logits of those models that a held-out text, and not its rephrase, is the sarcastic one, NaN where it
+            has none, shape (n,); None where the models compare no texts.
     """
 
     system: SarcasmSystem
     held: tuple[Example, ...]
     outputs: Outputs
+    margins: np.ndarray | None = None
 
 
 def fit_system(
@@ -81,6 +84,7 @@ def fit_system(
     models: list[TextModel] = []
     held: list[Example] = []
     found: list[Outputs] = []
+    margins: list[np.ndarray | None] = []
     for number, (train, out) in enumerate(parts):
         progress(f"part {number + 1} of {len(parts)}")
         shown = robustness.train([known[at] for at in train], seed=derive(seed, f"crop {number}"))
@@ -88,6 +92,7 @@ def fit_system(
         chosen = robustness.choose([known[at] for at in out], seed=derive(seed, f"held {number}"))
         held += chosen
         found.append(models[-1]([it.text for it in chosen]))
+        margins.append(_margins(models[-1], chosen))
     outputs = _together(found)
     if joined is None and folds > 1:
         progress("all examples")
@@ -96,16 +101,29 @@ def fit_system(
         model = joined(models) if joined else models[0]
     decision = decide(outputs, held, rule=rule, calibration=calibration)
     system = SarcasmSystem(model=model, preparation=robustness.preparation, decision=decision)
-    return Fitted(system=system, held=tuple(held), outputs=outputs)
+    return Fitted(system=system, held=tuple(held), outputs=outputs, margins=_joined(margins))
+
+
+def _margins(model: TextModel, examples: Sequence[Example]) -> np.ndarray | None:
+    places = [place for place, it in enumerate(examples) if it.sarcastic and it.rephrase]
+    margins = np.full(len(examples), np.nan)
+    if not places:
+        return None
+    try:
+        margins[places] = compare_texts(model, [(examples[at].rephrase or "", examples[at].text) for at in places])
+    except (ConfigError, ModelError):  # it was given no pair to learn from
+        return None
+    return margins
 
 
 def _together(parts: Sequence[Outputs]) -> Outputs:
-    def joined(name: str) -> np.ndarray | None:
-        given = [getattr(part, name) for part in parts]
-        return None if any(it is None for it in given) else np.concatenate(given)
-
     return Outputs(
         sarcastic=np.concatenate([part.sarcastic for part in parts]),
-        categories=joined("categories"),
-        rank=joined("rank"),
+        categories=_joined([part.categories for part in parts]),
+        rank=_joined([part.rank for part in parts]),
     )
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if len(given) == len(parts) else None

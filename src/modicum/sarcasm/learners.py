@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from modicum.sarcasm.decisions import Rule
@@ -12,6 +12,7 @@ from modicum.sarcasm.fitting import Fitted, fit_system
 from modicum.sarcasm.linear.learner import LinearLearner
 from modicum.sarcasm.robustness import find_preset
 from modicum.sarcasm.scoring import Learner, TextModel
+from modicum.sarcasm.stacking import stack
 
 if TYPE_CHECKING:
     from modicum.sarcasm.encoder.configuration import Pooling
@@ -28,7 +29,7 @@ class Settings:
 
     Args:
         model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
-            folder, or "offline" for the packaged MiniLM (English).
+            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
         preset: "plain" or "modicum", of what is done to texts against shortcuts.
         rule: of labels; see `Decision`.
         folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
@@ -68,6 +69,22 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
         DataError: if a language has too few texts of one of the labels.
         MissingExtraError: if a library that the model needs is not installed.
     """
+    models = _models(settings.model)
+    if len(models) == 1:
+        return _fit(examples, settings, progress)
+    parts = [
+        _fit(examples, replace(settings, model=it), lambda what, it=it: progress(f"{it}, {what}")) for it in models
+    ]
+    return stack(parts, rule=settings.rule)
+
+
+def _models(name: str) -> list[str]:
+    """Give the two models of "ngrams+ENCODER", or the one that is named."""
+    first, plus, encoder = name.partition("+")
+    return [first, encoder] if first == NGRAMS and plus else [name]
+
+
+def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[str], None]) -> Fitted:
     encoder = settings.model != NGRAMS
     learner: Learner = (
         fine_tuning(

@@ -9,9 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from modicum.errors import ConfigError
 from modicum.sarcasm.examples import Example
 
-__all__ = ["Learner", "Outputs", "PairModel", "TextModel"]
+__all__ = ["Learner", "Outputs", "PairModel", "TextModel", "compare_texts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,3 +71,25 @@ class Learner(Protocol):
             DataError: if there is no example of one of the two labels.
         """
         ...
+
+
+def compare_texts(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Compare two texts each, as the model does it: in a way of its own, or by the difference of their ranks.
+
+    Args:
+        model: fitted on examples with a rephrase.
+        pairs: n, prepared as those it was fitted on.
+
+    Returns:
+        Logits that the second text is the sarcastic one, shape (n,).
+
+    Raises:
+        ConfigError: if the model ranks nothing.
+        ModelError: if an encoder was trained without pairs.
+    """
+    if isinstance(model, PairModel):
+        return model.compare(pairs)
+    rank = model([text for pair in pairs for text in pair]).rank
+    if rank is None:
+        raise ConfigError("The model cannot compare texts.", mend="Fit it on examples that have a rephrase.")
+    return rank[1::2] - rank[::2]

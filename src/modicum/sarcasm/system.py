@@ -18,7 +18,8 @@ from modicum.sarcasm.decisions import Decision
 from modicum.sarcasm.examples import Example, Language, Pair
 from modicum.sarcasm.linear.explanation import explain_linear
 from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.scoring import PairModel, TextModel
+from modicum.sarcasm.scoring import TextModel, compare_texts
+from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
 
 __all__ = ["Readings", "SarcasmSystem", "Share"]
 
@@ -109,7 +110,7 @@ class SarcasmSystem:
             ConfigError: if the model was fitted without a rephrase.
         """
         prepared = [self.preparation.pair(pair).texts for pair in pairs]
-        return expit(_compared(self.model, prepared))
+        return expit(compare_texts(self.model, prepared))
 
     def rank(self, examples: Sequence[Example]) -> np.ndarray:
         """Score texts that mean the same, in one pass each: the highest is the most sarcastic.
@@ -185,15 +186,6 @@ class SarcasmSystem:
         return cls(model=_model(folder / _MODEL), preparation=preparation, decision=decision)
 
 
-def _compared(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-    if isinstance(model, PairModel):
-        return model.compare(pairs)
-    rank = model([text for pair in pairs for text in pair]).rank
-    if rank is None:
-        raise ConfigError("The model cannot compare texts.", mend="Fit it on examples that have a rephrase.")
-    return rank[1::2] - rank[::2]
-
-
 def _explained(model: TextModel, text: str) -> list[Share]:
     if isinstance(model, LinearModel):
         pieces = explain_linear(model, text).words()
@@ -229,6 +221,8 @@ def _document(folder: Path) -> Mapping[str, Any]:
 
 
 def _model(folder: Path) -> TextModel:
+    if (folder / DESCRIPTION).is_file():
+        return StackedModel.load(folder, load=_model)
     if (folder / "weights.safetensors").is_file():
         from modicum.sarcasm.linear.storage import load
 

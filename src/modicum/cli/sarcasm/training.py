@@ -55,7 +55,7 @@ def train(  # noqa: PLR0913 - one argument an option
     *,
     folder: Annotated[Path, typer.Option("--out", help="New folder of the system.")],
     model: Annotated[
-        str, typer.Option(help="ngrams, or an encoder to fine-tune: hub id, folder, offline (MiniLM, English).")
+        str, typer.Option(help="ngrams, an encoder to fine-tune (hub id, folder, offline), or both: ngrams+ENCODER.")
     ] = "ngrams",
     preset: Annotated[PresetName, typer.Option(help="What is done to texts against shortcuts: all, or nothing.")] = (
         PresetName.modicum

@@ -1,0 +1,147 @@
+"""Models of different kinds as one: the sum of their logits, weighted for each language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modicum.core.files import new_folder
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.cleaning import language_of
+from modicum.sarcasm.examples import LANGUAGES, Language
+from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
+
+__all__ = ["DESCRIPTION", "StackedModel", "Weights", "mean_categories"]
+
+DESCRIPTION = "stack.json"
+_MEND = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """How much the logit of each model counts.
+
+    Args:
+        sarcastic: of the first head, one for each model.
+        rank: of the comparison of two texts, likewise; None where the models compare none.
+    """
+
+    sarcastic: tuple[float, ...]
+    rank: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackedModel:
+    """Several models that read the same texts; a `TextModel` and a `PairModel`.
+
+    The language of a text is told by its script, since a model is given texts alone. Categories are the mean of those
+    models that know some.
+
+    Args:
+        members: fitted on texts that were prepared alike.
+        weights: for each language; a text in another one is read with those of the first.
+
+    Raises:
+        ConfigError: if there is no model or no language, or not one weight for each model.
+    """
+
+    members: tuple[TextModel, ...]
+    weights: Mapping[Language, Weights]
+
+    def __post_init__(self) -> None:
+        given = [it for one in self.weights.values() for it in (one.sarcastic, one.rank) if it is not None]
+        if not self.members or not given or any(len(it) != len(self.members) for it in given):
+            raise ConfigError(
+                f"There are {len(self.members)} models, and weights {given}.", mend="Give a weight for each model."
+            )
+
+    def __call__(self, texts: Sequence[str]) -> Outputs:
+        """Give the outputs, in the order of the texts and independent of what else is asked for."""
+        found = [member(texts) for member in self.members]
+        weights = [self.weights_of(text) for text in texts]
+        ranks = [it.rank for it in found if it.rank is not None] if self._ranks else []
+        return Outputs(
+            sarcastic=_weighted([it.sarcastic for it in found], [it.sarcastic for it in weights]),
+            categories=mean_categories(found),
+            rank=_weighted(ranks, [it.rank for it in weights]) if len(ranks) == len(found) else None,
+        )
+
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Give the weighted sum of what the models give; exchanging the texts of a pair changes the sign.
+
+        Args:
+            pairs: of texts that mean the same.
+
+        Returns:
+            Logits that the second is the sarcastic one, shape (n,).
+
+        Raises:
+            ConfigError: if the models were fitted without pairs.
+        """
+        if not self._ranks:
+            raise ConfigError("The models cannot compare texts.", mend="Fit them on examples that have a rephrase.")
+        logits = [compare_texts(member, pairs) for member in self.members]
+        return _weighted(logits, [self.weights_of(" ".join(pair)).rank for pair in pairs])
+
+    def weights_of(self, text: str) -> Weights:
+        """Give the weights with which a text is read."""
+        return self.weights.get(language_of(text)) or next(iter(self.weights.values()))
+
+    def save(self, folder: Path) -> None:
+        """Write each model to a folder of its own, "0", "1" and so on, and the weights as JSON, below a new folder.
+
+        Raises:
+            ConfigError: if the folder has something in it, or cannot be written.
+        """
+        with new_folder(folder) as part:
+            for number, member in enumerate(self.members):
+                member.save(part / str(number))
+            document = {language: asdict(it) for language, it in self.weights.items()}
+            (part / DESCRIPTION).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, *, load: Callable[[Path], TextModel]) -> StackedModel:
+        """Read what `save` wrote.
+
+        Args:
+            folder: of the models.
+            load: reads one of them.
+
+        Raises:
+            DataError: if the weights are damaged, or a model is missing.
+        """
+        try:
+            read = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            weights: dict[Language, Weights] = {it: _read(read[it]) for it in LANGUAGES if it in read}
+            count = len(next(iter(weights.values())).sarcastic)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
+            raise DataError(f"{folder / DESCRIPTION} holds no weights ({error!r}).", mend=_MEND) from error
+        try:
+            return cls(members=tuple(load(folder / str(number)) for number in range(count)), weights=weights)
+        except ConfigError as error:
+            raise DataError(f"{folder / DESCRIPTION} does not fit: {error.what}", mend=_MEND) from error
+
+    @property
+    def _ranks(self) -> bool:
+        return all(it.rank is not None for it in self.weights.values())
+
+
+def mean_categories(outputs: Sequence[Outputs]) -> np.ndarray | None:
+    """Give the mean logits of the categories, shape (n, 6), of those outputs that have some; None if none has."""
+    known = [it.categories for it in outputs if it.categories is not None]
+    return np.mean(known, axis=0) if known else None
+
+
+def _weighted(logits: Sequence[np.ndarray], weights: Sequence[tuple[float, ...] | None]) -> np.ndarray:
+    if not weights:  # no text was given
+        return np.zeros(0)
+    return (np.stack(logits, axis=1) * np.array(weights)).sum(axis=1)
+
+
+def _read(read: Mapping[str, list[float] | None]) -> Weights:
+    first, third = read["sarcastic"], read["rank"]
+    return Weights(sarcastic=tuple(map(float, first or ())), rank=None if third is None else tuple(map(float, third)))
