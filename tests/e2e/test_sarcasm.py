@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from modicum.cli import main
 from modicum.core import catalogue
-from modicum.sarcasm.examples import CATEGORIES, Example
+from modicum.sarcasm.encoder.model import EncoderModel
+from modicum.sarcasm.encoder.modeling import SarcasmModel
+from modicum.sarcasm.encoder.opening import open_tokenizer
+from modicum.sarcasm.examples import CATEGORIES, Example, Pair
 from modicum.sarcasm.learners import Settings, fit
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.tiny import make_tiny_encoder
@@ -171,6 +176,35 @@ def test_of_pairs_it_tells_which_text_is_the_sarcastic_one(run: Run, place: Path
     assert [float(row["probability_of_second"]) for row in swapped] == pytest.approx([1 - it for it in found], abs=2e-6)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_of_pairs_the_words_of_both_texts_are_explained(run: Run, place: Path, options: tuple[str, ...]) -> None:
+    done = run("predict", "pairs.csv", "--model", "model", "--explain", *options)
+    assert (done.status, done.said) == (0, "")
+    rows = [json.loads(it) for it in done.out.splitlines()] if options else done.rows()
+    assert list(rows[0])[2:] == ["probability_of_second", "predicted", "explanation_0", "explanation_1"]
+    system = SarcasmSystem.load(place / "model")
+    for row in rows[:3]:
+        pair = Pair(texts=(row["text_0"], row["text_1"]), language="en")
+        told = [f"{it.text}({it.share:+.2f})" for it in system.explain_pair(pair)[1]]
+        assert row["explanation_1"].split() == told
+        shares = re.findall(r"\(([+-]\d\.\d\d)\)(?: |$)", f"{row['explanation_0']} {row['explanation_1']}")
+        assert len(shares) == len(f"{row['text_0']} {row['text_1']}".split())
+        second = float(row["probability_of_second"])  # XPUDU-C8, to the digits that are printed
+        assert sum(map(float, shares)) == pytest.approx(math.log(second / (1 - second)), abs=0.006 * len(shares))
+
+
+def test_a_model_that_reads_pairs_together_explains_none(run: Run, place: Path, tmp_path: Path) -> None:
+    folder = make_tiny_encoder(tmp_path / "tiny", [it.text for it in KNOWN], seed=0)
+    network = SarcasmModel.from_encoder(str(folder), pair_head="cross", learnt=("sarcastic", "rank"))
+    model = EncoderModel(network, open_tokenizer(str(folder)))
+    replace(SarcasmSystem.load(place / "model"), model=model).save(tmp_path / "m")
+    assert run("predict", "pairs.csv", "--model", tmp_path / "m").status == 0
+    done = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain", "--out", tmp_path / "found.csv")
+    assert (done.status, done.out) == (2, "")
+    assert "reads the two texts of a pair together and scores neither alone" in " ".join(done.said.split())
+    assert not (tmp_path / "found.csv").exists()
+
+
 def test_columns_may_have_other_names(run: Run, tmp_path: Path) -> None:
     lines = [f"{it.sarcastic};{it.text}".replace(",", "").replace(";", ",") for it in ENGLISH[:60]]
     (tmp_path / "mine.csv").write_text("\n".join(["irony,post", *lines]).replace('"', "'") + "\n", encoding="utf-8")
@@ -216,6 +250,9 @@ def test_an_encoder_is_trained_and_exported(run: Run, place: Path, tmp_path: Pat
     predicted = run("predict", "new.csv", "--model", tmp_path / "m", "--explain")
     assert predicted.status == 0, predicted.said
     assert all(row["explanation"] for row in predicted.rows())
+    compared = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain")
+    assert compared.status == 0, compared.said
+    assert all(row["explanation_0"] and row["explanation_1"] for row in compared.rows())
     done = run("export", "new.csv", "--model", tmp_path / "m", "--out", tmp_path / "onnx", "--json")
     assert done.status == 0, done.said
     report = json.loads(done.out)
@@ -281,6 +318,7 @@ BAD = {
         ("predict taken.csv --model model", "The input has a column 'predicted' already"),
         ("predict new.csv --model english", "There is no threshold for 'ar', only for en"),
         ("predict pairs.csv --model alone", "The model cannot compare texts"),
+        ("predict pairs.csv --model alone --explain --out found.csv", "The model cannot compare texts"),
         ("predict so\udcff --model model", "Standard input, line 1 is not UTF-8 (byte 0xff)"),
         ("audit bare.csv new.csv", "Give each a label"),
         ("score bare.csv sent.txt", "1 of the 1 rows of bare.csv have no label of task A"),

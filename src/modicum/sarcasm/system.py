@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import expit
@@ -51,7 +51,7 @@ class Share:
         text: the piece.
         start: its first character in the prepared text.
         end: the character behind its last.
-        share: in logits; above 0 it speaks for sarcasm.
+        share: in logits; above 0 it speaks for sarcasm, or, of a pair, for the second text as the sarcastic one.
     """
 
     text: str
@@ -143,7 +143,29 @@ class SarcasmSystem:
         Raises:
             ModelError: if the model can only be asked as a whole.
         """
-        return _explained(self.model, self.preparation.text(example))
+        return _explained(self.model, self.preparation.text(example), "sarcastic")
+
+    def explain_pair(self, pair: Pair) -> tuple[list[Share], list[Share]]:
+        """Say what each piece of two texts adds to the logit that the second is the sarcastic one.
+
+        That logit is the second text's score less the first one's: the shares in the score of the second count as they
+        are, those of the first with the opposite sign. Of n-grams all shares together sum up to the logit, exactly. Of
+        an encoder they sum up to what is left of it without the lengths of the texts: less the logit of two texts of
+        as many tokens that are all padding, which is 0 where both have equally many. To that come the errors that
+        `encoder.explanation` reports of each.
+
+        Args:
+            pair: of texts that mean the same.
+
+        Returns:
+            The pieces of the first and of the second text, each in the order of the prepared text. To exchange the
+            texts exchanges the lists and changes all signs.
+
+        Raises:
+            ModelError: if the model ranks no texts, reads both together, or can only be asked as a whole.
+        """
+        first, second = (_explained(self.model, text, "rank") for text in self.preparation.pair(pair).texts)
+        return [replace(it, share=-it.share) for it in first], second
 
     def save(self, folder: Path) -> None:
         """Write a new folder: system.json and the model, without a pickle.
@@ -194,9 +216,9 @@ def _compared(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     return rank[1::2] - rank[::2]
 
 
-def _explained(model: TextModel, text: str) -> list[Share]:
+def _explained(model: TextModel, text: str, head: Literal["sarcastic", "rank"]) -> list[Share]:
     if isinstance(model, LinearModel):
-        pieces = explain_linear(model, text).words()
+        pieces = explain_linear(model, text, head=head).words()
     else:
         from modicum.sarcasm.encoder.explanation import explain
         from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
@@ -204,7 +226,7 @@ def _explained(model: TextModel, text: str) -> list[Share]:
         if not isinstance(model, EncoderModel | EnsembleModel):
             raise ModelError("This model cannot be taken apart.", mend="Explain n-grams or an encoder.")
         members = model.members if isinstance(model, EnsembleModel) else (model,)
-        tokens = [explain(member, text).tokens for member in members]
+        tokens = [explain(member, text, head=head).tokens for member in members]
         together = zip(*tokens, strict=True)
         # The models of an ensemble share a tokenizer, and their shares are means as their logits are.
         pieces = [(it[0].start, it[0].end, float(np.mean([one.share for one in it]))) for it in together]
