@@ -55,7 +55,8 @@ def score_interval(task: Task, gold: npt.ArrayLike, predicted: npt.ArrayLike) ->
     Texts are drawn anew with replacement 9,999 times, and with a fixed seed: the same labels give the same numbers.
     The ends are bias-corrected and accelerated (BCa), or percentiles where that is undefined, as where every draw
     has one score. Of a single text both ends are its score. Where a category has a handful of texts (task B), an
-    interval promises more than it keeps: it cannot know texts that were not drawn.
+    interval promises more than it keeps: it cannot know texts that were not drawn. Of many texts the time grows with
+    the square of their number.
 
     Args:
         task: "A" F1 of sarcastic, "B" macro F1 of the categories, "C" accuracy.
