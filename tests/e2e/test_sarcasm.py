@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from modicum.cli import main
 from modicum.core import catalogue
-from modicum.sarcasm.examples import CATEGORIES, Example
+from modicum.sarcasm.encoder.model import EncoderModel
+from modicum.sarcasm.encoder.modeling import SarcasmModel
+from modicum.sarcasm.encoder.opening import open_tokenizer
+from modicum.sarcasm.examples import CATEGORIES, Example, Pair
 from modicum.sarcasm.learners import Settings, fit
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.tiny import make_tiny_encoder
@@ -171,6 +176,35 @@ def test_of_pairs_it_tells_which_text_is_the_sarcastic_one(run: Run, place: Path
     assert [float(row["probability_of_second"]) for row in swapped] == pytest.approx([1 - it for it in found], abs=2e-6)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_of_pairs_the_words_of_both_texts_are_explained(run: Run, place: Path, options: tuple[str, ...]) -> None:
+    done = run("predict", "pairs.csv", "--model", "model", "--explain", *options)
+    assert (done.status, done.said) == (0, "")
+    rows = [json.loads(it) for it in done.out.splitlines()] if options else done.rows()
+    assert list(rows[0])[2:] == ["probability_of_second", "predicted", "explanation_0", "explanation_1"]
+    system = SarcasmSystem.load(place / "model")
+    for row in rows[:3]:
+        pair = Pair(texts=(row["text_0"], row["text_1"]), language="en")
+        told = [f"{it.text}({it.share:+.2f})" for it in system.explain_pair(pair)[1]]
+        assert row["explanation_1"].split() == told
+        shares = re.findall(r"\(([+-]\d\.\d\d)\)(?: |$)", f"{row['explanation_0']} {row['explanation_1']}")
+        assert len(shares) == len(f"{row['text_0']} {row['text_1']}".split())
+        second = float(row["probability_of_second"])  # XPUDU-C8, to the digits that are printed
+        assert sum(map(float, shares)) == pytest.approx(math.log(second / (1 - second)), abs=0.006 * len(shares))
+
+
+def test_a_model_that_reads_pairs_together_explains_none(run: Run, place: Path, tmp_path: Path) -> None:
+    folder = make_tiny_encoder(tmp_path / "tiny", [it.text for it in KNOWN], seed=0)
+    network = SarcasmModel.from_encoder(str(folder), pair_head="cross", learnt=("sarcastic", "rank"))
+    model = EncoderModel(network, open_tokenizer(str(folder)))
+    replace(SarcasmSystem.load(place / "model"), model=model).save(tmp_path / "m")
+    assert run("predict", "pairs.csv", "--model", tmp_path / "m").status == 0
+    done = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain", "--out", tmp_path / "found.csv")
+    assert (done.status, done.out) == (2, "")
+    assert "reads the two texts of a pair together and scores neither alone" in " ".join(done.said.split())
+    assert not (tmp_path / "found.csv").exists()
+
+
 def test_columns_may_have_other_names(run: Run, tmp_path: Path) -> None:
     lines = [f"{it.sarcastic};{it.text}".replace(",", "").replace(";", ",") for it in ENGLISH[:60]]
     (tmp_path / "mine.csv").write_text("\n".join(["irony,post", *lines]).replace('"', "'") + "\n", encoding="utf-8")
@@ -216,6 +250,9 @@ def test_an_encoder_is_trained_and_exported(run: Run, place: Path, tmp_path: Pat
     predicted = run("predict", "new.csv", "--model", tmp_path / "m", "--explain")
     assert predicted.status == 0, predicted.said
     assert all(row["explanation"] for row in predicted.rows())
+    compared = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain")
+    assert compared.status == 0, compared.said
+    assert all(row["explanation_0"] and row["explanation_1"] for row in compared.rows())
     done = run("export", "new.csv", "--model", tmp_path / "m", "--out", tmp_path / "onnx", "--json")
     assert done.status == 0, done.said
     report = json.loads(done.out)
@@ -247,6 +284,10 @@ BAD = {
     "latin.csv": b"text\ncaf\xe9\n",
     "french.csv": "text,language\nchouette,fr\n",
     "texts.txt": "so it is\n",
+    "two-gold.csv": "text,sarcastic\nso it is,1\nso be it,0\n",
+    "votes.csv": "text,sarcasm_ref,human_aggregated,#humans_sarcasm\nso it is,1,1,4\nso be it,1,0,2\n",
+    "long.txt": "task_a_en\n1\n0\n0\n",
+    "arabic.txt": "task_a_ar\n1\n0\n",
 }
 
 
@@ -277,12 +318,19 @@ BAD = {
         ("predict taken.csv --model model", "The input has a column 'predicted' already"),
         ("predict new.csv --model english", "There is no threshold for 'ar', only for en"),
         ("predict pairs.csv --model alone", "The model cannot compare texts"),
+        ("predict pairs.csv --model alone --explain --out found.csv", "The model cannot compare texts"),
         ("predict so\udcff --model model", "Standard input, line 1 is not UTF-8 (byte 0xff)"),
         ("audit bare.csv new.csv", "Give each a label"),
         ("score bare.csv sent.txt", "1 of the 1 rows of bare.csv have no label of task A"),
         ("score train.csv wrong.txt", "wrong.txt has the header 'labels'"),
         ("score train.csv odd.txt", "odd.txt, line 3 is '2', expected 1 whole number, 0 or 1"),
-        ("score train.csv sent.txt", "The predicted labels have the shape (2,), expected (160,)"),
+        ("score train.csv sent.txt", "sent.txt is of 2 items, the test file of 160. Give what was said of that"),
+        ("score two-gold.csv sent.txt --against long.txt", "long.txt is of 3 items, the test file of 2"),
+        ("score two-gold.csv sent.txt --against arabic.txt", "arabic.txt is of task A in 'ar', not A in 'en'"),
+        ("score two-gold.csv votes.csv", "1 of the 2 labels in votes.csv are not those of the test file"),
+        ("score two-gold.csv votes.csv --task C", "votes.csv has no column 'sarcastic_id_ref'; its columns are 'text'"),
+        ("score two-gold.csv votes.csv --task B", "votes.csv has no categories: readers were not asked for them"),
+        ("score two-gold.csv sent.txt --at-least 2", "--at-least counts the votes of readers on task A"),
         ("score train.csv sent.txt --task C", "sent.txt is of task A in 'en', not C in 'en'"),
         ("submit new.csv --model model --out new.zip", "The submission has the shape (20,), expected (1400,)"),
         ("submit new.csv --model model --out new.zip --task C", "new.csv has no pairs; its columns are text, dialect"),
@@ -335,9 +383,60 @@ def test_the_official_files_are_submitted_and_scored(run: Run, tmp_path: Path, t
     told = json.loads(scored.out)
     main_score = {"A": "f1", "B": "macro_f1", "C": "accuracy"}[task]
     assert 0 < told[main_score] < 1
-    assert f"{main_score}: {told[main_score]:.4f}\n" in run("score", gold, tmp_path / "sent.zip", *options).out
+    interval = told["interval"]
+    assert (interval["of"], interval["level"], interval["value"]) == (main_score, 0.95, pytest.approx(told[main_score]))
+    assert 0 <= interval["low"] < interval["value"] < interval["high"] < 1
+    ends = f"95 % interval {interval['low']:.4f} to {interval['high']:.4f}"
+    said = f"{main_score}: {told[main_score]:.4f} ({ends})\n"
+    assert said in run("score", gold, tmp_path / "sent.zip", *options).out
     if task == "B":
         assert set(told["f1"]) == set(CATEGORIES)
+
+
+@pytest.mark.data("isarcasmeval")
+@pytest.mark.parametrize(
+    ("task", "language", "wanted"),
+    [("A", "en", 0.6133), ("A", "ar", 0.6652), ("C", "en", 0.970), ("C", "ar", 0.935)],
+)
+def test_five_readers_are_scored_as_a_submission_is(run: Run, task: str, language: str, wanted: float) -> None:
+    # XPUDU-C2
+    folder, name = catalogue.fetch("isarcasmeval"), {"en": "english", "ar": "arabic"}[language]
+    gold = folder / "test" / f"task_{task}_{language.title()}_test.csv"
+    votes = folder / "third-party annotations" / f"{name}_task_{task.lower()}.csv"
+    done = run("score", gold, votes, "--task", task, "--language", language, "--json")
+    assert done.status == 0, done.said
+    interval = json.loads(done.out)["interval"]
+    assert interval["value"] == pytest.approx(wanted, abs=5e-5)
+    assert wanted - 0.07 < interval["low"] < wanted < interval["high"] < wanted + 0.07
+    if task == "A":
+        four = json.loads(run("score", gold, votes, "--language", language, "--at-least", 4, "--json").out)
+        assert four["f1"] == pytest.approx({"en": 0.6716, "ar": 0.5882}[language], abs=5e-5)
+
+
+def test_two_submissions_are_compared(run: Run, tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.csv", ENGLISH[:200], "text", "sarcastic")
+    labels = [it.sarcastic for it in ENGLISH[:200]]
+    said = {"right": labels, "never": [0] * 200, "nearly": [*labels[:195], *(1 - (it or 0) for it in labels[195:])]}
+    for name, them in said.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(["task_a_en", *map(str, them)]) + "\n")
+
+    def compare(one: str, other: str) -> dict[str, float | str]:
+        done = run("score", gold, tmp_path / f"{one}.txt", "--against", tmp_path / f"{other}.txt", "--json")
+        assert (done.status, done.said) == (0, "")
+        return json.loads(done.out)["difference"]
+
+    assert compare("nearly", "never")["verdict"] == "better"
+    assert compare("never", "nearly")["verdict"] == "worse"
+    itself = compare("nearly", "nearly")
+    assert (itself["verdict"], itself["value"], itself["low"], itself["high"]) == ("no difference shown", 0, 0, 0)
+    perfect = compare("right", "never")
+    assert [perfect[it] for it in ("of", "level", "value", "low", "high")] == ["f1", 0.95, 1, 1, 1]
+    assert perfect["against"] == str(tmp_path / "never.txt")
+    words = run("score", gold, tmp_path / "never.txt", "--against", tmp_path / "never.txt").out.splitlines()
+    assert words[0] == "f1: 0.0000 (95 % interval 0.0000 to 0.0000)"
+    assert words[-1] == (
+        f"f1 less that of {tmp_path / 'never.txt'}: +0.0000 (95 % interval +0.0000 to +0.0000), no difference shown"
+    )
 
 
 @pytest.mark.data("isarcasmeval")

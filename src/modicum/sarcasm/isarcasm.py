@@ -29,6 +29,7 @@ __all__ = [
     "read_pairs",
     "read_texts",
     "read_train",
+    "read_vote_file",
     "read_votes",
     "training_pairs",
 ]
@@ -202,7 +203,22 @@ def read_votes(folder: Path, task: Literal["A", "C"], language: Language) -> Vot
     Raises:
         DataError: if the file is missing, lacks a column, or has something else than a vote in it.
     """
-    path = folder / "third-party annotations" / f"{_LONG[language]}_task_{task.lower()}.csv"
+    return read_vote_file(folder / "third-party annotations" / f"{_LONG[language]}_task_{task.lower()}.csv", task)
+
+
+def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
+    """Read a file of what five outside readers said, as `read_votes` does in the folder of the data set.
+
+    Args:
+        path: of the file, in the form of the third-party annotations.
+        task: "A" or "C".
+
+    Returns:
+        Labels and votes, one row for each row of the file.
+
+    Raises:
+        DataError: as for `read_votes`.
+    """
     names = {
         "A": ("sarcasm_ref", "#humans_sarcasm", "human_aggregated"),
         "C": ("sarcastic_id_ref", "human_votes", "human_aggregated"),

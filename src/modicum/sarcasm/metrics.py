@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 from modicum.errors import DataError
 from modicum.sarcasm.examples import CATEGORIES, Category
 
-__all__ = ["CategoryScores", "Scores", "score_a", "score_b", "score_c", "whole_labels"]
+__all__ = ["CategoryScores", "Scores", "paired_labels", "score_a", "score_b", "score_c", "whole_labels"]
 
 # The annotations of scikit-learn know only the values that are text.
 _ZERO: Any = 0
@@ -65,7 +65,7 @@ def score_a(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
     Raises:
         DataError: if the two differ in length, are empty, or hold anything but 0 and 1.
     """
-    truth, guess = _checked(gold, predicted, columns=None)
+    truth, guess = paired_labels(gold, predicted, columns=None)
     return Scores(
         f1=float(f1_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
         precision=float(precision_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
@@ -88,7 +88,7 @@ def score_b(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> CategoryScores:
     Raises:
         DataError: if the two differ in shape, are empty, have not six columns, or hold anything but 0 and 1.
     """
-    truth, guess = _checked(gold, predicted, columns=len(CATEGORIES))
+    truth, guess = paired_labels(gold, predicted, columns=len(CATEGORIES))
     each = np.asarray(f1_score(truth, guess, average=_EACH, zero_division=_ZERO), dtype=float)
     return CategoryScores(macro_f1=float(each.mean()), f1=dict(zip(CATEGORIES, each.tolist(), strict=True)))
 
@@ -109,9 +109,22 @@ def score_c(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
     return score_a(gold, predicted)
 
 
-def _checked(
+def paired_labels(
     gold: npt.ArrayLike, predicted: npt.ArrayLike, *, columns: int | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Take true and predicted labels that belong to the same texts.
+
+    Args:
+        gold: 0 or 1, shape (n,), or (n, columns).
+        predicted: the same.
+        columns: of each text; None for one label alone.
+
+    Returns:
+        The two, in the same shapes.
+
+    Raises:
+        DataError: if the two differ in shape, are empty, or hold anything but 0 and 1.
+    """
     truth, guess = (whole_labels(values, name) for values, name in ((gold, "gold"), (predicted, "predicted")))
     rows = truth.shape[:1] or (1,)
     shape = rows if columns is None else (*rows, columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,15 @@ import numpy as np
 from scipy.special import expit
 
 from modicum.core.files import new_folder
-from modicum.errors import ConfigError, DataError, ModelError
+from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import Preparation
 from modicum.sarcasm.decisions import Decision
 from modicum.sarcasm.examples import Example, Language, Pair
-from modicum.sarcasm.linear.explanation import explain_linear
-from modicum.sarcasm.linear.model import LinearModel
 from modicum.sarcasm.scoring import TextModel, compare_texts
+from modicum.sarcasm.shares import Share, shares_of
 from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
 
-__all__ = ["Readings", "SarcasmSystem", "Share"]
+__all__ = ["Readings", "SarcasmSystem"]
 
 _DOCUMENT, _MODEL, _FORMAT, _VERSION = "system.json", "model", "modicum.sarcasm", 1
 _MEND = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
@@ -42,23 +41,6 @@ class Readings:
     labels: np.ndarray
     category_probabilities: np.ndarray | None = None
     category_labels: np.ndarray | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
-    """What a piece of a text adds.
-
-    Args:
-        text: the piece.
-        start: its first character in the prepared text.
-        end: the character behind its last.
-        share: in logits; above 0 it speaks for sarcasm.
-    """
-
-    text: str
-    start: int
-    end: int
-    share: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +114,9 @@ class SarcasmSystem:
     def explain(self, example: Example) -> list[Share]:
         """Say what each piece of a text adds to the logit of "sarcastic".
 
-        Words of n-grams, tokens of an encoder. The shares of n-grams sum up to the logit less its intercept, those of
-        an encoder to the logit less that of an empty text, up to the error that `encoder.explanation` reports.
+        Words of n-grams, tokens of an encoder, words of both together. The shares of n-grams sum up to the logit less
+        its intercept, those of an encoder to the logit less that of an empty text, up to the error that
+        `encoder.explanation` reports.
 
         Args:
             example: to be read.
@@ -144,7 +127,29 @@ class SarcasmSystem:
         Raises:
             ModelError: if the model can only be asked as a whole.
         """
-        return _explained(self.model, self.preparation.text(example))
+        return shares_of(self.model, self.preparation.text(example), head="sarcastic")
+
+    def explain_pair(self, pair: Pair) -> tuple[list[Share], list[Share]]:
+        """Say what each piece of two texts adds to the logit that the second is the sarcastic one.
+
+        That logit is the second text's score less the first one's: the shares in the score of the second count as they
+        are, those of the first with the opposite sign. Of n-grams all shares together sum up to the logit, exactly. Of
+        an encoder they sum up to what is left of it without the lengths of the texts: less the logit of two texts of
+        as many tokens that are all padding, which is 0 where both have equally many. To that come the errors that
+        `encoder.explanation` reports of each.
+
+        Args:
+            pair: of texts that mean the same.
+
+        Returns:
+            The pieces of the first and of the second text, each in the order of the prepared text. To exchange the
+            texts exchanges the lists and changes all signs.
+
+        Raises:
+            ModelError: if the model ranks no texts, reads both together, or can only be asked as a whole.
+        """
+        first, second = (shares_of(self.model, text, head="rank") for text in self.preparation.pair(pair).texts)
+        return [replace(it, share=-it.share) for it in first], second
 
     def save(self, folder: Path) -> None:
         """Write a new folder: system.json and the model, without a pickle.
@@ -184,23 +189,6 @@ class SarcasmSystem:
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{folder / _DOCUMENT} lacks {error}.", mend=_MEND) from error
         return cls(model=_model(folder / _MODEL), preparation=preparation, decision=decision)
-
-
-def _explained(model: TextModel, text: str) -> list[Share]:
-    if isinstance(model, LinearModel):
-        pieces = explain_linear(model, text).words()
-    else:
-        from modicum.sarcasm.encoder.explanation import explain
-        from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
-
-        if not isinstance(model, EncoderModel | EnsembleModel):
-            raise ModelError("This model cannot be taken apart.", mend="Explain n-grams or an encoder.")
-        members = model.members if isinstance(model, EnsembleModel) else (model,)
-        tokens = [explain(member, text).tokens for member in members]
-        together = zip(*tokens, strict=True)
-        # The models of an ensemble share a tokenizer, and their shares are means as their logits are.
-        pieces = [(it[0].start, it[0].end, float(np.mean([one.share for one in it]))) for it in together]
-    return [Share(text=text[start:end], start=start, end=end, share=share) for start, end, share in pieces]
 
 
 def _document(folder: Path) -> Mapping[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.unit.sarcasm.tiny_encoder import write_encoder, write_examples
 
+from modicum.errors import ModelError
 from modicum.sarcasm.encoder.explanation import explain
 from modicum.sarcasm.encoder.learner import EncoderLearner
 from modicum.sarcasm.encoder.model import EncoderModel
+from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.encoder.training import Recipe
 
 TEXT = "the cats, great mat!"
@@ -30,6 +33,35 @@ def test_shares_add_up_to_the_logit(model: EncoderModel) -> None:  # XPUDU-C8
     assert total == pytest.approx(found.logit - found.baseline, abs=1e-3)
     assert found.logit == pytest.approx(model([TEXT]).sarcastic[0], abs=1e-5)
     assert found.gap == pytest.approx(abs(total - (found.logit - found.baseline)), abs=1e-9)
+
+
+def test_shares_add_up_to_the_rank(model: EncoderModel) -> None:  # XPUDU-C8
+    found, rank = explain(model, TEXT, head="rank", tolerance=1e-6), model([TEXT]).rank
+    assert rank is not None
+    assert found.gap < 1e-6 < abs(found.logit - found.baseline) / 100
+    assert found.logit == pytest.approx(rank[0], abs=1e-6)
+    assert sum(token.share for token in found.tokens) == pytest.approx(found.logit - found.baseline, abs=1e-6)
+    assert [it.share for it in found.tokens] != [it.share for it in explain(model, TEXT).tokens]
+
+
+def test_texts_of_equal_length_have_one_baseline(model: EncoderModel) -> None:
+    one, other = (explain(model, text, head="rank") for text in ("great the cat", "the bus ran"))
+    assert one.baseline == pytest.approx(other.baseline, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pair_head": "cross", "learnt": ("rank",)}, r"together and scores neither alone. Explain one that was"),
+        ({"learnt": ("sarcastic",)}, r"was trained without pairs of texts. Train it on examples that have a rephrase"),
+    ],
+)
+def test_a_model_that_ranks_no_text_has_no_rank_to_explain(
+    settings: dict[str, Any], message: str, model: EncoderModel, tmp_path: Path
+) -> None:
+    network = SarcasmModel.from_encoder(write_encoder(tmp_path), length=24, **settings)
+    with pytest.raises(ModelError, match=message):
+        explain(EncoderModel(network, model.tokenizer), TEXT, head="rank")
 
 
 def test_tokens_are_found_in_the_text(model: EncoderModel) -> None:  # XPUDU-C8

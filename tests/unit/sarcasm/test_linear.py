@@ -190,6 +190,22 @@ def test_contributions_sum_to_the_logit(model: LinearModel, text: str) -> None:
     assert strengths == sorted(strengths, reverse=True)
 
 
+@pytest.mark.parametrize("text", [*TEXTS, "great " * 50])
+def test_contributions_to_the_rank_sum_to_it_without_an_intercept(model: LinearModel, text: str) -> None:  # XPUDU-C8
+    found, rank = explain_linear(model, text, head="rank"), model([text]).rank
+    assert rank is not None
+    assert found.logit == pytest.approx(rank[0], abs=1e-12)
+    assert found.intercept == 0
+    assert sum(value for _, value in found.ngrams) == pytest.approx(rank[0], abs=1e-9)
+    assert sum(value for *_, value in found.words()) == pytest.approx(rank[0], abs=1e-9)
+
+
+def test_a_model_without_pairs_has_no_rank_to_explain() -> None:
+    bare = [Example(text=it.text, language="en", sarcastic=it.sarcastic) for it in EXAMPLES]
+    with pytest.raises(ModelError, match=r"The model ranks no texts. Fit it on examples that have a rephrase"):
+        explain_linear(LinearLearner().fit(bare), "great", head="rank")
+
+
 @pytest.mark.parametrize("span", [(1, 1), (1, 3), (3, 9)])
 def test_other_lengths_of_ngrams_sum_to_the_logit(span: tuple[int, int]) -> None:
     grams = (

@@ -178,12 +178,31 @@ def test_a_text_of_an_unknown_language_is_read_with_the_weights_there_are(joint:
     assert english([]).sarcastic.shape == (0,)
 
 
+def test_words_of_ngrams_alone_sum_up_to_the_logit_less_its_intercepts(joint: Fitted) -> None:  # XPUDU-C8
+    for example in (ASKED[0], ASKED[-1]):
+        text = joint.system.preparation.text(example)
+        shares = joint.system.explain(example)
+        assert [it.text for it in shares] == text.split()
+        weights = model_of(joint).weights[example.language].sarcastic
+        members = [it for it in model_of(joint).members if isinstance(it, LinearModel)]
+        intercept = sum(w * it.sarcastic.intercept[0] for w, it in zip(weights, members, strict=True))
+        logit = joint.system.model([text]).sarcastic[0]
+        assert sum(it.share for it in shares) == pytest.approx(logit - intercept, abs=1e-9)
+
+
 def test_ngrams_and_an_encoder_are_fitted_by_name(tmp_path: Path) -> None:
     place = make_tiny_encoder(tmp_path, [it.text for it in KNOWN], seed=0)
     settings = Settings(model=f"ngrams+{place}", folds=2, epochs=1, batch=16, rate=1e-3, pooling="mean")
     said: list[str] = []
     joint = fit(KNOWN, settings, progress=said.append)
-    assert isinstance(model_of(joint).members[0], LinearModel)
+    ngrams, encoder = model_of(joint).members
+    assert isinstance(ngrams, LinearModel)
     assert said[0] == "ngrams, part 1 of 2"
     assert said[-1] == f"{place}, part 2 of 2"
-    assert joint.system.read(ASKED).probabilities.shape == (len(ASKED),)
+    weights = model_of(joint).weights["en"].rank
+    assert weights is not None
+    pair = PAIRS[0]
+    shares = [it for text in joint.system.explain_pair(pair) for it in text]
+    parts = [replace(joint.system, model=it).explain_pair(pair) for it in (ngrams, encoder)]
+    each = [sum(it.share for text in part for it in text) for part in parts]
+    assert sum(it.share for it in shares) == pytest.approx(weights[0] * each[0] + weights[1] * each[1], abs=1e-9)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit
+from scipy.special import expit, logit
 from torch import Tensor
 
 from modicum.errors import ConfigError, DataError, ModelError
@@ -26,6 +26,7 @@ from modicum.sarcasm.linear.model import LinearModel
 from modicum.sarcasm.metrics import score_c
 from modicum.sarcasm.robustness import PRESETS
 from modicum.sarcasm.scoring import Outputs, TextModel
+from modicum.sarcasm.shares import Share
 from modicum.sarcasm.system import Readings, SarcasmSystem
 from modicum.sarcasm.tiny import make_tiny_encoder
 from modicum.sarcasm.written import read_written
@@ -170,8 +171,8 @@ def test_shares_of_ngrams_sum_to_the_logit_less_its_intercept(ngrams: SarcasmSys
     assert isinstance(ngrams.model, LinearModel)
     for example in UNSEEN[::7]:
         shares, text = ngrams.explain(example), ngrams.preparation.text(example)
-        logit = ngrams.model([text]).sarcastic[0] - ngrams.model.sarcastic.intercept[0]
-        assert sum(it.share for it in shares) == pytest.approx(logit, abs=1e-9)
+        wanted = ngrams.model([text]).sarcastic[0] - ngrams.model.sarcastic.intercept[0]
+        assert sum(it.share for it in shares) == pytest.approx(wanted, abs=1e-9)
         assert [it.text for it in shares] == text.split()
         assert all(text[it.start : it.end] == it.text for it in shares)
 
@@ -189,6 +190,47 @@ def test_shares_of_an_ensemble_are_means_that_sum_to_its_logit(encoder: SarcasmS
         first = [one.tokens[0].share for one in members]
         assert first[0] != first[1]
         assert shares[0].share == pytest.approx(np.mean(first))
+
+
+def summed(shares: tuple[list[Share], list[Share]]) -> float:
+    return sum(it.share for part in shares for it in part)
+
+
+def test_shares_of_a_pair_sum_to_the_logit_that_the_second_is_sarcastic(ngrams: SarcasmSystem) -> None:  # XPUDU-C8
+    for pair in PAIRS[::5]:
+        shares = ngrams.explain_pair(pair)
+        assert summed(shares) == pytest.approx(logit(ngrams.compare([pair])[0]), abs=1e-9)
+        for part, text in zip(shares, ngrams.preparation.pair(pair).texts, strict=True):
+            assert [it.text for it in part] == text.split()
+            assert all(text[it.start : it.end] == it.text for it in part)
+
+
+def test_shares_of_a_pair_in_an_ensemble_sum_to_the_logit_less_that_of_padding(encoder: SarcasmSystem) -> None:
+    # XPUDU-C8
+    assert isinstance(encoder.model, EnsembleModel)
+    for pair in (PAIRS[0], PAIRS[-1]):
+        texts = encoder.preparation.pair(pair).texts
+        found = [[explain(member, text, head="rank") for text in texts] for member in encoder.model.members]
+        wanted = logit(encoder.compare([pair])[0]) - np.mean([two.baseline - one.baseline for one, two in found])
+        gaps = sum(one.gap + two.gap for one, two in found) / len(found)
+        assert gaps < 1e-5 < abs(wanted) / 10, "nearly untrained, and its logits are small"
+        assert summed(encoder.explain_pair(pair)) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_shares_of_texts_with_equally_many_tokens_sum_to_the_logit_itself(encoder: SarcasmSystem) -> None:  # XPUDU-C8
+    pair = Pair(texts=("the bus is late again", "late late late late the"), language="en")
+    shares, wanted = encoder.explain_pair(pair), logit(encoder.compare([pair])[0])
+    assert len(shares[0]) == len(shares[1])
+    assert abs(wanted) > 1e-3
+    assert summed(shares) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_exchanging_two_texts_exchanges_their_shares_and_all_signs(system: SarcasmSystem) -> None:
+    there, back = (system.explain_pair(it) for it in (PAIRS[0], *swapped(PAIRS[:1])))
+    for mine, yours in zip(there, back[::-1], strict=True):
+        assert [it.text for it in mine] == [it.text for it in yours]
+        assert [it.share for it in mine] == pytest.approx([-it.share for it in yours], abs=1e-6)
+    assert any(it.share for it in there[0])
 
 
 @dataclass(frozen=True)
@@ -209,6 +251,8 @@ def test_another_model_is_read_but_not_taken_apart(ngrams: SarcasmSystem) -> Non
     assert readings.category_labels is None
     with pytest.raises(ModelError, match=r"This model cannot be taken apart. Explain n-grams or an encoder"):
         system.explain(UNSEEN[0])
+    with pytest.raises(ModelError, match=r"This model cannot be taken apart"):
+        system.explain_pair(PAIRS[0])
 
 
 def test_a_language_without_a_threshold_is_named() -> None:
@@ -222,6 +266,8 @@ def test_comparing_needs_rephrases_and_categories_are_none_without_them() -> Non
     system = fit_system(bare, LinearLearner(), robustness=PRESETS["plain"], folds=2).system
     with pytest.raises(ConfigError, match=r"cannot compare texts. Fit it on examples that have a rephrase"):
         system.compare(PAIRS)
+    with pytest.raises(ModelError, match=r"ranks no texts. Fit it on examples that have a rephrase"):
+        system.explain_pair(PAIRS[0])
     readings = system.read(UNSEEN)
     assert (readings.category_probabilities, readings.category_labels) == (None, None)
 

@@ -14,6 +14,7 @@ from modicum.cli.sarcasm.columns import DialectColumn, LanguageOption, SkipEmpty
 
 if TYPE_CHECKING:
     from modicum.sarcasm.examples import Example, Pair
+    from modicum.sarcasm.shares import Share
     from modicum.sarcasm.system import SarcasmSystem
     from modicum.sarcasm.tables import Row, Table
 
@@ -40,7 +41,10 @@ def predict(
 
     system = SarcasmSystem.load(model)
     table = _table(source, text=text, dialect=dialect, language=language, skip_empty=skip_empty)
-    cells = _pairs(system, table.pairs) if table.pairs else _texts(system, table.examples, explain=explain)
+    if table.pairs:
+        cells = _pairs(system, table.pairs, explain=explain)
+    else:
+        cells = _texts(system, table.examples, explain=explain)
     rows: list[Row] = list(table.rows)
     if file is not None:
         write_rows(file, rows, cells)
@@ -82,12 +86,20 @@ def _texts(system: SarcasmSystem, examples: list[Example], *, explain: bool) -> 
             named = [name for name, it in zip(CATEGORIES, found.category_labels[at], strict=True) if it]
             cell["categories"] = " ".join(named)
         if explain:
-            shares = system.explain(example)
-            cell["explanation"] = " ".join(f"{it.text}({it.share:+.2f})" for it in shares)
+            cell["explanation"] = _spelt(system.explain(example))
         cells.append(cell)
     return cells
 
 
-def _pairs(system: SarcasmSystem, pairs: list[Pair]) -> list[dict[str, Any]]:
-    second = system.compare(pairs)
-    return [{"probability_of_second": round(float(it), 6), "predicted": int(it > 0.5)} for it in second]
+def _pairs(system: SarcasmSystem, pairs: list[Pair], *, explain: bool) -> list[dict[str, Any]]:
+    cells: list[dict[str, Any]] = []
+    for pair, second in zip(pairs, system.compare(pairs), strict=True):
+        cell: dict[str, Any] = {"probability_of_second": round(float(second), 6), "predicted": int(second > 0.5)}
+        if explain:
+            cell |= {f"explanation_{at}": _spelt(it) for at, it in enumerate(system.explain_pair(pair))}
+        cells.append(cell)
+    return cells
+
+
+def _spelt(shares: list[Share]) -> str:
+    return " ".join(f"{it.text}({it.share:+.2f})" for it in shares)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from modicum.errors import ModelError
 from modicum.sarcasm.encoder.batches import Row, encode, padding_of
 from modicum.sarcasm.encoder.model import EncoderModel
 
 __all__ = ["Explanation", "TokenShare", "explain"]
+
+_Head: TypeAlias = Literal["sarcastic", "rank"]
 
 _FIRST_POINTS, _MOST_POINTS = 32, 512
 
@@ -33,12 +37,12 @@ class TokenShare:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """The shares of a text's tokens in the logit of "sarcastic".
+    """The shares of a text's tokens in the logit of "sarcastic", or in the score by which texts are ranked.
 
     Args:
         text: as it was given.
         tokens: in the order of the text; what was cut from it has none.
-        logit: f(x), of the text.
+        logit: f(x), of the text, or its score.
         baseline: f(b), of padding tokens in the place of its words.
         gap: |sum of the shares - (f(x) - f(b))|, the error of the integral.
         points: at which the gradient was taken.
@@ -52,7 +56,7 @@ class Explanation:
     points: int
 
 
-def explain(model: EncoderModel, text: str, *, tolerance: float = 1e-3) -> Explanation:
+def explain(model: EncoderModel, text: str, *, head: _Head = "sarcastic", tolerance: float = 1e-3) -> Explanation:
     """Share the logit of a text among its tokens by integrated gradients of the word embeddings.
 
     The integral from the baseline to the text is taken by Gauss and Legendre's rule, with twice the points until the
@@ -61,21 +65,24 @@ def explain(model: EncoderModel, text: str, *, tolerance: float = 1e-3) -> Expla
     Args:
         model: trained.
         text: prepared as those that were trained on; what is too long for the model is cut from it.
+        head: whose number is shared.
         tolerance: on the gap. Look at the gap that comes back: nothing promises that 512 points are enough.
 
     Returns:
         The shares.
 
     Raises:
-        ModelError: if the tokenizer has no padding token.
+        ModelError: if the tokenizer has no padding token, or the model gives no text a rank of its own.
 
     Source:
         Sundararajan, Taly and Yan 2017, equation 3. Departures: Gauss-Legendre points in place of equal steps.
     """
+    if head == "rank":
+        _check_rank(model)
     row = encode(model.tokenizer, [text], length=model.length)[0]
     found = model.tokenizer([text], None, truncation=True, max_length=model.length, return_offsets_mapping=True)
     spans = [(int(start), int(end)) for start, end in found["offset_mapping"][0]]
-    path = _Path(model, row, [start == end for start, end in spans])
+    path = _Path(model, row, [start == end for start, end in spans], head)
     logit, baseline = path.at(1.0), path.at(0.0)
     points = _FIRST_POINTS
     while True:
@@ -90,11 +97,23 @@ def explain(model: EncoderModel, text: str, *, tolerance: float = 1e-3) -> Expla
     return Explanation(text=text, tokens=tokens, logit=logit, baseline=baseline, gap=gap, points=points)
 
 
-class _Path:
-    """The straight line of word embeddings from the baseline to a text, and the logit along it."""
+def _check_rank(model: EncoderModel) -> None:
+    if model.model.config.pair_head != "rank":
+        raise ModelError(
+            "The model reads the two texts of a pair together and scores neither alone.",
+            mend='Explain one that was trained with pair_head="rank".',
+        )
+    if "rank" not in model.model.config.learnt:
+        raise ModelError(
+            "The model was trained without pairs of texts.", mend="Train it on examples that have a rephrase."
+        )
 
-    def __init__(self, model: EncoderModel, row: Row, special: list[bool]) -> None:
-        self._model, self._budget = model.model, model.budget
+
+class _Path:
+    """The straight line of word embeddings from the baseline to a text, and the logit of a head along it."""
+
+    def __init__(self, model: EncoderModel, row: Row, special: list[bool], head: _Head) -> None:
+        self._model, self._budget, self._head = model.model, model.budget, head
         tensors = {name: torch.tensor([ids], device=self._model.device) for name, ids in row.items()}
         ids, words = tensors.pop("input_ids"), self._model.get_input_embeddings()
         kept = torch.tensor([special], device=ids.device)
@@ -126,4 +145,4 @@ class _Path:
     def _logits(self, embedded: Tensor) -> Tensor:
         rest = {name: tensor.expand(len(embedded), -1) for name, tensor in self._rest.items()}
         mask = torch.ones(embedded.shape[:2], dtype=torch.int64, device=embedded.device)
-        return self._model(inputs_embeds=embedded, attention_mask=mask, **rest).sarcastic
+        return self._model(inputs_embeds=embedded, attention_mask=mask, **rest)[self._head]

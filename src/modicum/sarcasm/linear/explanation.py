@@ -1,4 +1,4 @@
-"""Why a linear model gives the logit it gives: what each n-gram, each character and each word adds."""
+"""Why a linear model gives the number it gives: what each n-gram, each character and each word adds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from modicum.errors import ModelError
-from modicum.sarcasm.linear.features import Grams, NgramFeatures
-from modicum.sarcasm.linear.model import LinearModel
+from modicum.sarcasm.linear.features import Features, Grams, NgramFeatures
+from modicum.sarcasm.linear.model import Head, LinearModel
 
 __all__ = ["Explanation", "explain_linear"]
 
@@ -25,8 +26,8 @@ class Explanation:
 
     Args:
         text: that is explained.
-        logit: of "sarcastic".
-        intercept: what every text gets.
+        logit: of "sarcastic", or the score by which texts are ranked.
+        intercept: what every text gets; 0 where texts are ranked.
         ngrams: each n-gram of the model that occurs in the text with what it adds, the strongest first; together with
             the intercept they sum to the logit. Characters inside words have a space where a word begins or ends.
         characters: the same sum, spread over the text: shape (characters,).
@@ -46,26 +47,27 @@ class Explanation:
         ]
 
 
-def explain_linear(model: LinearModel, text: str) -> Explanation:
-    """Take the logit of "sarcastic" apart, exactly: it is a sum over n-grams.
+def explain_linear(model: LinearModel, text: str, *, head: Literal["sarcastic", "rank"] = "sarcastic") -> Explanation:
+    """Take the logit of "sarcastic", or the score of a text among others, apart, exactly: it is a sum over n-grams.
 
     What an n-gram adds is shared evenly by the places where it occurs, and there by its characters.
 
     Args:
         model: on n-grams.
         text: prepared as the model's texts were.
+        head: whose number is taken apart.
 
     Returns:
         The contributions. A text without any n-gram of the model has the intercept alone.
 
     Raises:
-        ModelError: if the model sees no n-grams but what an encoder gives.
+        ModelError: if the model sees no n-grams but what an encoder gives, or ranks no texts.
     """
-    features = model.features
+    features, linear = _head(model, head)
     if not isinstance(features, NgramFeatures):
         raise ModelError("A model on a frozen encoder has no n-grams.", mend="Explain one that was fitted on n-grams.")
     row = features([text])
-    added = row.data * model.sarcastic.weights[0, row.indices]
+    added = row.data * linear.weights[0, row.indices]
     contributions = dict(zip(row.indices.tolist(), added.tolist(), strict=True))
     characters = np.zeros(len(text))
     found: list[tuple[str, float]] = []
@@ -82,11 +84,19 @@ def explain_linear(model: LinearModel, text: str) -> Explanation:
         start += len(vectorizer.vocabulary_)
     return Explanation(
         text=text,
-        logit=float(model.sarcastic(row)[0, 0]),
-        intercept=float(model.sarcastic.intercept[0]),
+        logit=float(linear(row)[0, 0]),
+        intercept=float(linear.intercept[0]),
         ngrams=tuple(sorted(found, key=lambda it: (-abs(it[1]), it[0]))),
         characters=characters,
     )
+
+
+def _head(model: LinearModel, head: Literal["sarcastic", "rank"]) -> tuple[Features, Head]:
+    if head == "sarcastic":
+        return model.features, model.sarcastic
+    if model.ranker is None:
+        raise ModelError("The model ranks no texts.", mend="Fit it on examples that have a rephrase.")
+    return model.ranker.features, Head(weights=model.ranker.weights[None], intercept=np.zeros(1))
 
 
 def _occurrences(kind: Grams, text: str) -> dict[str, list[_Places]]:
