@@ -30,6 +30,7 @@ from modicum.sarcasm.fitting import Fitted
 from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
 from modicum.sarcasm.learners import NGRAMS, Settings, fit
 from modicum.sarcasm.metrics import score_a, score_b, score_c
+from modicum.sarcasm.stacking import stack
 from modicum.sarcasm.system import SarcasmSystem
 
 
@@ -49,16 +50,26 @@ class Job:
     keep: Path | None
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Fit a system; give its held-out scores and, if it is tested, those of the official files under each rule."""
+def run(job: Job) -> list[dict[str, Any]]:
+    """Fit the models of a system; give held-out scores and, if tested, official ones, of each alone and of all."""
     folder = catalogue.fetch("isarcasmeval")
     train = [it for language in LANGUAGES for it in read_train(folder, language)]
-    settings = {name: getattr(job, name) for name in ("model", "preset", "folds", "seed", "epochs", "rate", "pooling")}
-    fitted = fit(train, Settings(**settings, device=job.device))
-    found: dict[str, Any] = {"held": held_scores(fitted)}
-    if job.tested:
-        found["test"] = test_scores(fitted.system, folder, job)
-    return asdict(replace(job, keep=None)) | found
+    fitted = {it: fit(train, settings_of(job, it)) for it in job.model.split("+")}
+    if len(fitted) > 1:
+        fitted[job.model] = stack(list(fitted.values()))
+    results: list[dict[str, Any]] = []
+    for name, one in fitted.items():
+        result = asdict(replace(job, model=name, keep=None)) | {"held": held_scores(one)}
+        results.append(
+            result | ({"test": test_scores(one.system, folder, replace(job, model=name))} if job.tested else {})
+        )
+    return results
+
+
+def settings_of(job: Job, model: str) -> Settings:
+    """Give the settings with which `modicum sarcasm train` fits one model of a job."""
+    names = ("preset", "folds", "seed", "epochs", "rate", "pooling", "device")
+    return Settings(model=model, **{name: getattr(job, name) for name in names})
 
 
 def held_scores(fitted: Fitted) -> dict[str, float]:
@@ -96,7 +107,9 @@ def test_scores(system: SarcasmSystem, folder: Path, job: Job) -> dict[str, dict
         scores[rule]["B macro F1"] = score_b([it.categories or () for it in texts], labels).macro_f1
     if job.keep is not None:
         job.keep.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(job.keep / f"{job.preset}-{job.seed}.npz", **cast("dict[str, Any]", kept))
+        np.savez_compressed(
+            job.keep / f"{Path(job.model).name}-{job.preset}-{job.seed}.npz", **cast("dict[str, Any]", kept)
+        )
     return scores
 
 
@@ -169,13 +182,13 @@ def _words(scores: dict[str, float]) -> str:
 
 def gather(engine: Any, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Run the jobs, each told when it ends; give the results in order, or raise the first error."""
-    found: list[Any] = [None] * len(jobs)
+    found: list[Any] = [[]] * len(jobs)
     for done in engine.run(run, jobs):
         if done.error is not None:
             raise done.error
         found[done.index] = done.value
         print(json.dumps(done.value), file=sys.stderr, flush=True)
-    return found
+    return [result for each in found for result in each]
 
 
 if __name__ == "__main__":
