@@ -10,6 +10,7 @@ __all__ = [
     "antisymmetric",
     "asymmetric_loss",
     "binary_loss",
+    "effective_number",
     "focal_loss",
     "gated_categories",
     "language_shares",
@@ -32,6 +33,23 @@ def binary_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor | float 
     """
     weight = torch.as_tensor(positive_weight, dtype=logits.dtype, device=logits.device)
     return functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight)
+
+
+def effective_number(counts: Tensor, beta: float) -> Tensor:
+    """Give E_n = (1 - beta^n) / (1 - beta), how many of n examples tell something new.
+
+    Args:
+        counts: n, at least 1, any shape.
+        beta: 0 makes all classes alike; towards 1, E_n becomes n.
+
+    Returns:
+        The same shape, float64.
+
+    Source:
+        Cui et al. 2019, proposition 1.
+    """
+    powers = torch.special.xlogy(counts.double(), torch.tensor(beta, dtype=torch.float64))
+    return -torch.expm1(powers) / (1 - beta)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.5) -> Tensor:

@@ -37,6 +37,19 @@ def test_asymmetric_loss_is_its_formula_and_forgets_easy_negatives() -> None:
     assert float(functional.asymmetric_loss(LOGITS[:1], LABELS[:1])) == 0  # p = 0.047, below the margin
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999])
+def test_an_effective_number_is_the_sum_of_a_geometric_series(beta: float) -> None:
+    counts = [1, 2, 3, 867, 2600]
+    wanted = [math.fsum(beta**power for power in range(count)) for count in counts]
+    assert functional.effective_number(torch.tensor(counts), beta).tolist() == pytest.approx(wanted, rel=1e-10)
+
+
+def test_an_effective_number_becomes_the_number_as_beta_approaches_one() -> None:
+    # (1 - beta^n) / (1 - beta) = n - n (n - 1) / 2 (1 - beta) + ...
+    found = functional.effective_number(torch.tensor([5, 2000]), 1 - 2**-40).tolist()
+    assert found == pytest.approx([5 - 10 * 2**-40, 2000 - 1999000 * 2**-40], rel=1e-12)
+
+
 def test_pairs_cost_log_two_where_both_score_alike() -> None:
     scores = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert float(functional.pairwise_loss(scores, scores)) == pytest.approx(math.log(2), rel=1e-12)

@@ -16,6 +16,7 @@ from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example
 from modicum.sarcasm.functional import (
     asymmetric_loss,
     binary_loss,
+    effective_number,
     focal_loss,
     pairwise_loss,
     symmetric_divergence,
@@ -31,9 +32,11 @@ class Objective:
     Args:
         sarcastic: loss of the first task. "cross_entropy" weighs the sarcastic by n_negative / n_positive, and so
             does "focal", by its alpha; "logit_adjusted" adds the log odds of the training split to the logit instead
-            (Menon et al. 2021, tau = 1); "asymmetric" forgets easy negatives.
+            (Menon et al. 2021, tau = 1); "class_balanced" takes the ratio of effective numbers in the place of
+            n_negative / n_positive (Cui et al. 2019); "asymmetric" forgets easy negatives.
         categories: loss of the six categories, on the sarcastic texts.
         by_language: whether the weights are those of each language, or of both together; "focal" has one for both.
+        balance: beta of "class_balanced": 0 weighs both labels alike, towards 1 as "cross_entropy" does.
         category_cap: largest weight of a category's positives; the smallest is 1 / cap.
         weights: of the losses of the three tasks; a task of weight 0 is not computed.
         r_drop: weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass.
@@ -42,9 +45,10 @@ class Objective:
         ConfigError: if a number is out of range.
     """
 
-    sarcastic: Literal["cross_entropy", "focal", "logit_adjusted", "asymmetric"] = "cross_entropy"
+    sarcastic: Literal["cross_entropy", "focal", "logit_adjusted", "class_balanced", "asymmetric"] = "cross_entropy"
     categories: Literal["cross_entropy", "asymmetric"] = "cross_entropy"
     by_language: bool = True
+    balance: float = 0.999
     category_cap: float = 20.0
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     r_drop: float = 0.0
@@ -55,6 +59,8 @@ class Objective:
                 f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}.",
                 mend="Give none below 0, a cap of at least 1, and at least one task with a weight.",
             )
+        if not 0 <= self.balance < 1:
+            raise ConfigError(f"balance is {self.balance}.", mend="Give a number from 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +68,8 @@ class Counts:
     """What the weights are made of: fixed before training, since those of a batch would be noise.
 
     Args:
-        negatives_per_positive: of each of `LANGUAGES`, shape (2,).
+        negatives_per_positive: of each of `LANGUAGES`, by their effective numbers if the loss is "class_balanced",
+            shape (2,).
         pooled: of all languages together.
         categories: texts without a category by those with it, among the sarcastic, within the cap, shape (6,).
     """
@@ -86,13 +93,14 @@ class Counts:
             DataError: if there is no example of one of the two labels.
         """
         labelled = [example for example in examples if example.sarcastic is not None]
-        pooled = _ratio(labelled) if objective.weights[0] else 1.0
+        beta = objective.balance if objective.sarcastic == "class_balanced" else None
+        pooled = _ratio(labelled, beta) if objective.weights[0] else 1.0
         if pooled is None:
             raise DataError(
                 f"Of {len(labelled)} labelled examples all have the same label.",
                 mend="Give sarcastic and other examples.",
             )
-        each = [_ratio([it for it in labelled if it.language == language]) for language in LANGUAGES]
+        each = [_ratio([it for it in labelled if it.language == language], beta) for language in LANGUAGES]
         return cls(
             negatives_per_positive=torch.tensor([(objective.by_language and ratio) or pooled for ratio in each]),
             pooled=pooled,
@@ -187,10 +195,15 @@ def _pairs(outputs: SarcasmOutput, targets: Targets, pairs: Tensor | None) -> Te
     return binary_cross_entropy_with_logits(pairs, second.to(pairs))
 
 
-def _ratio(labelled: Sequence[Example]) -> float | None:
+def _ratio(labelled: Sequence[Example], beta: float | None) -> float | None:
     positive = sum(example.sarcastic == 1 for example in labelled)
     negative = len(labelled) - positive
-    return negative / positive if positive and negative else None
+    if not positive or not negative:
+        return None
+    if beta is None:
+        return negative / positive
+    negative, positive = effective_number(torch.tensor([negative, positive]), beta).tolist()
+    return negative / positive
 
 
 def _category_weights(examples: Sequence[Example], cap: float) -> Tensor:
