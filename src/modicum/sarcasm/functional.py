@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "adversarial_move",
     "antisymmetric",
     "asymmetric_loss",
     "binary_loss",
@@ -129,6 +130,24 @@ def gated_categories(sarcastic: Tensor, categories: Tensor) -> Tensor:
         Probabilities, shape (n, k), none above that of being sarcastic.
     """
     return torch.sigmoid(sarcastic)[:, None] * torch.sigmoid(categories)
+
+
+def adversarial_move(gradient: Tensor, epsilon: float) -> Tensor:
+    """Give the move of length epsilon by which the loss of each text rises most, to first order: epsilon g / ||g||_2.
+
+    Args:
+        gradient: g, of the loss with respect to the embedded tokens of n texts, shape (n, tokens, width).
+        epsilon: length of the move of a text, all its tokens together.
+
+    Returns:
+        The same shape; 0 for a text without a gradient.
+
+    Source:
+        Miyato, Dai and Goodfellow 2017, section 3. Departure: the word embeddings are not normalised.
+    """
+    exact = gradient.double()  # the square of a small gradient is 0 in single precision
+    length = torch.linalg.vector_norm(exact, dim=(1, 2), keepdim=True)
+    return torch.where(length > 0, epsilon * exact / length, 0).to(gradient.dtype)
 
 
 def language_shares(counts: Tensor, exponent: float = 1.0) -> Tensor:

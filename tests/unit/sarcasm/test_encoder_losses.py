@@ -161,7 +161,7 @@ def test_one_label_alone_is_refused_where_the_first_task_is_learnt() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"weights": (-1, 1, 1)}, {"weights": (0, 0, 0)}, {"r_drop": -1}, {"category_cap": 0}]
+    "settings", [{"weights": (-1, 1, 1)}, {"weights": (0, 0, 0)}, {"r_drop": -1}, {"fgm": -1}, {"category_cap": 0}]
 )
 def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"The weights of the losses are .* Give none below 0"):

@@ -71,6 +71,16 @@ def test_no_category_is_likelier_than_sarcasm_itself() -> None:
     assert bool((found <= torch.sigmoid(LOGITS)[:, None]).all())
 
 
+def test_an_adversarial_move_has_its_length_and_the_direction_of_the_gradient() -> None:
+    gradient = torch.zeros(3, 2, 2)
+    gradient[0] = torch.tensor([[3.0, 0.0], [0.0, -4.0]])
+    gradient[1, 0, 1] = 1e-40  # its square is 0 in single precision
+    wanted = torch.zeros(3, 2, 2)
+    wanted[0] = torch.tensor([[0.3, 0.0], [0.0, -0.4]])
+    wanted[1, 0, 1] = 0.5
+    torch.testing.assert_close(functional.adversarial_move(gradient, 0.5), wanted, rtol=1e-6, atol=0)
+
+
 def test_shares_of_languages() -> None:
     counts = torch.tensor([3467, 3102])
     assert functional.language_shares(counts).tolist() == pytest.approx([3467 / 6569, 3102 / 6569], rel=1e-12)

@@ -40,6 +40,8 @@ class Objective:
         category_cap: largest weight of a category's positives; the smallest is 1 / cap.
         weights: of the losses of the three tasks; a task of weight 0 is not computed.
         r_drop: weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass.
+        fgm: how far the word embeddings of each text are moved to where its loss is higher, for one more pass whose
+            loss is added (Miyato et al. 2017); 0 makes none.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -52,11 +54,13 @@ class Objective:
     category_cap: float = 20.0
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     r_drop: float = 0.0
+    fgm: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(*self.weights, self.r_drop) < 0 or not sum(self.weights) or self.category_cap < 1:
+        if min(*self.weights, self.r_drop, self.fgm) < 0 or not sum(self.weights) or self.category_cap < 1:
             raise ConfigError(
-                f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}.",
+                f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}, "
+                f"FGM's move {self.fgm}.",
                 mend="Give none below 0, a cap of at least 1, and at least one task with a weight.",
             )
         if not 0 <= self.balance < 1:
