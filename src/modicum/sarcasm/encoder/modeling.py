@@ -142,4 +142,4 @@ def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:
         weights = mask[..., None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1)
     first = mask.argmax(1)  # 0, unless padding is on the left
-    return hidden.take_along_dim(first[:, None, None], dim=1).squeeze(1)
+    return hidden.gather(1, first[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
