@@ -19,6 +19,7 @@ from modicum.sarcasm.functional import (
     effective_number,
     focal_loss,
     pairwise_loss,
+    powerset_loss,
     symmetric_divergence,
 )
 
@@ -34,7 +35,8 @@ class Objective:
             does "focal", by its alpha; "logit_adjusted" adds the log odds of the training split to the logit instead
             (Menon et al. 2021, tau = 1); "class_balanced" takes the ratio of effective numbers in the place of
             n_negative / n_positive (Cui et al. 2019); "asymmetric" forgets easy negatives.
-        categories: loss of the six categories, on the sarcastic texts.
+        categories: loss of the six categories, on the sarcastic texts. A model that decides among combinations of them
+            has "cross_entropy" alone, without weights.
         by_language: whether the weights are those of each language, or of both together; "focal" has one for both.
         balance: beta of "class_balanced": 0 weighs both labels alike, towards 1 as "cross_entropy" does.
         category_cap: largest weight of a category's positives; the smallest is 1 / cap.
@@ -69,26 +71,31 @@ class Objective:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What the weights are made of: fixed before training, since those of a batch would be noise.
+    """What is fixed before training: what the weights are made of, since those of a batch would be noise.
 
     Args:
         negatives_per_positive: of each of `LANGUAGES`, by their effective numbers if the loss is "class_balanced",
             shape (2,).
         pooled: of all languages together.
         categories: texts without a category by those with it, among the sarcastic, within the cap, shape (6,).
+        combinations: of the model, shape (c, 6); None where it decides on each category by itself.
     """
 
     negatives_per_positive: Tensor
     pooled: float
     categories: Tensor
+    combinations: Tensor | None = None
 
     @classmethod
-    def of(cls, examples: Sequence[Example], objective: Objective) -> Counts:
+    def of(
+        cls, examples: Sequence[Example], objective: Objective, *, combinations: Sequence[Sequence[int]] = ()
+    ) -> Counts:
         """Count a training split.
 
         Args:
             examples: all that is trained on.
             objective: says which weights are asked for.
+            combinations: of categories, that the model decides among; none if it decides on each category by itself.
 
         Returns:
             The ratios; a language without one of the two labels has that of all.
@@ -109,6 +116,7 @@ class Counts:
             negatives_per_positive=torch.tensor([(objective.by_language and ratio) or pooled for ratio in each]),
             pooled=pooled,
             categories=_category_weights(examples, objective.category_cap),
+            combinations=torch.tensor(combinations) if combinations else None,
         )
 
 
@@ -154,8 +162,7 @@ def joint_loss(
         total = total + first * _sarcastic(logits, targets.sarcastic[known], ratio, counts, objective)
     named = ~targets.categories.isnan().any(1)
     if second and named.any():
-        logits = outputs.categories[: len(named)][named]
-        total = total + second * _categories(logits, targets.categories[named], counts, objective)
+        total = total + second * _categories(outputs, targets, named, counts, objective)
     if third and len(targets.parents):
         total = total + third * _pairs(outputs, targets, pairs)
     return total
@@ -186,7 +193,14 @@ def _sarcastic(logits: Tensor, labels: Tensor, ratio: Tensor, counts: Counts, ob
     return binary_loss(logits, labels, ratio)
 
 
-def _categories(logits: Tensor, labels: Tensor, counts: Counts, objective: Objective) -> Tensor:
+def _categories(
+    outputs: SarcasmOutput, targets: Targets, named: Tensor, counts: Counts, objective: Objective
+) -> Tensor:
+    labels = targets.categories[named]
+    if counts.combinations is not None:
+        logits = outputs.combinations[: len(named)][named]
+        return powerset_loss(logits, labels, counts.combinations.to(labels))
+    logits = outputs.categories[: len(named)][named]
     if objective.categories == "asymmetric":
         return asymmetric_loss(logits, labels)
     return binary_loss(logits, labels, counts.categories)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from modicum.core.seeding import seeded_globally
 from modicum.errors import ModelError
 from modicum.sarcasm.encoder.configuration import SarcasmConfig
 from modicum.sarcasm.examples import CATEGORIES
+from modicum.sarcasm.functional import combined_categories
 
 if TYPE_CHECKING:
     from transformers import AutoModel, PreTrainedModel
@@ -35,11 +36,14 @@ class SarcasmOutput(ModelOutput):
         categories: logits of the categories given that a text is sarcastic, shape (n, 6).
         rank: score of a text among others of its meaning, shape (n,). For a text that is a pair, the logit that the
             second one is the sarcastic one.
+        combinations: logits of the c combinations that ``categories`` are made of, shape (n, c); None where each
+            category has a logit of its own.
     """
 
     sarcastic: Tensor
     categories: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
     rank: Tensor = None  # type: ignore[assignment]
+    combinations: Tensor = None  # type: ignore[assignment]
 
 
 class _Head(nn.Module):
@@ -84,7 +88,7 @@ class SarcasmModel(PreTrainedModel):
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # the heads have their own dense layer
         self.sarcastic = _Head(width, 1, config.head_dropout)
-        self.categories = _Head(width, len(CATEGORIES), config.head_dropout)
+        self.categories = _Head(width, len(config.combinations) or len(CATEGORIES), config.head_dropout)
         self.rank = _Head(width, 1, config.head_dropout)
         self.post_init()
 
@@ -128,11 +132,16 @@ class SarcasmModel(PreTrainedModel):
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         pooled = _pool(hidden, attention_mask, mean=self.config.pooling == "mean")
-        return SarcasmOutput(
+        outputs = SarcasmOutput(
             sarcastic=self.sarcastic(pooled).squeeze(-1),
             categories=self.categories(pooled),
             rank=self.rank(pooled).squeeze(-1),
         )
+        if not self.config.combinations:
+            return outputs
+        combinations = torch.tensor(self.config.combinations, device=pooled.device)
+        logits = outputs.categories
+        return replace(outputs, combinations=logits, categories=combined_categories(logits, combinations))
 
 
 def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:

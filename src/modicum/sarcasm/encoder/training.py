@@ -121,7 +121,8 @@ def train(
         DataError: if there is no example of one of the two labels.
     """
     examples = [item.example for item in items]
-    loss = partial(batch_loss, counts=Counts.of(examples, objective), objective=objective)
+    counts = Counts.of(examples, objective, combinations=model.config.combinations)
+    loss = partial(batch_loss, counts=counts, objective=objective)
     sampler = LanguageSampler(examples, recipe.language_exponent, torch_generator(seed, "order"))
     optimizer, scheduler = optimizers
     optimizer = optimizer or torch.optim.AdamW(parameter_groups(model, recipe), eps=1e-6)
