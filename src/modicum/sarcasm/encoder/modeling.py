@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from modicum.core.extras import require
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ModelError
 from modicum.sarcasm.encoder.configuration import SarcasmConfig
+from modicum.sarcasm.erniem import read_pooler
 from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.functional import combined_categories
 
@@ -96,8 +98,10 @@ class SarcasmModel(PreTrainedModel):
     def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> SarcasmModel:
         """Put new heads on a pre-trained encoder.
 
+        Where that is an ERNIE-M and its first token is pooled, the dense layer of each head starts from its pooler.
+
         Args:
-            place: a hub id, a folder, or "offline" for the packaged MiniLM.
+            place: a hub id, a folder, or "offline" for the packaged MiniLM; an ERNIE-M is one that was converted.
             seed: of the weights of the heads.
             **settings: of `SarcasmConfig`.
 
@@ -106,12 +110,18 @@ class SarcasmModel(PreTrainedModel):
 
         Raises:
             ConfigError: if the encoder cannot be loaded, or a setting is unknown.
+            DataError: if a file of an ERNIE-M is damaged.
             MissingExtraError: if the packaged encoder is asked for and not installed.
             ModelError: if it is no encoder of texts.
         """
         with seeded_globally(seed, "initialisation"):
             encoder = open_text_encoder(place)
-            return cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+            model = cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+        pooler = read_pooler(Path(place)) if model.config.pooling == "cls" else None
+        if pooler is not None:
+            for head in (model.sarcastic, model.categories, model.rank):
+                head.dense.load_state_dict(pooler)
+        return model
 
     def get_input_embeddings(self) -> nn.Module:
         """Give the word embeddings."""
