@@ -172,3 +172,10 @@ def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
 def test_a_balance_out_of_range_is_refused(balance: float) -> None:
     with pytest.raises(ConfigError, match=r"balance is .* Give a number from 0 to below 1."):
         Objective(balance=balance)
+
+
+def test_a_loss_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"There is no loss 'class-balanced'. Use one of: cross_entropy, focal"):
+        Objective(sarcastic="class-balanced")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"There is no loss 'focal'. Use one of: cross_entropy, asymmetric."):
+        Objective(categories="focal")  # type: ignore[arg-type]

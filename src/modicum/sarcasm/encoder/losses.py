@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -23,7 +23,10 @@ from modicum.sarcasm.functional import (
     symmetric_divergence,
 )
 
-__all__ = ["Counts", "Objective", "Targets", "divergence", "joint_loss"]
+__all__ = ["CategoryLoss", "Counts", "Objective", "SarcasticLoss", "Targets", "divergence", "joint_loss"]
+
+SarcasticLoss: TypeAlias = Literal["cross_entropy", "focal", "logit_adjusted", "class_balanced", "asymmetric"]
+CategoryLoss: TypeAlias = Literal["cross_entropy", "asymmetric"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +49,11 @@ class Objective:
             loss is added (Miyato et al. 2017); 0 makes none.
 
     Raises:
-        ConfigError: if a number is out of range.
+        ConfigError: if there is no such loss, or a number is out of range.
     """
 
-    sarcastic: Literal["cross_entropy", "focal", "logit_adjusted", "class_balanced", "asymmetric"] = "cross_entropy"
-    categories: Literal["cross_entropy", "asymmetric"] = "cross_entropy"
+    sarcastic: SarcasticLoss = "cross_entropy"
+    categories: CategoryLoss = "cross_entropy"
     by_language: bool = True
     balance: float = 0.999
     category_cap: float = 20.0
@@ -59,6 +62,9 @@ class Objective:
     fgm: float = 0.0
 
     def __post_init__(self) -> None:
+        for loss, known in ((self.sarcastic, get_args(SarcasticLoss)), (self.categories, get_args(CategoryLoss))):
+            if loss not in known:
+                raise ConfigError(f"There is no loss {loss!r}.", mend=f"Use one of: {', '.join(known)}.")
         if min(*self.weights, self.r_drop, self.fgm) < 0 or not sum(self.weights) or self.category_cap < 1:
             raise ConfigError(
                 f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}, "
