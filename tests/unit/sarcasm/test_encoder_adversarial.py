@@ -14,6 +14,7 @@ from tests.unit.sarcasm.tiny_encoder import write_encoder, write_examples
 from torch import Tensor
 from torch.optim import Optimizer
 
+from modicum.core.seeding import seeded_globally
 from modicum.perturb import HyPeCallback, HyPeConfig
 from modicum.sarcasm.encoder.items import Collator, make_items
 from modicum.sarcasm.encoder.learner import EncoderLearner
@@ -22,6 +23,7 @@ from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.encoder.opening import open_tokenizer
 from modicum.sarcasm.encoder.training import Recipe, batch_loss
 from modicum.sarcasm.examples import CATEGORIES
+from modicum.sarcasm.functional import adversarial_move
 
 EXAMPLES = write_examples(8) + write_examples(8, language="ar")
 COUNTS = Counts.of(EXAMPLES, Objective())
@@ -148,6 +150,18 @@ def test_r_drop_keeps_its_two_passes(place: str) -> None:
         found = float(loss(model, batch, fgm=1e-30, r_drop=1.0).detach())
     assert len(seen) == 3
     assert found == pytest.approx(3 * plain, rel=1e-6)
+
+
+def test_with_r_drop_the_move_is_against_the_first_pass(place: str) -> None:
+    model, batch = made(place)
+    model.train()
+    with seeded_globally(0, "noise"), watched(model) as seen:
+        plain = loss(model, batch)
+    (gradient,) = torch.autograd.grad(plain, seen)
+    with seeded_globally(0, "noise"), watched(model) as seen:
+        loss(model, batch, fgm=0.5, r_drop=100.0)
+    move = (seen[2] - seen[0]).detach()
+    torch.testing.assert_close(move, adversarial_move(gradient, 0.5), rtol=0, atol=1e-5)
 
 
 def test_word_embeddings_that_are_frozen_are_moved_too(place: str) -> None:

@@ -115,6 +115,20 @@ def test_combinations_are_learnt(place: str) -> None:
     assert np.mean((outputs.categories > 0) == np.array([example.categories for example in unseen])) > 0.95
 
 
+def test_training_minimises_the_loss_of_the_combinations_which_has_no_weights(place: str) -> None:
+    def fit(**changes: Any) -> np.ndarray:
+        found = [
+            learner(place, objective=Objective(category_cap=cap), **changes).fit(examples(), seed=0) for cap in (1, 9)
+        ]
+        first, second = (it(TEXTS).categories for it in found)
+        assert first is not None
+        assert second is not None
+        return first - second
+
+    assert not fit().any()
+    assert fit(category_head="sigmoid").any(), "the cap makes no difference to this split"
+
+
 def test_a_fit_is_a_function_of_its_seed(place: str) -> None:
     one, again = (learner(place).fit(examples(), seed=0)(TEXTS).categories for _ in range(2))
     assert np.array_equal(one, again)  # type: ignore[arg-type]
