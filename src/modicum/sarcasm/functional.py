@@ -7,16 +7,23 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "adversarial_move",
     "antisymmetric",
     "asymmetric_loss",
     "binary_loss",
+    "combined_categories",
+    "effective_number",
     "focal_loss",
     "gated_categories",
     "language_shares",
     "pairwise_loss",
+    "powerset_loss",
     "prior_shift",
     "symmetric_divergence",
 ]
+
+# Ours: the logit of a probability within 1.2e-7 of 1. A larger one would outvote all others in the mean of an ensemble.
+_CERTAIN = 16.0
 
 
 def binary_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor | float = 1.0) -> Tensor:
@@ -32,6 +39,23 @@ def binary_loss(logits: Tensor, labels: Tensor, positive_weight: Tensor | float 
     """
     weight = torch.as_tensor(positive_weight, dtype=logits.dtype, device=logits.device)
     return functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight)
+
+
+def effective_number(counts: Tensor, beta: float) -> Tensor:
+    """Give E_n = (1 - beta^n) / (1 - beta), how many of n examples tell something new.
+
+    Args:
+        counts: n, at least 1, any shape.
+        beta: 0 makes all classes alike; towards 1, E_n becomes n.
+
+    Returns:
+        The same shape, float64.
+
+    Source:
+        Cui et al. 2019, proposition 1.
+    """
+    powers = torch.special.xlogy(counts.double(), torch.tensor(beta, dtype=torch.float64))
+    return -torch.expm1(powers) / (1 - beta)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.5) -> Tensor:
@@ -111,6 +135,62 @@ def gated_categories(sarcastic: Tensor, categories: Tensor) -> Tensor:
         Probabilities, shape (n, k), none above that of being sarcastic.
     """
     return torch.sigmoid(sarcastic)[:, None] * torch.sigmoid(categories)
+
+
+def adversarial_move(gradient: Tensor, epsilon: float) -> Tensor:
+    """Give the move of length epsilon by which the loss of each text rises most, to first order: epsilon g / ||g||_2.
+
+    Args:
+        gradient: g, of the loss with respect to the embedded tokens of n texts, shape (n, tokens, width).
+        epsilon: length of the move of a text, all its tokens together.
+
+    Returns:
+        The same shape; 0 for a text without a gradient.
+
+    Source:
+        Miyato, Dai and Goodfellow 2017, section 3. Departure: the word embeddings are not normalised.
+    """
+    exact = gradient.double()  # the square of a small gradient is 0 in single precision
+    length = torch.linalg.vector_norm(exact, dim=(1, 2), keepdim=True)
+    return torch.where(length > 0, epsilon * exact / length, 0).to(gradient.dtype)
+
+
+def powerset_loss(logits: Tensor, labels: Tensor, combinations: Tensor) -> Tensor:
+    """Give the mean cross entropy of a softmax over combinations of categories.
+
+    Args:
+        logits: of the combinations, shape (n, c).
+        labels: 0 or 1 for each category, shape (n, k).
+        combinations: all different, 0 or 1, shape (c, k).
+
+    Returns:
+        A number. A text whose combination is none of them is left out; 0 if all are.
+
+    Source:
+        Tsoumakas and Vlahavas 2007 (label powerset).
+    """
+    same = (labels[:, None] == combinations).all(-1)
+    chosen = functional.log_softmax(logits, dim=1)[same]
+    return -chosen.sum() / max(1, len(chosen))
+
+
+def combined_categories(logits: Tensor, combinations: Tensor) -> Tensor:
+    """Give the logit of each category from a softmax over combinations: P(k) is the sum over those that contain k.
+
+    Args:
+        logits: of the combinations, shape (n, c).
+        combinations: 0 or 1, shape (c, k).
+
+    Returns:
+        Logits of P(k), shape (n, k); -16 for a category in none of the combinations, and 16 for one in all.
+    """
+    contains = combinations.T > 0
+    least = torch.finfo(logits.dtype).min
+    # P(k) / (1 - P(k)): the sum of all exponentials cancels.
+    within = logits[:, None].masked_fill(~contains, least).logsumexp(-1)
+    without = logits[:, None].masked_fill(contains, least).logsumexp(-1)
+    odds = (within - without).masked_fill(~contains.any(-1), -_CERTAIN)
+    return odds.masked_fill(contains.all(-1), _CERTAIN)
 
 
 def language_shares(counts: Tensor, exponent: float = 1.0) -> Tensor:

@@ -24,10 +24,15 @@ def hidden_states(weights: Weights, ids: Tensor, mask: Tensor, *, layers: int, h
     return x
 
 
+def pooled(weights: Weights, ids: Tensor, mask: Tensor, *, layers: int, heads: int) -> Tensor:
+    """Give what the pooler makes of the first token, shape (batch, hidden)."""
+    first = hidden_states(weights, ids, mask, layers=layers, heads=heads)[:, 0]
+    return torch.tanh(_linear(weights, "ernie_m.pooler.dense", first))
+
+
 def logits(weights: Weights, ids: Tensor, mask: Tensor, *, layers: int, heads: int) -> Tensor:
     """Give the logits, shape (batch, labels)."""
-    first = hidden_states(weights, ids, mask, layers=layers, heads=heads)[:, 0]
-    return _linear(weights, "classifier", torch.tanh(_linear(weights, "ernie_m.pooler.dense", first)))
+    return _linear(weights, "classifier", pooled(weights, ids, mask, layers=layers, heads=heads))
 
 
 def _attention(weights: Weights, name: str, x: Tensor, mask: Tensor, heads: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,9 +117,32 @@ def test_weights_are_counted_over_the_split_by_language_or_pooled() -> None:
     assert both.negatives_per_positive.tolist() == pytest.approx([4957 / 1612] * 2, rel=1e-6)
 
 
+def test_class_balanced_weights_are_ratios_of_effective_numbers() -> None:
+    split = examples((2600, 867), (2357, 745))
+    number = lambda count: (1 - 0.999**count) / (1 - 0.999)
+    objective = Objective(sarcastic="class_balanced")
+    each = Counts.of(split, objective).negatives_per_positive.tolist()
+    assert each == pytest.approx([number(2600) / number(867), number(2357) / number(745)], rel=1e-6)
+    both = Counts.of(split, replace(objective, by_language=False)).negatives_per_positive.tolist()
+    assert both == pytest.approx([number(4957) / number(1612)] * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("balance", "wanted"), [(0.0, [1.0, 1.0]), (1 - 1e-9, [2600 / 867, 2357 / 745])])
+def test_class_balanced_weights_go_from_none_to_those_of_the_counts(balance: float, wanted: list[float]) -> None:
+    objective = Objective(sarcastic="class_balanced", balance=balance)
+    found = Counts.of(examples((2600, 867), (2357, 745)), objective).negatives_per_positive
+    assert found.tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_class_balanced_loss_is_the_weighted_cross_entropy() -> None:
+    assert loss(weights=(1, 0, 0), sarcastic="class_balanced") == loss(weights=(1, 0, 0))  # COUNTS has the weights
+
+
 def test_a_language_with_one_label_takes_the_weight_of_all() -> None:
     found = Counts.of(examples((6, 2), (4, 0)), Objective())
     assert found.negatives_per_positive.tolist() == pytest.approx([3.0, 5.0])
+    balanced = Counts.of(examples((6, 2), (4, 0)), Objective(sarcastic="class_balanced", balance=0.5))
+    assert balanced.negatives_per_positive.tolist() == pytest.approx([(1 - 2**-6) / 0.75, (1 - 2**-10) / 0.75])
 
 
 def test_category_weights_are_those_among_the_sarcastic_within_the_cap() -> None:
@@ -137,8 +161,21 @@ def test_one_label_alone_is_refused_where_the_first_task_is_learnt() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"weights": (-1, 1, 1)}, {"weights": (0, 0, 0)}, {"r_drop": -1}, {"category_cap": 0}]
+    "settings", [{"weights": (-1, 1, 1)}, {"weights": (0, 0, 0)}, {"r_drop": -1}, {"fgm": -1}, {"category_cap": 0}]
 )
 def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"The weights of the losses are .* Give none below 0"):
         Objective(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("balance", [-0.1, 1.0, NAN])
+def test_a_balance_out_of_range_is_refused(balance: float) -> None:
+    with pytest.raises(ConfigError, match=r"balance is .* Give a number from 0 to below 1."):
+        Objective(balance=balance)
+
+
+def test_a_loss_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"There is no loss 'class-balanced'. Use one of: cross_entropy, focal"):
+        Objective(sarcastic="class-balanced")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"There is no loss 'focal'. Use one of: cross_entropy, asymmetric."):
+        Objective(categories="focal")  # type: ignore[arg-type]

@@ -142,6 +142,8 @@ def test_unknown_choices_and_models_of_another_kind_are_refused() -> None:
         SarcasmConfig(pooling="max")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"pair_head is 'both'. Use one of: rank, cross."):
         SarcasmConfig(pair_head="both")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"category_head is 'trees'. Use one of: sigmoid, powerset."):
+        SarcasmConfig(category_head="trees")  # type: ignore[arg-type]
     config = T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     with pytest.raises(ModelError, match=r"T5Model is not an encoder with one hidden state a token. Use one such as"):
         SarcasmModel(SarcasmConfig(encoder=config))

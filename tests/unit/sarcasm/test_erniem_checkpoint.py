@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from modicum.sarcasm.erniem import (
     is_ernie_m,
     open_ernie_m,
     positions,
+    read_pooler,
 )
 
 FILES = ["pytorch_model.bin", "model.safetensors", "model_state.pdparams", "ernie_m_base.pdparams"]
@@ -116,6 +118,33 @@ def test_without_a_classifier_only_the_last_map_is_new(tmp_path: Path) -> None:
     assert not info["unexpected_keys"]
     assert torch.equal(model.classifier.dense.weight, random_weights()["ernie_m.pooler.dense.weight"])
     assert model.classifier.out_proj.weight.shape == (5, HIDDEN)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_its_pooler_is_read_back(file: str, tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", random_weights(), file=file)
+    assert read_pooler(source) is None, "that is no converted folder"
+    found = read_pooler(convert_ernie_m(source, tmp_path / "out"))
+    assert found is not None
+    wanted = random_weights()
+    assert found.keys() == {"weight", "bias"}
+    assert all(torch.equal(it, wanted[f"ernie_m.pooler.dense.{kind}"]) for kind, it in found.items())
+
+
+def test_other_folders_have_no_pooler(converted: Path, tmp_path: Path) -> None:
+    assert read_pooler(tmp_path / "nowhere") is None
+    opened(converted).save_pretrained(tmp_path / "xlm-roberta")  # of the same names, without the tokenizer
+    assert read_pooler(tmp_path / "xlm-roberta") is None
+    transformers.AutoModel.from_pretrained(converted, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
+    ErnieMTokenizer.from_pretrained(converted).save_pretrained(tmp_path / "encoder")
+    assert read_pooler(tmp_path / "encoder") is None
+
+
+def test_a_damaged_converted_folder_is_named(converted: Path, tmp_path: Path) -> None:
+    shutil.copytree(converted, tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(DataError, match=r"model.safetensors is not a whole safetensors file"):
+        read_pooler(tmp_path / "copy")
 
 
 def test_settings_are_kept(tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.unit.sarcasm.erniem_folder import random_weights, settings, write_folder
+from tests.unit.sarcasm import erniem_reference as reference
+from tests.unit.sarcasm.erniem_folder import HEADS, LAYERS, random_weights, settings, vocabulary, write_folder
 from tests.unit.sarcasm.tiny_encoder import write_examples
+from transformers import XLMRobertaModel
 
+from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
+from modicum.sarcasm.encoder import configuration
 from modicum.sarcasm.encoder.explanation import explain
 from modicum.sarcasm.encoder.learner import EncoderLearner
 from modicum.sarcasm.encoder.model import EncoderModel
+from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.encoder.opening import encoder_folder, open_tokenizer
 from modicum.sarcasm.encoder.training import Recipe
 from modicum.sarcasm.erniem import ErnieMTokenizer
@@ -57,6 +62,46 @@ def test_training_begins_at_its_weights(place: Path) -> None:
     found = trained.model.state_dict()
     (name,) = (name for name in found if name.endswith("layer.0.intermediate.dense.weight"))
     torch.testing.assert_close(found[name], source)
+
+
+@torch.no_grad()
+def test_each_head_begins_with_its_pooler(place: Path) -> None:
+    folder = encoder_folder(str(place))
+    model = SarcasmModel.from_encoder(folder).eval()
+    weights = random_weights(head=False)
+    ids = torch.randint(4, len(vocabulary()), (3, 9), generator=torch_generator(1, "ids"))
+    mask = (torch.arange(9) < torch.tensor([[9], [5], [1]])).long()
+    ids = torch.where(mask > 0, ids, 1)
+    wanted = reference.pooled(weights, ids, mask, layers=LAYERS, heads=HEADS)
+    outputs = model(ids, mask)
+    heads = {"sarcastic": model.sarcastic, "categories": model.categories, "rank": model.rank}
+    first = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+    for name, head in heads.items():
+        assert torch.equal(head.dense.weight, weights["ernie_m.pooler.dense.weight"])
+        torch.testing.assert_close(torch.tanh(head.dense(first)), wanted, rtol=0, atol=1e-6)
+        logits = wanted @ head.out_proj.weight.T + head.out_proj.bias
+        torch.testing.assert_close(outputs[name].view_as(logits), logits, rtol=0, atol=1e-6)
+    assert len({head.dense.weight.data_ptr() for head in heads.values()}) == 3, "the heads share a layer"
+
+
+def test_what_is_drawn_is_drawn_as_for_any_other_encoder(place: Path, tmp_path: Path) -> None:
+    folder = encoder_folder(str(place))
+    XLMRobertaModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(tmp_path)
+    pooled, plain, mean = (
+        SarcasmModel.from_encoder(it, seed=3, pooling=pooling)  # type: ignore[arg-type]
+        for it, pooling in ((folder, "cls"), (str(tmp_path), "cls"), (folder, "mean"))
+    )
+    drawn = plain.state_dict()
+    differ = {name for name, it in pooled.state_dict().items() if not torch.equal(it, drawn[name])}
+    assert differ == {f"{head}.dense.{kind}" for head in configuration.HEADS for kind in ("weight", "bias")}
+    assert all(torch.equal(it, drawn[name]) for name, it in mean.state_dict().items())
+
+
+def test_a_pooler_in_half_precision_is_trained_in_single(tmp_path: Path) -> None:
+    halved = {name: it.half() for name, it in random_weights().items()}
+    model = SarcasmModel.from_encoder(encoder_folder(str(write_folder(tmp_path / "m", halved))))
+    assert {it.dtype for it in model.parameters()} == {torch.float32}
+    assert torch.equal(model.rank.dense.bias, halved["ernie_m.pooler.dense.bias"].float())
 
 
 def test_outputs_do_not_depend_on_what_stands_beside_a_text(model: EncoderModel) -> None:  # XPUDU-C6

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from modicum.core.extras import require
 from modicum.errors import ConfigError
+from modicum.sarcasm.examples import CATEGORIES
 
 if TYPE_CHECKING:
     from transformers import AutoConfig, PreTrainedConfig
@@ -13,14 +15,15 @@ else:
     _transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
     AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
 
-__all__ = ["HEADS", "Head", "PairHead", "Pooling", "SarcasmConfig"]
+__all__ = ["HEADS", "CategoryHead", "Head", "PairHead", "Pooling", "SarcasmConfig"]
 
 Pooling: TypeAlias = Literal["cls", "mean"]
 PairHead: TypeAlias = Literal["rank", "cross"]
+CategoryHead: TypeAlias = Literal["sigmoid", "powerset"]
 Head: TypeAlias = Literal["sarcastic", "categories", "rank"]
 
 HEADS: tuple[Head, ...] = ("sarcastic", "categories", "rank")
-_CHOICES = {"pooling": ("cls", "mean"), "pair_head": ("rank", "cross")}
+_CHOICES = {"pooling": ("cls", "mean"), "pair_head": ("rank", "cross"), "category_head": ("sigmoid", "powerset")}
 
 
 class SarcasmConfig(PreTrainedConfig):
@@ -30,13 +33,15 @@ class SarcasmConfig(PreTrainedConfig):
         encoder: configuration of the encoder, any that transformers has.
         pooling: "cls" gives the heads the first token, "mean" the mean of all tokens that are no padding.
         pair_head: how two texts are compared: "rank" scores each alone, "cross" reads both together.
+        category_head: "sigmoid" decides on each category by itself, "powerset" among combinations of them.
+        combinations: of categories, each six of 0 and 1, that "powerset" decides among; none for "sigmoid".
         head_dropout: rate before each layer of a head.
         length: tokens of a text, or of two that are read together; what is longer is cut.
         learnt: the heads that were trained; the others are as they were drawn.
         **options: of every configuration.
 
     Raises:
-        ConfigError: if a choice is unknown.
+        ConfigError: if a choice is unknown, or the combinations are not what the choice needs.
     """
 
     model_type = "modicum-sarcasm"
@@ -47,18 +52,34 @@ class SarcasmConfig(PreTrainedConfig):
         *,
         pooling: Pooling = "cls",
         pair_head: PairHead = "rank",
+        category_head: CategoryHead = "sigmoid",
+        combinations: Sequence[Sequence[int]] = (),
         head_dropout: float = 0.1,
         length: int = 96,
         learnt: tuple[Head, ...] = (),
         **options: Any,
     ) -> None:
-        for name, value in (("pooling", pooling), ("pair_head", pair_head)):
+        chosen = {"pooling": pooling, "pair_head": pair_head, "category_head": category_head}
+        for name, value in chosen.items():
             if value not in _CHOICES[name]:
                 raise ConfigError(f"{name} is {value!r}.", mend=f"Use one of: {', '.join(_CHOICES[name])}.")
+        _check_combinations(category_head, combinations)
         self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         self.pooling: Pooling = pooling
         self.pair_head: PairHead = pair_head
+        self.category_head: CategoryHead = category_head
+        self.combinations = [list(it) for it in combinations]
         self.head_dropout = head_dropout
         self.length = length
         self.learnt = list(learnt)  # as JSON gives it back
         super().__init__(**options)
+
+
+def _check_combinations(head: CategoryHead, combinations: Sequence[Sequence[int]]) -> None:
+    different = {tuple(it) for it in combinations}
+    fit = all(len(it) == len(CATEGORIES) and set(it) <= {0, 1} for it in different)
+    if bool(different) != (head == "powerset") or len(different) != len(combinations) or not fit:
+        raise ConfigError(
+            f"category_head is {head!r}, and combinations {combinations!r}.",
+            mend=f"Give 'powerset' different ones, 0 or 1 for each of {', '.join(CATEGORIES)}, and 'sigmoid' none.",
+        )

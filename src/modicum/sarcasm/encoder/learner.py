@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch.optim import Optimizer
 
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.encoder.batches import Tokenizer
-from modicum.sarcasm.encoder.configuration import HEADS, Head, PairHead, Pooling
+from modicum.sarcasm.encoder.configuration import HEADS, CategoryHead, Head, PairHead, Pooling
 from modicum.sarcasm.encoder.items import Collator, make_items
 from modicum.sarcasm.encoder.losses import Objective
 from modicum.sarcasm.encoder.model import EncoderModel
@@ -35,6 +35,8 @@ class EncoderLearner:
         encoder: a hub id, a folder, or "offline" for the packaged MiniLM, which knows English only.
         pooling: what the heads see: "cls", the first token, or "mean" for sentence encoders such as MiniLM.
         pair_head: "rank" or "cross": see `SarcasmConfig`.
+        category_head: "sigmoid", or "powerset" for a softmax over the combinations of categories that sarcastic
+            training texts have; it knows no others.
         length: tokens of a text. 96, ours, is beyond the 95th percentile of the shared task's texts.
         head_dropout: rate before each layer of a head.
         objective: the losses and their weights.
@@ -42,11 +44,15 @@ class EncoderLearner:
         device: "cpu" or "cuda".
         callbacks: for the Trainer, made anew for each fit, such as ``lambda: [HyPeCallback(config)]``.
         optimizer: makes one from parameter groups, in the place of AdamW.
+
+    Raises:
+        ConfigError: if the loss of the categories is not for the head.
     """
 
     encoder: str
     pooling: Pooling = "cls"
     pair_head: PairHead = "rank"
+    category_head: CategoryHead = "sigmoid"
     length: int = 96
     head_dropout: float = 0.1
     objective: Objective = field(default_factory=Objective)
@@ -54,6 +60,13 @@ class EncoderLearner:
     device: str = "cpu"
     callbacks: Callable[[], Sequence[TrainerCallback]] = tuple
     optimizer: MakeOptimizer | None = None
+
+    def __post_init__(self) -> None:
+        if self.category_head == "powerset" and self.objective.categories != "cross_entropy":
+            raise ConfigError(
+                f"The loss of the categories is {self.objective.categories!r}, but category_head 'powerset'.",
+                mend="Use 'cross_entropy', or category_head 'sigmoid'.",
+            )
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> EncoderModel:
         """Fit a new model; a warning tells how many texts were cut.
@@ -74,18 +87,31 @@ class EncoderLearner:
         used = [example for example in examples if _tasks(example, self.objective)]
         _check_labels(used, self.objective)
         tokenizer = open_tokenizer(self.encoder)
-        model = SarcasmModel.from_encoder(
+        model = self._new_model(used, seed)
+        check_length(model, tokenizer, self.length)
+        self._train(model, used, tokenizer, seed)
+        return EncoderModel(model, tokenizer)
+
+    def _new_model(self, examples: Sequence[Example], seed: int) -> SarcasmModel:
+        combinations = self._combinations(examples)
+        nothing = self.category_head == "powerset" and not combinations  # no example has categories
+        return SarcasmModel.from_encoder(
             encoder_folder(self.encoder),
             seed=seed,
             pooling=self.pooling,
             pair_head=self.pair_head,
+            category_head="sigmoid" if nothing else self.category_head,
+            combinations=combinations,
             head_dropout=self.head_dropout,
             length=self.length,
-            learnt=tuple(head for head in HEADS if any(head in _tasks(it, self.objective) for it in used)),
+            learnt=tuple(head for head in HEADS if any(head in _tasks(it, self.objective) for it in examples)),
         )
-        check_length(model, tokenizer, self.length)
-        self._train(model, used, tokenizer, seed)
-        return EncoderModel(model, tokenizer)
+
+    def _combinations(self, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+        if self.category_head != "powerset":
+            return []
+        learnt = [it.categories for it in examples if "categories" in _tasks(it, self.objective)]
+        return sorted({it for it in learnt if it is not None})
 
     def _train(self, model: SarcasmModel, examples: Sequence[Example], tokenizer: Tokenizer, seed: int) -> None:
         pairs = self.pair_head if self.objective.weights[2] else None

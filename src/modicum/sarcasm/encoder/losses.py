@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -16,12 +16,17 @@ from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example
 from modicum.sarcasm.functional import (
     asymmetric_loss,
     binary_loss,
+    effective_number,
     focal_loss,
     pairwise_loss,
+    powerset_loss,
     symmetric_divergence,
 )
 
-__all__ = ["Counts", "Objective", "Targets", "divergence", "joint_loss"]
+__all__ = ["CategoryLoss", "Counts", "Objective", "SarcasticLoss", "Targets", "divergence", "joint_loss"]
+
+SarcasticLoss: TypeAlias = Literal["cross_entropy", "focal", "logit_adjusted", "class_balanced", "asymmetric"]
+CategoryLoss: TypeAlias = Literal["cross_entropy", "asymmetric"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,53 +36,72 @@ class Objective:
     Args:
         sarcastic: loss of the first task. "cross_entropy" weighs the sarcastic by n_negative / n_positive, and so
             does "focal", by its alpha; "logit_adjusted" adds the log odds of the training split to the logit instead
-            (Menon et al. 2021, tau = 1); "asymmetric" forgets easy negatives.
-        categories: loss of the six categories, on the sarcastic texts.
+            (Menon et al. 2021, tau = 1); "class_balanced" takes the ratio of effective numbers in the place of
+            n_negative / n_positive (Cui et al. 2019); "asymmetric" forgets easy negatives.
+        categories: loss of the six categories, on the sarcastic texts. A model that decides among combinations of them
+            has "cross_entropy" alone, without weights.
         by_language: whether the weights are those of each language, or of both together; "focal" has one for both.
+        balance: beta of "class_balanced": 0 weighs both labels alike, towards 1 as "cross_entropy" does.
         category_cap: largest weight of a category's positives; the smallest is 1 / cap.
         weights: of the losses of the three tasks; a task of weight 0 is not computed.
         r_drop: weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass.
+        fgm: how far the word embeddings of each text are moved to where its loss is higher, for one more pass whose
+            loss is added (Miyato et al. 2017); 0 makes none.
 
     Raises:
-        ConfigError: if a number is out of range.
+        ConfigError: if there is no such loss, or a number is out of range.
     """
 
-    sarcastic: Literal["cross_entropy", "focal", "logit_adjusted", "asymmetric"] = "cross_entropy"
-    categories: Literal["cross_entropy", "asymmetric"] = "cross_entropy"
+    sarcastic: SarcasticLoss = "cross_entropy"
+    categories: CategoryLoss = "cross_entropy"
     by_language: bool = True
+    balance: float = 0.999
     category_cap: float = 20.0
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     r_drop: float = 0.0
+    fgm: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(*self.weights, self.r_drop) < 0 or not sum(self.weights) or self.category_cap < 1:
+        for loss, known in ((self.sarcastic, get_args(SarcasticLoss)), (self.categories, get_args(CategoryLoss))):
+            if loss not in known:
+                raise ConfigError(f"There is no loss {loss!r}.", mend=f"Use one of: {', '.join(known)}.")
+        if min(*self.weights, self.r_drop, self.fgm) < 0 or not sum(self.weights) or self.category_cap < 1:
             raise ConfigError(
-                f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}.",
+                f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}, "
+                f"FGM's move {self.fgm}.",
                 mend="Give none below 0, a cap of at least 1, and at least one task with a weight.",
             )
+        if not 0 <= self.balance < 1:
+            raise ConfigError(f"balance is {self.balance}.", mend="Give a number from 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What the weights are made of: fixed before training, since those of a batch would be noise.
+    """What is fixed before training: what the weights are made of, since those of a batch would be noise.
 
     Args:
-        negatives_per_positive: of each of `LANGUAGES`, shape (2,).
+        negatives_per_positive: of each of `LANGUAGES`, by their effective numbers if the loss is "class_balanced",
+            shape (2,).
         pooled: of all languages together.
         categories: texts without a category by those with it, among the sarcastic, within the cap, shape (6,).
+        combinations: of the model, shape (c, 6); None where it decides on each category by itself.
     """
 
     negatives_per_positive: Tensor
     pooled: float
     categories: Tensor
+    combinations: Tensor | None = None
 
     @classmethod
-    def of(cls, examples: Sequence[Example], objective: Objective) -> Counts:
+    def of(
+        cls, examples: Sequence[Example], objective: Objective, *, combinations: Sequence[Sequence[int]] = ()
+    ) -> Counts:
         """Count a training split.
 
         Args:
             examples: all that is trained on.
             objective: says which weights are asked for.
+            combinations: of categories, that the model decides among; none if it decides on each category by itself.
 
         Returns:
             The ratios; a language without one of the two labels has that of all.
@@ -86,17 +110,19 @@ class Counts:
             DataError: if there is no example of one of the two labels.
         """
         labelled = [example for example in examples if example.sarcastic is not None]
-        pooled = _ratio(labelled) if objective.weights[0] else 1.0
+        beta = objective.balance if objective.sarcastic == "class_balanced" else None
+        pooled = _ratio(labelled, beta) if objective.weights[0] else 1.0
         if pooled is None:
             raise DataError(
                 f"Of {len(labelled)} labelled examples all have the same label.",
                 mend="Give sarcastic and other examples.",
             )
-        each = [_ratio([it for it in labelled if it.language == language]) for language in LANGUAGES]
+        each = [_ratio([it for it in labelled if it.language == language], beta) for language in LANGUAGES]
         return cls(
             negatives_per_positive=torch.tensor([(objective.by_language and ratio) or pooled for ratio in each]),
             pooled=pooled,
             categories=_category_weights(examples, objective.category_cap),
+            combinations=torch.tensor(combinations) if combinations else None,
         )
 
 
@@ -142,8 +168,7 @@ def joint_loss(
         total = total + first * _sarcastic(logits, targets.sarcastic[known], ratio, counts, objective)
     named = ~targets.categories.isnan().any(1)
     if second and named.any():
-        logits = outputs.categories[: len(named)][named]
-        total = total + second * _categories(logits, targets.categories[named], counts, objective)
+        total = total + second * _categories(outputs, targets, named, counts, objective)
     if third and len(targets.parents):
         total = total + third * _pairs(outputs, targets, pairs)
     return total
@@ -174,7 +199,14 @@ def _sarcastic(logits: Tensor, labels: Tensor, ratio: Tensor, counts: Counts, ob
     return binary_loss(logits, labels, ratio)
 
 
-def _categories(logits: Tensor, labels: Tensor, counts: Counts, objective: Objective) -> Tensor:
+def _categories(
+    outputs: SarcasmOutput, targets: Targets, named: Tensor, counts: Counts, objective: Objective
+) -> Tensor:
+    labels = targets.categories[named]
+    if counts.combinations is not None:
+        logits = outputs.combinations[: len(named)][named]
+        return powerset_loss(logits, labels, counts.combinations.to(labels))
+    logits = outputs.categories[: len(named)][named]
     if objective.categories == "asymmetric":
         return asymmetric_loss(logits, labels)
     return binary_loss(logits, labels, counts.categories)
@@ -187,10 +219,15 @@ def _pairs(outputs: SarcasmOutput, targets: Targets, pairs: Tensor | None) -> Te
     return binary_cross_entropy_with_logits(pairs, second.to(pairs))
 
 
-def _ratio(labelled: Sequence[Example]) -> float | None:
+def _ratio(labelled: Sequence[Example], beta: float | None) -> float | None:
     positive = sum(example.sarcastic == 1 for example in labelled)
     negative = len(labelled) - positive
-    return negative / positive if positive and negative else None
+    if not positive or not negative:
+        return None
+    if beta is None:
+        return negative / positive
+    negative, positive = effective_number(torch.tensor([negative, positive]), beta).tolist()
+    return negative / positive
 
 
 def _category_weights(examples: Sequence[Example], cap: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,9 @@ from modicum.core.extras import require
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ModelError
 from modicum.sarcasm.encoder.configuration import SarcasmConfig
+from modicum.sarcasm.erniem import read_pooler
 from modicum.sarcasm.examples import CATEGORIES
+from modicum.sarcasm.functional import combined_categories
 
 if TYPE_CHECKING:
     from transformers import AutoModel, PreTrainedModel
@@ -35,11 +38,14 @@ class SarcasmOutput(ModelOutput):
         categories: logits of the categories given that a text is sarcastic, shape (n, 6).
         rank: score of a text among others of its meaning, shape (n,). For a text that is a pair, the logit that the
             second one is the sarcastic one.
+        combinations: logits of the c combinations that ``categories`` are made of, shape (n, c); None where each
+            category has a logit of its own.
     """
 
     sarcastic: Tensor
     categories: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
     rank: Tensor = None  # type: ignore[assignment]
+    combinations: Tensor = None  # type: ignore[assignment]
 
 
 class _Head(nn.Module):
@@ -84,7 +90,7 @@ class SarcasmModel(PreTrainedModel):
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # the heads have their own dense layer
         self.sarcastic = _Head(width, 1, config.head_dropout)
-        self.categories = _Head(width, len(CATEGORIES), config.head_dropout)
+        self.categories = _Head(width, len(config.combinations) or len(CATEGORIES), config.head_dropout)
         self.rank = _Head(width, 1, config.head_dropout)
         self.post_init()
 
@@ -92,8 +98,10 @@ class SarcasmModel(PreTrainedModel):
     def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> SarcasmModel:
         """Put new heads on a pre-trained encoder.
 
+        Where that is an ERNIE-M and its first token is pooled, the dense layer of each head starts from its pooler.
+
         Args:
-            place: a hub id, a folder, or "offline" for the packaged MiniLM.
+            place: a hub id, a folder, or "offline" for the packaged MiniLM; an ERNIE-M is one that was converted.
             seed: of the weights of the heads.
             **settings: of `SarcasmConfig`.
 
@@ -102,12 +110,18 @@ class SarcasmModel(PreTrainedModel):
 
         Raises:
             ConfigError: if the encoder cannot be loaded, or a setting is unknown.
+            DataError: if a file of an ERNIE-M is damaged.
             MissingExtraError: if the packaged encoder is asked for and not installed.
             ModelError: if it is no encoder of texts.
         """
         with seeded_globally(seed, "initialisation"):
             encoder = open_text_encoder(place)
-            return cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+            model = cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+        pooler = read_pooler(Path(place)) if model.config.pooling == "cls" else None
+        if pooler is not None:
+            for head in (model.sarcastic, model.categories, model.rank):
+                head.dense.load_state_dict(pooler)
+        return model
 
     def get_input_embeddings(self) -> nn.Module:
         """Give the word embeddings."""
@@ -128,11 +142,16 @@ class SarcasmModel(PreTrainedModel):
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         pooled = _pool(hidden, attention_mask, mean=self.config.pooling == "mean")
-        return SarcasmOutput(
+        outputs = SarcasmOutput(
             sarcastic=self.sarcastic(pooled).squeeze(-1),
             categories=self.categories(pooled),
             rank=self.rank(pooled).squeeze(-1),
         )
+        if not self.config.combinations:
+            return outputs
+        combinations = torch.tensor(self.config.combinations, device=pooled.device)
+        logits = outputs.categories
+        return replace(outputs, combinations=logits, categories=combined_categories(logits, combinations))
 
 
 def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:
@@ -142,4 +161,4 @@ def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:
         weights = mask[..., None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1)
     first = mask.argmax(1)  # 0, unless padding is on the left
-    return hidden.take_along_dim(first[:, None, None], dim=1).squeeze(1)
+    return hidden.gather(1, first[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)

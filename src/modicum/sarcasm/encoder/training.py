@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +20,7 @@ from modicum.errors import ConfigError
 from modicum.sarcasm.encoder.items import Collator, Item, LanguageSampler
 from modicum.sarcasm.encoder.losses import Counts, Objective, Targets, divergence, joint_loss
 from modicum.sarcasm.encoder.modeling import SarcasmModel, SarcasmOutput
+from modicum.sarcasm.functional import adversarial_move
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -27,6 +29,7 @@ __all__ = ["Optimizers", "Recipe", "Training", "batch_loss", "parameter_groups",
 
 Optimizers: TypeAlias = tuple[Optimizer | None, Any]
 BatchLoss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
+Change: TypeAlias = Callable[[Tensor], Tensor]
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
@@ -118,7 +121,8 @@ def train(
         DataError: if there is no example of one of the two labels.
     """
     examples = [item.example for item in items]
-    loss = partial(batch_loss, counts=Counts.of(examples, objective), objective=objective)
+    counts = Counts.of(examples, objective, combinations=model.config.combinations)
+    loss = partial(batch_loss, counts=counts, objective=objective)
     sampler = LanguageSampler(examples, recipe.language_exponent, torch_generator(seed, "order"))
     optimizer, scheduler = optimizers
     fused = None if device == "cpu" else True  # one kernel a group in place of a dozen
@@ -140,7 +144,7 @@ def train(
 
 
 def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, objective: Objective) -> Tensor:
-    """Run the model on a batch, twice if there is R-Drop, and give the loss.
+    """Run the model on a batch, once more for R-Drop and once more for FGM, and give the loss.
 
     Args:
         model: a `SarcasmModel`, or a wrapper around one.
@@ -149,20 +153,28 @@ def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, ob
         objective: what is minimised.
 
     Returns:
-        A number; with R-Drop the losses of both passes and the weighted divergence between them.
+        A number; with R-Drop the losses of both passes and the weighted divergence between them, and with FGM in
+        addition the loss where the first pass's word embeddings are moved against the model.
     """
     targets = Targets(**batch["targets"])
 
-    def one_pass() -> tuple[SarcasmOutput, Tensor]:
-        outputs = _in_single(model(**batch["texts"]))
-        pairs = _in_single(model(**batch["pairs"])).rank if "pairs" in batch else None
+    def one_pass(change: Change | None = None) -> tuple[SarcasmOutput, Tensor]:
+        with _embedding(model, change):
+            outputs = _in_single(model(**batch["texts"]))
+            pairs = _in_single(model(**batch["pairs"])).rank if "pairs" in batch else None
         return outputs, joint_loss(outputs, targets, counts, objective, pairs=pairs)
 
-    outputs, loss = one_pass()
-    if not objective.r_drop:
-        return loss
-    again, other = one_pass()
-    return loss + other + objective.r_drop * divergence(outputs, again, targets)
+    embedded: list[Tensor] = []
+    outputs, loss = one_pass(partial(_kept, embedded) if objective.fgm else None)
+    total = loss
+    if objective.r_drop:
+        again, other = one_pass()
+        total = loss + other + objective.r_drop * divergence(outputs, again, targets)
+    if objective.fgm:
+        gradients = torch.autograd.grad(loss, embedded, retain_graph=True, materialize_grads=True)
+        moves = iter([adversarial_move(gradient, objective.fgm) for gradient in gradients])
+        total = total + one_pass(lambda tokens: tokens + next(moves))[1]
+    return total
 
 
 def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]]:
@@ -189,6 +201,29 @@ def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]
         }
         for (depth, decay), parameters in groups.items()
     ]
+
+
+@contextmanager
+def _embedding(model: nn.Module, change: Change | None) -> Generator[None]:
+    """Change what the word embeddings give, within the block and nowhere else."""
+    if change is None:
+        yield
+        return
+    inner = next(module for module in model.modules() if isinstance(module, SarcasmModel))
+
+    def hook(_module: nn.Module, _ids: Any, tokens: Tensor) -> Tensor:
+        return change(tokens)
+
+    handle = inner.get_input_embeddings().register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _kept(embedded: list[Tensor], tokens: Tensor) -> Tensor:
+    embedded.append(tokens.requires_grad_())  # that of frozen word embeddings has no gradient else
+    return tokens
 
 
 def _in_single(outputs: SarcasmOutput) -> SarcasmOutput:

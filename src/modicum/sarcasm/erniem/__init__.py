@@ -9,7 +9,7 @@ Semantics with Monolingual Corpora" (EMNLP 2021, arXiv:2012.15674).
 
 from __future__ import annotations
 
-from modicum.sarcasm.erniem.checkpoint import convert_ernie_m, open_ernie_m
+from modicum.sarcasm.erniem.checkpoint import convert_ernie_m, open_ernie_m, read_pooler
 from modicum.sarcasm.erniem.configuration import is_ernie_m
 from modicum.sarcasm.erniem.mapping import positions
 from modicum.sarcasm.erniem.tokenizer import ErnieMTokenizer, has_ernie_m_tokenizer
@@ -21,4 +21,5 @@ __all__ = [
     "is_ernie_m",
     "open_ernie_m",
     "positions",
+    "read_pooler",
 ]

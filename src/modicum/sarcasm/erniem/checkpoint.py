@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from torch import Tensor
+
 from modicum.core.files import new_folder
 from modicum.errors import ConfigError
 from modicum.sarcasm.erniem.configuration import CONFIG_FILE, is_ernie_m, read_settings, sizes, xlm_roberta_config
 from modicum.sarcasm.erniem.mapping import to_xlm_roberta
-from modicum.sarcasm.erniem.tokenizer import TOKENIZER_FILES, ErnieMTokenizer
-from modicum.sarcasm.erniem.weights import find_weights, read_weights, write_weights
+from modicum.sarcasm.erniem.tokenizer import TOKENIZER_FILES, ErnieMTokenizer, has_ernie_m_tokenizer
+from modicum.sarcasm.erniem.weights import find_weights, read_safetensors, read_weights, write_weights
 
-__all__ = ["convert_ernie_m", "open_ernie_m"]
+__all__ = ["convert_ernie_m", "open_ernie_m", "read_pooler"]
 
 _WEIGHTS = "model.safetensors"
 _HEAD = "classifier.out_proj.weight"
+_POOLER = "classifier.dense."
 
 
 def convert_ernie_m(folder: Path, out: Path) -> Path:
@@ -23,8 +26,8 @@ def convert_ernie_m(folder: Path, out: Path) -> Path:
 
     ``AutoModelForSequenceClassification.from_pretrained(out)`` opens it; where the checkpoint had no classifier, the
     last map of the head is new. ``AutoModel`` opens the encoder, without ERNIE-M's pooler, which is the first map of
-    that head. Texts are to be read by `ErnieMTokenizer.from_pretrained`, which pads on the right; about other padding
-    see `positions`.
+    that head: see `read_pooler`. Texts are to be read by `ErnieMTokenizer.from_pretrained`, which pads on the right;
+    about other padding see `positions`.
 
     Args:
         folder: with config.json, model.safetensors, pytorch_model.bin or one file *.pdparams, vocab.txt and
@@ -87,6 +90,28 @@ def open_ernie_m(folder: Path, *, cache: Path | None = None) -> Path:
         if out.is_dir():  # another process was faster
             return out
         raise
+
+
+def read_pooler(folder: Path) -> dict[str, Tensor] | None:
+    """Read ERNIE-M's pooler, the linear map before its tanh, from a folder that was converted from one.
+
+    Args:
+        folder: of any encoder; a path to anything else has none.
+
+    Returns:
+        "weight", shape (hidden, hidden), and "bias", shape (hidden,); None where the folder is that of another encoder,
+        or was written without its pooler.
+
+    Raises:
+        DataError: if a file is damaged.
+        MissingExtraError: if safetensors is not installed.
+    """
+    path = folder / _WEIGHTS
+    if not path.is_file() or not has_ernie_m_tokenizer(folder):
+        return None
+    kinds = ("weight", "bias")
+    found = read_safetensors(path, [f"{_POOLER}{kind}" for kind in kinds])
+    return {kind: found[f"{_POOLER}{kind}"] for kind in kinds} if len(found) == len(kinds) else None
 
 
 def _check_kind(folder: Path) -> None:

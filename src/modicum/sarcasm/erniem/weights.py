@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from modicum.core.extras import require
 from modicum.core.safeload import load_pickle, load_torch
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["find_weights", "read_weights", "write_weights"]
+__all__ = ["find_weights", "read_safetensors", "read_weights", "write_weights"]
 
 _FILES = ("model.safetensors", "pytorch_model.bin", "model_state.pdparams")
 _MAX_BYTES = 4 << 30  # ours: ERNIE-M large has 560 million weights, 2.2 GB in float32
@@ -52,12 +53,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UnsafeFileError: if a pickle asks for anything but weights, or is too large.
     """
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return read_safetensors(path)
     read = load_torch(path, max_bytes=_MAX_BYTES) if path.suffix == ".bin" else load_pickle(path, max_bytes=_MAX_BYTES)
     if not isinstance(read, dict):
         raise DataError(f"{path} holds no weights by name.", mend="Save the state dictionary of the model alone.")
     weights = cast("dict[object, object]", read)
     return {str(name): _tensor(path, name, it) for name, it in weights.items() if name != _PADDLE_NAMES}
+
+
+def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read the weights of a safetensors file, or some of them and no others.
+
+    Args:
+        path: of the file.
+        names: of the weights; all if not given.
+
+    Returns:
+        Those that the file has.
+
+    Raises:
+        DataError: if the file is damaged.
+        MissingExtraError: if safetensors is not installed.
+    """
+    safetensors = require("safetensors", extra="text", purpose="Reading weights")
+    try:
+        with safetensors.safe_open(path, framework="pt") as weights:
+            present = weights.keys()
+            return {name: weights.get_tensor(name) for name in present if names is None or name in names}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path} is not a whole safetensors file ({error}).", mend="Fetch the file again, and check its size."
+        ) from error
 
 
 def write_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -79,16 +105,6 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
     except (safetensors.SafetensorError, OSError) as error:
         raise ConfigError(
             f"{path.name} cannot be written ({error}).", mend="Name a folder where there is room."
-        ) from error
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    safetensors = require("safetensors", extra="text", purpose="Reading weights")
-    try:
-        return require("safetensors.torch", extra="text", purpose="Reading weights").load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is not a whole safetensors file ({error}).", mend="Fetch the file again, and check its size."
         ) from error
 
 
