@@ -5,8 +5,12 @@ import os
 import sys
 from collections.abc import Generator
 
-import hypothesis  # noqa: F401 - before the freeze: it asks the collector who refers to an object
+import hypothesis  # before the freeze: it asks the collector who refers to an object
 import pytest
+
+# Each example's 200 ms would be a claim on how busy the machine is: two processes of tests, and lint, share two cores.
+hypothesis.settings.register_profile("modicum", deadline=None)
+hypothesis.settings.load_profile("modicum")
 
 
 def pytest_configure() -> None:
