@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.e2e.in_process import run_script_here
 
 import modicum
 from modicum import errors
 from modicum.core import registry
 from modicum.core.compare import compare
+from modicum.core.engine import Engine, open_engine
 from modicum.core.method import Method
 from modicum.errors import ConfigError
 
@@ -39,11 +40,18 @@ def test_the_row_is_what_the_package_declares(row: registry.Row) -> None:
     assert set(method.comparison.data) == {"demo", "full"}
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Engine]:
+    """Open a process beside this one: one, since each that starts imports torch and what a method needs."""
+    with open_engine("local", workers=1) as engine:
+        yield engine
+
+
 @pytest.mark.slow
 @each_method
-def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, tmp_path: Path) -> None:
+def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, worker: Engine, tmp_path: Path) -> None:
     comparison = registry.load(row.name).comparison
-    report = compare(comparison, seeds=[3], budget="demo", engine="local", out=tmp_path)
+    report = compare(comparison, seeds=[3], budget="demo", engine=worker, out=tmp_path)
     assert [len(arm.values) for arm in report.arms] == [1] * len(comparison.arms)
     assert {metric.name for metric in comparison.beside} == set(report.arms[0].beside)
     assert {metric.name for metric in comparison.costs} == set(report.arms[0].costs)
@@ -69,15 +77,15 @@ def test_it_has_a_page_an_example_and_a_benchmark(row: registry.Row) -> None:
 @each_method
 def test_its_example_runs(row: registry.Row, tmp_path: Path) -> None:
     script = ROOT / "examples" / f"{row.name}.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = run_script_here(script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
 
 @each_method
-def test_its_benchmark_starts(row: registry.Row) -> None:
+def test_its_benchmark_starts(row: registry.Row, tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / f"{row.name}.py"
-    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=120)
+    done = run_script_here(script, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--json" in done.stdout
 

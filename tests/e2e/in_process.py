@@ -1,13 +1,17 @@
-"""The program without a process of its own, for what only a message and an exit status show."""
+"""The program and scripts without a process of their own, for what messages and an exit status show."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
+
+import torch
 
 from modicum.cli.main import run
 
@@ -17,9 +21,21 @@ def run_here(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
     A process that imports torch and the libraries of a method takes seconds, and most of it is that import.
     """
+    return _called(run, ["modicum", *map(str, arguments)], cwd)
+
+
+def run_script_here(script: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a file as ``python FILE`` does, with names of its own, but in this process; a warning is an error.
+
+    The generator of torch is as before afterwards: scripts may seed it, as their users do.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return _called(lambda: runpy.run_path(str(script), run_name="__main__"), [str(script), *arguments], cwd)
+
+
+def _called(call: Callable[[], object], command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     out, err = io.StringIO(), io.StringIO()
     status: int | str | None = 0
-    command = ["modicum", *map(str, arguments)]
     with (
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", command),
@@ -27,7 +43,7 @@ def run_here(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         contextlib.redirect_stderr(err),
     ):
         try:
-            run()
+            call()
         except SystemExit as left:
             status = left.code
     assert status is None or isinstance(status, int), status

@@ -101,7 +101,7 @@ def test_compare_writes_a_report_and_prints_the_same_one_again(whole: Whole, tmp
     assert "Does one learning rate work across input scales?" in whole.stdout
     assert {"report.json", "report.md", "report.html", FILE_NAME} <= {path.name for path in whole.folder.iterdir()}
     whole.copy(tmp_path)
-    again = run(*QUICK, "--out", "out", cwd=tmp_path)
+    again = run_here(*QUICK, "--out", "out", cwd=tmp_path)
     assert again.stdout == whole.stdout
     shown = run("report", "out", cwd=tmp_path)
     assert shown.stdout == whole.stdout
@@ -115,8 +115,7 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
     (report,) = load(tmp_path / "out" / "report.json")
     assert report.seeds == (0,)
     assert report.environment.command.startswith("modicum compare nsgd --seeds 1")
-    assert json.loads(run("doctor", "--json", cwd=tmp_path).stdout)
-    for command in (["list"], ["data", "list"], ["report", "out"]):
+    for command in (["doctor"], ["list"], ["data", "list"], ["report", "out"]):
         assert json.loads(run_here(*command, "--json", cwd=tmp_path).stdout)
 
 
@@ -151,11 +150,12 @@ def test_a_killed_run_goes_on_and_prints_the_same_table(whole: Whole, tmp_path: 
     assert [arm.values for arm in after.arms] == [arm.values for arm in before.arms]
     assert after.differences == before.differences
     assert after.verdicts == before.verdicts
-    assert run(*QUICK, "--out", "killed", cwd=tmp_path).stdout == went_on.stdout
+    assert run_here(*QUICK, "--out", "killed", cwd=tmp_path).stdout == went_on.stdout
 
 
 def test_two_runs_in_one_folder_agree(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "modicum", *LEAST, "--out", "out"]
+    # Without workers: the folder and its journal are the business of the processes that start them.
+    command = [sys.executable, "-m", "modicum", *LEAST, "--engine", "inline", "--out", "out"]
     pair = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     tables = [run.communicate(timeout=180)[0] for run in pair]
     assert [run.returncode for run in pair] == [0, 0]
@@ -166,7 +166,7 @@ def test_two_runs_in_one_folder_agree(tmp_path: Path) -> None:
 def test_own_data_is_compared(tmp_path: Path) -> None:
     lines = ["width,height,label"] + [f"{n % 7},{n % 5 + 3 * (n % 2)},{'odd' if n % 2 else 'even'}" for n in range(80)]
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
-    done = run(*LEAST, "--data", "mine.csv", "--out", "out", cwd=tmp_path)
+    done = run_here(*LEAST, "--engine", "inline", "--data", "mine.csv", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "out" / "report.json")[0].data == "mine.csv"
     (tmp_path / "mine.csv").write_text("\n".join([*lines[:5], "3,oops,odd", *lines[5:]]))

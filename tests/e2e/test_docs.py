@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.e2e.in_process import run_script_here
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
@@ -21,7 +20,7 @@ BLOCKS = [
 def test_code_in_the_docs_runs(block: str, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(block)
-    done = subprocess.run([sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True)
+    done = run_script_here(script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -142,9 +142,9 @@ def test_an_arm_against_itself_shows_no_difference() -> None:
     assert report.verdicts[0].endswith("control: huge penalty.")
 
 
-def test_engines_agree_bit_for_bit() -> None:
+def test_engines_agree_bit_for_bit(processes: Engine) -> None:
     inline = compare(RIDGE, seeds=3, engine="inline")
-    assert measured_part(compare(RIDGE, seeds=3, engine="local")) == measured_part(inline)
+    assert measured_part(compare(RIDGE, seeds=3, engine=processes)) == measured_part(inline)
 
 
 def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

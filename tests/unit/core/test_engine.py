@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from modicum.core.engine import Engine, Finished, open_engine
+from modicum.core.engine import Engine, Finished, cluster, open_engine
 from modicum.errors import ConfigError, WorkerDiedError
 
 
@@ -201,6 +201,9 @@ def test_functions_typed_into_a_session_are_refused() -> None:
         ("dask://127.0.0.1:9", {}, "No Dask scheduler answers at 127.0.0.1:9"),
     ],
 )
-def test_nonsense_is_a_config_error(name: str, settings: dict[str, int], message: str) -> None:
+def test_nonsense_is_a_config_error(
+    name: str, settings: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
     with pytest.raises(ConfigError, match=message):
         open_engine(name, **settings)

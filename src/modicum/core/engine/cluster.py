@@ -13,6 +13,8 @@ from modicum.errors import ConfigError, WorkerDiedError
 
 __all__ = ["DaskEngine"]
 
+_PATIENCE = 10.0  # seconds for which a scheduler may be silent
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,7 +53,7 @@ class DaskEngine:
                 )
                 self._client = distributed.Client(self._cluster)
             else:
-                self._client = distributed.Client(f"tcp://{address}", timeout="10s")
+                self._client = distributed.Client(f"tcp://{address}", timeout=_PATIENCE)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {address} ({error}).",
