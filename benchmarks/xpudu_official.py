@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from modicum.core import catalogue
 from modicum.core.engine import open_engine
 from modicum.sarcasm.decisions import Decision, Rule
 from modicum.sarcasm.examples import LANGUAGES
+from modicum.sarcasm.external import read_arsarcasm, without_overlap
 from modicum.sarcasm.fitting import Fitted
+from modicum.sarcasm.intervals import Interval, score_interval
 from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
 from modicum.sarcasm.learners import NGRAMS, Settings, fit
-from modicum.sarcasm.metrics import score_a, score_b, score_c
+from modicum.sarcasm.metrics import score_a
 from modicum.sarcasm.stacking import stack
 from modicum.sarcasm.system import SarcasmSystem
 
@@ -47,22 +49,28 @@ class Job:
     folds: int
     device: str
     tested: bool
-    keep: Path | None
+    external: bool
 
 
 def run(job: Job) -> list[dict[str, Any]]:
     """Fit the models of a system; give held-out scores and, if tested, official ones, of each alone and of all."""
     folder = catalogue.fetch("isarcasmeval")
     train = [it for language in LANGUAGES for it in read_train(folder, language)]
+    if job.external:
+        train += without_overlap(read_arsarcasm(catalogue.fetch("arsarcasm-v2")), train).kept
     fitted = {it: fit(train, settings_of(job, it)) for it in job.model.split("+")}
     if len(fitted) > 1:
         fitted[job.model] = stack(list(fitted.values()))
     results: list[dict[str, Any]] = []
     for name, one in fitted.items():
-        result = asdict(replace(job, model=name, keep=None)) | {"held": held_scores(one)}
-        results.append(
-            result | ({"test": test_scores(one.system, folder, replace(job, model=name))} if job.tested else {})
-        )
+        result = asdict(replace(job, model=name)) | {"held": held_scores(one)}
+        if job.tested:
+            found = test_scores(one.system, folder)
+            result["test"] = {rule: {name: it.value for name, it in each.items()} for rule, each in found.items()}
+            result["intervals"] = {
+                rule: {name: [it.low, it.high] for name, it in each.items()} for rule, each in found.items()
+            }
+        results.append(result)
     return results
 
 
@@ -86,30 +94,24 @@ def held_scores(fitted: Fitted) -> dict[str, float]:
     return scores
 
 
-def test_scores(system: SarcasmSystem, folder: Path, job: Job) -> dict[str, dict[str, float]]:
+def test_scores(system: SarcasmSystem, folder: Path) -> dict[str, dict[str, Interval]]:
     """Score the five official files; what depends on the rule of labels is given for each rule."""
-    scores: dict[str, dict[str, float]] = {rule: {} for rule in get_args(Rule)}
-    kept: dict[str, np.ndarray] = {}
+    scores: dict[str, dict[str, Interval]] = {rule: {} for rule in get_args(Rule)}
     for language in LANGUAGES:
         texts, pairs = read_texts(folder, language), read_pairs(folder, language)
         outputs = system.model([system.preparation.text(it) for it in texts])
-        kept[f"A_{language}"] = outputs.sarcastic
-        kept[f"C_{language}"] = system.compare(pairs)
-        second = (kept[f"C_{language}"] > 0.5).astype(int)
+        compared = score_interval("C", [it.sarcastic or 0 for it in pairs], (system.compare(pairs) > 0.5).astype(int))
         for rule in get_args(Rule):
             labels = _under(system.decision, rule).labels(outputs, [it.language for it in texts])
-            scores[rule][f"A {language} F1"] = score_a([it.sarcastic or 0 for it in texts], labels).f1
-            scores[rule][f"C {language} accuracy"] = score_c([it.sarcastic or 0 for it in pairs], second).accuracy
+            scores[rule][f"A {language} F1"] = score_interval("A", [it.sarcastic or 0 for it in texts], labels)
+            scores[rule][f"C {language} accuracy"] = compared
     texts = read_categories(folder)
     outputs = system.model([system.preparation.text(it) for it in texts])
+    if system.decision.categories is None:
+        return scores
     for rule in get_args(Rule):
         labels = _under(system.decision, rule).category_labels(outputs, [it.language for it in texts])
-        scores[rule]["B macro F1"] = score_b([it.categories or () for it in texts], labels).macro_f1
-    if job.keep is not None:
-        job.keep.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            job.keep / f"{Path(job.model).name}-{job.preset}-{job.seed}.npz", **cast("dict[str, Any]", kept)
-        )
+        scores[rule]["B macro F1"] = score_interval("B", [it.categories or () for it in texts], labels)
     return scores
 
 
@@ -136,7 +138,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pooling", default="mean", help="of an encoder: mean or cls")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--workers", type=int, help="processes; as many as cores if not given")
-    parser.add_argument("--keep", type=Path, help="folder for the logits of the test texts")
+    parser.add_argument("--external", action="store_true", help="train on arsarcasm-v2, too, without what overlaps")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     return parser.parse_args()
 
@@ -154,7 +156,7 @@ def main() -> None:
         folds=options.folds,
         device=options.device,
         tested=False,
-        keep=options.keep,
+        external=options.external,
     )
     grid = [replace(base, epochs=it, rate=rate) for it, rate in itertools.product(options.epochs, options.rates)]
     with open_engine("local", workers=options.workers) as engine:

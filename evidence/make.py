@@ -53,7 +53,12 @@ COMMANDS = {
     "cubemlp-speed": "python benchmarks/cubemlp.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
-    "xpudu-minilm": "modicum compare xpudu --budget full --seeds 3 --out runs/evidence/xpudu-minilm --json",
+    "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "
+    "--out runs/evidence/xpudu-minilm --json",
+    "xpudu-official-ngrams": "python benchmarks/xpudu_official.py --json",
+    "xpudu-official-external": "python benchmarks/xpudu_official.py --external --presets modicum --json",
+    "xpudu-official": "python benchmarks/xpudu_official.py --model ngrams+offline --device cuda --workers 3 "
+    "--presets modicum --rates 1e-4 --epochs 3 --json",
     "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 5 "
     "--option model=xlm-roberta-base --option pooling=cls --option rate=2e-5 --option epochs=5 "
     "--out runs/evidence/xpudu-xlmr-gpu --json",
