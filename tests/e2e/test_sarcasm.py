@@ -100,6 +100,12 @@ def test_training_makes_a_folder_and_tells_of_it(place: Path) -> None:
     assert set(told["languages"]) == {"en", "ar"}
     assert told["languages"]["en"]["texts"] == told["languages"]["ar"]["texts"] == 80
     assert (told["rule"], told["pairs"], told["categories"]) == ("oof_f1", True, True)
+    fitted = fit(KNOWN, Settings(folds=2))
+    assert fitted.margins is not None
+    for language in ("en", "ar"):
+        chosen = [margin for it, margin in zip(fitted.held, fitted.margins, strict=True) if it.language == language]
+        right, rephrased = sum(it > 0 for it in chosen), sum(not math.isnan(it) for it in chosen)
+        assert told["languages"][language]["held-out accuracy of pairs"] == pytest.approx(right / rephrased)
     assert (place / "said.txt").read_text().splitlines() == [
         "Fitting part 1 of 2",
         "Fitting part 2 of 2",
@@ -113,6 +119,7 @@ def test_training_says_what_its_scores_are_worth(run: Run, tmp_path: Path) -> No
     assert done.status == 0, done.said
     assert "en: 60 held-out texts" in done.out
     assert "(on texts that the threshold was chosen on: it flatters)" in done.out
+    assert "of text and rephrase the sarcastic one is found in" in done.out
     assert SarcasmSystem.load(tmp_path / "m").decision.rule == "half"
 
 

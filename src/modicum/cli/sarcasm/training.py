@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import math
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -173,7 +174,7 @@ def _summary(fitted: Fitted, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "languages": {language: _held(fitted, language) for language in decision.thresholds},
         "rule": decision.rule,
-        "pairs": fitted.outputs.rank is not None or any(it.rephrase for it in fitted.held),
+        "pairs": fitted.margins is not None,
         "categories": decision.categories is not None,
     }
 
@@ -184,18 +185,22 @@ def _held(fitted: Fitted, language: Language) -> dict[str, Any]:
     places = [at for at, it in enumerate(fitted.held) if it.language == language]
     gold = [fitted.held[at].sarcastic or 0 for at in places]
     found = fitted.system.decision.labels(fitted.outputs, [it.language for it in fitted.held])[places]
-    return {
+    told = {
         "texts": len(places),
         "sarcastic": Counter(gold)[1],
         "threshold": fitted.system.decision.thresholds[language],
         "held-out F1": score_a(gold, found).f1,
     }
+    margins = [] if fitted.margins is None else [it for it in fitted.margins[places] if not math.isnan(it)]
+    return told | ({"held-out accuracy of pairs": sum(it > 0 for it in margins) / len(margins)} if margins else {})
 
 
 def _words(summary: dict[str, Any]) -> str:
+    pairs = "held-out accuracy of pairs"
     lines = [
         f"{language}: {it['texts']:,} held-out texts, {it['sarcastic']:,} sarcastic, F1 {it['held-out F1']:.3f} "
         f"(on texts that the threshold was chosen on: it flatters)"
+        + (f"; of text and rephrase the sarcastic one is found in {it[pairs]:.1%}" if pairs in it else "")
         for language, it in summary["languages"].items()
     ]
     return "\n".join([*lines, f"Written to {summary['folder']}."])
