@@ -271,6 +271,24 @@ def test_an_encoder_is_trained_and_exported(run: Run, place: Path, tmp_path: Pat
     assert "There is no model 1: the ensemble has 1." in done.said
 
 
+def test_ngrams_and_an_encoder_are_joined(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    make_tiny_encoder(tmp_path / "tiny", [it.text for it in KNOWN], seed=0)
+    settings = ("--set", "epochs=1", "--set", "batch=16", "--set", "rate=1e-3", "--set", "pooling=mean", "--folds", "2")
+    done = run("train", "train.csv", "--model", f"ngrams+{tmp_path / 'tiny'}", *settings, "--out", tmp_path / "m")
+    assert done.status == 0, done.said
+    assert "Fitting ngrams, part 1 of 2" in done.said
+    rows = run("predict", "new.csv", "--model", tmp_path / "m", "--explain").rows()
+    assert all(len(row["explanation"].split()) == len(row["text"].split()) for row in rows if row["dialect"] == "")
+    assert len({row["probability"] for row in rows}) > 10
+    compared = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain").rows()
+    assert all(row["explanation_0"] and row["explanation_1"] for row in compared)
+    done = run("export", "new.csv", "--model", tmp_path / "m", "--out", tmp_path / "onnx")
+    assert (done.status, done.out) == (2, "")
+    assert "joins n-grams and an encoder" in done.said
+    assert not (tmp_path / "onnx").exists()
+
+
 def test_external_texts_that_overlap_are_left_out(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "more.csv", [*ENGLISH[50:60], *ENGLISH[100:120]], "text", "sarcastic")
     options = ("--external", tmp_path / "more.csv", "--folds", "2", "--out", tmp_path / "m", "--json")
@@ -342,6 +360,7 @@ BAD = {
         ("submit new.csv --model model --out new.zip", "The submission has the shape (20,), expected (1400,)"),
         ("submit new.csv --model model --out new.zip --task C", "new.csv has no pairs; its columns are text, dialect"),
         ("submit new.csv --model alone --out new.zip --task B", "The system knows no categories"),
+        ("train train.csv --model ngrams+ --out new", "The model '' cannot be loaded"),
         ("export new.csv --model model --out new", "model holds n-grams, no encoder. Train with --model"),
     ],
 )

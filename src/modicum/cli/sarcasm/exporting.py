@@ -37,9 +37,14 @@ def export(
     """
     from modicum.sarcasm.encoder.export import export_onnx
     from modicum.sarcasm.encoder.model import EnsembleModel
+    from modicum.sarcasm.stacked import StackedModel
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
+    if isinstance(system.model, StackedModel):
+        raise ConfigError(
+            f"{model} joins n-grams and an encoder; ONNX holds an encoder alone.", mend="Train with --model ENCODER."
+        )
     if not isinstance(system.model, EnsembleModel):
         raise ConfigError(f"{model} holds n-grams, no encoder.", mend="Train with --model and the name of an encoder.")
     if not 0 <= member < len(system.model.members):
