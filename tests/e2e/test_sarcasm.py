@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -269,6 +270,19 @@ def test_an_encoder_is_trained_and_exported(run: Run, place: Path, tmp_path: Pat
     done = run("export", "new.csv", "--model", tmp_path / "m", "--out", tmp_path / "other", "--member", "1")
     assert (done.status, done.out) == (2, "")
     assert "There is no model 1: the ensemble has 1." in done.said
+
+
+def test_texts_that_are_cut_are_counted_in_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    make_tiny_encoder(tmp_path / "tiny", [it.text for it in KNOWN], seed=0)
+    write(tmp_path / "long.csv", [replace(it, text=f"{it.text} " * 30) for it in ENGLISH[:20]], "text", "sarcastic")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        options = ("--model", tmp_path / "tiny", "--set", "epochs=1", "--folds", "1", "--out", tmp_path / "m")
+        done = run("train", tmp_path / "long.csv", *options)
+    assert done.status == 0, done.said
+    assert "\nmodicum: 16 of 16 texts have more than 96 tokens and were cut there.\n" in done.said
+    assert ".py" not in done.said
 
 
 def test_ngrams_and_an_encoder_are_joined(run: Run, tmp_path: Path) -> None:

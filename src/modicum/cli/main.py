@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Annotated
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -66,10 +68,31 @@ def _without_sections(commands: typer.Typer) -> None:
 _without_sections(app)
 
 
+_PACKAGE = Path(__file__).parents[1]
+_default = warnings.showwarning
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    # A user is told what our warnings say; the line of code that said it is for those who write code.
+    if _PACKAGE in Path(filename).parents:
+        say(f"modicum: {message}")
+    else:
+        _default(message, category, filename, lineno, file, line)
+
+
 def run() -> None:
     """Run the program; exit status 0 done, 1 the run failed, 2 the input was wrong."""
-    try:
-        app()
-    except ModicumError as error:
-        say(f"modicum: {error.what}\n  {error.mend}")
-        sys.exit(error.exit_status)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show
+        try:
+            app()
+        except ModicumError as error:
+            say(f"modicum: {error.what}\n  {error.mend}")
+            sys.exit(error.exit_status)

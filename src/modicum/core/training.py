@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modicum.core.extras import require
@@ -9,9 +11,9 @@ from modicum.core.seeding import legacy_seed
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
-__all__ = ["silenced", "training_arguments"]
+__all__ = ["silenced", "telling", "training_arguments"]
 
 
 def training_arguments(folder: str, *, seed: int, device: str, extra: str, **settings: Any) -> TrainingArguments:
@@ -65,3 +67,37 @@ def silenced(trainer: Trainer) -> Trainer:
 
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> TrainerCallback:
+    """Make a callback for Trainer that says how far a training is and how long it will take.
+
+    Args:
+        tell: is given words such as "update 120 of 615, about 9 min left".
+        extra: with which transformers is installed.
+        every: seconds from one word to the next; a training that takes less is not spoken of.
+
+    Returns:
+        The callback, for one training.
+
+    Raises:
+        MissingExtraError: if transformers is not installed.
+    """
+    transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
+    began = last = time.monotonic()
+
+    class Telling(transformers.TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            nonlocal began, last
+            began = last = time.monotonic()
+
+        def on_step_end(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last < every or state.global_step == state.max_steps:
+                return
+            last = now
+            left = (now - began) / state.global_step * (state.max_steps - state.global_step)
+            tell(f"update {state.global_step:,} of {state.max_steps:,}, about {max(1, round(left / 60)):,} min left")
+
+    return Telling()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from modicum.core.training import telling
 from modicum.sarcasm.decisions import Rule
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
@@ -94,6 +95,7 @@ def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[st
             rate=settings.rate,
             pooling=settings.pooling,
             device=settings.device,
+            progress=progress,
         )
         if encoder
         else LinearLearner()
@@ -110,8 +112,29 @@ def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[st
     )
 
 
-def fine_tuning(place: str, *, epochs: int, batch: int, rate: float, pooling: str, device: str) -> Learner:
+def fine_tuning(
+    place: str,
+    *,
+    epochs: int,
+    batch: int,
+    rate: float,
+    pooling: str,
+    device: str,
+    progress: Callable[[str], None] | None = None,
+) -> Learner:
     """Make the learner that fine-tunes an encoder on all tasks.
+
+    Args:
+        place: of the encoder.
+        epochs: of fine-tuning.
+        batch: texts an update.
+        rate: largest learning rate.
+        pooling: "cls" or "mean".
+        device: "cpu" or "cuda".
+        progress: is told how far a long training is.
+
+    Returns:
+        The learner.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -125,6 +148,7 @@ def fine_tuning(place: str, *, epochs: int, batch: int, rate: float, pooling: st
         pooling=cast("Pooling", pooling),
         recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
         device=device,
+        callbacks=(lambda: [telling(progress, extra="text")]) if progress else tuple,
     )
 
 
