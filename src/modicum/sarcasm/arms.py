@@ -119,8 +119,12 @@ def _scored(systems: Mapping[Language, SarcasmSystem], posed: Problem) -> Measur
     return Measurement(
         value=float(np.mean(list(main.values()))),
         beside=main | _categories(systems, posed.categories) | beside,
-        costs={"models": float(len({id(system) for system in systems.values()}))},
+        costs={"models": float(sum(map(_models, {id(it): it for it in systems.values()}.values())))},
     )
+
+
+def _models(system: SarcasmSystem) -> int:
+    return len(getattr(system.model, "members", (system.model,)))  # those of the folds, where they are an ensemble
 
 
 def _categories(systems: Mapping[Language, SarcasmSystem], examples: Sequence[Example]) -> dict[str, float]:

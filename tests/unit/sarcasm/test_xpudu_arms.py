@@ -147,7 +147,9 @@ def test_an_arm_is_the_system_that_one_would_fit_oneself(folder: Path) -> None:
 
 def test_a_folder_laid_out_as_the_shared_task_is_compared_on(folder: Path) -> None:
     for arm in (arms.ngrams, arms.joint):
-        assert set(arm(job(folder)).beside) == SCORES
+        found = arm(job(folder, folds="2"))
+        assert set(found.beside) == SCORES
+        assert found.costs == {"models": 2.0}  # one of each language, or of each fold
 
 
 def test_a_file_in_one_language_without_rephrases_has_task_a_alone(tmp_path: Path) -> None:
