@@ -120,13 +120,14 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
         (("select", "empty.smi"), "The pool empty.smi is empty"),
         (("select", "pool.smi", "--uncertainty", "2"), "in (0, 1], got 2"),
         (("select", "pool.smi", "--kernel", "measured.csv"), "measured.csv cannot be read"),
-        (("select", "pool.smi", "--plot", "space.gif"), "A picture is a .png, .svg, .pdf file"),
+        (("select", "broken.smi", "--plot", "space.gif"), "A picture is a .png, .svg, .pdf file"),
         (("label", "pool.smi", "--labeller", "table", "--out", "x.csv"), "needs published values"),
         (("label", "pool.smi", "--labeller", "table", "--table", "broken.smi", "--out", "x.csv"), "has no column"),
         (("train", "measured.csv", "--quantity", "hvap", "--out", "x"), "measured.csv has no column 'hvap'"),
         (("predict", "nothing", "pool.smi", "--out", "x.csv"), "There is no model in nothing"),
         (("predict", "nothing", "--out", "x.csv"), "Give either a pool or --labels"),
         (("predict", "nothing", "pool.smi", "--out", "x.csv", "--parity", "x.png"), "needs labels"),
+        (("predict", "nothing", "--labels", "measured.csv", "--out", "x.csv", "--parity", "x.gif"), "A picture is"),
     ],
 )
 def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:

@@ -10,7 +10,9 @@ from typing import TextIO
 
 from modicum.errors import ConfigError
 
-__all__ = ["aside", "make_folder", "new_folder", "replacing"]
+__all__ = ["aside", "check_picture", "make_folder", "new_folder", "replacing"]
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 @contextmanager
@@ -96,3 +98,16 @@ def new_folder(folder: Path) -> Generator[Path]:
         raise ConfigError(
             f"The folder {folder} cannot be written ({error.strerror or error}).", mend="Name one where you may write."
         ) from error
+
+
+def check_picture(path: Path) -> None:
+    """See whether a picture can have a name, before there is one to draw.
+
+    Args:
+        path: of the picture.
+
+    Raises:
+        ConfigError: if it does not end in .png, .svg or .pdf.
+    """
+    if path.suffix not in _PICTURES:
+        raise ConfigError(f"A picture is a {', '.join(_PICTURES)} file, got {path}.", mend="Rename it.")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modicum.core.files import aside
+from modicum.core.files import aside, check_picture
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.batches import BoolArray, Items
@@ -23,14 +23,12 @@ __all__ = [
     "Degradation",
     "SubsetScore",
     "all_subsets",
-    "check_picture",
     "degradation_curve",
     "draw_degradation",
     "draw_present",
 ]
 
 _COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#475569")
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,19 +161,6 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
         for chosen, (samples, scores) in zip(subsets, found, strict=True)
         if samples
     ]
-
-
-def check_picture(path: Path) -> None:
-    """See whether a picture can have a name, before there is one to draw.
-
-    Args:
-        path: of the picture.
-
-    Raises:
-        ConfigError: if it does not end in .png, .svg or .pdf.
-    """
-    if path.suffix not in _FORMATS:
-        raise ConfigError(f"A picture is a {', '.join(_FORMATS)} file, got {path}.", mend="Rename it.")
 
 
 def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modicum.core.files import aside
+from modicum.core.files import aside, check_picture
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.molecules.kernel import MarginalizedGraphKernel
@@ -22,7 +22,6 @@ __all__ = ["draw_calibration", "draw_parity", "draw_space", "project"]
 
 _SHOWN = 4000  # molecules of the pool in the picture, a random part of a larger pool
 _INK, _MARK, _PALE = "#1a1a1a", "#c2410c", "#94a3b8"
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Sequence[str]) -> FloatArray:
@@ -135,8 +134,7 @@ def draw_calibration(path: Path, levels: FloatArray, observed: FloatArray) -> No
 def _save(path: Path, draw: Callable[[Axes], None]) -> None:
     from matplotlib.figure import Figure
 
-    if path.suffix not in _FORMATS:
-        raise ConfigError(f"A picture is a {', '.join(_FORMATS)} file, got {path}.", mend="Rename it.")
+    check_picture(path)
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

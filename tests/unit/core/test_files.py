@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modicum.core.files import replacing
+from modicum.core.files import check_picture, replacing
 from modicum.errors import ConfigError
 
 
@@ -36,3 +36,14 @@ def test_a_place_that_cannot_be_written_is_named(place: str, tmp_path: Path) -> 
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("name", ["space.gif", "space", "png", "space.png.txt"])
+def test_a_name_that_no_picture_has_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"A picture is a \.png, \.svg, \.pdf file, got {name}\."):
+        check_picture(Path(name))
+
+
+@pytest.mark.parametrize("name", ["space.png", "space.svg", "a.b/space.pdf"])
+def test_a_picture_has_one_of_three_endings(name: str) -> None:
+    check_picture(Path(name))

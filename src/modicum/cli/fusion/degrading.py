@@ -46,7 +46,8 @@ def degrade(
     """Score with streams taken away at random, from none to nine in ten, and with each subset of the streams alone."""
     import numpy as np
 
-    from modicum.fusion.degradation import all_subsets, check_picture, degradation_curve, draw_degradation
+    from modicum.core.files import check_picture
+    from modicum.fusion.degradation import all_subsets, degradation_curve, draw_degradation
     from modicum.fusion.ensemble import FusionEnsemble
 
     check_picture(file)

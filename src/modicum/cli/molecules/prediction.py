@@ -99,12 +99,16 @@ def predict(
     Raises:
         ConfigError: if there is nothing to predict, or nothing to judge by.
     """
+    from modicum.core.files import check_picture
     from modicum.molecules.table import read_table, write_table
 
     if (pool is None) == (labels is None):
         raise ConfigError("Give either a pool or --labels.", mend="Name the molecules to predict once.")
     if labels is None and (parity or calibration):
         raise ConfigError("A picture of errors needs labels.", mend="Give --labels FILE in place of the pool.")
+    for picture in (parity, calibration):
+        if picture is not None:
+            check_picture(picture)
     predictor, quantity = _load(model)
     if labels is not None:
         known: PropertyTable | None = read_table(labels, quantity)

@@ -55,10 +55,12 @@ def select(  # noqa: PLR0913 - one argument an option
     Each next one is that of which a Gaussian process with the graph kernel knows least; no label is needed.
     """
     from modicum.core.environment import library_versions
-    from modicum.core.files import replacing
+    from modicum.core.files import check_picture, replacing
     from modicum.core.measure import measured
     from modicum.molecules.selection import ActiveLearner
 
+    if plot is not None:
+        check_picture(plot)  # not after minutes of selection
     space = open_pool(pool, smallest, largest, skip_invalid=skip_invalid)
     graph_kernel = open_kernel(kernel, device)
     left_out = open_pool(failed, 0, 0, skip_invalid=False).smiles if failed else ()
