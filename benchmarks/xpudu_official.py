@@ -2,7 +2,7 @@
 
 Run: python benchmarks/xpudu_official.py [--model offline --device cuda] [--json]
 
-Where several rates, epochs or weights are named, one combination is chosen first: by held-out training texts of seed 0
+Where several rates or epochs are named, one combination is chosen first: by held-out training texts of seed 0
 under the first preset, the mean of task A's F1 and task C's accuracy over the languages. The test files are read after
 that. Each system is fitted as `modicum sarcasm train` does, with five folds; one fit is read under each rule of labels.
 Data: the catalogue's isarcasmeval.
@@ -30,7 +30,7 @@ from modicum.sarcasm.external import read_arsarcasm, without_overlap
 from modicum.sarcasm.fitting import Fitted
 from modicum.sarcasm.intervals import Interval, score_interval
 from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
-from modicum.sarcasm.learners import NGRAMS, Settings, fit
+from modicum.sarcasm.learners import NGRAMS, Settings, fit, models_of
 from modicum.sarcasm.metrics import score_a
 from modicum.sarcasm.stacking import stack
 from modicum.sarcasm.system import SarcasmSystem
@@ -58,7 +58,7 @@ def run(job: Job) -> list[dict[str, Any]]:
     train = [it for language in LANGUAGES for it in read_train(folder, language)]
     if job.external:
         train += without_overlap(read_arsarcasm(catalogue.fetch("arsarcasm-v2")), train).kept
-    fitted = {it: fit(train, settings_of(job, it)) for it in job.model.split("+")}
+    fitted = {it: fit(train, settings_of(job, it)) for it in models_of(job.model)}
     if len(fitted) > 1:
         fitted[job.model] = stack(list(fitted.values()))
     results: list[dict[str, Any]] = []

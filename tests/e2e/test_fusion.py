@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import h5py
 import numpy as np
 import pytest
 from tests.e2e.in_process import run_here
+from tests.e2e.stopping import interruptible
 from tests.unit.fusion.made_up import recordings, write_encoder
 
 from modicum.fusion import FusionEnsemble, Ragged, Recordings, load_recordings, save_recordings
@@ -370,16 +370,8 @@ def test_a_training_that_diverges_leaves_nothing(run: Run, tmp_path: Path) -> No
 
 
 def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
-    options = ["--out", str(tmp_path / "model"), *TINY, "--seeds", "1000"]  # of which each takes a tenth of a second
-    with subprocess.Popen(
-        [sys.executable, "-m", "modicum", "fusion", "train", "classes.npz", *options],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as running:
+    options = ("--out", tmp_path / "model", *TINY, "--seeds", "1000")  # of which each takes a tenth of a second
+    with interruptible("fusion", "train", "classes.npz", *options, cwd=place) as running:
         assert running.stderr is not None
         assert running.stderr.readline().startswith("Seed 0: epoch 1 of 1")
         running.send_signal(signal.SIGINT)

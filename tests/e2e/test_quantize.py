@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 import pytest
 import torch
 from tests.e2e.in_process import run_here
+from tests.e2e.stopping import interruptible
 from transformers import ResNetConfig, ResNetForImageClassification
 
 Done = subprocess.CompletedProcess[str]
@@ -109,15 +109,8 @@ def refused(run: Callable[..., Done], place: Path, arguments: str, said: str) ->
 
 
 def test_a_stopped_run_leaves_no_file(place: Path) -> None:
-    command = [*COMMAND, "run", "model", "--calibration", "images.npy", "--method", "paper", "--iterations", "1000000"]
-    with subprocess.Popen(
-        [*command, "--out", "stopped.safetensors"],
-        cwd=place,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as running:
+    options = ("--calibration", "images.npy", "--method", "paper", "--iterations", "1000000")
+    with interruptible("quantize", "run", "model", *options, "--out", "stopped.safetensors", cwd=place) as running:
         working, deadline = psutil.Process(running.pid), time.monotonic() + 100
         while working.cpu_times().user < 8 and time.monotonic() < deadline:
             time.sleep(0.1)  # imports take half of that, and the descent takes hours

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.e2e.stopping import interruptible
 
 from modicum.cli import main
 from modicum.core import catalogue
@@ -492,16 +492,7 @@ def test_predictions_in_another_order_are_not_submitted(run: Run, tmp_path: Path
 
 def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
     write(tmp_path / "train.csv", [*ENGLISH, *ARABIC])
-    command = [sys.executable, "-m", "modicum", "sarcasm", "train", "train.csv", "--folds", "100", "--out", "model"]
-    with subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as running:
+    with interruptible("sarcasm", "train", "train.csv", "--folds", "100", "--out", "model", cwd=tmp_path) as running:
         assert running.stderr is not None
         assert running.stderr.readline() == "Fitting part 1 of 100\n"  # and a hundred fits take half a minute
         running.send_signal(signal.SIGINT)

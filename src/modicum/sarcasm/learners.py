@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modicum.sarcasm.encoder.configuration import Pooling
     from modicum.sarcasm.encoder.model import EncoderModel
 
-__all__ = ["NGRAMS", "Settings", "fine_tuning", "fit", "mean_of"]
+__all__ = ["NGRAMS", "Settings", "fine_tuning", "fit", "mean_of", "models_of"]
 
 NGRAMS = "ngrams"
 
@@ -70,7 +70,7 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
         DataError: if a language has too few texts of one of the labels.
         MissingExtraError: if a library that the model needs is not installed.
     """
-    models = _models(settings.model)
+    models = models_of(settings.model)
     if len(models) == 1:
         return _fit(examples, settings, progress)
     parts = [
@@ -79,8 +79,12 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
     return stack(parts, rule=settings.rule)
 
 
-def _models(name: str) -> list[str]:
-    """Give the two models of "ngrams+ENCODER", or the one that is named."""
+def models_of(name: str) -> list[str]:
+    """Give the two models of "ngrams+ENCODER", or the one that is named.
+
+    Args:
+        name: as `Settings` takes it.
+    """
     first, plus, encoder = name.partition("+")
     return [first, encoder] if first == NGRAMS and plus else [name]
 

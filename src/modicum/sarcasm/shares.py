@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -70,10 +71,11 @@ def _stacked(model: StackedModel, text: str, head: Literal["sarcastic", "rank"])
     if weights is None:
         raise ModelError("The models compare no texts.", mend="Fit them on examples that have a rephrase.")
     words = [Share(text=it.group(), start=it.start(), end=it.end(), share=0.0) for it in re.finditer(r"\S+", text)]
+    ends = [word.end for word in words]
     for member, weight in zip(model.members, weights, strict=True):
         for piece in shares_of(member, text, head=head):
-            # A token lies in one word; one that begins with the space before it ends there.
-            place = next(place for place, word in enumerate(words) if piece.end <= word.end)
+            # A token lies in one word; of white space it goes to the word behind it, or to the last one.
+            place = min(bisect_left(ends, piece.end), len(words) - 1)
             words[place] = replace(words[place], share=words[place].share + weight * piece.share)
     return words
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from modicum.core.files import new_folder
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import language_of
+from modicum.sarcasm.cleaning import language_of_prepared
 from modicum.sarcasm.examples import LANGUAGES, Language
 from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
 
@@ -85,11 +85,17 @@ class StackedModel:
         if not self._ranks:
             raise ConfigError("The models cannot compare texts.", mend="Fit them on examples that have a rephrase.")
         logits = [compare_texts(member, pairs) for member in self.members]
-        return _weighted(logits, [self.weights_of(" ".join(pair)).rank for pair in pairs])
+        return _weighted(logits, [self.weights_of(*pair).rank for pair in pairs])
 
-    def weights_of(self, text: str) -> Weights:
-        """Give the weights with which a text is read."""
-        return self.weights.get(language_of(text)) or next(iter(self.weights.values()))
+    def weights_of(self, *texts: str) -> Weights:
+        """Give the weights with which a text, or a pair of texts, is read.
+
+        Args:
+            *texts: prepared; of a pair the language is that of the one where Arabic is found, if it is in either.
+        """
+        found = {language_of_prepared(text) for text in texts}
+        language: Language = "ar" if "ar" in found else "en"
+        return self.weights.get(language) or next(iter(self.weights.values()))
 
     def save(self, folder: Path) -> None:
         """Write each model to a folder of its own, "0", "1" and so on, and the weights as JSON, below a new folder.

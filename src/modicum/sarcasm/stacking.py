@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -52,17 +52,18 @@ def stack(
         )
     held, languages = parts[0].held, np.array([it.language for it in parts[0].held])
     weights: dict[Language, Weights] = {it: _weights(parts, languages == it) for it in LANGUAGES if it in languages}
-    each = np.array([weights[it.language].sarcastic for it in held])
+    model = StackedModel(members=tuple(it.system.model for it in parts), weights=weights)
+    each = np.array([model.weights_of(it.text).sarcastic for it in held])  # by the script, as in use
     outputs = Outputs(
         sarcastic=(_columns(parts) * each).sum(axis=1),
         categories=mean_categories([it.outputs for it in parts]),
     )
     system = SarcasmSystem(
-        model=StackedModel(members=tuple(it.system.model for it in parts), weights=weights),
+        model=model,
         preparation=parts[0].system.preparation,
         decision=decide(outputs, held, rule=rule, calibration=calibration),
     )
-    return Fitted(system=system, held=held, outputs=outputs, margins=_joint_margins(parts, weights))
+    return Fitted(system=system, held=held, outputs=outputs, margins=_joint_margins(parts, model))
 
 
 def _weights(parts: Sequence[Fitted], chosen: np.ndarray) -> Weights:
@@ -78,11 +79,12 @@ def _weights(parts: Sequence[Fitted], chosen: np.ndarray) -> Weights:
     return Weights(sarcastic=tuple(fitted.coef_[0].tolist()), rank=tuple(ranked.coef_[0].tolist()))
 
 
-def _joint_margins(parts: Sequence[Fitted], weights: Mapping[Language, Weights]) -> np.ndarray | None:
+def _joint_margins(parts: Sequence[Fitted], model: StackedModel) -> np.ndarray | None:
     margins = _margins(parts)
     if margins is None:
         return None
-    return (margins * np.array([weights[it.language].rank for it in parts[0].held])).sum(axis=1)
+    each = [model.weights_of(it.text, it.rephrase or it.text).rank for it in parts[0].held]
+    return (margins * np.array(each)).sum(axis=1)
 
 
 def _columns(parts: Sequence[Fitted]) -> np.ndarray:

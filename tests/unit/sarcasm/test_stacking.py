@@ -178,6 +178,27 @@ def test_a_text_of_an_unknown_language_is_read_with_the_weights_there_are(joint:
     assert english([]).sarcastic.shape == (0,)
 
 
+def test_a_short_arabic_text_with_its_dialect_in_front_is_read_as_arabic(joint: Fitted) -> None:
+    short = Example(text="كيف", language="ar", dialect="magreb")
+    text = joint.system.preparation.text(short)
+    assert text == "magreb: كيف"
+    weights = model_of(joint).weights
+    assert weights["ar"] != weights["en"]
+    assert model_of(joint).weights_of(text) == model_of(joint).weights_of("What?", text) == weights["ar"]
+    assert model_of(joint).weights_of("gulf: war again", "msa") == weights["en"]
+
+
+def test_the_decision_is_made_on_what_the_model_gives_of_a_text(parts: tuple[Fitted, Fitted]) -> None:
+    written = [
+        replace(it, text="lol", rephrase=None, dialect=None) if it.language == "ar" else it for it in parts[0].held
+    ]
+    alike = stack([replace(it, held=tuple(written)) for it in parts])
+    weights = model_of(alike).weights["en"].sarcastic  # in Latin letters
+    columns = np.stack([it.outputs.sarcastic for it in parts], axis=1)
+    np.testing.assert_allclose(alike.outputs.sarcastic, columns @ np.array(weights), atol=1e-12)
+    assert model_of(alike).weights["ar"].sarcastic != weights
+
+
 def test_words_of_ngrams_alone_sum_up_to_the_logit_less_its_intercepts(joint: Fitted) -> None:  # XPUDU-C8
     for example in (ASKED[0], ASKED[-1]):
         text = joint.system.preparation.text(example)
