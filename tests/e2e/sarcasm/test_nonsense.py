@@ -1,0 +1,103 @@
+"""What the commands on sarcasm say of what they cannot use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.e2e.sarcasm.program import KNOWN, Run
+
+from modicum.sarcasm.examples import Example
+from modicum.sarcasm.learners import Settings, fit
+
+BAD = {
+    "renamed.csv": "tweets,sarcastic\nso it is,1\n",
+    "gap.csv": 'text,sarcastic\nso it is,1\n"",0\n',
+    "two.csv": "text,sarcastic\nso it is,1\nso be it,2\n",
+    "bare.csv": "text\nso it is\n",
+    "ragged.csv": "text,sarcastic\nso, it is,1\n",
+    "taken.csv": "text,predicted\nso it is,1\n",
+    "few.csv": "text,sarcastic\nso it is,1\nso be it,0\n",
+    "latin.csv": b"text\ncaf\xe9\n",
+    "french.csv": "text,language\nchouette,fr\n",
+    "texts.txt": "so it is\n",
+    "two-gold.csv": "text,sarcastic\nso it is,1\nso be it,0\n",
+    "votes.csv": "text,sarcasm_ref,human_aggregated,#humans_sarcasm\nso it is,1,1,4\nso be it,1,0,2\n",
+    "long.txt": "task_a_en\n1\n0\n0\n",
+    "arabic.txt": "task_a_ar\n1\n0\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train renamed.csv --out new", r"renamed.csv has no column 'text'; its columns are 'tweets', 'sarcastic'"),
+        ("train gap.csv --out new", "gap.csv, line 3 has an empty text"),
+        ("train two.csv --out new", "two.csv, line 3 has the label '2' in 'sarcastic'"),
+        ("train bare.csv --out new", "bare.csv has no labelled text. Name the column"),
+        ("train ragged.csv --out new", "ragged.csv, line 2 has 3 cells, expected 2"),
+        ("train few.csv --out new", "can be parted, expected 5"),
+        ("train nothing.csv --out new", "nothing.csv"),
+        ("train english.csv --out model", "model is there already and not an empty folder. Name a new one"),
+        ("train english.csv --out new --set epoch=3", "There is no setting 'epoch'. Write --set with one of epochs"),
+        ("train english.csv --out new --set epochs=none", "epochs must be a whole number from 1 on, got 'none'"),
+        ("train english.csv --out new --folds 0", "The number of folds is 0"),
+        ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
+        ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
+        ("train english.csv --out file/new --folds 2", "The folder file cannot be made"),
+        ("predict new.csv --model nowhere", "nowhere holds no sarcasm system: there is no system.json"),
+        ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
+        ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
+        ("predict gap.csv --model model", "gap.csv, line 3 has an empty text"),
+        ("predict latin.csv --model model", "latin.csv, line 2 is not UTF-8 (byte 0xe9)"),
+        ("predict french.csv --model model", "french.csv, line 2 has the language 'fr'"),
+        ("predict texts.txt --model model", "texts.txt has the ending '.txt'"),
+        ("predict taken.csv --model model", "The input has a column 'predicted' already"),
+        ("predict new.csv --model english", "There is no threshold for 'ar', only for en"),
+        ("predict pairs.csv --model alone", "The model cannot compare texts"),
+        ("predict pairs.csv --model alone --explain --out found.csv", "The model cannot compare texts"),
+        ("predict so\udcff --model model", "Standard input, line 1 is not UTF-8 (byte 0xff)"),
+        ("audit bare.csv new.csv", "Give each a label"),
+        ("score bare.csv sent.txt", "1 of the 1 rows of bare.csv have no label of task A"),
+        ("score train.csv wrong.txt", "wrong.txt has the header 'labels'"),
+        ("score train.csv odd.txt", "odd.txt, line 3 is '2', expected 1 whole number, 0 or 1"),
+        ("score train.csv sent.txt", "sent.txt is of 2 items, the test file of 160. Give what was said of that"),
+        ("score two-gold.csv sent.txt --against long.txt", "long.txt is of 3 items, the test file of 2"),
+        ("score two-gold.csv sent.txt --against arabic.txt", "arabic.txt is of task A in 'ar', not A in 'en'"),
+        ("score two-gold.csv votes.csv", "1 of the 2 labels in votes.csv are not those of the test file"),
+        ("score two-gold.csv votes.csv --task C", "votes.csv has no column 'sarcastic_id_ref'; its columns are 'text'"),
+        ("score two-gold.csv votes.csv --task B", "votes.csv has no categories: readers were not asked for them"),
+        ("score two-gold.csv sent.txt --at-least 2", "--at-least counts the votes of readers on task A"),
+        ("score train.csv sent.txt --task C", "sent.txt is of task A in 'en', not C in 'en'"),
+        ("submit new.csv --model model --out new.zip", "The submission has the shape (20,), expected (1400,)"),
+        ("submit new.csv --model model --out new.zip --task C", "new.csv has no pairs; its columns are text, dialect"),
+        ("submit new.csv --model alone --out new.zip --task B", "The system knows no categories"),
+        ("train train.csv --model ngrams+ --out new", "The model '' cannot be loaded"),
+        ("export new.csv --model model --out new", "model holds n-grams, no encoder. Train with --model"),
+    ],
+)
+def test_nonsense_is_two_sentences_and_status_2(run: Run, bad: Path, arguments: str, said: str) -> None:
+    before = sorted(bad.iterdir())
+    done = run(*arguments.split(" "))
+    assert done.status == 2, done
+    assert said in " ".join(done.said.split())
+    assert done.said.startswith(("modicum: ", "Fitting"))
+    assert done.out == ""
+    assert sorted(bad.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def bad(place: Path) -> Path:
+    """The same folder, with files that are not as they should be and systems that lack something."""
+    for name, content in BAD.items():
+        (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (place / "file").touch()
+    (place / "wrong.txt").write_text("labels\n1\n0\n")
+    (place / "odd.txt").write_text("task_a_en\n1\n2\n")
+    (place / "sent.txt").write_text("task_a_en\n1\n0\n")
+    (place / "other").mkdir()
+    (place / "other" / "system.json").write_text('{"format": "other", "version": 1}')
+    bare = [Example(text=it.text, language=it.language, sarcastic=it.sarcastic) for it in KNOWN]
+    for name, examples in (("english", KNOWN[:80]), ("alone", bare)):
+        fit(examples, Settings(folds=2)).system.save(place / name)
+    return place

@@ -1,0 +1,98 @@
+"""The commands on the files of the shared task: submissions, scores and readers' votes."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.e2e.sarcasm.program import ENGLISH, Run, write
+
+from modicum.core import catalogue
+from modicum.sarcasm.examples import CATEGORIES
+
+
+@pytest.mark.data("isarcasmeval")
+@pytest.mark.parametrize(("task", "language"), [("A", "en"), ("A", "ar"), ("B", "en"), ("C", "en"), ("C", "ar")])
+def test_the_official_files_are_submitted_and_scored(run: Run, tmp_path: Path, task: str, language: str) -> None:
+    gold = catalogue.fetch("isarcasmeval") / "test" / f"task_{task}_{language.title()}_test.csv"
+    options = ("--task", task, "--language", language)
+    done = run("submit", gold, "--model", "model", "--out", tmp_path / "sent.zip", *options)
+    count = 200 if task == "C" else 1400
+    assert (done.status, done.said) == (0, f"{count:,} predictions of task {task}: {tmp_path / 'sent.zip'}\n")
+    with zipfile.ZipFile(tmp_path / "sent.zip") as archive:
+        (name,) = archive.namelist()
+        header, *lines = archive.read(name).decode().splitlines()
+    assert header == (",".join(CATEGORIES) if task == "B" else f"task_{task}_{language}".lower())
+    assert len(lines) == count
+    scored = run("score", gold, tmp_path / "sent.zip", *options, "--json")  # XPUDU-C9
+    assert scored.status == 0, scored.said
+    told = json.loads(scored.out)
+    main_score = {"A": "f1", "B": "macro_f1", "C": "accuracy"}[task]
+    assert 0 < told[main_score] < 1
+    interval = told["interval"]
+    assert (interval["of"], interval["level"], interval["value"]) == (main_score, 0.95, pytest.approx(told[main_score]))
+    assert 0 <= interval["low"] < interval["value"] < interval["high"] < 1
+    ends = f"95 % interval {interval['low']:.4f} to {interval['high']:.4f}"
+    said = f"{main_score}: {told[main_score]:.4f} ({ends})\n"
+    assert said in run("score", gold, tmp_path / "sent.zip", *options).out
+    if task == "B":
+        assert set(told["f1"]) == set(CATEGORIES)
+
+
+@pytest.mark.data("isarcasmeval")
+@pytest.mark.parametrize(
+    ("task", "language", "wanted"),
+    [("A", "en", 0.6133), ("A", "ar", 0.6652), ("C", "en", 0.970), ("C", "ar", 0.935)],
+)
+def test_five_readers_are_scored_as_a_submission_is(run: Run, task: str, language: str, wanted: float) -> None:
+    # XPUDU-C2
+    folder, name = catalogue.fetch("isarcasmeval"), {"en": "english", "ar": "arabic"}[language]
+    gold = folder / "test" / f"task_{task}_{language.title()}_test.csv"
+    votes = folder / "third-party annotations" / f"{name}_task_{task.lower()}.csv"
+    done = run("score", gold, votes, "--task", task, "--language", language, "--json")
+    assert done.status == 0, done.said
+    interval = json.loads(done.out)["interval"]
+    assert interval["value"] == pytest.approx(wanted, abs=5e-5)
+    assert wanted - 0.07 < interval["low"] < wanted < interval["high"] < wanted + 0.07
+    if task == "A":
+        four = json.loads(run("score", gold, votes, "--language", language, "--at-least", 4, "--json").out)
+        assert four["f1"] == pytest.approx({"en": 0.6716, "ar": 0.5882}[language], abs=5e-5)
+
+
+def test_two_submissions_are_compared(run: Run, tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.csv", ENGLISH[:200], "text", "sarcastic")
+    labels = [it.sarcastic for it in ENGLISH[:200]]
+    said = {"right": labels, "never": [0] * 200, "nearly": [*labels[:195], *(1 - (it or 0) for it in labels[195:])]}
+    for name, them in said.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(["task_a_en", *map(str, them)]) + "\n")
+
+    def compare(one: str, other: str) -> dict[str, float | str]:
+        done = run("score", gold, tmp_path / f"{one}.txt", "--against", tmp_path / f"{other}.txt", "--json")
+        assert (done.status, done.said) == (0, "")
+        return json.loads(done.out)["difference"]
+
+    assert compare("nearly", "never")["verdict"] == "better"
+    assert compare("never", "nearly")["verdict"] == "worse"
+    itself = compare("nearly", "nearly")
+    assert (itself["verdict"], itself["value"], itself["low"], itself["high"]) == ("no difference shown", 0, 0, 0)
+    perfect = compare("right", "never")
+    assert [perfect[it] for it in ("of", "level", "value", "low", "high")] == ["f1", 0.95, 1, 1, 1]
+    assert perfect["against"] == str(tmp_path / "never.txt")
+    words = run("score", gold, tmp_path / "never.txt", "--against", tmp_path / "never.txt").out.splitlines()
+    assert words[0] == "f1: 0.0000 (95 % interval 0.0000 to 0.0000)"
+    assert words[-1] == (
+        f"f1 less that of {tmp_path / 'never.txt'}: +0.0000 (95 % interval +0.0000 to +0.0000), no difference shown"
+    )
+
+
+@pytest.mark.data("isarcasmeval")
+def test_predictions_in_another_order_are_not_submitted(run: Run, tmp_path: Path) -> None:  # XPUDU-C9
+    test = catalogue.fetch("isarcasmeval") / "test"
+    done = run("submit", test / "task_B_En_test.csv", "--model", "model", "--out", tmp_path / "sent.zip")
+    assert done.status == 2
+    assert "the official texts in another order; the first that differs is number" in done.said
+    done = run("score", test / "task_A_Ar_test.csv", tmp_path / "sent.zip", "--language", "ar")
+    assert done.status == 2
+    assert list(tmp_path.iterdir()) == []
