@@ -16,7 +16,7 @@
         ├── StateError                       a call that came too early or twice
         └── JournalError                     the record of finished jobs cannot be trusted
 
-Each carries two sentences: ``what`` was expected and what came, and ``mend``, what to do about it.
+Each carries two sentences: ``what`` was expected and what came, and ``hint``, what to do about it.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ __all__ = [
 
 
 class ModicumError(Exception):
-    """The root of the tree: one sentence of what is wrong, one of how to mend it.
+    """The root of the tree: one sentence of what is wrong, one of what to do about it.
 
     Args:
         what: what was expected and what came, as one sentence.
-        mend: what the reader can do now, as one sentence.
+        hint: what the reader can do now, as one sentence.
     """
 
     exit_status: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, mend: str) -> None:
-        super().__init__(what, mend)
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(what, hint)
         self.what = what
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.what} {self.mend}"
+        return f"{self.what} {self.hint}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive Exception's own pickling, and workers send errors home.
-        return _rebuild, (type(self), self.what, self.mend)
+        return _rebuild, (type(self), self.what, self.hint)
 
 
-def _rebuild(kind: type[ModicumError], what: str, mend: str) -> ModicumError:
-    return kind(what, mend=mend)
+def _rebuild(kind: type[ModicumError], what: str, hint: str) -> ModicumError:
+    return kind(what, hint=hint)
 
 
 class InputError(ModicumError, ValueError):

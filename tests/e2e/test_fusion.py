@@ -94,7 +94,7 @@ def refused(done: Done, *said: str, status: int = 2) -> None:
     for part in said:
         assert part in message, message
     what = done.stderr[done.stderr.index("modicum: ") :]
-    assert len(what.splitlines()) == 2, "one sentence of what is wrong, one of how to mend it"
+    assert len(what.splitlines()) == 2, "one sentence of what is wrong, one of what to do about it"
 
 
 def test_converting_tells_what_a_pickle_holds(place: Path) -> None:

@@ -87,7 +87,7 @@ def _seeds(text: str) -> int | Sequence[int]:
         return [int(part) for part in text.split(",")] if "," in text else int(text)
     except ValueError as error:
         raise ConfigError(
-            f"--seeds takes a number or a list, got {text!r}.", mend="Write --seeds 5 or --seeds 0,1,2."
+            f"--seeds takes a number or a list, got {text!r}.", hint="Write --seeds 5 or --seeds 0,1,2."
         ) from error
 
 
@@ -96,6 +96,6 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ConfigError(f"--option takes name=value, got {pair!r}.", mend="Write --option epochs=10.")
+            raise ConfigError(f"--option takes name=value, got {pair!r}.", hint="Write --option epochs=10.")
         options[name] = value
     return options

@@ -28,13 +28,13 @@ class Finding:
         what: that was looked at.
         state: "ok", "missing" (an optional thing is not there) or "wrong" (something will fail).
         found: in a few words.
-        mend: what to do; empty when nothing has to be done.
+        hint: what to do; empty when nothing has to be done.
     """
 
     what: str
     state: Literal["ok", "missing", "wrong"]
     found: str
-    mend: str = ""
+    hint: str = ""
 
 
 def doctor(*, json: Json = False) -> None:
@@ -49,9 +49,9 @@ def doctor(*, json: Json = False) -> None:
     else:
         from rich.table import Table
 
-        table = Table("what", "state", "found", "mend", box=None, pad_edge=False)
+        table = Table("what", "state", "found", "hint", box=None, pad_edge=False)
         for finding in found:
-            table.add_row(finding.what, finding.state, finding.found, finding.mend)
+            table.add_row(finding.what, finding.state, finding.found, finding.hint)
         out().print(table)
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)
@@ -104,12 +104,12 @@ def _data_folder() -> Finding:
     from modicum.errors import ConfigError
 
     if not os.environ.get("MODICUM_DATA"):
-        mend = "set it to a folder of data sets, or let modicum data fetch download them"
-        return Finding("MODICUM_DATA", "missing", "not set", mend)
+        hint = "set it to a folder of data sets, or let modicum data fetch download them"
+        return Finding("MODICUM_DATA", "missing", "not set", hint)
     try:
         here = [name for name in catalogue.names() if catalogue.status(name) == "here"]
     except ConfigError as error:
-        return Finding("MODICUM_DATA", "wrong", error.what, error.mend)
+        return Finding("MODICUM_DATA", "wrong", error.what, error.hint)
     return Finding("MODICUM_DATA", "ok", f"{len(here)} of {len(catalogue.names())} data sets")
 
 

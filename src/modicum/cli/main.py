@@ -94,5 +94,5 @@ def run() -> None:
         try:
             app()
         except ModicumError as error:
-            say(f"modicum: {error.what}\n  {error.mend}")
+            say(f"modicum: {error.what}\n  {error.hint}")
             sys.exit(error.exit_status)

@@ -60,7 +60,7 @@ def compare(
     comparison = subject.comparison if isinstance(subject, Method) else subject
     chosen = resolve_options(comparison, budget, options or {})
     if data is not None and not comparison.own_data:
-        raise ConfigError(f"The comparison {comparison.method} takes no data of your own.", mend="Leave --data out.")
+        raise ConfigError(f"The comparison {comparison.method} takes no data of your own.", hint="Leave --data out.")
     numbers = resolve_seeds(seeds)
     arms = sorted(comparison.arms, key=lambda arm: _ORDER.index(arm.role))
     tasks = [
@@ -111,7 +111,7 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise ConfigError(
             f"Seeds must be different whole numbers from 0 on, at least one, got {seeds}.",
-            mend="Give a number of seeds, such as 3, or a list, such as 0,1,2.",
+            hint="Give a number of seeds, such as 3, or a list, such as 0,1,2.",
         )
     return numbers
 
@@ -126,7 +126,7 @@ def resolve_options(comparison: Comparison, budget: Budget, given: Mapping[str, 
     if unknown := sorted(set(given) - set(known)):
         raise ConfigError(
             f"The comparison {comparison.method} has no option {unknown[0]!r}.",
-            mend=f"Use one of: {', '.join(sorted(known))}." if known else "It has no options: leave it out.",
+            hint=f"Use one of: {', '.join(sorted(known))}." if known else "It has no options: leave it out.",
         )
     return {**known, **given}
 

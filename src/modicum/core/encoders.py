@@ -56,7 +56,7 @@ def load_encoder(load: Callable[[str], Loaded], place: str) -> Loaded:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
             f"The model {place!r} cannot be loaded ({reason}).",
-            mend=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
+            hint=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
         ) from error
 
 
@@ -77,6 +77,6 @@ def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:
     transformers = require("transformers", extra=extra, purpose="A text encoder")
 
     def load(place: str) -> PreTrainedModel:
-        return transformers.AutoModel.from_pretrained(place, dtype="float32")
+        return transformers.AutoModel.from_pretrained(place, dtype="float32", trust_remote_code=False)
 
     return load_encoder(load, encoder_place(model))

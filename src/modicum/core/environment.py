@@ -89,7 +89,7 @@ def tree_digest(path: Path) -> str:
         ConfigError: if there is nothing at the path.
     """
     if not path.exists():
-        raise ConfigError(f"There is nothing at {path}.", mend="Give the path of a file or folder that exists.")
+        raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file()):
         with file.open("rb") as stream:

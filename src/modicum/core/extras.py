@@ -37,5 +37,5 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             raise
         raise MissingExtraError(
             f"{purpose} needs {module.partition('.')[0]}, which is not installed.",
-            mend=f"Run: pip install 'modicum[{extra}]'",
+            hint=f"Run: pip install 'modicum[{extra}]'",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TextIO
 
 from modicum.errors import ConfigError
 
-__all__ = ["aside", "check_picture", "make_folder", "new_folder", "replacing"]
+__all__ = ["aside", "check_picture", "check_target", "make_folder", "new_folder", "replacing"]
 
 _PICTURES = (".png", ".svg", ".pdf")
 
@@ -29,15 +30,16 @@ def aside(path: Path) -> Generator[Path]:
         ConfigError: if it cannot be written; what was there is then still whole, and nothing is left beside it.
     """
     if path.exists() and not path.is_file():  # else root would replace a device
-        raise ConfigError(f"{path} is no file that can be replaced.", mend="Name a file.")
-    part = path.parent / f".part-{path.name}"
+        raise ConfigError(f"{path} is no file that can be replaced.", hint="Name a file.")
+    # A name of its own, so that two writers do not meet and nobody can plant a link in its place.
+    part = path.parent / f".part-{secrets.token_hex(8)}{path.suffix}"
     try:
         yield part
         part.replace(path)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}).",
-            mend="Name a file in a folder that you may write to and that has room.",
+            hint="Name a file in a folder that you may write to and that has room.",
         ) from error
     finally:
         if part.is_file():  # unlink itself would raise where the folder is a file
@@ -68,7 +70,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"The folder {path} cannot be made ({error.strerror}).", mend="Name one where you may write."
+            f"The folder {path} cannot be made ({error.strerror}).", hint="Name one where you may write."
         ) from error
 
 
@@ -88,7 +90,7 @@ def new_folder(folder: Path) -> Generator[Path]:
     make_folder(folder.parent)
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} has files in it.", mend="Name a new folder.")
+            raise ConfigError(f"{folder} has files in it.", hint="Name a new folder.")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
             part = Path(place) / "part"
             part.mkdir()
@@ -96,7 +98,7 @@ def new_folder(folder: Path) -> Generator[Path]:
             part.rename(folder)  # also onto an empty folder
     except OSError as error:
         raise ConfigError(
-            f"The folder {folder} cannot be written ({error.strerror or error}).", mend="Name one where you may write."
+            f"The folder {folder} cannot be written ({error.strerror or error}).", hint="Name one where you may write."
         ) from error
 
 
@@ -110,4 +112,26 @@ def check_picture(path: Path) -> None:
         ConfigError: if it does not end in .png, .svg or .pdf.
     """
     if path.suffix not in _PICTURES:
-        raise ConfigError(f"A picture is a {', '.join(_PICTURES)} file, got {path}.", mend="Rename it.")
+        raise ConfigError(f"A picture is a {', '.join(_PICTURES)} file, got {path}.", hint="Rename it.")
+
+
+def check_target(path: Path, *, folder: bool = False) -> None:
+    """See whether a file, or with ``folder`` a folder, can be written, before the work and not after it.
+
+    A folder and those above it need not be there; that of a file must.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    if path.exists() and path.is_dir() != folder:
+        what = "no folder" if folder else "a folder"
+        raise ConfigError(f"{path} is {what}.", hint=f"Name a {'folder' if folder else 'file'}.")
+    place = path if folder else path.parent
+    while folder and not place.exists():
+        place = place.parent
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}).", hint="Name one where you may write."
+        ) from error

@@ -35,7 +35,7 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], Te
     for label, name in enumerate(classes):
         found = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
         if not found:
-            raise DataError(f"{folder / name} has no images.", mend="Put the images of each class into its folder.")
+            raise DataError(f"{folder / name} has no images.", hint="Put the images of each class into its folder.")
         files += found
         labels += [label] * len(found)
     return files, torch.tensor(labels)
@@ -61,11 +61,11 @@ def read_images(files: Sequence[Path]) -> Tensor:
             with image.open(path) as opened:
                 pixels.append(np.asarray(opened.convert("RGB")))
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}).", mend="Mend or remove it.") from error
+            raise DataError(f"{path} cannot be read as an image ({error}).", hint="Mend or remove it.") from error
         if pixels[-1].shape != pixels[0].shape:
             height, width = pixels[-1].shape[:2]
             raise DataError(
                 f"{path} has {width} x {height} pixels, {files[0]} has {pixels[0].shape[1]} x {pixels[0].shape[0]}.",
-                mend="Bring all images to one size.",
+                hint="Bring all images to one size.",
             )
     return torch.tensor(np.stack(pixels)).permute(0, 3, 1, 2)

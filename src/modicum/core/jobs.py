@@ -94,7 +94,7 @@ def _execute(task: Task) -> Record:
     if not isinstance(measurement, Measurement):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise JobFailedError(
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",
-            mend="Return modicum.core.method.Measurement(value=...) from its run function.",
+            hint="Return modicum.core.method.Measurement(value=...) from its run function.",
         )
     return {
         "value": float(measurement.value),
@@ -115,14 +115,14 @@ def _record(journal: Journal | None, key: str, description: Record, record: Reco
 
 def _failed(failures: Sequence[tuple[Task, BaseException]], *, total: int, folder: Path | None) -> JobFailedError:
     task, error = failures[0]
-    reason, mend = f"{type(error).__name__}: {error}.", "Run it with --engine inline to see where it fails."
+    reason, hint = f"{type(error).__name__}: {error}.", "Run it with --engine inline to see where it fails."
     if isinstance(error, ModicumError):
-        reason, mend = error.what, error.mend
+        reason, hint = error.what, error.hint
     if folder is not None:
-        mend += f" The other results are kept in {folder}: the same command repeats only what failed."
+        hint += f" The other results are kept in {folder}: the same command repeats only what failed."
     return JobFailedError(
         f"{len(failures)} of {total} jobs failed; the first ({task.arm.name}, seed {task.job.seed}) with: {reason}",
-        mend=mend,
+        hint=hint,
     )
 
 

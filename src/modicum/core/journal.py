@@ -26,7 +26,7 @@ FILE_NAME = "journal.sqlite"
 _APPLICATION = 0x6D6F6469  # "modi": SQLite keeps it in the header, so that a foreign database is noticed
 _VERSION = 1
 _PATIENCE = 60.0  # seconds to wait for another process that is writing
-_MEND = "Restore it from a copy, or move it away: the next run then starts from nothing in that folder."
+_HINT = "Restore it from a copy, or move it away: the next run then starts from nothing in that folder."
 
 
 def job_key(description: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ class Journal:
         except OSError as error:
             raise ConfigError(
                 f"The folder {folder} cannot be written ({error.strerror or error}).",
-                mend="Name another one with --out, or change its permissions.",
+                hint="Name another one with --out, or change its permissions.",
             ) from error
         self._connection = self._open()
 
@@ -95,7 +95,7 @@ class Journal:
             return None
         result, digest = row
         if hashlib.sha256(result.encode()).hexdigest() != digest:
-            raise JournalError(f"The row {key[:12]} of {self.path} is not what was written.", mend=_MEND)
+            raise JournalError(f"The row {key[:12]} of {self.path} is not what was written.", hint=_HINT)
         return json.loads(result)
 
     def put(self, key: str, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Journal:
     def _create(self) -> None:
         leftovers = [name for suffix in ("-wal", "-shm") if (name := Path(f"{self.path}{suffix}")).exists()]
         if leftovers:
-            raise JournalError(f"{leftovers[0]} is there, but the journal that it belongs to is gone.", mend=_MEND)
+            raise JournalError(f"{leftovers[0]} is there, but the journal that it belongs to is gone.", hint=_HINT)
         # Made aside and linked into place: nobody ever sees half a journal, and of two makers one wins.
         aside = self.path.with_name(f".{FILE_NAME}.{os.getpid()}")
         try:
@@ -136,29 +136,29 @@ class Journal:
 
     def _open(self) -> sqlite3.Connection:
         if self.path.stat().st_size == 0:
-            raise JournalError(f"{self.path} is empty.", mend=_MEND)
+            raise JournalError(f"{self.path} is empty.", hint=_HINT)
         connection = sqlite3.connect(self.path, timeout=_PATIENCE)
         try:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if application != _APPLICATION:
-                raise JournalError(f"{self.path} is a database, but not a journal of modicum.", mend=_MEND)
+                raise JournalError(f"{self.path} is a database, but not a journal of modicum.", hint=_HINT)
             if version != _VERSION:
-                raise JournalError(f"{self.path} has version {version}, this modicum reads {_VERSION}.", mend=_MEND)
+                raise JournalError(f"{self.path} has version {version}, this modicum reads {_VERSION}.", hint=_HINT)
             (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
-                raise JournalError(f"{self.path} is damaged ({state}).", mend=_MEND)
+                raise JournalError(f"{self.path} is damaged ({state}).", hint=_HINT)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.OperationalError as error:
             connection.close()
             raise ConfigError(
                 f"{self.path} cannot be opened for writing ({error}).",
-                mend="Name another folder with --out, change its permissions, or wait for the other process.",
+                hint="Name another folder with --out, change its permissions, or wait for the other process.",
             ) from error
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise JournalError(f"{self.path} is damaged ({error}).", mend=_MEND) from error
+            raise JournalError(f"{self.path} is damaged ({error}).", hint=_HINT) from error
         except JournalError:
             connection.close()
             raise
@@ -169,4 +169,4 @@ class Journal:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise JournalError(f"{self.path} cannot be used any more ({error}).", mend=_MEND) from error
+            raise JournalError(f"{self.path} cannot be used any more ({error}).", hint=_HINT) from error

@@ -107,7 +107,7 @@ class Measurement:
             if not math.isfinite(number):
                 raise ConfigError(
                     f"A measurement must be finite, but {name} is {number}.",
-                    mend="Give a run that diverged the score that it deserves, such as chance.",
+                    hint="Give a run that diverged the score that it deserves, such as chance.",
                 )
 
 
@@ -162,18 +162,18 @@ class Comparison:
         if unknown := set(roles) - set(get_args(Role)):
             raise ConfigError(
                 f"An arm of {self.method} has the unknown role {min(unknown)!r}.",
-                mend="Use baseline, method or control.",
+                hint="Use baseline, method or control.",
             )
         if roles["baseline"] != 1 or not roles["method"]:
             raise ConfigError(
                 f"A comparison needs one baseline and at least one method, but {self.method} has "
                 f"{roles['baseline']} and {roles['method']}.",
-                mend="Give each arm its role: baseline, method or control.",
+                hint="Give each arm its role: baseline, method or control.",
             )
         names = Counter(arm.name for arm in self.arms)
         if repeated := [name for name, count in names.items() if count > 1]:
             raise ConfigError(
-                f"Two arms of {self.method} have the name {repeated[0]!r}.", mend="Give each arm its own name."
+                f"Two arms of {self.method} have the name {repeated[0]!r}.", hint="Give each arm its own name."
             )
 
     @property

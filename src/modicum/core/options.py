@@ -29,7 +29,7 @@ def number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ConfigError(f"{name} must be a number from 0 on, got {text!r}.", mend=f"Write --option {name}=NUMBER.")
+        raise ConfigError(f"{name} must be a number from 0 on, got {text!r}.", hint=f"Write --option {name}=NUMBER.")
     return value
 
 
@@ -47,7 +47,7 @@ def whole(name: str, text: str, *, least: int = 0) -> int:
     value = int(text) if text.isdecimal() else -1
     if value < least:
         raise ConfigError(
-            f"{name} must be a whole number from {least} on, got {text!r}.", mend=f"Write --option {name}=NUMBER."
+            f"{name} must be a whole number from {least} on, got {text!r}.", hint=f"Write --option {name}=NUMBER."
         )
     return value
 
@@ -65,6 +65,6 @@ def one_of(name: str, text: str, known: Sequence[str]) -> str:
     """
     if text not in known:
         raise ConfigError(
-            f"{name} must be one of {', '.join(known)}, got {text!r}.", mend=f"Write --option {name}={known[0]}."
+            f"{name} must be one of {', '.join(known)}, got {text!r}.", hint=f"Write --option {name}={known[0]}."
         )
     return text

@@ -70,7 +70,7 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, higher_
     if len(ours) != len(theirs) or not ours:
         raise ConfigError(
             f"Paired arms need equally many results, at least one, but there are {len(ours)} and {len(theirs)}.",
-            mend="Run both arms on the same seeds.",
+            hint="Run both arms on the same seeds.",
         )
     sign = 1.0 if higher_is_better else -1.0
     values = sign * (np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float))

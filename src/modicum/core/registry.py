@@ -84,5 +84,5 @@ def load(name: str) -> Method:
     close = difflib.get_close_matches(name, names(), n=1)
     raise ConfigError(
         f"There is no method {name!r}." + (f" Did you mean {close[0]}?" if close else ""),
-        mend=f"Use one of: {', '.join(names())}.",
+        hint=f"Use one of: {', '.join(names())}.",
     )

@@ -49,7 +49,7 @@ def training_arguments(folder: str, *, seed: int, device: str, extra: str, **set
     if arguments.n_gpu > 1:
         raise ConfigError(
             f"One GPU was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
-            mend="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
+            hint="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
         )
     return arguments
 

@@ -35,5 +35,5 @@ def make_activation(name: str) -> nn.Module:
         ConfigError: if there is none of that name.
     """
     if name not in ACTIVATIONS:
-        raise ConfigError(f"There is no activation {name!r}.", mend=f"Use one of: {', '.join(ACTIVATIONS)}.")
+        raise ConfigError(f"There is no activation {name!r}.", hint=f"Use one of: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]()

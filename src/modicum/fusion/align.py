@@ -54,7 +54,7 @@ def align(intervals: npt.ArrayLike, features: npt.ArrayLike, reference: npt.Arra
     if frames.ndim != 2 or len(frames) != len(times):
         raise DataError(
             f"There are {len(times)} intervals for features of shape {frames.shape}.",
-            mend="Give one interval and one row of features for each frame.",
+            hint="Give one interval and one row of features for each frame.",
         )
     good = np.isfinite(frames)
     replaced = int(good.size - np.count_nonzero(good))
@@ -96,12 +96,12 @@ def check_intervals(intervals: npt.ArrayLike, what: str) -> npt.NDArray[np.float
     """
     times = np.asarray(intervals, dtype=np.float64)
     if times.ndim != 2 or times.shape[1] != 2:
-        raise DataError(f"The intervals of a {what} have the shape {times.shape}.", mend="Give (begin, end) for each.")
+        raise DataError(f"The intervals of a {what} have the shape {times.shape}.", hint="Give (begin, end) for each.")
     wrong = np.flatnonzero(~(np.isfinite(times).all(axis=1) & (times[:, 1] >= times[:, 0])))
     if len(wrong):
         begin, end = times[wrong[0]]
         raise DataError(
             f"The interval of {what} {wrong[0]} goes from {begin} s to {end} s.",
-            mend="Give finite times, and no end before the beginning.",
+            hint="Give finite times, and no end before the beginning.",
         )
     return times

@@ -211,16 +211,16 @@ def _check_streams(config: CubeMLPConfig, recordings: Recordings, expected: Sequ
         raise ConfigError(
             f"The model takes the streams {', '.join(sorted(names)) or 'none'}, but the recordings have "
             f"{', '.join(sorted(recordings.streams)) or 'none'}.",
-            mend="Give those streams; one that a sample lacks has 0 frames there.",
+            hint="Give those streams; one that a sample lacks has 0 frames there.",
         )
     if len(expected) < len(config.modalities) and recordings.words is None:
-        raise ConfigError("The model reads text, but the recordings have no words.", mend="Give the words.")
+        raise ConfigError("The model reads text, but the recordings have no words.", hint="Give the words.")
     for stream in expected:
         ragged = recordings.streams[stream.name]
         if ragged.size != stream.size:
             raise ConfigError(
                 f"A frame of {stream.name} has {ragged.size} values, but the model takes {stream.size}.",
-                mend="Extract the features as for training, or configure the model for these.",
+                hint="Extract the features as for training, or configure the model for these.",
             )
         _check_finite(recordings, stream.name, ragged)
 
@@ -231,7 +231,7 @@ def _check_finite(recordings: Recordings, name: str, ragged: Ragged) -> None:
         sample = int(np.searchsorted(ragged.lengths.cumsum(), rows[0], side="right"))
         raise DataError(
             f"{len(rows)} frames of {name} hold a value that is not finite, the first in {recordings.ids[sample]}.",
-            mend="Replace such values by 0 where they are read, and say so.",
+            hint="Replace such values by 0 where they are read, and say so.",
         )
 
 
@@ -246,7 +246,7 @@ def _check_words(recordings: Recordings, expected: Sequence[Stream]) -> None:
             raise DataError(
                 f"{recordings.ids[wrong[0]]} has {words[wrong[0]]} words, but {lengths[wrong[0]]} frames of "
                 f"{stream.name}, which should have one a word.",
-                mend="Align the stream with the words, or configure it without per_word.",
+                hint="Align the stream with the words, or configure it without per_word.",
             )
 
 
@@ -264,13 +264,13 @@ def _present(recordings: Recordings, there: BoolArray, wanted: npt.ArrayLike | N
         raise ConfigError(
             f"present has the shape {asked.shape}, but there are {there.shape[0]} samples of {there.shape[1]} "
             "modalities.",
-            mend="Give a row for each sample and a column for each modality.",
+            hint="Give a row for each sample and a column for each modality.",
         )
     empty = np.flatnonzero(~(there & asked).any(axis=1))
     if empty.size:
         raise DataError(
             f"{len(empty)} samples have no frame of any modality, the first is {recordings.ids[empty[0]]}.",
-            mend="Leave such samples out; nothing can be said of them.",
+            hint="Leave such samples out; nothing can be said of them.",
         )
     return there & asked
 
@@ -286,12 +286,12 @@ def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
     if labels.shape != shape:
         raise DataError(
             f"The labels have the shape {labels.shape}, but the model gives {shape}.",
-            mend="Configure as many outputs as there are targets.",
+            hint="Configure as many outputs as there are targets.",
         )
     rows = np.flatnonzero(wrong.reshape(len(labels), -1).any(axis=1))
     if rows.size:
         raise DataError(
             f"The label of {recordings.ids[rows[0]]} is {labels[rows[0]]}, not {expected}.",
-            mend="Correct it, or leave the sample out.",
+            hint="Correct it, or leave the sample out.",
         )
     return labels.astype(np.int64 if config.loss == "cross_entropy" else np.float32)

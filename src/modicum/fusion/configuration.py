@@ -40,7 +40,7 @@ _CHOICES = {
 
 def _one_of(name: str, value: object) -> None:
     if value not in _CHOICES[name]:
-        raise ConfigError(f"{name} is {value!r}.", mend=f"Use one of: {', '.join(_CHOICES[name])}.")
+        raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ class Stream:
         if self.size < 1 or self.layers < 1:
             raise ConfigError(
                 f"The stream {self.name!r} has {self.size} values a frame and {self.layers} layers.",
-                mend="Give at least 1 of each.",
+                hint="Give at least 1 of each.",
             )
         _check_rates(**{f"dropout of {self.name}": self.dropout})
 
@@ -179,7 +179,7 @@ class CubeMLPConfig(PreTrainedConfig):
             _one_of(name, getattr(self, name))
         _one_of("placement", placement)
         if compat not in (None, "official"):
-            raise ConfigError(f"compat is {compat!r}.", mend="Use 'official' or None.")
+            raise ConfigError(f"compat is {compat!r}.", hint="Use 'official' or None.")
         self._check_sizes()
         self._check_streams()
         _check_rates(head_dropout=head_dropout, modality_dropout=modality_dropout)
@@ -200,16 +200,16 @@ class CubeMLPConfig(PreTrainedConfig):
             if any(len(triple) != len(AXES) or min(triple) < 1 for triple in sizes) or not sizes:
                 raise ConfigError(
                     f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.",
-                    mend="Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]].",
+                    hint="Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]].",
                 )
         if not len(self.d_hiddens) == len(self.d_outs) == len(self.res_project):
             raise ConfigError(
                 f"There are {len(self.d_hiddens)} blocks in d_hiddens, {len(self.d_outs)} in d_outs and "
                 f"{len(self.res_project)} in res_project.",
-                mend="Give as many of each.",
+                hint="Give as many of each.",
             )
         if len(self.dropouts) != len(AXES):
-            raise ConfigError(f"dropouts is {self.dropouts}.", mend="Give a rate for time, modality and channel.")
+            raise ConfigError(f"dropouts is {self.dropouts}.", hint="Give a rate for time, modality and channel.")
         _check_rates(**dict(zip(("dropout of time", "of modality", "of channel"), self.dropouts, strict=True)))
         for place, ((d_in, _, d_out), project) in enumerate(zip(self.shapes(), self.res_project, strict=True)):
             self._check_block(place, d_in, d_out, project=project)
@@ -219,13 +219,13 @@ class CubeMLPConfig(PreTrainedConfig):
             if not project and before != behind:
                 raise ConfigError(
                     f"Block {place} takes {axis} from {before} to {behind}, but its residual is not projected.",
-                    mend="Set res_project, or keep the size.",
+                    hint="Set res_project, or keep the size.",
                 )
             normed = before if self.norm == "pre" else behind
             if normed == 1 and not self.allow_degenerate:
                 raise ConfigError(
                     f"Block {place} has a layer norm over 1 {axis}, which replaces its input by a constant.",
-                    mend="Give that axis 2 places or more, another norm, or set allow_degenerate.",
+                    hint="Give that axis 2 places or more, another norm, or set allow_degenerate.",
                 )
 
     def _check_streams(self) -> None:
@@ -233,14 +233,14 @@ class CubeMLPConfig(PreTrainedConfig):
         if names and (len(names) != self.d_ins[1] or len(set(names)) != len(names)):
             raise ConfigError(
                 f"d_ins has room for {self.d_ins[1]} modalities, and the streams are {', '.join(names)}.",
-                mend="Give as many streams, each with a name of its own.",
+                hint="Give as many streams, each with a name of its own.",
             )
         texts = [stream.name for stream in self.modalities if stream.text]
         if len(texts) > 1:
-            raise ConfigError(f"Several streams are text: {', '.join(texts)}.", mend="Give one of them its features.")
+            raise ConfigError(f"Several streams are text: {', '.join(texts)}.", hint="Give one of them its features.")
 
 
 def _check_rates(**rates: float) -> None:
     for name, rate in rates.items():
         if not 0 <= rate < 1:
-            raise ConfigError(f"{name} is {rate}.", mend="Give a share from 0 on and below 1.")
+            raise ConfigError(f"{name} is {rate}.", hint="Give a share from 0 on and below 1.")

@@ -94,7 +94,7 @@ def degradation_curve(
     names = [stream.name for stream in system.config.modalities]
     _check_draws(rates, seeds)
     if unknown := sorted(set(modalities or ()) - set(names)):
-        raise ConfigError(f"There is no modality {unknown[0]!r}.", mend=f"Use some of: {', '.join(names)}.")
+        raise ConfigError(f"There is no modality {unknown[0]!r}.", hint=f"Use some of: {', '.join(names)}.")
     losable = np.array([modalities is None or name in modalities for name in names])
     items = system.items(recordings)
     scores: list[dict[str, float]] = []
@@ -153,7 +153,7 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
     names = tuple(stream.name for stream in system.config.modalities)
     items = system.items(recordings)
     if items.labels is None:
-        raise DataError("The recordings have no labels to score by.", mend="Give one for each sample.")
+        raise DataError("The recordings have no labels to score by.", hint="Give one for each sample.")
     subsets = [chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
     found = [_subset_score(system, items, items.labels, np.isin(names, chosen)) for chosen in subsets]
     return [
@@ -179,7 +179,7 @@ def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: s
     check_picture(path)
     for name, curve in curves.items():
         if metric not in curve.scores:
-            raise ConfigError(f"{name} has no score {metric!r}.", mend=f"Use one of: {', '.join(curve.scores)}.")
+            raise ConfigError(f"{name} has no score {metric!r}.", hint=f"Use one of: {', '.join(curve.scores)}.")
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -207,6 +207,6 @@ def _subset_score(
 
 def _check_draws(rates: Sequence[float], seeds: Sequence[int]) -> None:
     if not rates or not seeds:
-        raise ConfigError("There are no rates, or no seeds.", mend="Give one of each.")
+        raise ConfigError("There are no rates, or no seeds.", hint="Give one of each.")
     if wrong := [rate for rate in rates if not 0 <= rate <= 1]:
-        raise ConfigError(f"A rate is {wrong[0]}.", mend="Give probabilities.")
+        raise ConfigError(f"A rate is {wrong[0]}.", hint="Give probabilities.")

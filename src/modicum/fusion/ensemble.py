@@ -125,7 +125,7 @@ def fit_seeds(
         RunError: if a training diverges.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"The seeds are {list(seeds)}.", mend="Give one or more from 0 on, each once.")
+        raise ConfigError(f"The seeds are {list(seeds)}.", hint="Give one or more from 0 on, each once.")
     systems: dict[int, FusionSystem] = {}
     for seed in seeds:
         systems[seed] = fit(training, validation, config=config, seed=seed, **settings)

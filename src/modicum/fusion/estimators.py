@@ -211,7 +211,7 @@ class CubeMLPClassifier(ClassifierMixin, _Estimator):
         recordings = to_recordings(X, lengths=lengths, groups=groups)
         self.classes_, numbers = np.unique(_given(recordings, y), return_inverse=True)
         if len(self.classes_) < 2:
-            raise DataError(f"All samples are of the class {self.classes_[0]!r}.", mend="Give two classes or more.")
+            raise DataError(f"All samples are of the class {self.classes_[0]!r}.", hint="Give two classes or more.")
         return self._fit(replace(recordings, labels=numbers.astype(np.int64), classes=()))
 
     def predict_proba(
@@ -268,13 +268,13 @@ def to_recordings(
     """
     if isinstance(streams, Recordings):
         if lengths is not None or groups is not None:
-            raise DataError("Recordings have lengths and groups of their own.", mend="Leave those arguments out.")
+            raise DataError("Recordings have lengths and groups of their own.", hint="Leave those arguments out.")
         return replace(streams, words=None)
     arrays = {name: np.asarray(values, dtype=np.float32) for name, values in streams.items()}
     if unknown := sorted((lengths or {}).keys() - arrays.keys()):
         raise DataError(
             f"There are lengths of {', '.join(unknown)}, but the streams are {', '.join(arrays) or 'none'}.",
-            mend="Give the stream, or leave its lengths out.",
+            hint="Give the stream, or leave its lengths out.",
         )
     parts = {name: _ragged(name, values, (lengths or {}).get(name)) for name, values in arrays.items()}
     count = max((len(part) for part in parts.values()), default=0)
@@ -289,14 +289,14 @@ def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike |
     if values.ndim != 3:
         raise DataError(
             f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
-            mend="Give one frame, values[:, None], where there is no time.",
+            hint="Give one frame, values[:, None], where there is no time.",
         )
     count, frames, _ = values.shape
     counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
     if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
         raise DataError(
             f"The lengths of {name!r} should be {count} whole numbers from 0 to {frames}.",
-            mend="Give the frames of each sample.",
+            hint="Give the frames of each sample.",
         )
     return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
 
@@ -306,6 +306,6 @@ def _given(recordings: Recordings, y: npt.ArrayLike | None) -> npt.NDArray[Any]:
     if labels.ndim == 0 or len(labels) != len(recordings):
         raise DataError(
             f"There are {len(recordings)} samples, and the labels have the shape {labels.shape}.",
-            mend="Give a label for each sample.",
+            hint="Give a label for each sample.",
         )
     return labels

@@ -71,9 +71,9 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, extra="quantize", purpose="Exporting to ONNX")
     if model.config.compat is not None:
-        raise ConfigError("A model with compat='official' cannot be exported.", mend="Unset compat.")
+        raise ConfigError("A model with compat='official' cannot be exported.", hint="Unset compat.")
     if model.dtype != torch.float32:
-        raise ConfigError(f"A model in {model.dtype} cannot be exported.", mend="Call its float() before.")
+        raise ConfigError(f"A model in {model.dtype} cannot be exported.", hint="Call its float() before.")
     training = model.training
     model.eval()
     try:
@@ -85,7 +85,7 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
                     raise RunError(
                         f"onnxruntime differs from torch by {difference:.2g}, where float32 itself is {rounding:.2g} "
                         "from float64.",
-                        mend="Report it with the model's configuration; nothing was written.",
+                        hint="Report it with the model's configuration; nothing was written.",
                     )
     finally:
         model.train(training)

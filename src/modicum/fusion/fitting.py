@@ -63,7 +63,7 @@ def configure(
         DataError: if there are no labels, or there is nothing to learn from.
     """
     if recordings.labels is None:
-        raise DataError("The recordings have no labels to train on.", mend="Give one for each sample.")
+        raise DataError("The recordings have no labels to train on.", hint="Give one for each sample.")
     _check_names(recordings, per_word, text)
     streams = [
         Stream(name=name, size=stream.size, encoder=encoder, layers=layers, per_word=name in per_word)
@@ -174,7 +174,7 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
         raise DataError(
             f"The {count} training samples are of {units} {'samples' if groups is None else 'group'}, of which none "
             "can be split off.",
-            mend="Give a validation split.",
+            hint="Give a validation split.",
         )
     settings: dict[str, Any] = {"n_splits": 1, "test_size": share, "random_state": legacy_seed(seed, "split")}
     labels = recordings.labels
@@ -192,14 +192,14 @@ def _check_names(recordings: Recordings, per_word: Collection[str], text: str | 
     names = ", ".join(recordings.streams) or "none"
     if unknown := sorted(set(per_word) - recordings.streams.keys()):
         raise ConfigError(
-            f"There is no stream {unknown[0]!r} to have a frame for each word.", mend=f"There are: {names}."
+            f"There is no stream {unknown[0]!r} to have a frame for each word.", hint=f"There are: {names}."
         )
     if text is None and not recordings.streams:
-        raise DataError("The recordings have no stream of features.", mend="Name an encoder for their words.")
+        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words.")
     if text is not None and "text" in recordings.streams:
         raise ConfigError(
             "The recordings have features of their text, and an encoder shall read the same words.",
-            mend=f"Choose streams other than text for it, of: {names}.",
+            hint=f"Choose streams other than text for it, of: {names}.",
         )
 
 
@@ -222,13 +222,13 @@ def _check_agreement(training: Recordings, validation: Recordings, config: CubeM
     if (text is None) != (config.text_encoder is None):
         raise ConfigError(
             "The configuration and `text` do not agree on whether there is a text encoder.",
-            mend="Give `text` to `configure` and to `fit`, or to neither.",
+            hint="Give `text` to `configure` and to `fit`, or to neither.",
         )
     if training.classes != validation.classes:
         raise ConfigError(
             f"The classes of training are {', '.join(training.classes) or 'none'}, those of validation "
             f"{', '.join(validation.classes) or 'none'}.",
-            mend="Give labels of the same classes in the same order.",
+            hint="Give labels of the same classes in the same order.",
         )
 
 

@@ -43,15 +43,15 @@ class Text(NamedTuple):
         if given is None:
             if mask is None and word_ids is None:
                 return None
-            raise ConfigError("There is a mask or word_ids, but no text.", mend="Give input_ids or text_states too.")
+            raise ConfigError("There is a mask or word_ids, but no text.", hint="Give input_ids or text_states too.")
         if input_ids is not None and states is not None:
-            raise ConfigError("There are input_ids and text_states.", mend="Give one of them.")
+            raise ConfigError("There are input_ids and text_states.", hint="Give one of them.")
         mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device) if mask is None else mask
         if mask.shape != given.shape[:2] or (word_ids is not None and word_ids.shape != mask.shape):
             raise DataError(
                 f"The text has the shape {tuple(given.shape[:2])}, but its mask {tuple(mask.shape)}"
                 + (f" and its word_ids {tuple(word_ids.shape)}." if word_ids is not None else "."),
-                mend="Give one number for each token.",
+                hint="Give one number for each token.",
             )
         return cls(mask, input_ids, states, word_ids)
 
@@ -89,7 +89,7 @@ def present_lengths(
     sizes = [counts.shape[0] for counts in counted.values()]
     if not sizes or any(size != sizes[0] for size in sizes):
         named = ", ".join(f"{name} {size}" for name, size in zip(counted, sizes, strict=True)) or "none at all"
-        raise DataError(f"The streams have batches of different sizes: {named}.", mend="Give each sample its part.")
+        raise DataError(f"The streams have batches of different sizes: {named}.", hint="Give each sample its part.")
     nothing = torch.zeros_like(next(iter(counted.values())))
     counts = torch.stack([counted.get(stream.name, nothing) for stream in streams], 1).long()
     if present is None:
@@ -97,7 +97,7 @@ def present_lengths(
     if present.shape != counts.shape:
         raise DataError(
             f"present has the shape {tuple(present.shape)} for {counts.shape[0]} samples of {counts.shape[1]} streams.",
-            mend=f"Give a row for each sample, in the order {', '.join(stream.name for stream in streams)}.",
+            hint=f"Give a row for each sample, in the order {', '.join(stream.name for stream in streams)}.",
         )
     return torch.where(present.bool(), counts, 0)
 
@@ -119,12 +119,12 @@ def check_present(counts: Tensor, widths: Sequence[int | None], text: Text | Non
         raise DataError(
             f"Sample {row} of the batch has {int(counts[row, stream])} frames of stream {stream}, which has room for "
             f"{widths[stream] or 0}.",
-            mend="Give lengths that count the frames from the first on.",
+            hint="Give lengths that count the frames from the first on.",
         )
     if text is not None and (text.mask.long().diff(dim=1) > 0).any():
-        raise DataError("A mask has padding before its last token.", mend="Pad texts on the right.")
+        raise DataError("A mask has padding before its last token.", hint="Pad texts on the right.")
     if empty := (counts == 0).all(1).nonzero().flatten().tolist():
-        raise DataError(f"Sample {empty[0]} of the batch has no stream at all.", mend="Leave it out.")
+        raise DataError(f"Sample {empty[0]} of the batch has no stream at all.", hint="Leave it out.")
 
 
 def drop_modalities(counts: Tensor, rate: float) -> Tensor:
@@ -155,12 +155,12 @@ def _check_names(
     unknown = [name for name in (*features, *lengths) if name not in known]
     if unknown:
         raise ConfigError(
-            f"There is no stream of features {unknown[0]!r}.", mend=f"The model has: {', '.join(known) or 'none'}."
+            f"There is no stream of features {unknown[0]!r}.", hint=f"The model has: {', '.join(known) or 'none'}."
         )
     if missing := [name for name in lengths if name not in features]:
-        raise ConfigError(f"The stream {missing[0]!r} has lengths and no features.", mend="Give both, or neither.")
+        raise ConfigError(f"The stream {missing[0]!r} has lengths and no features.", hint="Give both, or neither.")
     if text is not None and len(known) == len(streams):
-        raise ConfigError("There is text, but no stream of the model is text.", mend="Leave it out.")
+        raise ConfigError("There is text, but no stream of the model is text.", hint="Leave it out.")
 
 
 def _check_shape(stream: Stream, values: Tensor, lengths: Tensor) -> None:
@@ -168,5 +168,5 @@ def _check_shape(stream: Stream, values: Tensor, lengths: Tensor) -> None:
         raise DataError(
             f"The stream {stream.name!r} needs the shape (batch, frames, {stream.size}) and lengths of (batch,), got "
             f"{tuple(values.shape)} and {tuple(lengths.shape)}.",
-            mend="Give frames of that size, padded to the longest of the batch.",
+            hint="Give frames of that size, padded to the longest of the batch.",
         )

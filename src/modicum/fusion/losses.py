@@ -47,7 +47,7 @@ def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
     if len(logits) < 2:
         raise ConfigError(
             f"The loss 'ccc' compares the samples of a batch, which has {len(logits)}.",
-            mend="Use batches of 2 samples or more, or the loss 'mae'.",
+            hint="Use batches of 2 samples or more, or the loss 'mae'.",
         )
     columns = zip(logits.unbind(1), targets.unbind(1), strict=True)
     return torch.stack([1 - concordance(*pair, eps=_CCC_EPS) for pair in columns]).mean()
@@ -57,12 +57,12 @@ def _targets(labels: Tensor, logits: Tensor) -> Tensor:
     if labels.numel() != logits.numel() or len(labels) != len(logits):
         raise DataError(
             f"Labels of shape {tuple(logits.shape)} were expected, got {tuple(labels.shape)}.",
-            mend="Give a number for each sample and output.",
+            hint="Give a number for each sample and output.",
         )
     targets = labels.to(logits.dtype).reshape(logits.shape)
     if not targets.isfinite().all():
         row = int((~targets.isfinite()).any(1).nonzero()[0])
-        raise DataError(f"The label of sample {row} of the batch is not finite.", mend="Leave out what has no label.")
+        raise DataError(f"The label of sample {row} of the batch is not finite.", hint="Leave out what has no label.")
     return targets
 
 
@@ -71,13 +71,13 @@ def _classes(labels: Tensor, shape: torch.Size) -> Tensor:
         raise DataError(
             f"Classes as integers of shape {tuple(shape[:1])} were expected, got {labels.dtype} of shape "
             f"{tuple(labels.shape)}.",
-            mend="Give the number of its class for each sample, or use a loss of targets.",
+            hint="Give the number of its class for each sample, or use a loss of targets.",
         )
     wrong = (labels < 0) | (labels >= shape[1])
     if wrong.any():
         row = int(wrong.nonzero()[0])
         raise DataError(
             f"Sample {row} of the batch has the class {int(labels[row])} of {shape[1]}.",
-            mend=f"Number the classes from 0 to {shape[1] - 1}, or set outputs.",
+            hint=f"Number the classes from 0 to {shape[1] - 1}, or set outputs.",
         )
     return labels.long()

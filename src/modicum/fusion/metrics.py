@@ -173,7 +173,7 @@ def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
     if wrong.size:
         raise DataError(
             f"The PHQ-8 score at place {wrong[0]} is {points.ravel()[wrong[0]]}, and scores go from 0 to 24.",
-            mend="Correct it, or leave that person out.",
+            hint="Correct it, or leave that person out.",
         )
     return (points / PHQ_SCALE).astype(np.float32)
 
@@ -210,12 +210,12 @@ def _series(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[_Series, _S
     if y.ndim != 1 or y.shape != guess.shape or not y.size:
         raise DataError(
             f"The truth has the shape {y.shape} and the prediction {guess.shape}; both should be (n,), n at least 1.",
-            mend="Give one prediction for each sample, in the same order.",
+            hint="Give one prediction for each sample, in the same order.",
         )
     for name, values in {"truth": y, "prediction": guess}.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise DataError(
-                f"The {name} of sample {wrong[0]} is {values[wrong[0]]}.", mend="Leave such samples out of the score."
+                f"The {name} of sample {wrong[0]} is {values[wrong[0]]}.", hint="Leave such samples out of the score."
             )
     return y, guess

@@ -117,7 +117,7 @@ class CubeMLP(nn.Module):
             raise ModelError(
                 f"A cube of shape (batch, up to {most}, {', '.join(map(str, sizes))}) was expected, got "
                 f"{tuple(x.shape)}.",
-                mend="Stack the modalities on axis 2, and crop the time.",
+                hint="Stack the modalities on axis 2, and crop the time.",
             )
         own = self._own_frames(x, lengths) if self.config.ln_over == "valid" else None
         if torch.compiler.is_exporting():  # A graph for all numbers of frames cannot cut its weights to one of them.

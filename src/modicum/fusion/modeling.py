@@ -151,7 +151,7 @@ class CubeMLPForPrediction(PreTrainedModel):
             ModelError: if no stream is text.
         """
         if self.text is None:
-            raise ModelError("A model without text has no word embeddings.", mend="Ask one with a stream of text.")
+            raise ModelError("A model without text has no word embeddings.", hint="Ask one with a stream of text.")
         return self.text.encoder.get_input_embeddings()
 
     def forward(
@@ -247,7 +247,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         if text.word_ids is None and self.config.placement != "centre":
             raise DataError(
                 f"The frames of {stream.name!r} belong to words, but there are no word_ids.",
-                mend="Give the word of each piece, -1 for pieces of none.",
+                hint="Give the word of each piece, -1 for pieces of none.",
             )
         word_ids = text.mask if text.word_ids is None else text.word_ids
         return place_words(track, word_ids, tokens, self.config.placement)
@@ -266,7 +266,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         # The released code: what it computes depends on how far the batch is padded.
         tokens = self._tokens(counts)
         if text is None or not tokens.all():
-            raise DataError("The released code cannot do without text.", mend="Give it, or unset compat.")
+            raise DataError("The released code cannot do without text.", hint="Give it, or unset compat.")
         words = max((values.shape[1] for values in features.values()), default=0)
         frames: list[Tensor] = []
         for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
@@ -283,24 +283,24 @@ class CubeMLPForPrediction(PreTrainedModel):
 def _check_config(config: CubeMLPConfig) -> None:
     texts = [stream for stream in config.modalities if stream.text]
     if not config.modalities:
-        raise ConfigError("The configuration has no streams.", mend="Give one for each modality, or use CubeMLP alone.")
+        raise ConfigError("The configuration has no streams.", hint="Give one for each modality, or use CubeMLP alone.")
     if bool(texts) != (config.text_encoder is not None):
         raise ConfigError(
             f"There are {len(texts)} streams of text, and {'a' if config.text_encoder is not None else 'no'} text "
             "encoder.",
-            mend="Give the encoder's configuration as text_encoder, and a stream with text=True.",
+            hint="Give the encoder's configuration as text_encoder, and a stream with text=True.",
         )
     width = getattr(config.text_encoder, "hidden_size", None)
     if texts and width is not None and texts[0].size != width:
         raise ModelError(
             f"The stream {texts[0].name!r} has {texts[0].size} values a frame, but its encoder gives {width}.",
-            mend="Set the stream's size to that of the encoder.",
+            hint="Set the stream's size to that of the encoder.",
         )
     if config.compat and not texts:
-        raise ConfigError("The released code has no model without text.", mend="Unset compat.")
+        raise ConfigError("The released code has no model without text.", hint="Unset compat.")
     if config.compat and config.modality_dropout:
         raise ConfigError(
-            "The released code takes no modality away in training.", mend="Set modality_dropout to 0, or unset compat."
+            "The released code takes no modality away in training.", hint="Set modality_dropout to 0, or unset compat."
         )
 
 

@@ -121,7 +121,7 @@ def with_parameters_of(cube: CubeMLP, make: Callable[[CubeMLPConfig, int], nn.Mo
         if size(width) > 2 * target:
             raise ConfigError(
                 f"The cube has {target} parameters, and the smallest fusion of another kind {size(width)}.",
-                mend="Compare a larger cube.",
+                hint="Compare a larger cube.",
             )
     return make(cube.config, width)
 

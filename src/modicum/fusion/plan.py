@@ -52,7 +52,7 @@ class Plan:
         dropped = number("modality_dropout", options["modality_dropout"])
         if dropped >= 1:
             raise ConfigError(
-                f"modality_dropout must be below 1, got {dropped}.", mend="Write --option modality_dropout=0.1."
+                f"modality_dropout must be below 1, got {dropped}.", hint="Write --option modality_dropout=0.1."
             )
         return cls(
             task=cast("TaskName", one_of("task", options["task"], get_args(TaskName))),

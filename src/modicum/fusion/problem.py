@@ -148,7 +148,7 @@ def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
     if name not in problem.train.streams:
         raise ConfigError(
             f"There is no stream {name!r} to shuffle.",
-            mend=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
+            hint=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
         )
 
     def change(part: Recordings) -> Recordings:
@@ -207,12 +207,12 @@ def _own(splits: Mapping[str, Recordings], seed: int) -> Problem:
     if len(train.streams) < 2:
         raise DataError(
             f"There is nothing to fuse: the streams are {', '.join(train.streams) or 'none'}.",
-            mend="Give two streams of features or more; words are not read here.",
+            hint="Give two streams of features or more; words are not read here.",
         )
     if test is None:
         train, test = split_off(train, seed=legacy_seed(seed, "test"), share=_TEST)
     if test.labels is None:
-        raise DataError("The split test has no labels to score by.", mend="Give one for each sample, or leave it out.")
+        raise DataError("The split test has no labels to score by.", hint="Give one for each sample, or leave it out.")
     if valid is None:
         train, valid = split_off(train, seed=seed, share=_VALID)
     return Problem(train=train, valid=valid, test=test)
@@ -224,7 +224,7 @@ def _drawn(recordings: Recordings, labels: int, seed: int) -> Problem:
     if not len(recordings.classes) <= labels <= len(recordings) // 3:
         raise ConfigError(
             f"labels is {labels}, but there are {len(recordings)} recordings of {len(recordings.classes)} classes.",
-            mend=f"Write --option labels=NUMBER, from {len(recordings.classes)} to {len(recordings) // 3}.",
+            hint=f"Write --option labels=NUMBER, from {len(recordings.classes)} to {len(recordings) // 3}.",
         )
 
     def cut(rest: npt.NDArray[np.int64], name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -257,7 +257,7 @@ def _fewer(problem: Problem, labels: int, seed: int) -> Problem:
     if labels > len(problem.train):
         raise ConfigError(
             f"labels is {labels}, but there are {len(problem.train)} training samples.",
-            mend="Write --option labels=0 for all of them.",
+            hint="Write --option labels=0 for all of them.",
         )
     taken = numpy_generator(seed, "labels").permutation(len(problem.train))[:labels]
     return replace(problem, train=problem.train.take(np.sort(taken)))

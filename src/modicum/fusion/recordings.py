@@ -37,7 +37,7 @@ class Ragged:
             raise DataError(
                 f"{self.lengths.sum()} frames were expected by their lengths, but the array has the shape "
                 f"{self.values.shape}.",
-                mend="Give one row a frame, and no length below 0.",
+                hint="Give one row a frame, and no length below 0.",
             )
 
     @classmethod
@@ -101,7 +101,7 @@ class Recordings:
             if part is not None and len(part) != len(self.ids):
                 raise DataError(
                     f"There are {len(self.ids)} samples, but {name} has {len(part)}.",
-                    mend="Give each sample its part; a modality that it lacks has 0 frames.",
+                    hint="Give each sample its part; a modality that it lacks has 0 frames.",
                 )
 
     def __len__(self) -> int:

@@ -68,14 +68,14 @@ def released_name(name: str) -> str:
     """
     match = _OURS.fullmatch(name)
     if match is None or match[3] not in _PARTS:
-        raise ModelError(f"The released CubeMLP has no parameter {name}.", mend="Use an activation without weights.")
+        raise ModelError(f"The released CubeMLP has no parameter {name}.", hint="Use an activation without weights.")
     return f"{_ROOT}{match[1]}.{_PARTS[match[3]].format(_LETTERS[match[2]])}.{match[4]}"
 
 
 def _cube_of(model: nn.Module) -> CubeMLP:
     cube = getattr(model, "cube", model)
     if not isinstance(cube, CubeMLP):
-        raise ModelError(f"{type(model).__name__} is no CubeMLP, and has none as .cube.", mend="Give one of both.")
+        raise ModelError(f"{type(model).__name__} is no CubeMLP, and has none as .cube.", hint="Give one of both.")
     return cube
 
 
@@ -85,14 +85,14 @@ def _read(path: Path | str) -> Mapping[str, Any]:
     for part in held:
         if isinstance(part, Mapping) and any(_ROOT in str(name) for name in part):
             return cast(Mapping[str, Any], part)
-    raise ModelError(f"{path} holds no tensor named {_ROOT}*.", mend="Give a checkpoint of the released CubeMLP.")
+    raise ModelError(f"{path} holds no tensor named {_ROOT}*.", hint="Give a checkpoint of the released CubeMLP.")
 
 
 def _tensors_of_cube(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     prefixes = {name[: name.index(_ROOT)] for name in state_dict if _ROOT in name}
     if len(prefixes) != 1:
         found = ", ".join(sorted(repr(prefix + _ROOT) for prefix in prefixes)) or "none"
-        raise ModelError(f"Tensors of one {_ROOT}* were expected, got {found}.", mend="Give those of one cube.")
+        raise ModelError(f"Tensors of one {_ROOT}* were expected, got {found}.", hint="Give those of one cube.")
     prefix = prefixes.pop()
     return {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
 
@@ -102,7 +102,7 @@ def _check_names(wanted: set[str], given: set[str]) -> None:
         differs = "lacks it" if name in wanted else "has it, and the model no place for it"
         raise ModelError(
             f"Released and own parameters differ in {name}: the state dictionary {differs}.",
-            mend="Give the configuration as many blocks, and the same bias and res_project, as the released model has.",
+            hint="Give the configuration as many blocks, and the same bias and res_project, as the released model has.",
         )
 
 
@@ -111,5 +111,5 @@ def _check_size(name: str, wanted: Tensor, given: Any) -> None:
     if size != tuple(wanted.shape):
         raise ModelError(
             f"{name} was expected to have the size {tuple(wanted.shape)}, got {size}.",
-            mend="Give the configuration the d_ins, d_hiddens, d_outs and norm of the released model.",
+            hint="Give the configuration the d_ins, d_hiddens, d_outs and norm of the released model.",
         )

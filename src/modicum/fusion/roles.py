@@ -27,7 +27,7 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
     if "train" not in named:
         raise DataError(
             f"There are the splits {', '.join(named) or 'none'}, and which to train on is not said.",
-            mend="Name one of them train.",
+            hint="Name one of them train.",
         )
     for name in ("train", "valid", "test"):
         if name in named:
@@ -37,20 +37,20 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
 
 def _check(name: str, part: Recordings, training: Recordings) -> None:
     if not len(part):
-        raise DataError(f"The split {name} has no sample.", mend="Leave it out, or give it samples.")
+        raise DataError(f"The split {name} has no sample.", hint="Leave it out, or give it samples.")
     if part.labels is None and name != "test":
-        raise DataError(f"The split {name} has no labels to learn from.", mend="Give one for each sample.")
+        raise DataError(f"The split {name} has no labels to learn from.", hint="Give one for each sample.")
     sizes = [{stream: it.size for stream, it in recordings.streams.items()} for recordings in (part, training)]
     if sizes[0] != sizes[1]:
         raise ConfigError(
             f"The split {name} has the streams {_words(sizes[0])}, and train {_words(sizes[1])}.",
-            mend="Give all splits the same streams; one that a sample lacks has 0 frames there.",
+            hint="Give all splits the same streams; one that a sample lacks has 0 frames there.",
         )
     if part.labels is not None and part.classes != training.classes:
         raise ConfigError(
             f"The classes of {name} are {', '.join(part.classes) or 'none'}, those of train "
             f"{', '.join(training.classes) or 'none'}.",
-            mend="Give labels of the same classes in the same order.",
+            hint="Give labels of the same classes in the same order.",
         )
 
 

@@ -61,7 +61,7 @@ class Scaling:
             raise ConfigError(
                 f"The streams are {', '.join(sorted(recordings.streams)) or 'none'}, but the scaling was measured on "
                 f"{', '.join(sorted(self.means)) or 'none'}.",
-                mend="Give the streams that the system was trained on; one that is absent has 0 frames.",
+                hint="Give the streams that the system was trained on; one that is absent has 0 frames.",
             )
         return replace(
             recordings, streams={name: self._scaled(name, stream) for name, stream in recordings.streams.items()}
@@ -72,7 +72,7 @@ class Scaling:
         if stream.size != len(mean):
             raise ConfigError(
                 f"A frame of {name} has {stream.size} values, but the scaling was measured on {len(mean)}.",
-                mend="Extract the features as for training.",
+                hint="Extract the features as for training.",
             )
         factors = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation >= np.finfo(np.float32).tiny)
         return Ragged(values=(stream.values - mean) * factors, lengths=stream.lengths)
@@ -98,12 +98,12 @@ class Scaling:
                 for part in ("means", "deviations")
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"A scaling cannot be read ({error}).", mend="Give a file written whole.") from error
+            raise DataError(f"A scaling cannot be read ({error}).", hint="Give a file written whole.") from error
         shapes = [{name: values.shape for name, values in part.items()} for part in (means, deviations)]
         if shapes[0] != shapes[1]:
             raise DataError(
                 f"The means of a scaling have the shapes {shapes[0]}, its deviations {shapes[1]}.",
-                mend="Give a file written whole.",
+                hint="Give a file written whole.",
             )
         return cls(means=means, deviations=deviations)
 
@@ -111,7 +111,7 @@ class Scaling:
 def _moments(name: str, stream: Ragged) -> tuple[FloatArray, FloatArray]:
     values = stream.values
     if not len(values):
-        raise DataError(f"No sample of the training split has a frame of {name}.", mend="Leave the stream out.")
+        raise DataError(f"No sample of the training split has a frame of {name}.", hint="Leave the stream out.")
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     # The deviation of a constant is not exactly 0, as its mean is rounded.
     deviation[values.min(axis=0) == values.max(axis=0)] = 0

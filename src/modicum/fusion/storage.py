@@ -75,15 +75,15 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
     """
     _check_suffix(path)
     if not path.is_file():
-        raise DataError(f"{path} is no file.", mend="Check the path.")
+        raise DataError(f"{path} is no file.", hint="Check the path.")
     arrays, text = (_npz if path.suffix == ".npz" else _safetensors)(path, max_bytes)
     if text is None:
-        raise DataError(f"{path} holds no recordings.", mend="Give a file that save_recordings wrote.")
+        raise DataError(f"{path} holds no recordings.", hint="Give a file that save_recordings wrote.")
     try:
         description = json.loads(text)
         if description["form"] != _FORM:
             raise DataError(
-                f"{path} is of form {description['form']}, and {_FORM} is read.", mend="Use a newer modicum."
+                f"{path} is of form {description['form']}, and {_FORM} is read.", hint="Use a newer modicum."
             )
         splits = enumerate(description["splits"])
         return {split["name"]: _recordings(path, split, f"{place}", arrays) for place, split in splits}
@@ -91,7 +91,7 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path} has a damaged description ({type(error).__name__}: {error}).", mend="Write the file again."
+            f"{path} has a damaged description ({type(error).__name__}: {error}).", hint="Write the file again."
         ) from error
 
 
@@ -103,7 +103,7 @@ def is_stored(path: Path) -> bool:
 def _check_suffix(path: Path) -> None:
     if not is_stored(path):
         raise ConfigError(
-            f"{path} ends in {path.suffix!r}.", mend=f"Name a file that ends in {' or '.join(_SUFFIXES)}."
+            f"{path} ends in {path.suffix!r}.", hint=f"Name a file that ends in {' or '.join(_SUFFIXES)}."
         )
 
 
@@ -143,7 +143,7 @@ def _typed(path: Path, array: npt.NDArray[Any], *types: type[np.generic]) -> npt
     if array.dtype not in types:
         raise DataError(
             f"{path} holds an array of {array.dtype} where {' or '.join(it.__name__ for it in types)} belongs.",
-            mend="Write the file again.",
+            hint="Write the file again.",
         )
     return array
 
@@ -162,4 +162,4 @@ def _safetensors(path: Path, max_bytes: int) -> tuple[Arrays, str | None]:
             metadata = cast("dict[str, str]", file.metadata() or {})
             return {name: file.get_tensor(name) for name in file.keys()}, metadata.get(_NAME)  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise DataError(f"{path} is no whole safetensors file ({error}).", mend="Write it again.") from error
+        raise DataError(f"{path} is no whole safetensors file ({error}).", hint="Write it again.") from error

@@ -94,7 +94,7 @@ def _encoder(stream: Stream, channels: int) -> nn.Module:
             if stream.size != channels:
                 raise ConfigError(
                     f"The stream {stream.name!r} has {stream.size} values a frame, and the cube {channels} channels.",
-                    mend="Give it an encoder, or the cube as many channels.",
+                    hint="Give it an encoder, or the cube as many channels.",
                 )
             return _Nothing()
         case "gru":

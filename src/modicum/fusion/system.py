@@ -29,7 +29,7 @@ __all__ = ["FusionSystem", "Task", "collator_for", "prepare", "task_scores"]
 Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
 _DOCUMENT, _MODEL, _TOKENIZER, _FORMAT, _VERSION = "system.json", "model", "tokenizer", "modicum.fusion", 1
-_MEND = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, whole."
+_HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, whole."
 _SCORES = {"sentiment": sentiment_scores, "depression": depression_scores}
 
 
@@ -62,12 +62,12 @@ class FusionSystem:
         if (self.task == "classes") != (self.config.loss == "cross_entropy"):
             raise ConfigError(
                 f"The task is {self.task!r}, but the model was made for the loss {self.config.loss!r}.",
-                mend='Use "classes" with "cross_entropy", and another task with another loss.',
+                hint='Use "classes" with "cross_entropy", and another task with another loss.',
             )
         if self.classes and len(self.classes) != self.config.outputs:
             raise ConfigError(
                 f"There are {len(self.classes)} names of classes for {self.config.outputs} outputs.",
-                mend="Give each output its name.",
+                hint="Give each output its name.",
             )
 
     @property
@@ -128,7 +128,7 @@ class FusionSystem:
             raise ConfigError(
                 f"The classes are {', '.join(recordings.classes)}, but the system tells apart "
                 f"{', '.join(self.classes) or 'none'}.",
-                mend="Give labels of the same classes in the same order.",
+                hint="Give labels of the same classes in the same order.",
             )
         items = prepare(self.config, self.scaling, recordings, tokenizer=self.tokenizer, max_words=self.max_words)
         return with_text_states(self.model, items, self.collator, device=str(self.model.device))
@@ -153,7 +153,7 @@ class FusionSystem:
             DataError: if there are no labels.
         """
         if items.labels is None:
-            raise DataError("The recordings have no labels to score by.", mend="Give one for each sample.")
+            raise DataError("The recordings have no labels to score by.", hint="Give one for each sample.")
         return task_scores(self.task, items.labels, self.predict_items(items))
 
     @property
@@ -202,9 +202,9 @@ class FusionSystem:
             task, classes, max_words = read["task"], tuple(map(str, read["classes"])), int(read["max_words"])
             scaling = Scaling.from_dict(read["scaling"])
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder / _DOCUMENT} is damaged ({error}).", mend=_MEND) from error
+            raise DataError(f"{folder / _DOCUMENT} is damaged ({error}).", hint=_HINT) from error
         if task not in get_args(Task):
-            raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", mend=_MEND)
+            raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", hint=_HINT)
         model: Any = _open_model(_part(folder, _MODEL))
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
@@ -236,7 +236,7 @@ def prepare(
         DataError: if a sample cannot be read.
     """
     if config.text_encoder is not None and tokenizer is None:
-        raise ConfigError("The model reads text, but there is no tokenizer.", mend="Give that of its text encoder.")
+        raise ConfigError("The model reads text, but there is no tokenizer.", hint="Give that of its text encoder.")
     pieces = None
     if config.text_encoder is not None and tokenizer is not None and recordings.words is not None:
         pieces = split_words(tokenizer, recordings.words, max_words=max_words)
@@ -272,28 +272,28 @@ def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]
 
 def _document(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
-        raise ConfigError(f"There is no folder {folder}.", mend=_MEND)
+        raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
     try:
         read = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         kind = (read["format"], read["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / _DOCUMENT} cannot be read ({error}).", mend=_MEND) from error
+        raise DataError(f"{folder / _DOCUMENT} cannot be read ({error}).", hint=_HINT) from error
     if kind != (_FORMAT, _VERSION):
-        raise DataError(f"{folder / _DOCUMENT} is of {kind}, expected {(_FORMAT, _VERSION)}.", mend=_MEND)
+        raise DataError(f"{folder / _DOCUMENT} is of {kind}, expected {(_FORMAT, _VERSION)}.", hint=_HINT)
     return read
 
 
 def _part(folder: Path, name: str) -> str:
     # transformers would look for a folder that is not there on the hub.
     if not (folder / name).is_dir():
-        raise DataError(f"{folder} has no folder {name}.", mend=_MEND)
+        raise DataError(f"{folder} has no folder {name}.", hint=_HINT)
     return str(folder / name)
 
 
 def _open_model(folder: str) -> CubeMLPForPrediction:
     safetensors = require("safetensors", extra="fusion", purpose="Reading a model")
     if not Path(folder, "config.json").is_file():  # without one transformers would take the defaults
-        raise ModelError(f"The model in {folder} has no config.json.", mend=_MEND)
+        raise ModelError(f"The model in {folder} has no config.json.", hint=_HINT)
     try:
         with quiet_transformers():
             loaded: Any = CubeMLPForPrediction.from_pretrained(
@@ -303,13 +303,13 @@ def _open_model(folder: str) -> CubeMLPForPrediction:
         raise
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, safetensors.SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"The model in {folder} cannot be read ({reason}).", mend=_MEND) from error
+        raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
     model, found = loaded
     sizes = (name for name, *_ in found["mismatched_keys"])
     wrong: Sequence[str] = sorted({*found["missing_keys"], *found["unexpected_keys"], *sizes})
     if wrong:
         raise ModelError(
             f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
-            mend=_MEND,
+            hint=_HINT,
         )
     return model.eval()

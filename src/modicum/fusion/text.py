@@ -38,7 +38,7 @@ class TextEncoder(nn.Module):
         if getattr(encoder.config, "hidden_size", None) is None or encoder.config.is_encoder_decoder:
             raise ModelError(
                 f"{type(encoder).__name__} is not an encoder with one hidden state a token.",
-                mend="Use one such as BERT, RoBERTa or XLM-RoBERTa.",
+                hint="Use one such as BERT, RoBERTa or XLM-RoBERTa.",
             )
         self.encoder: Any = encoder
         if getattr(encoder, "pooler", None) is not None:
@@ -56,12 +56,12 @@ class TextEncoder(nn.Module):
         if kind not in _LAYERED:
             raise ModelError(
                 f"An encoder of the kind {kind!r} cannot be frozen in part.",
-                mend=f"Freeze all of it (-1) or nothing (0), or use one of: {', '.join(_LAYERED)}.",
+                hint=f"Freeze all of it (-1) or nothing (0), or use one of: {', '.join(_LAYERED)}.",
             )
         if not -1 <= self.frozen_layers <= len(self.encoder.encoder.layer):
             raise ModelError(
                 f"frozen_layers is {self.frozen_layers}, but the encoder has {len(self.encoder.encoder.layer)} layers.",
-                mend="Freeze as many as it has, or -1 for all.",
+                hint="Freeze as many as it has, or -1 for all.",
             )
 
     def _frozen_parts(self, *, embeddings: bool) -> list[nn.Module]:
@@ -99,7 +99,7 @@ class TextEncoder(nn.Module):
         if not self.keeps_states:
             raise ModelError(
                 "No states of this text encoder stay the same in training.",
-                mend="Set frozen_layers, and freeze_embeddings with them.",
+                hint="Set frozen_layers, and freeze_embeddings with them.",
             )
         ids, seen = self._seen(input_ids, attention_mask)
         if self._whole:
@@ -122,7 +122,7 @@ class TextEncoder(nn.Module):
         if not self.keeps_states or states.shape[-1] != self.encoder.config.hidden_size:
             raise ModelError(
                 f"States of shape {tuple(states.shape)} do not belong to this text encoder.",
-                mend="Give states that its text_states made, or input_ids.",
+                hint="Give states that its text_states made, or input_ids.",
             )
         if self._whole:
             return states

@@ -65,15 +65,15 @@ class Recipe:
         if min(self.epochs, self.batch, self.step) < 1 or (self.patience is not None and self.patience < 1):
             raise ConfigError(
                 f"epochs is {self.epochs}, batch {self.batch}, step {self.step}, patience {self.patience}.",
-                mend="Give at least 1 of each.",
+                hint="Give at least 1 of each.",
             )
         if not self.rate > 0 or not min(self.text_rate, self.weight_decay, self.clip) >= 0:
             raise ConfigError(
                 f"rate is {self.rate}, text_rate {self.text_rate}, weight_decay {self.weight_decay}, clip {self.clip}.",
-                mend="Give a rate above 0, and nothing below 0.",
+                hint="Give a rate above 0, and nothing below 0.",
             )
         if self.schedule not in {"step", "linear", "none"}:
-            raise ConfigError(f"schedule is {self.schedule!r}.", mend="Use one of: step, linear, none.")
+            raise ConfigError(f"schedule is {self.schedule!r}.", hint="Use one of: step, linear, none.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,7 +263,7 @@ class _BestEpoch(TrainerCallback):
             return None
         if not self.epoch:
             raise RunError(
-                f"The validation loss was finite in none of {len(self.losses)} epochs.", mend="Lower the learning rate."
+                f"The validation loss was finite in none of {len(self.losses)} epochs.", hint="Lower the learning rate."
             )
         self.model.load_state_dict(self.weights, strict=False)
         return self.epoch
@@ -273,17 +273,17 @@ def _check_split(model: CubeMLPForPrediction, items: Items | None) -> None:
     if items is None:
         return
     if items.labels is None:
-        raise DataError("The samples to train or to choose by have no labels.", mend="Give one for each.")
+        raise DataError("The samples to train or to choose by have no labels.", hint="Give one for each.")
     if len(items) < (2 if model.config.loss == "ccc" else 1):
         raise DataError(
             f"There are {len(items)} samples for the loss {model.config.loss!r}.",
-            mend="Give at least 1, and 2 for 'ccc', which compares samples.",
+            hint="Give at least 1, and 2 for 'ccc', which compares samples.",
         )
 
 
 def _drops_last(model: CubeMLPForPrediction, items: Items, recipe: Recipe) -> bool:
     if model.config.loss == "ccc" and recipe.batch == 1:
-        raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", mend="Give 2 or more.")
+        raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", hint="Give 2 or more.")
     # A last batch of one sample has no concordance.
     return model.config.loss == "ccc" and len(items) % recipe.batch == 1
 

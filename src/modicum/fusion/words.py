@@ -89,10 +89,10 @@ def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:
     if not tokenizer.is_fast:
         raise ModelError(
             f"{type(tokenizer).__name__} does not tell of which word a piece is.",
-            mend="Use a fast tokenizer, as AutoTokenizer gives for BERT, RoBERTa or DeBERTa.",
+            hint="Use a fast tokenizer, as AutoTokenizer gives for BERT, RoBERTa or DeBERTa.",
         )
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"{type(tokenizer).__name__} has no padding token.", mend="Set its pad_token.")
+        raise ModelError(f"{type(tokenizer).__name__} has no padding token.", hint="Set its pad_token.")
     return tokenizer
 
 
@@ -114,7 +114,7 @@ def split_words(
         ConfigError: if ``max_words`` is below 1.
     """
     if max_words < 1:
-        raise ConfigError(f"max_words is {max_words}.", mend="Keep at least 1 word.")
+        raise ConfigError(f"max_words is {max_words}.", hint="Keep at least 1 word.")
     if not texts:
         return []
     limit = min(max_pieces or tokenizer.model_max_length, tokenizer.model_max_length)

@@ -44,14 +44,14 @@ def enumerate_alkanes(smallest: int = 4, largest: int = 19) -> Iterator[str]:
     if smallest < 1 or largest < smallest:
         raise ConfigError(
             f"Sizes must run from at least 1 carbon upwards, got {smallest} to {largest}.",
-            mend="Give the smaller number of carbons first.",
+            hint="Give the smaller number of carbons first.",
         )
     if largest > LARGEST:
         size = min(largest, _COUNTED)
         raise ConfigError(
             f"Alkanes are listed up to {LARGEST} carbons, got {largest}; C{size} alone has {count_alkanes(size):,} "
             "isomers.",
-            mend="Give a smaller largest size: C19 has 148,284 isomers, and each carbon more has 2.5 times as many.",
+            hint="Give a smaller largest size: C19 has 148,284 isomers, and each carbon more has 2.5 times as many.",
         )
     return _stream(smallest, largest)
 
@@ -79,7 +79,7 @@ def count_alkanes(carbons: int) -> int:
         Pólya 1937; Otter 1948.
     """
     if carbons < 1:
-        raise ConfigError(f"An alkane has at least 1 carbon, got {carbons}.", mend="Give a positive number of carbons.")
+        raise ConfigError(f"An alkane has at least 1 carbon, got {carbons}.", hint="Give a positive number of carbons.")
     one = [1]  # kinds of branches by their carbons; none at all, a hydrogen, is a kind
     for size in range(1, carbons):
         two, three = (_stretched(one, by) for by in (2, 3))

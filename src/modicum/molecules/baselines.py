@@ -82,5 +82,5 @@ def equal_shares(counts: IntArray, n: int) -> IntArray:
 def _check(n: int, there: int) -> None:
     if not 1 <= n <= there:
         raise ConfigError(
-            f"A pool of {there:,} molecules gives 1 to {there:,} of them, got {n:,}.", mend="Ask for fewer, or for one."
+            f"A pool of {there:,} molecules gives 1 to {there:,} of them, got {n:,}.", hint="Ask for fewer, or for one."
         )

@@ -1,4 +1,4 @@
-"""Whether intervals hold what they promise, and one factor that mends their width."""
+"""Whether intervals hold what they promise, and one factor that corrects their width."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def _standardise(residual: FloatArray, deviation: FloatArray, groups: tuple[str,
         raise ConfigError(
             f"There must be as many deviations and molecules as residuals, one at least, got {residual.shape}, "
             f"{deviation.shape} and {len(groups)}.",
-            mend="Give one of each a row.",
+            hint="Give one of each a row.",
         )
     if not (deviation > 0).all():
-        raise ConfigError(f"Deviations must be > 0, got {deviation.min()}.", mend="Leave rows without noise out.")
+        raise ConfigError(f"Deviations must be > 0, got {deviation.min()}.", hint="Leave rows without noise out.")
     _, group, count = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     return np.abs(residual) / deviation, 1 / (len(count) * count[group])

@@ -129,7 +129,7 @@ def label_molecules(
         raise JobFailedError(
             f"{len(crashes)} of {len(names)} molecules stopped on a fault; the first ({name}) with: "
             f"{type(error).__name__}: {error}.",
-            mend=f"Label it with the engine inline to see where. The others are kept in {folder}.",
+            hint=f"Label it with the engine inline to see where. The others are kept in {folder}.",
         ) from error
     return Campaign(
         labels={name: Label.from_json(records[name]["label"]) for name in names if "label" in records[name]},
@@ -169,7 +169,7 @@ def explore(
         ConfigError: if the batch is smaller than 1.
     """
     if batch < 1:
-        raise ConfigError(f"batch must be at least 1, got {batch}.", mend="Give a positive number of molecules.")
+        raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Give a positive number of molecules.")
     labels: dict[str, Label] = {}
     failures: dict[str, str] = {}
     tell = progress or _silent
@@ -197,7 +197,7 @@ def _read(place: int, text: str) -> str:
     try:
         return canonical(text)
     except DataError as error:
-        raise DataError(f"Molecule {place} of the request: {error.what}", mend=error.mend) from error
+        raise DataError(f"Molecule {place} of the request: {error.what}", hint=error.hint) from error
 
 
 def _find(journal: Journal, labeller: Labeller, name: str, *, retry_failed: bool) -> tuple[Record, Record | None]:
@@ -268,7 +268,7 @@ def _keep(journal: Journal, description: Record, record: Record) -> None:
         # Not damaged: SQLite took the half-written row back. The disk is full, or a limit or a quota is reached.
         raise JournalError(
             f"The label of {description['smiles']} cannot be written into {journal.path} ({error.__cause__}).",
-            mend=f"Make room on that disk and run the same again: the {len(journal)} records before it are kept.",
+            hint=f"Make room on that disk and run the same again: the {len(journal)} records before it are kept.",
         ) from error
 
 

@@ -85,11 +85,11 @@ def smiles_of(molecules: Molecules, *, role: str = "pool") -> tuple[str, ...]:
     """
     if isinstance(molecules, str):
         raise ConfigError(
-            f"The {role} must be many molecules, got one SMILES string {molecules!r}.", mend="Give a list of SMILES."
+            f"The {role} must be many molecules, got one SMILES string {molecules!r}.", hint="Give a list of SMILES."
         )
     names = tuple(molecules) if isinstance(molecules, Sequence) else molecules.smiles
     if not names:
-        raise ConfigError(f"The {role} is empty.", mend="Give at least one molecule.")
+        raise ConfigError(f"The {role} is empty.", hint="Give at least one molecule.")
     return names
 
 
@@ -152,7 +152,7 @@ def refuse_kernel(fact: str) -> NoReturn:
     """
     raise ModelError(
         f"The kernel is not positive semi-definite: {fact}.",
-        mend="Check its hyper-parameters, and compute it in float64 with a smaller tolerance.",
+        hint="Check its hyper-parameters, and compute it in float64 with a smaller tolerance.",
     )
 
 
@@ -163,7 +163,7 @@ def check_noise(noise: float) -> None:
         ConfigError: if it is not a positive finite number.
     """
     if not 0 < noise < math.inf:
-        raise ConfigError(f"The noise must be a number above 0, got {noise}.", mend="Give a variance, such as 0.01.")
+        raise ConfigError(f"The noise must be a number above 0, got {noise}.", hint="Give a variance, such as 0.01.")
 
 
 def check_threshold(threshold: float) -> None:
@@ -174,5 +174,5 @@ def check_threshold(threshold: float) -> None:
     """
     if not 0 < threshold <= 1:
         raise ConfigError(
-            f"The uncertainty to stop at must lie in (0, 1], got {threshold}.", mend="The paper uses 0.5, 0.4 and 0.3."
+            f"The uncertainty to stop at must lie in (0, 1], got {threshold}.", hint="The paper uses 0.5, 0.4 and 0.3."
         )

@@ -59,7 +59,7 @@ class DMPNN:
 
     def __init__(self, *, width: int = 300) -> None:
         if width < 1:
-            raise ConfigError(f"The width must be at least 1, got {width}.", mend="Use 300, or 32 for a trial.")
+            raise ConfigError(f"The width must be at least 1, got {width}.", hint="Use 300, or 32 for a trial.")
         self.width = width
         self.quantity: Quantity | None = None
         self.losses: tuple[float, ...] = ()
@@ -94,9 +94,9 @@ class DMPNN:
             MissingExtraError: if chemprop is not installed.
         """
         if epochs < 1:
-            raise ConfigError(f"There must be at least 1 epoch, got {epochs}.", mend="The published number is 100.")
+            raise ConfigError(f"There must be at least 1 epoch, got {epochs}.", hint="The published number is 100.")
         if len(table) < 2 or np.ptp(table.value) == 0:
-            raise ConfigError("A network needs labels that differ.", mend="Give rows of more than one value.")
+            raise ConfigError("A network needs labels that differ.", hint="Give rows of more than one value.")
         raw = _inputs(table.smiles, table.temperature)
         scaler = require("sklearn.preprocessing", extra="molecules", purpose="Scaling").StandardScaler().fit(raw)
         self._inputs = np.stack([scaler.mean_, scaler.scale_])
@@ -135,7 +135,7 @@ class DMPNN:
         if temperature.shape != (len(smiles),):
             raise ConfigError(
                 f"There are {len(smiles)} molecules, but temperatures of shape {temperature.shape}.",
-                mend="Give one temperature for each molecule.",
+                hint="Give one temperature for each molecule.",
             )
         device = next(network.parameters()).device
         molecules = list(dict.fromkeys(smiles))
@@ -196,13 +196,13 @@ class DMPNN:
             model._network.load_state_dict(cast("dict[str, Tensor]", content["weights"]))
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise DataError(
-                f"{path} is not a network of this library ({error}).", mend="Train it again with DMPNN.fit and save."
+                f"{path} is not a network of this library ({error}).", hint="Train it again with DMPNN.fit and save."
             ) from error
         return model
 
     def _fitted(self) -> MPNN:
         if self._network is None:
-            raise StateError("The network was not fitted.", mend="Call fit, or load a saved one.")
+            raise StateError("The network was not fitted.", hint="Call fit, or load a saved one.")
         return self._network
 
     def _scale(self, raw: FloatArray) -> np.ndarray:

@@ -112,7 +112,7 @@ def experimental_labels(name: str, *, only_liquids: bool = True) -> PropertyTabl
         MissingExtraError: if chemicals or RDKit is not installed.
     """
     if name not in EXPERIMENTS:
-        raise ConfigError(f"There is no experiment {name!r}.", mend=f"Use one of: {', '.join(EXPERIMENTS)}.")
+        raise ConfigError(f"There is no experiment {name!r}.", hint=f"Use one of: {', '.join(EXPERIMENTS)}.")
     require("chemicals", extra="molecules", purpose="Measured values")
     alkanes = _alkanes()
     rows = [row for row in _READERS[name]() if row.number in alkanes]
@@ -154,7 +154,7 @@ def split_density(number: float) -> tuple[float, float]:
         if 10 <= celsius <= 35 and math.isclose(digits, round(digits)):
             return density / 10 ** (decimals - 3), celsius + CELSIUS
     raise ConfigError(
-        f"The density {number} has no temperature in its last digits.", mend="Use a version of chemicals that has."
+        f"The density {number} has no temperature in its last digits.", hint="Use a version of chemicals that has."
     )
 
 

@@ -158,7 +158,7 @@ def _entry(name: str, part: Microkernel, rows: Classes, columns: Classes) -> _Ta
     if len(left) * len(right) > _LARGEST_TABLE:
         raise ConfigError(
             f"The attribute {name} has {max(len(left), len(right)):,} different values, too many for a table.",
-            mend="Give fewer molecules at a time, or leave that attribute out of the kernel.",
+            hint="Give fewer molecules at a time, or leave that attribute out of the kernel.",
         )
     return _Tabled(rows.codes[place], columns.codes[place], part.table(left, right))
 
@@ -166,7 +166,7 @@ def _entry(name: str, part: Microkernel, rows: Classes, columns: Classes) -> _Ta
 def _place(name: str, classes: Classes) -> int:
     if name not in classes.names:
         raise ConfigError(
-            f"There is no attribute {name!r} of atoms or bonds.", mend=f"Use one of: {', '.join(classes.names)}."
+            f"There is no attribute {name!r} of atoms or bonds.", hint=f"Use one of: {', '.join(classes.names)}."
         )
     return classes.names.index(name)
 

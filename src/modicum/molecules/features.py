@@ -97,12 +97,12 @@ def _distances(molecule: Mol) -> list[list[float]]:
     from rdkit.Chem import GetDistanceMatrix, MolToSmiles
 
     if not molecule.GetNumAtoms():
-        raise DataError("A molecule without atoms has no graph.", mend="Remove that molecule.")
+        raise DataError("A molecule without atoms has no graph.", hint="Remove that molecule.")
     rows = GetDistanceMatrix(molecule).tolist()
     if max(rows[0]) >= len(rows):  # RDKit's mark of an atom that is not reached
         raise DataError(
             f"A molecule must be of one part, but {MolToSmiles(molecule)} has several.",
-            mend="Keep one part of it, or remove it.",
+            hint="Keep one part of it, or remove it.",
         )
     return rows
 

@@ -107,10 +107,10 @@ class GaussianProcess:
         if len(table) > _MOST_ROWS:
             raise ConfigError(
                 f"A dense Gaussian process takes at most {_MOST_ROWS} rows, got {len(table)}.",
-                mend="Give it fewer temperatures a molecule: thin(table, 4).",
+                hint="Give it fewer temperatures a molecule: thin(table, 4).",
             )
         if len(table) < 2 or np.ptp(table.value) == 0:
-            raise ConfigError("A Gaussian process needs labels that differ.", mend="Give rows of more than one value.")
+            raise ConfigError("A Gaussian process needs labels that differ.", hint="Give rows of more than one value.")
         self._set(table)
         if self.numbers is None:
             self.numbers = self._search(seed)
@@ -150,7 +150,7 @@ class GaussianProcess:
         if temperature.shape != (len(smiles),):
             raise ConfigError(
                 f"There are {len(smiles)} molecules, but temperatures of shape {temperature.shape}.",
-                mend="Give one temperature for each molecule.",
+                hint="Give one temperature for each molecule.",
             )
         mean, deviation = np.empty(len(smiles)), np.empty(len(smiles))
         for start in range(0, len(smiles), _CHUNK):
@@ -193,7 +193,7 @@ class GaussianProcess:
         if labels.quantity != self.quantity:
             raise ConfigError(
                 f"A model of {self.quantity} cannot be calibrated with labels of {labels.quantity}.",
-                mend="Give labels of its own quantity.",
+                hint="Give labels of its own quantity.",
             )
         if held_out is None:
             predicted, deviation = self.leave_molecules_out()
@@ -257,7 +257,7 @@ class GaussianProcess:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is not a Gaussian process of this library ({error}).",
-                mend="Train it again with GaussianProcess.fit and save.",
+                hint="Train it again with GaussianProcess.fit and save.",
             ) from error
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "hyperparameters.json"
@@ -268,12 +268,12 @@ class GaussianProcess:
 
     def _fitted(self) -> PropertyTable:
         if self._table is None:
-            raise StateError("The Gaussian process was not fitted.", mend="Call fit, or load a saved one.")
+            raise StateError("The Gaussian process was not fitted.", hint="Call fit, or load a saved one.")
         return self._table
 
     def _known(self) -> Numbers:
         if self.numbers is None:
-            raise StateError("The Gaussian process was not fitted.", mend="Call fit, or load a saved one.")
+            raise StateError("The Gaussian process was not fitted.", hint="Call fit, or load a saved one.")
         return self.numbers
 
     def _set(self, table: PropertyTable) -> None:
@@ -330,7 +330,7 @@ class GaussianProcess:
             raise RunError(
                 "The covariance of the labels cannot be factored: the kernel is not positive semi-definite, or rows "
                 "are the same.",
-                mend="Use a positive semi-definite kernel, and one row for each molecule and temperature.",
+                hint="Use a positive semi-definite kernel, and one row for each molecule and temperature.",
             ) from error
         self._weights = cho_solve((self._lower, True), self._target, check_finite=False)
 

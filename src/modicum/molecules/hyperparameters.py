@@ -27,7 +27,7 @@ _KINDS: dict[str, Callable[[float, Bounds], Microkernel]] = {
     "kConv": lambda value, bounds: Convolution(KroneckerDelta(value, bounds)),
     "kC": Constant,
 }
-_MEND = "Mend that entry."
+_HINT = "Correct that entry."
 _RULES = {"Tensorproduct": "product", "Additive": "sum"}
 
 
@@ -66,7 +66,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend="Give a JSON file of hyper-parameters.") from error
+        raise DataError(f"{path} cannot be read ({error}).", hint="Give a JSON file of hyper-parameters.") from error
     reader = _Reader(path, content)
     return Hyperparameters(
         nodes=reader.composite("atom_", "a_type"),
@@ -115,7 +115,7 @@ def _entry_of(part: Microkernel) -> dict[str, Any]:
         case Constant():
             return {"kC": _numbers_of(part)}
     raise ConfigError(
-        f"The format of mgktools has no name for {part}.", mend="Use a convolution of KroneckerDelta, or plain parts."
+        f"The format of mgktools has no name for {part}.", hint="Use a convolution of KroneckerDelta, or plain parts."
     )
 
 
@@ -129,7 +129,7 @@ class _Reader:
 
     def entry(self, name: str) -> Any:
         if not isinstance(self.content, Mapping) or name not in self.content:
-            raise DataError(f"{self.path} has no entry {name!r}.", mend="Give a file like the published tMGR.json.")
+            raise DataError(f"{self.path} has no entry {name!r}.", hint="Give a file like the published tMGR.json.")
         return self.content[name]
 
     def constant(self, name: str, entry: object) -> Constant:
@@ -142,25 +142,25 @@ class _Reader:
                 return float(value), "fixed"
             case [int() | float() as value, [int() | float() as low, int() | float() as high], *_]:
                 return float(value), (float(low), float(high))
-        raise DataError(self.told(name, entry, 'a list [value, [low, high]] or [value, "fixed"]'), mend=_MEND)
+        raise DataError(self.told(name, entry, 'a list [value, [low, high]] or [value, "fixed"]'), hint=_HINT)
 
     def made(self, name: str, kind: Callable[[float, Bounds], Any], value: float, bounds: Bounds) -> Any:
         try:
             return kind(value, bounds)
         except ConfigError as error:
-            raise DataError(f"{self.path}: {name}: {error.what}", mend=error.mend) from error
+            raise DataError(f"{self.path}: {name}: {error.what}", hint=error.hint) from error
 
     def composite(self, prefix: str, kind: str) -> Composite:
         rule = self.entry(kind)
         if not isinstance(rule, list) or not rule or rule[0] not in _RULES:
-            raise DataError(self.told(kind, rule, f"one of {', '.join(_RULES)} in a list"), mend=_MEND)
+            raise DataError(self.told(kind, rule, f"one of {', '.join(_RULES)} in a list"), hint=_HINT)
         parts = {
             name.removeprefix(prefix): self.part(name, entry)
             for name, entry in self.content.items()
             if name.startswith(prefix)
         }
         if not parts:
-            raise DataError(f"{self.path} has no entry {prefix}*.", mend="Give a file like the published tMGR.json.")
+            raise DataError(f"{self.path} has no entry {prefix}*.", hint="Give a file like the published tMGR.json.")
         return Composite(parts, "product" if rule[0] == "Tensorproduct" else "sum")
 
     def part(self, name: str, entry: object) -> Microkernel:
@@ -169,17 +169,17 @@ class _Reader:
                 ((kind, numbers),) = kinds.items()
                 value, bounds = self.numbers(name, numbers)
                 return self.made(name, _KINDS[kind], value, bounds)
-        raise DataError(self.told(name, entry, f"one of {', '.join(_KINDS)} with its numbers"), mend=_MEND)
+        raise DataError(self.told(name, entry, f"one of {', '.join(_KINDS)} with its numbers"), hint=_HINT)
 
     def starting(self) -> Constant:
         found = [(name, entry) for name, entry in self.content.items() if name.startswith("probability_")]
         if len(found) != 1:
-            raise DataError(self.told("probability_*", [name for name, _ in found], "one entry"), mend=_MEND)
+            raise DataError(self.told("probability_*", [name for name, _ in found], "one entry"), hint=_HINT)
         ((name, entry),) = found
         match entry:
             case {"Const_p": numbers}:
                 return self.constant(name, numbers)
-        raise DataError(self.told(name, entry, "Const_p, the same probability for each atom"), mend=_MEND)
+        raise DataError(self.told(name, entry, "Const_p, the same probability for each atom"), hint=_HINT)
 
     def scale(self) -> Constant | None:
         entry = self.content.get("Normalization")

@@ -85,13 +85,13 @@ class MarginalizedGraphKernel(Kernel):
         self.backend: Literal["numba", "torch"] = backend
         self.device = device
         if not 0 < q.value < 1:
-            raise ConfigError(f"q must be in (0, 1), got {q.value}.", mend="The published value is 0.01.")
+            raise ConfigError(f"q must be in (0, 1), got {q.value}.", hint="The published value is 0.01.")
         if not p.value or (scale is not None and not scale.value):
-            raise ConfigError("p and scale must be > 0, got 0.", mend="The published values are 1 and 100.")
+            raise ConfigError("p and scale must be > 0, got 0.", hint="The published values are 1 and 100.")
         if not 0 < tolerance < 1:
-            raise ConfigError(f"tolerance must be in (0, 1), got {tolerance}.", mend="The default is 1e-9.")
+            raise ConfigError(f"tolerance must be in (0, 1), got {tolerance}.", hint="The default is 1e-9.")
         if backend not in get_args(Literal["numba", "torch"]):
-            raise ConfigError(f"There is no backend {backend!r}.", mend="Use numba or torch.")
+            raise ConfigError(f"There is no backend {backend!r}.", hint="Use numba or torch.")
 
     @classmethod
     def from_json(cls, path: Path | str, *, normalize: bool = True, **settings: Any) -> Self:
@@ -167,7 +167,7 @@ class MarginalizedGraphKernel(Kernel):
         left = self.prepare(X)
         if eval_gradient:
             if Y is not None:
-                raise ConfigError("Gradients are given for X alone, but Y was given.", mend="Leave Y out.")
+                raise ConfigError("Gradients are given for X alone, but Y was given.", hint="Leave Y out.")
             return self._with_gradient(left)
         raw = self._block(left, None if Y is None else self.prepare(Y))
         if not self.normalize:
@@ -207,7 +207,7 @@ class MarginalizedGraphKernel(Kernel):
         free = self._free()
         if len(theta) != len(free):
             raise ConfigError(
-                f"theta must have {len(free)} numbers, got {len(theta)}.", mend=f"Give one each of {', '.join(free)}."
+                f"theta must have {len(free)} numbers, got {len(theta)}.", hint=f"Give one each of {', '.join(free)}."
             )
         values = {name: math.exp(number) for name, number in zip(free, theta, strict=True)}
         inside = {

@@ -116,7 +116,7 @@ class SquareExponential:
     def __post_init__(self) -> None:
         _check("length of SquareExponential", self.value, self.bounds, largest=math.inf)
         if not self.value:
-            raise ConfigError("The length of SquareExponential must be > 0, got 0.", mend="Give a positive length.")
+            raise ConfigError("The length of SquareExponential must be > 0, got 0.", hint="Give a positive length.")
 
     def table(self, rows: Sequence[Attribute], columns: Sequence[Attribute]) -> FloatArray:
         """Give the kernel of each two values."""
@@ -216,9 +216,9 @@ class Composite:
 
     def __post_init__(self) -> None:
         if not self.parts:
-            raise ConfigError("A kernel of nodes or edges needs a part, got none.", mend="Name at least one attribute.")
+            raise ConfigError("A kernel of nodes or edges needs a part, got none.", hint="Name at least one attribute.")
         if self.rule not in get_args(Literal["product", "sum"]):
-            raise ConfigError(f"There is no rule {self.rule!r}.", mend="Use product or sum.")
+            raise ConfigError(f"There is no rule {self.rule!r}.", hint="Use product or sum.")
 
     def with_values(self, values: Mapping[str, float]) -> Self:
         """Give the same kernel with other numbers in the parts that are named."""
@@ -239,10 +239,10 @@ def Additive(**parts: Microkernel) -> Composite:  # noqa: N802 - the name that u
 def _check(name: str, value: float, bounds: Bounds, *, largest: float) -> None:
     if not (math.isfinite(value) and 0 <= value <= largest):
         limits = f"in [0, {largest:g}]" if math.isfinite(largest) else ">= 0"
-        raise ConfigError(f"The {name} must be {limits}, got {value}.", mend="Give a number in that range.")
+        raise ConfigError(f"The {name} must be {limits}, got {value}.", hint="Give a number in that range.")
     if bounds != "fixed" and not 0 < bounds[0] <= bounds[1]:
         raise ConfigError(
-            f"The bounds of the {name} must be 0 < low <= high, got {bounds}.", mend='Give such a pair, or "fixed".'
+            f"The bounds of the {name} must be 0 < low <= high, got {bounds}.", hint='Give such a pair, or "fixed".'
         )
 
 
@@ -280,5 +280,5 @@ def _shares(lists: Sequence[Attribute], elements: Sequence[int]) -> FloatArray:
 
 def _listed(value: Attribute) -> tuple[int, ...]:
     if not isinstance(value, tuple) or not value:
-        raise ConfigError(f"Convolution takes lists with elements, got {value!r}.", mend="Use it on a list attribute.")
+        raise ConfigError(f"Convolution takes lists with elements, got {value!r}.", hint="Use it on a list attribute.")
     return value

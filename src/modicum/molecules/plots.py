@@ -45,7 +45,7 @@ def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Seq
         Schoelkopf, Smola and Mueller 1998.
     """
     if len(selected) < 3:
-        raise ConfigError(f"A plane needs 3 selected molecules, got {len(selected)}.", mend="Select more.")
+        raise ConfigError(f"A plane needs 3 selected molecules, got {len(selected)}.", hint="Select more.")
     ours = kernel.prepare(selected)
     gram, cross = kernel(ours), kernel(kernel.prepare(shown), ours)
     means = gram.mean(axis=0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool", "Rejected", "read_pool", "write_smiles"]
 
 _PURPOSE = "Reading SMILES"
-_MEND = "Mend or remove that row, or pass over such rows with skip_invalid=True (--skip-invalid)."
+_HINT = "Correct or remove that row, or pass over such rows with skip_invalid=True (--skip-invalid)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Pool:
 
     def __post_init__(self) -> None:
         if not self.smiles:
-            raise DataError("The pool is empty.", mend="Give at least one molecule.")
+            raise DataError("The pool is empty.", hint="Give at least one molecule.")
         if self.sizes.shape != (len(self.smiles),):
             raise ConfigError(
                 f"A pool of {len(self.smiles)} molecules must have as many sizes, got {self.sizes.shape}.",
-                mend="Use Pool.of, which counts the atoms.",
+                hint="Use Pool.of, which counts the atoms.",
             )
 
     def __len__(self) -> int:
@@ -127,10 +127,10 @@ def read_pool(path: Path, *, skip_invalid: bool = False) -> Pool:
             elif skip_invalid:
                 rejected.append(Rejected(row, text, reason))
             else:
-                raise DataError(f"{path}, row {row}: {text!r} {reason}.", mend=_MEND)
+                raise DataError(f"{path}, row {row}: {text!r} {reason}.", hint=_HINT)
     if not kept:
         refused = f"; {len(rejected)} rows were kept out" if rejected else ""
-        raise DataError(f"The pool {path} is empty{refused}.", mend="Give at least one molecule.")
+        raise DataError(f"The pool {path} is empty{refused}.", hint="Give at least one molecule.")
     return Pool(tuple(kept), np.array(sizes, dtype=np.int64), tuple(rejected))
 
 
@@ -168,13 +168,13 @@ def _rows(path: Path) -> Iterator[tuple[int, str]]:
     readers = {".smi": _smiles_rows, ".smiles": _smiles_rows, ".csv": _csv_rows}
     if kind.lower() not in readers:
         raise DataError(
-            f"A pool is a .smi or a .csv file (or .gz of one), got {path}.", mend="Rename it by what it holds."
+            f"A pool is a .smi or a .csv file (or .gz of one), got {path}.", hint="Rename it by what it holds."
         )
     try:
         with _open(path) as file:
             yield from readers[kind.lower()](path, file)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend="Give a text file in UTF-8.") from error
+        raise DataError(f"{path} cannot be read ({error}).", hint="Give a text file in UTF-8.") from error
 
 
 def _open(path: Path) -> IO[str]:
@@ -196,7 +196,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
     if header.count("smiles") != 1:
         raise DataError(
             f"{path} must have one column 'smiles', but it has {', '.join(header) or 'nothing'}.",
-            mend="Give the column of the molecules that name.",
+            hint="Give the column of the molecules that name.",
         )
     place = header.index("smiles")
     for fields in reader:
@@ -249,5 +249,5 @@ def _heavy_atoms(text: str) -> int:
     with _silent_rdkit():
         molecule, reason = _parse(text)
     if molecule is None:
-        raise DataError(f"{text!r} {reason}.", mend="Give the SMILES of one molecule, or read a file with read_pool.")
+        raise DataError(f"{text!r} {reason}.", hint="Give the SMILES of one molecule, or read a file with read_pool.")
     return molecule.GetNumHeavyAtoms()

@@ -98,7 +98,7 @@ def prepare(molecules: Iterable[Mol | str]) -> Prepared:
         try:
             graph = molecule_graph(molecule)
         except DataError as error:
-            raise DataError(f"Molecule {place}: {error.what}", mend=error.mend) from error
+            raise DataError(f"Molecule {place}: {error.what}", hint=error.hint) from error
         packer.add(graph)
     return packer.finish()
 

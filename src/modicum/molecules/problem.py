@@ -68,17 +68,17 @@ class Plan:
             raise ConfigError(
                 f"There are three published sets of about 310 molecules for each rule, not seed {job.seed} with "
                 f"{plan.labels or 'as many'} labels.",
-                mend="Use --seeds 0,1,2 and leave labels out, or give labels of your own with --data.",
+                hint="Use --seeds 0,1,2 and leave labels out, or give labels of your own with --data.",
             )
         if published and plan.quantity == "cp" and plan.test == "simulation":
             raise ConfigError(
                 "The published test set has no heat capacities.",
-                mend="Use density or hvap, or --option test=experiment.",
+                hint="Use density or hvap, or --option test=experiment.",
             )
         if not published and (plan.labels < 3 or (plan.test != "experiment" and not job.data)):
             raise ConfigError(
                 f"The demo labels at least 3 molecules by experiment, got {plan.labels} by {plan.test}.",
-                mend="Give --option labels=15, or --budget full for simulations.",
+                hint="Give --option labels=15, or --budget full for simulations.",
             )
         return plan
 
@@ -109,7 +109,7 @@ def candidates_and_test(job: Job, plan: Plan) -> tuple[PropertyTable, PropertyTa
     if count < _FEWEST or plan.labels > count - count // 3:
         raise ConfigError(
             f"A third of {count} molecules is held out, which leaves {count - count // 3} to label, not {plan.labels}.",
-            mend=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
+            hint=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
         )
     order = numpy_generator(job.seed, "split").permutation(count)
     test = frozenset(molecules[place] for place in order[: count // 3].tolist())

@@ -52,7 +52,7 @@ def published_labels(name: str, quantity: Quantity) -> PropertyTable:
     """
     _check(name, LABELLED, "labels")
     if name == TEST and quantity == "cp":
-        raise ConfigError("The labels of cp of the test set were not published.", mend="Use density or hvap.")
+        raise ConfigError("The labels of cp of the test set were not published.", hint="Use density or hvap.")
     return read_table(_folder(name) / f"{_known(quantity)}.csv", quantity)
 
 
@@ -73,7 +73,7 @@ def published_predictions(name: str, quantity: Quantity) -> PropertyTable:
     """
     _check(name, PREDICTED, "predictions")
     if quantity == "cp":
-        raise ConfigError("Predictions of cp were not published.", mend="Use density or hvap.")
+        raise ConfigError("Predictions of cp were not published.", hint="Use density or hvap.")
     return read_table(_folder(TEST) / f"{_known(quantity)}-{name}-pred.csv", quantity)
 
 
@@ -97,7 +97,7 @@ def published_selection(name: str) -> tuple[str, ...]:
     path = _folder(name) / f"al_{name}.csv"
     header, *molecules = path.read_text(encoding="utf-8").split()
     if header != "smiles" or not molecules:
-        raise DataError(f"{path} must be a column 'smiles', got {header!r}.", mend="Fetch the data set again.")
+        raise DataError(f"{path} must be a column 'smiles', got {header!r}.", hint="Fetch the data set again.")
     return tuple(molecules)
 
 
@@ -112,12 +112,12 @@ def hyperparameters() -> Path:
 
 def _check(name: str, names: tuple[str, ...], what: str) -> None:
     if name not in names:
-        raise ConfigError(f"There are no published {what} {name!r}.", mend=f"Use one of: {', '.join(names)}.")
+        raise ConfigError(f"There are no published {what} {name!r}.", hint=f"Use one of: {', '.join(names)}.")
 
 
 def _known(quantity: Quantity) -> Quantity:
     if quantity not in get_args(Quantity):
-        raise ConfigError(f"There is no quantity {quantity!r}.", mend=f"Use one of: {', '.join(get_args(Quantity))}.")
+        raise ConfigError(f"There is no quantity {quantity!r}.", hint=f"Use one of: {', '.join(get_args(Quantity))}.")
     return quantity
 
 

@@ -42,7 +42,7 @@ class Numbers:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}.", mend="Give a positive number.")
+                raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}.", hint="Give a positive number.")
 
 
 def trend(sizes: FloatArray, temperature: FloatArray) -> FloatArray:

@@ -47,7 +47,7 @@ def score(predicted: FloatArray, label: FloatArray) -> Score:
     if predicted.shape != label.shape or label.ndim != 1 or len(label) < 2:
         raise ConfigError(
             f"A score needs as many predictions as labels, two at least, got {predicted.shape} and {label.shape}.",
-            mend="Predict each row of a table with several rows.",
+            hint="Predict each row of a table with several rows.",
         )
     return Score(
         r2=float(r2_score(label, predicted)),
@@ -106,18 +106,18 @@ def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
     if predicted.quantity != labels.quantity:
         raise ConfigError(
             f"Predictions of {predicted.quantity} cannot be scored with labels of {labels.quantity}.",
-            mend="Give two tables of one quantity.",
+            hint="Give two tables of one quantity.",
         )
     found: dict[tuple[str, float], float] = {}
     for key, value in zip(_keys(predicted), predicted.value.tolist(), strict=True):
         if key in found:
-            raise DataError(f"There are two predictions for {key[0]} at {key[1]:g} K.", mend="Keep one of them.")
+            raise DataError(f"There are two predictions for {key[0]} at {key[1]:g} K.", hint="Keep one of them.")
         found[key] = value
     missing = [key for key in _keys(labels) if key not in found]
     if missing:
         raise DataError(
             f"There is no prediction for {missing[0][0]} at {missing[0][1]:g} K, and for {len(missing)} rows in all.",
-            mend="Predict each row of the labels, with the same SMILES strings.",
+            hint="Predict each row of the labels, with the same SMILES strings.",
         )
     return np.array([found[key] for key in _keys(labels)])
 

@@ -79,7 +79,7 @@ class ActiveLearner(Generic[P]):
     ) -> None:
         check_noise(noise)
         if batch < 1:
-            raise ConfigError(f"batch must be at least 1, got {batch}.", mend="Leave it out.")
+            raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Leave it out.")
         self._batch = batch
         self._names = smiles_of(pool)
         first = self._read_start(start, seed)
@@ -113,7 +113,7 @@ class ActiveLearner(Generic[P]):
         """
         check_threshold(stop_uncertainty)
         if max_picks is not None and max_picks < 1:
-            raise ConfigError(f"max_picks must be at least 1, got {max_picks}.", mend="Leave it out for no limit.")
+            raise ConfigError(f"max_picks must be at least 1, got {max_picks}.", hint="Leave it out for no limit.")
         limit = len(self._names) if max_picks is None else max_picks
         # A run to its end needs every value that is above the threshold: then all at once is cheapest.
         batch = len(self._names) if max_picks is None else self._batch
@@ -154,7 +154,7 @@ class ActiveLearner(Generic[P]):
             ConfigError: if the number is below 1, or the threshold out of range.
         """
         if count < 1:
-            raise ConfigError(f"The number of molecules must be at least 1, got {count}.", mend="Ask for 1 or more.")
+            raise ConfigError(f"The number of molecules must be at least 1, got {count}.", hint="Ask for 1 or more.")
         if stop_uncertainty is not None:
             check_threshold(stop_uncertainty)
         floor = -math.inf if stop_uncertainty is None else _floor(stop_uncertainty)
@@ -182,7 +182,7 @@ class ActiveLearner(Generic[P]):
         """
         index = self._find([molecule])[0]
         if index in self._failed:
-            raise StateError(f"{self._names[index]} was already taken out.", mend="Report each failure once.")
+            raise StateError(f"{self._names[index]} was already taken out.", hint="Report each failure once.")
         if index in self.picks:
             self._posterior.remove(self.picks.index(index))
         self._failed.append(index)
@@ -205,7 +205,7 @@ class ActiveLearner(Generic[P]):
         covered = np.ones(len(self._names), dtype=bool)
         covered[self._failed] = False
         if not covered.any():
-            raise StateError("Every molecule of the pool failed.", mend="Give another pool.")
+            raise StateError("Every molecule of the pool failed.", hint="Give another pool.")
         place = self._posterior.largest(covered, floor=-math.inf, batch=self._batch)
         self._posterior.update(np.array(self._failed, dtype=np.int64), -math.inf)
         return Certificate(
@@ -228,13 +228,13 @@ class ActiveLearner(Generic[P]):
             return []
         if isinstance(start, str):
             raise ConfigError(
-                f"There is no start {start!r}.", mend="Use 'random', 'maxvar' or a list of molecules of the pool."
+                f"There is no start {start!r}.", hint="Use 'random', 'maxvar' or a list of molecules of the pool."
             )
         indices = self._find(start)
         repeated = [index for place, index in enumerate(indices) if index in indices[:place]]
         if repeated:
             raise ConfigError(
-                f"{self._names[repeated[0]]} is twice in the start.", mend="Name each molecule of the start once."
+                f"{self._names[repeated[0]]} is twice in the start.", hint="Name each molecule of the start once."
             )
         return indices
 
@@ -248,7 +248,7 @@ class ActiveLearner(Generic[P]):
             if not 0 <= index < len(self._names):
                 raise ConfigError(
                     f"{molecule!r} is no molecule of the pool of {len(self._names)}.",
-                    mend="Give an index from 0, or its SMILES letter by letter as the pool has it.",
+                    hint="Give an index from 0, or its SMILES letter by letter as the pool has it.",
                 )
         return indices
 

@@ -26,7 +26,7 @@ def read_molecule(smiles: str) -> Mol:
     with BlockLogs():
         molecule = chemistry.MolFromSmiles(smiles)
     if molecule is None or not molecule.GetNumAtoms():
-        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", mend="Mend or remove that molecule.")
+        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", hint="Mend or remove that molecule.")
     return molecule
 
 

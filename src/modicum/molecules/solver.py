@@ -156,7 +156,7 @@ def _check_ended(bad: int) -> None:
     if bad >= 0:
         raise ConfigError(
             "The kernel of a pair of molecules has no solution: the walk does not end.",
-            mend="Keep the kernels of atoms and of bonds within [0, 1], and q above 0.",
+            hint="Keep the kernels of atoms and of bonds within [0, 1], and q above 0.",
         )
 
 

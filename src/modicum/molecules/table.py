@@ -47,14 +47,14 @@ class PropertyTable:
     def __post_init__(self) -> None:
         if self.quantity not in UNITS:
             raise ConfigError(
-                f"There is no quantity {self.quantity!r}.", mend=f"Use one of: {', '.join(get_args(Quantity))}."
+                f"There is no quantity {self.quantity!r}.", hint=f"Use one of: {', '.join(get_args(Quantity))}."
             )
         columns = (self.temperature, self.value) if self.error is None else (self.temperature, self.value, self.error)
         if any(column.shape != (len(self.smiles),) for column in columns):
             raise ConfigError(
                 f"The columns of a table must have its {len(self.smiles)} rows, got "
                 f"{', '.join(str(column.shape) for column in columns)}.",
-                mend="Give one temperature and one value a row.",
+                hint="Give one temperature and one value a row.",
             )
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ def read_table(path: Path, quantity: Quantity) -> PropertyTable:
         smiles.append(row["smiles"])
         columns.append((numbers[0], numbers[1], numbers[2]))
     if not smiles:
-        raise DataError(f"{path} holds no value of {quantity}.", mend="Give at least one row with a value.")
+        raise DataError(f"{path} holds no value of {quantity}.", hint="Give at least one row with a value.")
     temperature, value, error = np.array(columns).T
     return PropertyTable(
         quantity=quantity,
@@ -125,7 +125,7 @@ def quantities(path: Path) -> tuple[Quantity, ...]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header = next(csv.reader(file), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend="Give a CSV file in UTF-8.") from error
+        raise DataError(f"{path} cannot be read ({error}).", hint="Give a CSV file in UTF-8.") from error
     return tuple(quantity for quantity in UNITS if quantity in header)
 
 
@@ -162,18 +162,18 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
             if missing:
                 raise DataError(
                     f"{path} has no column {missing[0]!r}, but {', '.join(reader.fieldnames or ('nothing',))}.",
-                    mend=f"Give it the columns {', '.join(needed)}.",
+                    hint=f"Give it the columns {', '.join(needed)}.",
                 )
             for row in reader:
                 if None in row or not row["smiles"]:
                     raise DataError(
                         f"{path}, row {reader.line_num}: expected {len(reader.fieldnames or ())} fields with a SMILES, "
                         f"got {row}.",
-                        mend="Mend or remove that row.",
+                        hint="Correct or remove that row.",
                     )
                 yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend="Give a CSV file in UTF-8.") from error
+        raise DataError(f"{path} cannot be read ({error}).", hint="Give a CSV file in UTF-8.") from error
 
 
 def _number(path: Path, row: int, name: str, text: str) -> float:
@@ -182,5 +182,7 @@ def _number(path: Path, row: int, name: str, text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{path}, row {row}: {name} must be a number, got {text!r}.", mend="Mend or remove that row.")
+        raise DataError(
+            f"{path}, row {row}: {name} must be a number, got {text!r}.", hint="Correct or remove that row."
+        )
     return number

@@ -30,7 +30,7 @@ class TableLabeller:
 
     def __init__(self, tables: Sequence[PropertyTable], *, source: str) -> None:
         if not tables:
-            raise ConfigError("A TableLabeller needs at least one table, got none.", mend="Read one with read_table.")
+            raise ConfigError("A TableLabeller needs at least one table, got none.", hint="Read one with read_table.")
         self.name = f"published table ({source}), not simulated"
         self._source = source
         self._points: dict[str, dict[float, dict[str, float]]] = {}
@@ -61,7 +61,7 @@ class TableLabeller:
         if rows is None:
             raise SimulationError(
                 f"{smiles} is not in the published table ({self._source}).",
-                mend="Choose among the molecules of the table, or simulate it with OpenMMLabeller.",
+                hint="Choose among the molecules of the table, or simulate it with OpenMMLabeller.",
             )
         points = tuple(StatePoint(temperature=temperature, **rows[temperature]) for temperature in sorted(rows))
         known = {name for row in rows.values() for name in row}
@@ -75,7 +75,7 @@ class TableLabeller:
             if table.quantity in row:
                 raise ConfigError(
                     f"The tables give {table.quantity} of {smiles} at {temperature:g} K twice.",
-                    mend="Keep one of the two rows.",
+                    hint="Keep one of the two rows.",
                 )
             row[table.quantity] = value
             error = None if table.error is None else float(table.error[place])

@@ -140,7 +140,7 @@ def fit_quadratic(
     if len(temperature) < FEWEST_POINTS:
         raise SimulationError(
             f"not enough points: {name} is known at {len(temperature)} temperatures, {FEWEST_POINTS} are needed.",
-            mend="Ask for more temperatures at which the liquid is stable.",
+            hint="Ask for more temperatures at which the liquid is stable.",
         )
     centre = float(temperature.mean())
     solver = np.linalg.pinv(np.vander(temperature - centre, 3, increasing=True))
@@ -154,6 +154,6 @@ def fit_quadratic(
         raise SimulationError(
             f"not smooth: {name} must {'rise' if rising else 'fall'} with temperature along a quadratic with R2 above "
             f"{LEAST_R_SQUARED}; R2 is {r_squared:.3f} and the slope at the ends {ends[0]:.3g} and {ends[1]:.3g}.",
-            mend="Simulate longer, or at temperatures where the liquid is stable.",
+            hint="Simulate longer, or at temperatures where the liquid is stable.",
         )
     return fit

@@ -26,7 +26,7 @@ def thin(table: PropertyTable, temperatures: int) -> PropertyTable:
         ConfigError: if that is less than 2.
     """
     if temperatures < 2:
-        raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", mend="Four are plenty.")
+        raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", hint="Four are plenty.")
     names = {smiles: place for place, smiles in enumerate(table.molecules)}
     rows = _spread(np.array([names[smiles] for smiles in table.smiles]), table.temperature, temperatures)
     return PropertyTable(

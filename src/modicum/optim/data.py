@@ -87,13 +87,13 @@ def own_data(path: Path, seed: int) -> Split:
     elif path.suffix == ".npz":
         inputs, names = _read_npz(path)
     else:
-        raise ConfigError(f"{path} is neither a .csv nor a .npz file.", mend="See modicum compare --help for the form.")
+        raise ConfigError(f"{path} is neither a .csv nor a .npz file.", hint="See modicum compare --help for the form.")
     known, labels = np.unique(names, return_inverse=True)
     smallest = int(np.bincount(labels).min())
     if len(known) < 2 or smallest < 4:
         raise DataError(
             f"{path} has {len(known)} classes, the smallest with {smallest} rows.",
-            mend="Give at least 2 classes with at least 4 rows each, so that each part of the split has some.",
+            hint="Give at least 2 classes with at least 4 rows each, so that each part of the split has some.",
         )
     return _split(inputs, labels, seed)
 
@@ -122,18 +122,18 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             header, *rows = list(csv.reader(stream)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}).", mend="Save it as UTF-8 CSV.") from error
+        raise DataError(f"{path} cannot be read as CSV ({error}).", hint="Save it as UTF-8 CSV.") from error
     if "label" not in header:
         raise DataError(
             f"{path} has no column called label; its header is {','.join(header)!r}.",
-            mend="Give the file a header line and call the column of classes label.",
+            hint="Give the file a header line and call the column of classes label.",
         )
     place = header.index("label")
     inputs: list[list[float]] = []
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}, line {number} has {len(row)} fields, the header has {len(header)}.", mend="Mend that line."
+                f"{path}, line {number} has {len(row)} fields, the header has {len(header)}.", hint="Mend that line."
             )
         inputs.append(
             [_number(text, path, number, name) for text, name in zip(row, header, strict=True) if name != "label"]
@@ -148,7 +148,7 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{path}, line {line}, column {column} is {text!r}, not a finite number.", mend="Mend or drop that line."
+            f"{path}, line {line}, column {column} is {text!r}, not a finite number.", hint="Mend or drop that line."
         )
     return value
 
@@ -158,14 +158,14 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     arrays = load_npz(path)
     if missing := {"x", "y"} - set(arrays):
-        raise DataError(f"{path} has no array {min(missing)}; it has {', '.join(arrays)}.", mend="Save x and y.")
+        raise DataError(f"{path} has no array {min(missing)}; it has {', '.join(arrays)}.", hint="Save x and y.")
     inputs, labels = np.asarray(arrays["x"], dtype=float), arrays["y"]
     if inputs.ndim not in (2, 4) or labels.shape != inputs.shape[:1]:
         raise DataError(
             f"{path} has x of shape {inputs.shape} and y of shape {labels.shape}.",
-            mend="Give x as (n, features) or (n, channels, height, width), and y as (n,).",
+            hint="Give x as (n, features) or (n, channels, height, width), and y as (n,).",
         )
     bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
     if len(bad):
-        raise DataError(f"{path}, row {bad[0]} of x has a number that is not finite.", mend="Mend or drop that row.")
+        raise DataError(f"{path}, row {bad[0]} of x has a number that is not finite.", hint="Mend or drop that row.")
     return inputs, labels

@@ -27,7 +27,7 @@ def refuse_unusable(gradients: Mapping[str, nn.Parameter]) -> None:
             kind = "sparse" if gradient.is_sparse else "complex"
             raise ModelError(
                 f"NSGD needs dense real gradients, but that of {name} is {kind}.",
-                mend="Build an embedding with sparse=False, or give this parameter another optimizer.",
+                hint="Build an embedding with sparse=False, or give this parameter another optimizer.",
             )
 
 
@@ -57,6 +57,6 @@ def find_unseen(
         elif parameter.grad is not None and parameter.grad.any():
             raise StateError(
                 f"The gradient of {name} came without the power of its layer's input, which earlier gradients had.",
-                mend="Run the forward pass in training mode, call backward(), and use a gradient for one step only.",
+                hint="Run the forward pass in training mode, call backward(), and use a gradient for one step only.",
             )
     return unseen

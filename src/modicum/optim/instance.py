@@ -70,7 +70,7 @@ def refuse_scaled(model: nn.Module) -> None:
     if any(isinstance(vars(module).get("forward"), _InstanceForward) for module in model.modules()):
         raise StateError(
             'The layers of this model are already replaced by an NSGD with reduce="sample".',
-            mend="Call close() of that optimizer first.",
+            hint="Call close() of that optimizer first.",
         )
 
 

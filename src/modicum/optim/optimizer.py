@@ -152,7 +152,7 @@ class NSGD(torch.optim.Optimizer):
             shape = next(tuple(parameter.shape) for parameter in added["params"] if parameter not in self._names)
             raise ModelError(
                 f"A parameter of shape {shape} is not one of the model that NSGD watches.",
-                mend="Pass the model that owns it, or give it an optimizer of its own.",
+                hint="Pass the model that owns it, or give it an optimizer of its own.",
             )
 
     @torch.no_grad()
@@ -170,7 +170,7 @@ class NSGD(torch.optim.Optimizer):
             StateError: if a known layer has a gradient and no power, or after `close`.
         """
         if not self._finalizer.alive:
-            raise StateError("This NSGD is closed: it sees no inputs any more.", mend="Build a new one on the model.")
+            raise StateError("This NSGD is closed: it sees no inputs any more.", hint="Build a new one on the model.")
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -239,7 +239,7 @@ class NSGD(torch.optim.Optimizer):
     def __getstate__(self) -> NoReturn:
         raise StateError(
             "An NSGD watches one model and cannot be copied or pickled.",
-            mend="Save its state_dict() and load it into an NSGD that is built on the other model.",
+            hint="Save its state_dict() and load it into an NSGD that is built on the other model.",
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -264,7 +264,7 @@ class NSGD(torch.optim.Optimizer):
         if self._synchronize and not initialized:
             raise StateError(
                 "synchronize=True needs torch.distributed, which is not initialized.",
-                mend="Call torch.distributed.init_process_group first, or leave synchronize at None.",
+                hint="Call torch.distributed.init_process_group first, or leave synchronize at None.",
             )
         return initialized and torch.distributed.get_world_size() > 1
 
@@ -285,9 +285,9 @@ class NSGD(torch.optim.Optimizer):
 def _trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     if not trainable:
-        raise ModelError("The model has no trainable parameter.", mend="Set requires_grad on those to be trained.")
+        raise ModelError("The model has no trainable parameter.", hint="Set requires_grad on those to be trained.")
     if any(nn.parameter.is_lazy(parameter) for parameter in trainable):
-        raise ModelError("A weight of the model has no shape yet.", mend="Run one forward pass, then build NSGD.")
+        raise ModelError("A weight of the model has no shape yet.", hint="Run one forward pass, then build NSGD.")
     return trainable
 
 

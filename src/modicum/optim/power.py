@@ -201,5 +201,5 @@ def _refuse_unlike(first: Feed, second: Feed) -> None:
     if (first.blocks, first.units, first.transposed) != (second.blocks, second.units, second.transposed):
         raise ModelError(
             f"One weight of shape {tuple(first.weight.shape)} is shared by layers that use it differently.",
-            mend="Give each layer its own weight, or leave this one to another optimizer.",
+            hint="Give each layer its own weight, or leave this one to another optimizer.",
         )

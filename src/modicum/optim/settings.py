@@ -29,20 +29,20 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if settings[name] not in choices:
             raise ConfigError(
                 f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
-                mend=f"Set {name} to one of them.",
+                hint=f"Set {name} to one of them.",
             )
     # Written so that NaN is refused too.
     if not 0 < settings["lr"] < math.inf:
-        raise ConfigError(f"lr must be > 0 and finite, got {settings['lr']}.", mend="Try lr=0.1 first.")
+        raise ConfigError(f"lr must be > 0 and finite, got {settings['lr']}.", hint="Try lr=0.1 first.")
     for name in ("momentum", "weight_decay", "eps"):
         if not 0 <= settings[name] < math.inf:
             raise ConfigError(
-                f"{name} must be >= 0 and finite, got {settings[name]}.", mend=f"Set {name} to 0 or more."
+                f"{name} must be >= 0 and finite, got {settings[name]}.", hint=f"Set {name} to 0 or more."
             )
     if not math.isfinite(settings["dampening"]):
-        raise ConfigError(f"dampening must be finite, got {settings['dampening']}.", mend="Set dampening to 0.")
+        raise ConfigError(f"dampening must be finite, got {settings['dampening']}.", hint="Set dampening to 0.")
     if not 0 <= settings["beta"] < 1:
-        raise ConfigError(f"beta must be in [0, 1), got {settings['beta']}.", mend="Set beta to 0, or to 0.9, say.")
+        raise ConfigError(f"beta must be in [0, 1), got {settings['beta']}.", hint="Set beta to 0, or to 0.9, say.")
     _check_combinations(settings)
 
 
@@ -64,7 +64,7 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         if group.get(name, defaults[name]) != defaults[name]:
             raise ConfigError(
                 f"All groups of this NSGD have {name} {defaults[name]!r}, but one has {group[name]!r}.",
-                mend=f"Leave {name} out of the group, or build an NSGD with that {name}.",
+                hint=f"Leave {name} out of the group, or build an NSGD with that {name}.",
             )
 
 
@@ -73,15 +73,15 @@ def _check_combinations(settings: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"Nesterov momentum needs momentum > 0 and dampening 0, got {settings['momentum']} and "
             f"{settings['dampening']}.",
-            mend="Set both, or leave nesterov out.",
+            hint="Set both, or leave nesterov out.",
         )
     if settings["reduce"] == "sample" and settings["beta"] != 0:
         raise ConfigError(
             f'reduce="sample" has no moving average of the power, got beta {settings["beta"]}.',
-            mend="Set beta to 0.",
+            hint="Set beta to 0.",
         )
     if settings["denominator"] == "log" and settings["eps"] == 0:
         raise ConfigError(
             'denominator="log" needs eps > 0: the logarithm of a power of 1 is 0.',
-            mend="Leave eps at its default, 0.01.",
+            hint="Leave eps at its default, 0.01.",
         )

@@ -61,7 +61,7 @@ class Plan:
         options = job.options
         schedule = options["schedule"]
         if schedule not in {"constant", "steps"}:
-            raise ConfigError(f"schedule must be constant or steps, got {schedule!r}.", mend="Choose one of them.")
+            raise ConfigError(f"schedule must be constant or steps, got {schedule!r}.", hint="Choose one of them.")
         return cls(
             rates=tuple(_positive("rates", text) for text in options["rates"].split(",")),
             scales=tuple(_positive("scales", text) for text in options["scales"].split(",")),
@@ -77,7 +77,7 @@ class Plan:
 def _positive(name: str, text: str) -> float:
     value = number(name, text)
     if value == 0 or (name in {"epochs", "batch"} and value != int(value)):
-        raise ConfigError(f"{name} cannot be {text!r}.", mend=f"Write --option {name}=NUMBER, greater than 0.")
+        raise ConfigError(f"{name} cannot be {text!r}.", hint=f"Write --option {name}=NUMBER, greater than 0.")
     return value
 
 

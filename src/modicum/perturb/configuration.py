@@ -55,20 +55,20 @@ class HyPeConfig:
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ConfigError(
                 f"sigma must be a finite number >= 0, but it is {self.sigma}.",
-                mend="Begin with 1e-5, or with 0 for no noise.",
+                hint="Begin with 1e-5, or with 0 for no noise.",
             )
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be in [0, 2**63), but it is {self.seed}.", mend="Use a small number like 0.")
+            raise ConfigError(f"seed must be in [0, 2**63), but it is {self.seed}.", hint="Use a small number like 0.")
         if isinstance(self.layers, str):
             if self.layers != "all" and not re.fullmatch(r"(top|low):[1-9][0-9]*", self.layers):
                 raise ConfigError(
                     f"layers must be 'all', 'top:k', 'low:k' or a list of numbers, but it is {self.layers!r}.",
-                    mend="Use 'top:4' for the last four layers, for example.",
+                    hint="Use 'top:4' for the last four layers, for example.",
                 )
         elif not self.layers or len(set(self.layers)) < len(self.layers) or not all(map(_is_number, self.layers)):
             raise ConfigError(
                 f"layers must list different whole numbers >= 0, at least one, but it is {list(self.layers)}.",
-                mend="Count the layers from 0, or use layers='all'.",
+                hint="Count the layers from 0, or use layers='all'.",
             )
 
 
@@ -81,5 +81,5 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         near = get_close_matches(str(value), choices, n=1)
         raise ConfigError(
             f"{name} must be one of {', '.join(choices)}, but it is {value!r}.",
-            mend=f"Did you mean {near[0]!r}?" if near else f"Use {choices[0]!r}, the default.",
+            hint=f"Did you mean {near[0]!r}?" if near else f"Use {choices[0]!r}, the default.",
         )

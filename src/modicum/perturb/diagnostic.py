@@ -53,7 +53,7 @@ def gradient_change(
     """
     config = config or HyPeConfig()
     if not sigmas:
-        raise ConfigError("gradient_change needs at least one sigma, but sigmas is empty.", mend="Try [1e-5, 1e-3].")
+        raise ConfigError("gradient_change needs at least one sigma, but sigmas is empty.", hint="Try [1e-5, 1e-3].")
     training = {module: module.training for module in model.modules()}
     buffers = {buffer: buffer.clone() for buffer in model.buffers()}
     try:
@@ -61,7 +61,7 @@ def gradient_change(
         clean = _gradient(model, batch, replace(config, sigma=0.0, disable_dropout=True))
         size = clean.norm().item()
         if size == 0:
-            raise ModelError("The gradient of this batch is 0.", mend="Give it a batch that the model can learn from.")
+            raise ModelError("The gradient of this batch is 0.", hint="Give it a batch that the model can learn from.")
         rows: list[GradientChange] = []
         for sigma in sigmas:
             noisy = _gradient(model, batch, replace(config, sigma=sigma, disable_dropout=True))
@@ -79,7 +79,7 @@ def _gradient(model: nn.Module, batch: Mapping[str, Any], config: HyPeConfig) ->
     with HyPe(model, config):
         loss = getattr(model(**batch), "loss", None)
     if not isinstance(loss, Tensor):
-        raise ModelError("The output of the model has no loss.", mend="Put labels into the batch.")
+        raise ModelError("The output of the model has no loss.", hint="Put labels into the batch.")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     # In double precision: the norm of a small difference of large vectors.

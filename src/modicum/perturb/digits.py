@@ -39,7 +39,7 @@ def digits_problem(seed: int, *, train_size: int) -> Problem:
     if train_size >= len(new):
         raise ConfigError(
             f"train_size is {train_size}, but the demo has {len(new)} images and must hold some out.",
-            mend="Write --option train_size=50, for example.",
+            hint="Write --option train_size=50, for example.",
         )
     chosen = _stratified(labels[~known], train_size or len(new) // 2)
     pre_trained = tiny_vit(seed, "pre-training")

@@ -146,7 +146,7 @@ def find_task(name: str) -> Task:
         ConfigError: if there is none.
     """
     if name not in TASKS:
-        raise ConfigError(f"There is no task {name!r}.", mend=f"Use --option task= one of {', '.join(TASKS)}.")
+        raise ConfigError(f"There is no task {name!r}.", hint=f"Use --option task= one of {', '.join(TASKS)}.")
     return TASKS[name]
 
 
@@ -168,7 +168,7 @@ def read(task: Task, folder: Path) -> tuple[Examples, Examples]:
         if all((folder / name).is_file() for name in (*layout.train, *layout.held_out)):
             return _join(task, layout, folder, layout.train), _join(task, layout, folder, layout.held_out)
     wanted = " or ".join(" + ".join((*layout.train, *layout.held_out)) for layout in task.layouts)
-    raise ConfigError(f"{folder} does not hold the files of {task.name}.", mend=f"It should hold {wanted}.")
+    raise ConfigError(f"{folder} does not hold the files of {task.name}.", hint=f"It should hold {wanted}.")
 
 
 def _join(task: Task, layout: Layout, folder: Path, names: tuple[str, ...]) -> Examples:
@@ -187,17 +187,17 @@ def _rows(task: Task, layout: Layout, path: Path) -> list[tuple[float, str, str 
         start, widths = 2, (len(header),)
         places = {what: _place(names, header, path) for what, names in layout.columns.items()}
     if not rows:
-        raise DataError(f"{path} has no examples.", mend="Give a file with at least one row.")
+        raise DataError(f"{path} has no examples.", hint="Give a file with at least one row.")
     found: list[tuple[float, str, str | None]] = []
     for number, row in enumerate(rows, start=start):
         if len(row) not in widths:
             raise DataError(
                 f"{path}, line {number} has {len(row)} fields, expected {' or '.join(map(str, widths))}.",
-                mend="Mend that line: fields are parted by one tab, and quotation marks mean nothing.",
+                hint="Mend that line: fields are parted by one tab, and quotation marks mean nothing.",
             )
         fields = {what: row[place] for what, place in places.items()}
         if not all(text.strip() for text in fields.values()):
-            raise DataError(f"{path}, line {number} has an empty sentence or label.", mend="Mend or drop that line.")
+            raise DataError(f"{path}, line {number} has an empty sentence or label.", hint="Mend or drop that line.")
         label = _label(fields["label"], task, f"{path}, line {number}")
         found.append((label, fields["first"], fields.get("second")))
     return found
@@ -208,7 +208,7 @@ def _lines(path: Path) -> list[list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             return list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table ({error}).", mend="Save it as UTF-8 text.") from error
+        raise DataError(f"{path} cannot be read as a table ({error}).", hint="Save it as UTF-8 text.") from error
 
 
 def _place(names: tuple[str, ...], header: list[str], path: Path) -> int:
@@ -217,7 +217,7 @@ def _place(names: tuple[str, ...], header: list[str], path: Path) -> int:
             return header.index(name)
     raise DataError(
         f"{path}, line 1 has no column {' or '.join(names)}; its columns are {', '.join(header) or 'none'}.",
-        mend="Give the file a header line with that column, parted by tabs.",
+        hint="Give the file a header line with that column, parted by tabs.",
     )
 
 
@@ -226,7 +226,7 @@ def _label(text: str, task: Task, where: str) -> float:
         if text not in task.labels:
             raise DataError(
                 f"{where} has the label {text!r}, which is none of {', '.join(task.labels)}.",
-                mend=f"Mend that line, or check that the file is one of {task.name}.",
+                hint=f"Mend that line, or check that the file is one of {task.name}.",
             )
         return task.labels.index(text)
     try:
@@ -234,5 +234,5 @@ def _label(text: str, task: Task, where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 5:
-        raise DataError(f"{where} has the score {text!r}, not a number from 0 to 5.", mend="Mend or drop that line.")
+        raise DataError(f"{where} has the score {text!r}, not a number from 0 to 5.", hint="Mend or drop that line.")
     return value

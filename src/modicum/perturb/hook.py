@@ -61,7 +61,7 @@ class HyPe:
 
     def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
         if rank is not None and rank < 0:
-            raise ConfigError(f"rank must be >= 0, but it is {rank}.", mend="Leave it out to ask torch.distributed.")
+            raise ConfigError(f"rank must be >= 0, but it is {rank}.", hint="Leave it out to ask torch.distributed.")
         self.config = config or HyPeConfig()
         self._model = model
         self._rank = rank
@@ -97,7 +97,7 @@ class HyPe:
             StateError: if it is not attached.
         """
         if n < 0 or forwards < 0:
-            raise ConfigError(f"A place must be >= 0, but it is {(n, forwards)}.", mend="Count the steps from 0.")
+            raise ConfigError(f"A place must be >= 0, but it is {(n, forwards)}.", hint="Count the steps from 0.")
         self._attached().place.copy_(torch.tensor([n, forwards - 1]))
 
     def attach(self) -> Self:
@@ -113,7 +113,7 @@ class HyPe:
         """
         hooks = [hook for site in self._sites for hook in site.module._forward_pre_hooks.values()]
         if any(isinstance(hook, SiteHook) for hook in hooks):
-            raise StateError("A HyPe is attached to this model already.", mend="Call its remove() first.")
+            raise StateError("A HyPe is attached to this model already.", hint="Call its remove() first.")
         source = NoiseSource(self.config, self._sites, _rank() if self._rank is None else self._rank)
         self._source = source
         try:
@@ -152,7 +152,7 @@ class HyPe:
     def _attached(self) -> NoiseSource:
         if self._source is None:
             raise StateError(
-                "This HyPe is not attached to its model.", mend="Call attach(), or use it in a with block."
+                "This HyPe is not attached to its model.", hint="Call attach(), or use it in a with block."
             )
         return self._source
 

@@ -86,7 +86,7 @@ class NoiseSource:
             if not self.calls[site.name] and not self.chosen.isdisjoint(site.layers):
                 raise ModelError(
                     f"{site.name} is a layer of the model, but a forward pass does not call it.",
-                    mend="Leave it out: list the layers that are called in layers=[...].",
+                    hint="Leave it out: list the layers that are called in layers=[...].",
                 )
 
     def check_first(self, *_: object) -> None:
@@ -172,7 +172,7 @@ class SiteHook:
         if keys is None:
             raise StateError(
                 f"{site.name} ran in training, but the model that HyPe holds was never called itself.",
-                mend="Give HyPe the model that you call: wrap it first (peft, for example), then attach.",
+                hint="Give HyPe the model that you call: wrap it first (peft, for example), then attach.",
             )
         positional, named = list(args), dict(kwargs)
         for stream, name in enumerate(site.hidden):
@@ -183,7 +183,7 @@ class SiteHook:
             if not (isinstance(hidden, Tensor) and hidden.is_floating_point()):
                 raise ModelError(
                     f"The first argument of {site.name} should be a hidden state, but it is {type(hidden).__name__}.",
-                    mend="Leave the layer out: list the others in layers=[...].",
+                    hint="Leave the layer out: list the others in layers=[...].",
                 )
             noisy = source.perturb(hidden, keys[layer, stream], site.sample_axis)
             if is_positional:

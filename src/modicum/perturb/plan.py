@@ -60,10 +60,10 @@ class Plan:
         if job.budget == "demo" and ((plan.task, plan.model, plan.max_length) != (DIGITS, TINY_VIT, 0) or job.data):
             raise ConfigError(
                 f"The demo has one task ({DIGITS}), one model ({TINY_VIT}) and no text.",
-                mend="Add --budget full for another task or model, for max_length or for data of your own.",
+                hint="Add --budget full for another task or model, for max_length or for data of your own.",
             )
         if job.budget == "full" and plan.max_length < 8:
             raise ConfigError(
-                f"max_length must be at least 8 tokens, got {plan.max_length}.", mend="Try --option max_length=128."
+                f"max_length must be at least 8 tokens, got {plan.max_length}.", hint="Try --option max_length=128."
             )
         return plan

@@ -118,6 +118,6 @@ def _embeddings(model: nn.Module) -> nn.Module:
     if find is None:
         raise ModelError(
             f"R3F needs a model with input embeddings, got {type(model).__name__}.",
-            mend="Give a transformers model, which has get_input_embeddings().",
+            hint="Give a transformers model, which has get_input_embeddings().",
         )
     return find()

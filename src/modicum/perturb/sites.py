@@ -57,7 +57,7 @@ def find_sites(model: nn.Module) -> tuple[Site, ...]:
     if not found:
         raise ModelError(
             f"HyPe needs a model with a stack of layers, but {type(model).__name__} has none.",
-            mend="Give it a Transformer, or a module that keeps its layers in an nn.ModuleList.",
+            hint="Give it a Transformer, or a module that keeps its layers in an nn.ModuleList.",
         )
     return tuple(_describe(name, module, number) for number, (name, module) in enumerate(found))
 
@@ -80,7 +80,7 @@ def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozens
         if max(layers) >= total:
             raise ConfigError(
                 f"The model has layers 0 to {total - 1}, but layers names {max(layers)}.",
-                mend="HyPe(model).sites lists them in order.",
+                hint="HyPe(model).sites lists them in order.",
             )
         return frozenset(layers)
     if layers == "all":
@@ -91,7 +91,7 @@ def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozens
     if k > len(stacks[shortest]):
         raise ConfigError(
             f"layers={layers!r} needs {k} layers, but {shortest} has {len(stacks[shortest])}.",
-            mend="Use a smaller number, or layers='all'.",
+            hint="Use a smaller number, or layers='all'.",
         )
     return frozenset(number for stack in stacks.values() for number in (stack[-k:] if end == "top" else stack[:k]))
 

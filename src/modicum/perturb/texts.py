@@ -66,7 +66,7 @@ def _drawn(examples: Examples, count: int, seed: int) -> Examples:
     if count > total:
         raise ConfigError(
             f"train_size is {count}, but there are only {total} training examples.",
-            mend=f"Write --option train_size= a number up to {total}, or 0 for all.",
+            hint=f"Write --option train_size= a number up to {total}, or 0 for all.",
         )
     if not count:
         return examples

@@ -36,25 +36,25 @@ def gather(calibration: Calibration) -> Tensor:
     if not isinstance(calibration, Iterable):
         raise ConfigError(
             f"Calibration must be a tensor or batches, but it is {type(calibration).__name__}.",
-            mend="Give a tensor of samples, or a DataLoader over them.",
+            hint="Give a tensor of samples, or a DataLoader over them.",
         )
     batches = [_tensor(it) for it in calibration]
     count = sum(map(len, batches))
     if count < _FEWEST:
         raise ConfigError(
             f"Calibration needs {_FEWEST} samples or more, but got {count} in {len(batches)} batches.",
-            mend="Give some hundred samples of training data, without labels.",
+            hint="Give some hundred samples of training data, without labels.",
         )
     for number, batch in enumerate(batches):
         if batch.shape[1:] != batches[0].shape[1:]:
             raise DataError(
                 f"Calibration batch {number} has samples of shape {tuple(batch.shape[1:])}, the first batch of shape "
                 f"{tuple(batches[0].shape[1:])}.",
-                mend="Bring all samples to one shape.",
+                hint="Bring all samples to one shape.",
             )
         if not torch.isfinite(batch).all():
             raise DataError(
-                f"Calibration batch {number} has numbers that are not finite.", mend="Drop or mend those samples."
+                f"Calibration batch {number} has numbers that are not finite.", hint="Drop or correct those samples."
             )
     return torch.cat(batches).detach()
 
@@ -67,6 +67,6 @@ def _tensor(batch: object) -> Tensor:
     if not isinstance(batch, Tensor) or not batch.ndim:
         raise ConfigError(
             f"A calibration batch must be a tensor, or have one first, but it is {type(batch).__name__}.",
-            mend="Give a tensor of samples, or a DataLoader over them.",
+            hint="Give a tensor of samples, or a DataLoader over them.",
         )
     return batch if batch.is_floating_point() else batch.float()

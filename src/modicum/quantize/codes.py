@@ -43,13 +43,13 @@ class WeightCode:
             if value.dtype != kind or tuple(value.shape) != shape:
                 raise DataError(
                     f"{name} must be {kind} of shape {shape}, but it is {value.dtype} of shape {tuple(value.shape)}.",
-                    mend="Round it and bring it to that type: only whole numbers can be stored.",
+                    hint="Round it and bring it to that type: only whole numbers can be stored.",
                 )
         highest = max(int(it.max()) for it in (self.codes, self.zero) if it.numel())
         if not 2 <= self.bits <= 8 or highest >= 2**self.bits:
-            raise DataError(f"A code of {self.bits} bits cannot be {highest}.", mend="Give as many bits as it needs.")
+            raise DataError(f"A code of {self.bits} bits cannot be {highest}.", hint="Give as many bits as it needs.")
         if self.bits == 8 and not bool((self.zero == 128).all()):
-            raise DataError("With 8 bits the zero point must be 128.", mend="Let q - z fit int8.")
+            raise DataError("With 8 bits the zero point must be 128.", hint="Let q - z fit int8.")
 
     @property
     def integers(self) -> Tensor:
@@ -111,7 +111,7 @@ class ActivationGrid:
 
     def __post_init__(self) -> None:
         if not isinstance(self.exponent, int) or not -128 <= self.exponent <= 127:
-            raise DataError(f"An exponent must fit int8, but it is {self.exponent!r}.", mend="Give a whole number.")
+            raise DataError(f"An exponent must fit int8, but it is {self.exponent!r}.", hint="Give a whole number.")
 
     @property
     def scale(self) -> float:

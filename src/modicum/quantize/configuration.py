@@ -108,19 +108,19 @@ class RAPQConfig:
             if getattr(self, name) not in choices:
                 raise ConfigError(
                     f"{name} must be one of {', '.join(choices)}, but it is {getattr(self, name)!r}.",
-                    mend=f"Use {choices[0]!r}.",
+                    hint=f"Use {choices[0]!r}.",
                 )
         if self.p_slope is not None and not (math.isfinite(self.p_slope) and 0 <= self.p_slope <= 1):
-            raise ConfigError(f"p_slope must be in [0, 1] or None, but it is {self.p_slope}.", mend="Use 0.9.")
+            raise ConfigError(f"p_slope must be in [0, 1] or None, but it is {self.p_slope}.", hint="Use 0.9.")
         for name, own in self.per_layer.items():
             if not isinstance(own, LayerBits):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not typed
                 raise ConfigError(
                     f"per_layer must give LayerBits for {name!r}, but it gives {type(own).__name__}.",
-                    mend=f"Use per_layer={{{name!r}: LayerBits(weight_bits=4)}}.",
+                    hint=f"Use per_layer={{{name!r}: LayerBits(weight_bits=4)}}.",
                 )
         for name in ("iterations", "activation_iterations"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be >= 0, but it is {getattr(self, name)}.", mend="Use 2000.")
+                raise ConfigError(f"{name} must be >= 0, but it is {getattr(self, name)}.", hint="Use 2000.")
 
 
 def _check_bits(name: str, bits: int | None, *, optional: bool = False) -> None:
@@ -129,5 +129,5 @@ def _check_bits(name: str, bits: int | None, *, optional: bool = False) -> None:
     if not isinstance(bits, int) or not LEAST_BITS <= bits <= MOST_BITS:
         raise ConfigError(
             f"{name} must be a whole number from {LEAST_BITS} to {MOST_BITS}, but it is {bits!r}.",
-            mend="Use 8, 4 or 2." if not optional else "Use 8, 4 or 2, or None.",
+            hint="Use 8, 4 or 2." if not optional else "Use 8, 4 or 2, or None.",
         )

@@ -161,7 +161,7 @@ def read_document(text: str) -> Document:
     except DataError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"The description of the network cannot be read ({error}).", mend=_DAMAGED) from error
+        raise DataError(f"The description of the network cannot be read ({error}).", hint=_DAMAGED) from error
 
 
 def config_to(config: RAPQConfig) -> dict[str, Any]:
@@ -181,20 +181,20 @@ def config_from(values: dict[str, Any]) -> RAPQConfig:
         odd = sorted(set(values) ^ known)
         raise DataError(
             f"The configuration in the file differs in {', '.join(odd)} from that of this version.",
-            mend="Read it with the version of modicum that wrote it.",
+            hint="Read it with the version of modicum that wrote it.",
         )
     try:
         given = dict(values)
         given["per_layer"] = {name: LayerBits(**it) for name, it in values["per_layer"].items()}
         return RAPQConfig(**given)
     except (ConfigError, TypeError, AttributeError) as error:
-        raise DataError(f"The configuration in the file is not usable: {error}", mend=_DAMAGED) from error
+        raise DataError(f"The configuration in the file is not usable: {error}", hint=_DAMAGED) from error
 
 
 def _check_names(nodes: list[Blank]) -> None:
     inputs = [place for place, node in enumerate(nodes) if node.kind == "input"]
     if len({node.name for node in nodes}) < len(nodes) or inputs != [0]:
-        raise DataError("Two nodes share a name, or the first is not the only input.", mend=_DAMAGED)
+        raise DataError("Two nodes share a name, or the first is not the only input.", hint=_DAMAGED)
 
 
 def _kind(operation: Operation) -> str:
@@ -218,13 +218,13 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
 def _blank(entry: list[Any], before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
     if not isinstance(name, str) or len(inputs) != _INPUTS.get(kind, 1):
-        raise DataError(f"{name!r} in the file is no node.", mend=_DAMAGED)
+        raise DataError(f"{name!r} in the file is no node.", hint=_DAMAGED)
     if any(not 0 <= _whole(place) < len(before) for place in inputs):
-        raise DataError(f"{name} reads a node that does not come before it.", mend=_DAMAGED)
+        raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _TENSORS
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
     if set(settings) - allowed:
-        raise DataError(f"{name} has settings that no {kind} has.", mend=_DAMAGED)
+        raise DataError(f"{name} has settings that no {kind} has.", hint=_DAMAGED)
     return Blank(
         name=name,
         kind=kind,
@@ -248,11 +248,11 @@ def _setting(key: str, value: Any) -> Any:
 
 def _grid(bits: int, signed: Any, exponent: int, ceiling: float | None, rounding: Any) -> ActivationGrid:
     if not 2 <= bits <= 8 or not -128 <= _whole(exponent) <= 127 or rounding not in {"half_even", "half_up"}:
-        raise DataError(f"There is a grid of {bits} bits, exponent {exponent} and rounding {rounding}.", mend=_DAMAGED)
+        raise DataError(f"There is a grid of {bits} bits, exponent {exponent} and rounding {rounding}.", hint=_DAMAGED)
     return ActivationGrid(bits=_whole(bits), signed=bool(signed), exponent=exponent, ceiling=ceiling, rounding=rounding)
 
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{value!r} in the file is no whole number.", mend=_DAMAGED)
+        raise DataError(f"{value!r} in the file is no whole number.", hint=_DAMAGED)
     return value

@@ -59,7 +59,7 @@ def quantize_eagerly(
     """
     if config.method == "paper":
         raise ConfigError(
-            "Unit-wise reconstruction needs a traced network.", mend="Use method='hessian' with tracing='eager'."
+            "Unit-wise reconstruction needs a traced network.", hint="Use method='hessian' with tracing='eager'."
         )
     original = _folded(model, images[:2])
     network = copy.deepcopy(original)
@@ -174,7 +174,7 @@ def _input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
         return reached.value
     finally:
         handle.remove()
-    raise StateError(f"{name} did not run this time.", mend="Quantize a network whose layers always run.")
+    raise StateError(f"{name} did not run this time.", hint="Quantize a network whose layers always run.")
 
 
 def _graph(network: nn.Module, layers: list[str]) -> Graph:
@@ -194,7 +194,7 @@ def _operation(name: str, module: nn.Module) -> Convolution | Linear:
     if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise ModelError(
             f"{name} pads with something other than a number of zeros.",
-            mend="Give its padding as numbers, with padding_mode='zeros'.",
+            hint="Give its padding as numbers, with padding_mode='zeros'.",
         )
     pairs = (cast("Pair", tuple(it)) for it in (module.stride, module.padding, module.dilation))
     stride, padding, dilation = pairs
@@ -247,6 +247,6 @@ def _tensor(output: object) -> Tensor:
     if not isinstance(found, Tensor):
         raise ModelError(
             f"The network must give one tensor, but it gives {type(output).__name__}.",
-            mend="Wrap it in a module that returns the one that counts.",
+            hint="Wrap it in a module that returns the one that counts.",
         )
     return found

@@ -80,7 +80,7 @@ def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor
     """
     step = bias_step(graph, codes, grids, name)
     if step is None:
-        raise ConfigError(f"{name} has a real scale.", mend="Quantize weights and activations to powers of two.")
+        raise ConfigError(f"{name} has a real scale.", hint="Quantize weights and activations to powers of two.")
     return torch.round(graph.layers[name].bias.double() / step).to(torch.int64)
 
 
@@ -129,7 +129,7 @@ class QuantizedModel(nn.Module):
         if tuple(x.shape[1:]) != self.shape:
             raise ConfigError(
                 f"Samples must have shape {self.shape}, got {tuple(x.shape[1:])}.",
-                mend="Bring them to the shape of the calibration data.",
+                hint="Bring them to the shape of the calibration data.",
             )
         return self.graph.run({}, x=x, through=self._to_grid)[self.graph.output]
 

@@ -103,5 +103,5 @@ def published_resnet20() -> CifarResNet:
         weights = cast("dict[str, dict[str, Tensor]]", content)["state_dict"]
         network.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(f"{path} has no weights of ResNet-20 ({error}).", mend="Fetch the data set again.") from error
+        raise DataError(f"{path} has no weights of ResNet-20 ({error}).", hint="Fetch the data set again.") from error
     return network.eval()

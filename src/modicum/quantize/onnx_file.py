@@ -79,7 +79,7 @@ def export_onnx(model: QuantizedModel, path: Path | str, *, opset: int = 21) -> 
     onnx = require("onnx", extra="quantize", purpose="Exporting to ONNX")
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= opset <= newest:
-        raise ConfigError(f"opset must be {_OLDEST_OPSET} to {newest}, but it is {opset}.", mend="Use 21.")
+        raise ConfigError(f"opset must be {_OLDEST_OPSET} to {newest}, but it is {opset}.", hint="Use 21.")
     document = _document(onnx, model, opset)
     onnx.checker.check_model(document, full_check=True)
     with aside(Path(path)) as part:
@@ -146,18 +146,18 @@ def _check_file(path: Path) -> None:
     try:
         document = onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).", mend="Name a file of export_onnx.") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}).", hint="Name a file of export_onnx.") from error
     except DecodeError as error:
         raise DataError(
-            f"{path} is no whole ONNX file.", mend="It is truncated or damaged: export it again."
+            f"{path} is no whole ONNX file.", hint="It is truncated or damaged: export it again."
         ) from error
     found = {it.key: it.value for it in document.metadata_props}
     if found.get("format") != _FORMAT:
-        raise DataError(f"{path} is no ONNX file of modicum.", mend="Name a file of export_onnx.")
+        raise DataError(f"{path} is no ONNX file of modicum.", hint="Name a file of export_onnx.")
     if found.get("version") != _VERSION:
         raise DataError(
             f"{path} has version {found.get('version')} of the form, but this modicum reads version {_VERSION}.",
-            mend="Export it again, or read it with the version of modicum that wrote it.",
+            hint="Export it again, or read it with the version of modicum that wrote it.",
         )
 
 

@@ -99,7 +99,7 @@ def program_of(model: QuantizedModel) -> Program:
             label = node.operation.label if isinstance(node.operation, Opaque) else type(node.operation).__name__
             raise ModelError(
                 f"{node.name} is the operator {label}, which is not translated to ONNX.",
-                mend="Take it out of the network, or export the float network with torch.onnx.",
+                hint="Take it out of the network, or export the float network with torch.onnx.",
             )
         value = write(model, program, node, inputs)
         grid = model.grids.get(node.name)
@@ -127,7 +127,7 @@ def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
     if bool((zero != zero.round()).any()) or int(whole.min()) < -128 or int(whole.max()) > 127:
         raise ModelError(
             f"{name} has a zero point that is not whole, or weights beyond int8, which ONNX cannot hold.",
-            mend='Quantize it with scales="power_of_two", or with fewer bits.',
+            hint='Quantize it with scales="power_of_two", or with fewer bits.',
         )
     return whole.to(torch.int8).cpu().numpy()
 
@@ -135,7 +135,7 @@ def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
 def _to_grid(program: Program, name: str, value: str, grid: ActivationGrid | FloatActivationGrid) -> str:
     if isinstance(grid, ActivationGrid) and grid.rounding != "half_even":
         raise ModelError(
-            f"{name} rounds ties up, but ONNX rounds them to even.", mend='Quantize with rounding="half_even".'
+            f"{name} rounds ties up, but ONNX rounds them to even.", hint='Quantize with rounding="half_even".'
         )
     kind, least, most = (np.int8, -128, 127) if grid.signed else (np.uint8, 0, 255)
     scale = program.constant(f"{name}/scale", grid.scale, np.float32)
@@ -164,7 +164,7 @@ def _weights(model: QuantizedModel, program: Program, name: str) -> tuple[str, s
     if int(integers.abs().max()) >= 2**31 or bool((step.float().double() != step).any()):
         raise ModelError(
             f"The bias of {name} does not fit 32 bits, or its unit does not fit float32.",
-            mend="Choose a coarser grid for its input.",
+            hint="Choose a coarser grid for its input.",
         )
     whole = program.constant(f"{name}/bias_codes", integers.cpu(), np.int32)
     scale = program.constant(f"{name}/bias_scale", step.cpu(), np.float32)

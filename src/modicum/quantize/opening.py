@@ -98,7 +98,7 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
             f"The network cannot take images of shape {tuple(images.shape[1:])} ({_first_line(error)}).",
-            mend="Calibrate with images of the size and channels that it was made for.",
+            hint="Calibrate with images of the size and channels that it was made for.",
         ) from error
     graph = folded(trace(network, images[:2].clone()))
     unknown = {node.operation.label: node.name for node in graph if isinstance(node.operation, Opaque)}
@@ -106,7 +106,7 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
         raise ModelError(
             f"{type(network).__name__} cannot be stored as whole numbers: no integers stand for its "
             f"{'operators' if len(unknown) > 1 else 'operator'} {', '.join(unknown)}.",
-            mend="Quantize a convolutional network with rectifiers, such as ResNet, MobileNetV2 or RegNet.",
+            hint="Quantize a convolutional network with rectifiers, such as ResNet, MobileNetV2 or RegNet.",
         )
     return graph
 
@@ -148,12 +148,12 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ConfigError(
-            f"There is no folder {folder}.", mend=f"Name a folder that save_pretrained wrote, or {PUBLISHED}."
+            f"There is no folder {folder}.", hint=f"Name a folder that save_pretrained wrote, or {PUBLISHED}."
         )
     if not (folder / "config.json").is_file():
         raise ConfigError(
             f"{folder} has no config.json, so it is no model of transformers.",
-            mend="Name a folder that save_pretrained wrote.",
+            hint="Name a folder that save_pretrained wrote.",
         )
     if any((folder / name).is_file() for name in _WEIGHTS):
         return
@@ -161,9 +161,9 @@ def _check_folder(folder: Path) -> None:
     if pickled:
         raise UnsafeFileError(
             f"{folder} has its weights in {min(pickled)} alone, a pickle, which may run code.",
-            mend="Get them as model.safetensors: whoever trusts the file loads it and calls save_pretrained again.",
+            hint="Get them as model.safetensors: whoever trusts the file loads it and calls save_pretrained again.",
         )
-    raise ConfigError(f"{folder} has no model.safetensors.", mend="Name a folder that save_pretrained wrote.")
+    raise ConfigError(f"{folder} has no model.safetensors.", hint="Name a folder that save_pretrained wrote.")
 
 
 def _classifier(folder: Path) -> nn.Module:
@@ -182,12 +182,12 @@ def _classifier(folder: Path) -> nn.Module:
     except damaged as error:
         raise DataError(
             f"The weights in {folder} are no whole safetensors file ({error}).",
-            mend="They are truncated or damaged: copy them again.",
+            hint="They are truncated or damaged: copy them again.",
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{folder} cannot be read as an image classifier ({_first_line(error)}).",
-            mend="Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet.",
+            hint="Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet.",
         ) from error
     _check_loaded(folder, cast("dict[str, Any]", info))
     return cast("nn.Module", network).eval()
@@ -200,7 +200,7 @@ def _check_loaded(folder: Path, info: dict[str, Any]) -> None:
             raise DataError(
                 f"The weights in {folder} do not fill the network of its config.json: {len(names)} are "
                 f"{what.removesuffix('_keys')}, such as {names[0]}.",
-                mend="Name a folder with a trained classifier, head included.",
+                hint="Name a folder with a trained classifier, head included.",
             )
 
 

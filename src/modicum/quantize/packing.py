@@ -36,7 +36,7 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
     _check_bits(bits)
     flat = codes.flatten().to(torch.uint8)
     if flat.numel() and int(flat.max()) >= 2**bits:
-        raise ConfigError(f"{bits} bits hold no code of {int(flat.max())}.", mend=f"Keep codes below {2**bits}.")
+        raise ConfigError(f"{bits} bits hold no code of {int(flat.max())}.", hint=f"Keep codes below {2**bits}.")
     digits = torch.bitwise_right_shift(flat[:, None], _places(bits, codes.device)) & 1
     digits = torch.nn.functional.pad(digits.flatten(), (0, -flat.numel() * bits % 8)).view(-1, 8)
     return _numbers(digits)
@@ -65,20 +65,20 @@ def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
     if packed.numel() != packed_size(count, bits):
         raise DataError(
             f"{count} codes of {bits} bits take {packed_size(count, bits)} bytes, but there are {packed.numel()}.",
-            mend="The file is damaged: write it again.",
+            hint="The file is damaged: write it again.",
         )
     digits = torch.bitwise_right_shift(packed[:, None], _places(8, packed.device)) & 1
     digits = digits.flatten()
     if bool(digits[count * bits :].any()):
         raise DataError(
-            "The packed codes end in bits that belong to none of them.", mend="The file is damaged: write it again."
+            "The packed codes end in bits that belong to none of them.", hint="The file is damaged: write it again."
         )
     return _numbers(digits[: count * bits].view(-1, bits))
 
 
 def _check_bits(bits: int) -> None:
     if not LEAST_BITS <= bits <= MOST_BITS:
-        raise ConfigError(f"Codes have {LEAST_BITS} to {MOST_BITS} bits, not {bits}.", mend="Use 8, 4 or 2.")
+        raise ConfigError(f"Codes have {LEAST_BITS} to {MOST_BITS} bits, not {bits}.", hint="Use 8, 4 or 2.")
 
 
 def _places(count: int, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ __all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
 
 PREPARATION_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # as Pillow numbers its filters
-_MEND = "Put that of the model there, or give a .npy or .npz file of normalised images."
+_HINT = "Put that of the model there, or give a .npy or .npz file of normalised images."
 _PIXELS = 224
 _WARPED = 384  # from here on ConvNeXT's way squeezes the whole image, and crops nothing
 _LARGEST = 4096  # ours: pixels of a side that no classifier takes
@@ -60,7 +60,7 @@ class Preparation:
             with pillow.open(path) as opened:
                 image = opened.convert("L" if len(self.mean) == 1 else "RGB")
         except (OSError, ValueError, pillow.DecompressionBombError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}).", mend="Mend or remove it.") from error
+            raise DataError(f"{path} cannot be read as an image ({error}).", hint="Mend or remove it.") from error
         if self.resize is not None:
             height, width = _resized(self.resize, image.height, image.width)
             image = image.resize((width, height), resample=self.resample)
@@ -102,7 +102,7 @@ class Preparation:
                 raise DataError(
                     f"{path} has {read[-1].shape[2]} x {read[-1].shape[1]} pixels, {files[0]} has "
                     f"{read[0].shape[2]} x {read[0].shape[1]}.",
-                    mend="Bring all images to one size.",
+                    hint="Bring all images to one size.",
                 )
         return torch.stack(read)
 
@@ -140,14 +140,14 @@ def read_preparation(folder: Path) -> Preparation:
     if not path.is_file():
         raise DataError(
             f"{folder} has no {PREPARATION_FILE}, so nothing says how images are resized and normalised.",
-            mend=_MEND,
+            hint=_HINT,
         )
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         return _preparation(cast("dict[str, Any]", read))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = error.what if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} does not say how images are prepared ({reason}).", mend=_MEND) from error
+        raise DataError(f"{path} does not say how images are prepared ({reason}).", hint=_HINT) from error
 
 
 def _preparation(read: dict[str, Any]) -> Preparation:
@@ -157,10 +157,10 @@ def _preparation(read: dict[str, Any]) -> Preparation:
     mean = _numbers(read["image_mean"]) if normalised else (0.0, 0.0, 0.0)
     deviation = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
     if len(mean) != len(deviation) or len(mean) not in {1, 3} or min(deviation) <= 0:
-        raise DataError(f"mean {list(mean)} and deviation {list(deviation)}", mend=_MEND)
+        raise DataError(f"mean {list(mean)} and deviation {list(deviation)}", hint=_HINT)
     resample = read.get("resample", _BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
     if resample not in range(6):
-        raise DataError(f"resample {resample!r}", mend=_MEND)
+        raise DataError(f"resample {resample!r}", hint=_HINT)
     return Preparation(
         resize=resize,
         crop=crop,
@@ -201,7 +201,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 def _side(pixels: Any) -> int:
     if not isinstance(pixels, int) or not 0 < pixels <= _LARGEST:
-        raise DataError(f"a side of {pixels!r} pixels", mend=_MEND)
+        raise DataError(f"a side of {pixels!r} pixels", hint=_HINT)
     return pixels
 
 

@@ -58,7 +58,7 @@ def problem(job: Job) -> Problem:
     if job.budget == "full":
         return _cifar10(job.seed, count, name)
     if name != _DIGITS:
-        raise ConfigError(f"The demo trains its own network, got {name!r}.", mend="Add --budget full.")
+        raise ConfigError(f"The demo trains its own network, got {name!r}.", hint="Add --budget full.")
     return _digits(job.seed, count)
 
 
@@ -120,7 +120,7 @@ def _check_classes(opened: Opened, images: Tensor) -> None:
     if classes != len(CIFAR_CLASSES):
         raise ModelError(
             f"{opened.name} tells {classes} classes apart, but CIFAR-10 has {len(CIFAR_CLASSES)}.",
-            mend="Train one with examples/rapq_train.py.",
+            hint="Train one with examples/rapq_train.py.",
         )
 
 
@@ -128,5 +128,5 @@ def _check_count(count: int, there: int) -> None:
     if count > there:
         raise ConfigError(
             f"calibration is {count}, but there are {there} training images.",
-            mend=f"Write --option calibration={min(256, there)}.",
+            hint=f"Write --option calibration={min(256, there)}.",
         )

@@ -58,7 +58,7 @@ def quantize(
     """
     config = RAPQConfig() if config is None else config
     if tracing not in ("export", "eager"):
-        raise ConfigError(f"tracing must be export or eager, but it is {tracing!r}.", mend="Use 'export'.")
+        raise ConfigError(f"tracing must be export or eager, but it is {tracing!r}.", hint="Use 'export'.")
     images = gather(calibration)
     weight = next(model.parameters(), None)
     if weight is not None:
@@ -83,7 +83,7 @@ def quantize_graph(
     """
     check_layers(graph, config)
     if config.method == "paper" and config.scales == "float":
-        raise ConfigError("The paper's method gives powers of two.", mend="Use method='hessian' with scales='float'.")
+        raise ConfigError("The paper's method gives powers of two.", hint="Use method='hessian' with scales='float'.")
     layered = _by_second_moments(graph, images, config, progress)
     if config.method == "paper":
         layered = _reconstructed(layered, images, config, progress)
@@ -177,7 +177,7 @@ def _check_input(model: nn.Module, images: Tensor) -> None:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ModelError(
             f"The network cannot take samples of shape {tuple(images.shape[1:])}: {error}",
-            mend="Give calibration samples of the shape that the network was made for.",
+            hint="Give calibration samples of the shape that the network was made for.",
         ) from error
     finally:
         for module, training in was_training.items():

@@ -44,10 +44,10 @@ def read_samples(
         UnsafeFileError: if the file holds pickled objects.
     """
     if count is not None and count < _FEWEST:
-        raise ConfigError(f"Calibration needs {_FEWEST} samples or more, got {count}.", mend="Use some hundred.")
+        raise ConfigError(f"Calibration needs {_FEWEST} samples or more, got {count}.", hint="Use some hundred.")
     if path.is_dir():
         if preparation is None:
-            raise ConfigError(f"{path} is a folder.", mend="Give an .npy or .npz file of normalised images.")
+            raise ConfigError(f"{path} is a folder.", hint="Give an .npy or .npz file of normalised images.")
         files = _images_below(path)
         chosen, prepared = _drawn(len(files), count, seed), preparation()
         return prepared.normalised(prepared.images([files[place] for place in chosen]))
@@ -77,7 +77,7 @@ def read_test(path: Path) -> tuple[Tensor, Tensor]:
         raise DataError(
             f"y in {path} must have a class from 0 on for each of the {len(images)} images, but it is {labels.dtype} "
             f"of shape {labels.shape}.",
-            mend="Store whole numbers, one an image.",
+            hint="Store whole numbers, one an image.",
         )
     return images, torch.from_numpy(labels.astype(np.int64))
 
@@ -89,14 +89,14 @@ def _array(path: Path) -> NDArray[Any]:
     if path.suffix == ".npz":
         return _member(load_npz(path), "x", path)
     raise ConfigError(
-        f"{path} is no .npy or .npz file, and no folder.", mend="Give normalised images in one, or a folder of images."
+        f"{path} is no .npy or .npz file, and no folder.", hint="Give normalised images in one, or a folder of images."
     )
 
 
 def _check_there(path: Path) -> None:
     if not path.exists():
         raise ConfigError(
-            f"There is nothing at {path}.", mend="Name an .npy or .npz file of normalised images, or a folder."
+            f"There is nothing at {path}.", hint="Name an .npy or .npz file of normalised images, or a folder."
         )
 
 
@@ -104,7 +104,7 @@ def _member(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[A
     if name not in arrays:
         raise DataError(
             f"{path} has no array {name}, only {', '.join(sorted(arrays)) or 'nothing'}.",
-            mend=f"Store it as numpy.savez(file, {name}=...).",
+            hint=f"Store it as numpy.savez(file, {name}=...).",
         )
     return arrays[name]
 
@@ -113,17 +113,19 @@ def _checked(array: NDArray[Any], path: Path) -> Tensor:
     if array.ndim != 4 or 0 in array.shape:
         raise DataError(
             f"The images in {path} must have shape (n, channels, height, width), but they have {array.shape}.",
-            mend="Bring them to that shape.",
+            hint="Bring them to that shape.",
         )
     if array.dtype.kind != "f":
         raise DataError(
             f"The images in {path} must be normalised, but they are {array.dtype}.",
-            mend="Subtract the mean, divide by the deviation and store float32.",
+            hint="Subtract the mean, divide by the deviation and store float32.",
         )
     with np.errstate(over="ignore"):
         images = torch.from_numpy(array.astype(np.float32))
     if not bool(torch.isfinite(images).all()):
-        raise DataError(f"The images in {path} have numbers that are not finite.", mend="Drop or mend those samples.")
+        raise DataError(
+            f"The images in {path} have numbers that are not finite.", hint="Drop or correct those samples."
+        )
     return images
 
 
@@ -131,7 +133,7 @@ def _images_below(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not files:
         raise DataError(
-            f"{folder} has no images ({', '.join(sorted(_SUFFIXES))}).", mend="Name a folder with some hundred."
+            f"{folder} has no images ({', '.join(sorted(_SUFFIXES))}).", hint="Name a folder with some hundred."
         )
     return files
 

@@ -37,7 +37,7 @@ def search_scales(weight: Tensor, bits: int, granularity: Granularity = "channel
         Yao et al. 2022, initialisation "mse" of the released code; equal to it bit for bit.
     """
     if not weight.numel() or not bool(torch.isfinite(weight).all()):
-        raise ConfigError("Weights must be finite, and one at least.", mend="Look for NaN in the checkpoint.")
+        raise ConfigError("Weights must be finite, and one at least.", hint="Look for NaN in the checkpoint.")
     rows = weight.detach().reshape(1 if granularity == "tensor" else len(weight), -1)
     found = [_search(block, bits) for block in rows.split(max(1, _BLOCK // rows.shape[1]))]
     return torch.cat([scale for scale, _ in found]), torch.cat([zero for _, zero in found])

@@ -69,16 +69,16 @@ def load(path: Path | str) -> QuantizedModel:
     metadata, tensors = _read(path)
     versions = {key.removeprefix(f"{FORMAT}/"): text for key, text in metadata.items() if key.startswith(f"{FORMAT}/")}
     if not versions:
-        raise DataError(f"{path} is no quantized network of modicum.", mend="Name a file that save() wrote.")
+        raise DataError(f"{path} is no quantized network of modicum.", hint="Name a file that save() wrote.")
     if VERSION not in versions:
         raise DataError(
             f"{path} has version {', '.join(versions)} of the format, but this modicum reads version {VERSION}.",
-            mend="Read it with the version of modicum that wrote it, or quantize the network again.",
+            hint="Read it with the version of modicum that wrote it, or quantize the network again.",
         )
     try:
         return _rebuilt(read_document(versions[VERSION]), _Store(tensors))
     except DataError as error:
-        raise DataError(f"{path}: {error.what}", mend=error.mend) from error
+        raise DataError(f"{path}: {error.what}", hint=error.hint) from error
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -87,10 +87,10 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with library.safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", mend="Name a file that save() wrote.") from error
+        raise DataError(f"{path} does not exist.", hint="Name a file that save() wrote.") from error
     except (library.SafetensorError, OSError) as error:
         raise DataError(
-            f"{path} is no whole safetensors file ({error}).", mend="It is truncated or damaged: copy it again."
+            f"{path} is no whole safetensors file ({error}).", hint="It is truncated or damaged: copy it again."
         ) from error
 
 
@@ -99,7 +99,7 @@ def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
         if isinstance(node.operation, Opaque):
             raise ModelError(
                 f"{node.name} is the operator {node.operation.label}, which has no form that can be stored.",
-                mend="Take it out of the network, or keep the network that was quantized and its configuration.",
+                hint="Take it out of the network, or keep the network that was quantized and its configuration.",
             )
     codes = {name: code for name, code in model.codes.items() if isinstance(code, WeightCode)}
     failures = [f"{name}: its scale is real" for name in model.graph.layers if name not in codes]
@@ -107,7 +107,7 @@ def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
     if failures:
         raise ModelError(
             f"The network is not one of whole codes and exponents; {failures[0]}.",
-            mend='Quantize it with scales="power_of_two".',
+            hint='Quantize it with scales="power_of_two".',
         )
     graph, grids = model.graph, model.grids
     tensors = {f"{name}.codes": pack_bits(codes[name].codes, codes[name].bits) for name in graph.layers}
@@ -140,13 +140,13 @@ class _Store:
             DataError: if there are none, or of another kind.
         """
         if name not in self._tensors:
-            raise DataError(f"the tensor {name} is missing.", mend="The file is damaged: write it again.")
+            raise DataError(f"the tensor {name} is missing.", hint="The file is damaged: write it again.")
         found, start = self._tensors[name], self._taken[name]
         end = found.numel() if count is None else start + count
         if found.dtype != dtype or end > found.numel():
             raise DataError(
                 f"{name} must have {end} numbers of {dtype} or more, but it has {found.numel()} of {found.dtype}.",
-                mend="The file is damaged: write it again.",
+                hint="The file is damaged: write it again.",
             )
         self._taken[name] = end
         return found.flatten()[start:end]
@@ -160,7 +160,7 @@ class _Store:
         left = [name for name, taken in self._taken.items() if taken < self._tensors[name].numel()]
         if left:
             raise DataError(
-                f"the network has no place for all of {', '.join(left)}.", mend="The file is damaged: write it again."
+                f"the network has no place for all of {', '.join(left)}.", hint="The file is damaged: write it again."
             )
 
 
@@ -189,7 +189,7 @@ def _code(blank: Blank, store: _Store) -> WeightCode:
     if len(blank.shape) != axes or min(blank.shape) < 1 or not LEAST_BITS <= blank.bits <= MOST_BITS:
         raise DataError(
             f"{blank.name} has weights of shape {list(blank.shape)} and {blank.bits} bits.",
-            mend="The file is damaged: write it again.",
+            hint="The file is damaged: write it again.",
         )
     count = torch.Size(blank.shape).numel()
     packed = store.take(f"{blank.name}.codes", None, torch.uint8)
@@ -198,7 +198,7 @@ def _code(blank: Blank, store: _Store) -> WeightCode:
     if bool(wrong.any()):
         raise DataError(
             f"{blank.name} has zero points that {blank.bits} bits do not have.",
-            mend="The file is damaged: write it again.",
+            hint="The file is damaged: write it again.",
         )
     return WeightCode(
         codes=unpack_bits(packed, blank.bits, count).view(blank.shape),

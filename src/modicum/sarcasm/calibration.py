@@ -44,7 +44,7 @@ class Scaling:
         if not (math.isfinite(self.temperature) and self.temperature > 0 and math.isfinite(self.bias)):
             raise ConfigError(
                 f"The temperature is {self.temperature} and the bias {self.bias}.",
-                mend="Both must be finite, and the temperature > 0.",
+                hint="Both must be finite, and the temperature > 0.",
             )
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ class Isotonic:
         falling = any(first > last for first, last in pairwise((0.0, *self.probabilities, 1.0)))
         if not self.logits or len(self.logits) != len(self.probabilities) or not rising or falling:
             raise ConfigError(
-                f"These {len(self.logits)} knots do not rise from 0 to 1.", mend="Use those that isotonic() gives."
+                f"These {len(self.logits)} knots do not rise from 0 to 1.", hint="Use those that isotonic() gives."
             )
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def read_calibration(read: Mapping[str, Any]) -> Calibration:
             return Scaling(**read)
         return Isotonic(logits=tuple(read["logits"]), probabilities=tuple(read["probabilities"]))
     except (KeyError, TypeError) as error:
-        raise ConfigError(f"This is no calibration: {read!r}.", mend="Fit it again.") from error
+        raise ConfigError(f"This is no calibration: {read!r}.", hint="Fit it again.") from error
 
 
 CALIBRATIONS: dict[CalibrationName, Callable[[np.ndarray, np.ndarray], Calibration]] = {
@@ -162,6 +162,6 @@ def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
         raise DataError(
             f"A calibration needs a finite logit for each label and labels of both kinds, got logits of shape "
             f"{logits.shape} and labels {np.unique(labels).tolist()} of shape {labels.shape}.",
-            mend="Give out-of-fold logits of examples that are sarcastic and of examples that are not.",
+            hint="Give out-of-fold logits of examples that are sarcastic and of examples that are not.",
         )
     return logits, labels

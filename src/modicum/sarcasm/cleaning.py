@@ -101,7 +101,7 @@ class Preparation:
         if read.keys() != names or not all(isinstance(value, bool) for value in read.values()):
             raise DataError(
                 f"How texts are prepared is {dict(read)!r}.",
-                mend=f"Give true or false for each of {', '.join(sorted(names))}.",
+                hint=f"Give true or false for each of {', '.join(sorted(names))}.",
             )
         return cls(**{name: bool(value) for name, value in read.items()})
 

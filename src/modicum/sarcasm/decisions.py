@@ -33,7 +33,7 @@ def check_rule(rule: str) -> None:
         ConfigError: naming those that there are.
     """
     if rule not in get_args(Rule):
-        raise ConfigError(f"There is no rule {rule!r}.", mend=f"Use one of: {', '.join(get_args(Rule))}.")
+        raise ConfigError(f"There is no rule {rule!r}.", hint=f"Use one of: {', '.join(get_args(Rule))}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,17 +67,17 @@ class Decision:
         if not set(self.calibrations) == set(self.thresholds) == set(self.shares) <= set(LANGUAGES):
             raise ConfigError(
                 "Calibrations, thresholds and shares must be of the same languages.",
-                mend=f"Give one of each for some of {', '.join(LANGUAGES)}.",
+                hint=f"Give one of each for some of {', '.join(LANGUAGES)}.",
             )
         if self.categories is not None and len(self.categories) != len(CATEGORIES):
             raise ConfigError(
-                f"There are {len(self.categories)} thresholds of categories.", mend=f"Give {len(CATEGORIES)}."
+                f"There are {len(self.categories)} thresholds of categories.", hint=f"Give {len(CATEGORIES)}."
             )
         numbers = (*self.thresholds.values(), *self.shares.values(), *(self.categories or ()))
         if not all(0 <= it <= 1 for it in numbers) or not all(0 < it < 1 for it in self.shares.values()):
             raise ConfigError(
                 f"Thresholds or shares are out of range: {', '.join(map(str, numbers))}.",
-                mend="Thresholds are probabilities, and a share is between 0 and 1.",
+                hint="Thresholds are probabilities, and a share is between 0 and 1.",
             )
 
     def probabilities(self, outputs: Outputs, languages: Sequence[Language]) -> np.ndarray:
@@ -127,7 +127,7 @@ class Decision:
             DataError: if there is not one language for each text.
         """
         if outputs.categories is None:
-            raise ConfigError("The model knows no categories.", mend="Fit it on texts whose categories are known.")
+            raise ConfigError("The model knows no categories.", hint="Fit it on texts whose categories are known.")
         gates = torch.from_numpy(self.probabilities(outputs, languages)).logit()
         return gated_categories(gates, torch.from_numpy(outputs.categories)).numpy()
 
@@ -146,7 +146,7 @@ class Decision:
             DataError: if there is not one language for each text.
         """
         if self.categories is None:
-            raise ConfigError("There are no thresholds of categories.", mend="Fit on texts whose categories are known.")
+            raise ConfigError("There are no thresholds of categories.", hint="Fit on texts whose categories are known.")
         return (self.category_probabilities(outputs, languages) >= np.array(self.categories)).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Decision:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = error.what if isinstance(error, ConfigError) else repr(error)
-            raise DataError(f"These are no thresholds ({reason}).", mend="Write them with to_dict().") from error
+            raise DataError(f"These are no thresholds ({reason}).", hint="Write them with to_dict().") from error
 
     def _each(
         self, outputs: Outputs, languages: Sequence[Language], give: Callable[[np.ndarray, Language], np.ndarray]
@@ -191,14 +191,14 @@ class Decision:
         if len(languages) != len(outputs.sarcastic):
             raise DataError(
                 f"There are {len(languages)} languages for {len(outputs.sarcastic)} texts.",
-                mend="Give the language of each text.",
+                hint="Give the language of each text.",
             )
         given = np.empty(len(languages))
         for language in dict.fromkeys(languages):
             if language not in self.thresholds:
                 raise ConfigError(
                     f"There is no threshold for {language!r}, only for {', '.join(self.thresholds) or 'nothing'}.",
-                    mend="Fit on examples of that language, too.",
+                    hint="Fit on examples of that language, too.",
                 )
             chosen = np.array([it == language for it in languages])
             given[chosen] = give(outputs.sarcastic[chosen], language)
@@ -248,11 +248,11 @@ def decide(
         DataError: if an example has no label, a language lacks one of the labels, or the outputs are not as many.
     """
     if calibration not in CALIBRATIONS:
-        raise ConfigError(f"There is no calibration {calibration!r}.", mend=f"Use one of: {', '.join(CALIBRATIONS)}.")
+        raise ConfigError(f"There is no calibration {calibration!r}.", hint=f"Use one of: {', '.join(CALIBRATIONS)}.")
     if any(it.sarcastic is None for it in examples) or len(examples) != len(outputs.sarcastic):
         raise DataError(
             f"There are outputs of {len(outputs.sarcastic)} texts for {len(examples)} examples, not all with a label.",
-            mend="Give the outputs of examples that have a label.",
+            hint="Give the outputs of examples that have a label.",
         )
     calibrations: dict[Language, Calibration] = {}
     thresholds: dict[Language, float] = {}

@@ -323,14 +323,14 @@ def _labels(given: npt.ArrayLike, *columns: int) -> npt.NDArray[np.int64]:
     labels = whole_labels(given, "training")
     if labels.ndim == 0 or labels.shape[1:] != columns:
         raise DataError(
-            f"The labels have the shape {labels.shape}, expected {('n', *columns)}.", mend="Give a row for each text."
+            f"The labels have the shape {labels.shape}, expected {('n', *columns)}.", hint="Give a row for each text."
         )
     return labels
 
 
 def _languages(texts: Sequence[str], given: Sequence[Language] | Language | None) -> Sequence[Language]:
     if isinstance(texts, str):
-        raise DataError("A list of texts was expected, but one text came.", mend="Put it into a list.")
+        raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     if given is None:
         return [language_of(text) for text in texts]
     if isinstance(given, str):
@@ -346,11 +346,11 @@ def _check_lengths(*columns: Sequence[object] | np.ndarray) -> None:
     if len({len(column) for column in columns}) > 1:
         raise DataError(
             f"There are {', '.join(str(len(column)) for column in columns)} texts, labels and so on.",
-            mend="Give one of each for every text.",
+            hint="Give one of each for every text.",
         )
 
 
 def _known(found: np.ndarray | None) -> np.ndarray:
     if found is None:
-        raise ConfigError("The system knows no categories.", mend="Fit it on texts whose categories are known.")
+        raise ConfigError("The system knows no categories.", hint="Fit it on texts whose categories are known.")
     return found

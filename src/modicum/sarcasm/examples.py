@@ -48,16 +48,16 @@ class Example:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise DataError("A text is empty.", mend="Leave the row out, or write what was said.")
+            raise DataError("A text is empty.", hint="Leave the row out, or write what was said.")
         if self.language not in LANGUAGES:
-            raise DataError(f"The language is {self.language!r}.", mend=f"Use one of: {', '.join(LANGUAGES)}.")
+            raise DataError(f"The language is {self.language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
         if self.sarcastic not in {None, 0, 1}:
-            raise DataError(f"A label is {self.sarcastic!r}.", mend="Use 1 for sarcastic and 0 for not.")
+            raise DataError(f"A label is {self.sarcastic!r}.", hint="Use 1 for sarcastic and 0 for not.")
         if self.categories is not None and (
             len(self.categories) != len(CATEGORIES) or not set(self.categories) <= {0, 1}
         ):
             raise DataError(
-                f"The categories are {self.categories!r}.", mend=f"Give 0 or 1 for each of {', '.join(CATEGORIES)}."
+                f"The categories are {self.categories!r}.", hint=f"Give 0 or 1 for each of {', '.join(CATEGORIES)}."
             )
 
 
@@ -82,8 +82,8 @@ class Pair:
 
     def __post_init__(self) -> None:
         if not all(text.strip() for text in self.texts):
-            raise DataError("A text of a pair is empty.", mend="Leave the row out, or write what was said.")
+            raise DataError("A text of a pair is empty.", hint="Leave the row out, or write what was said.")
         if self.language not in LANGUAGES:
-            raise DataError(f"The language is {self.language!r}.", mend=f"Use one of: {', '.join(LANGUAGES)}.")
+            raise DataError(f"The language is {self.language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
         if self.sarcastic not in {None, 0, 1}:
-            raise DataError(f"A label is {self.sarcastic!r}.", mend="Use 0 for the first text and 1 for the second.")
+            raise DataError(f"A label is {self.sarcastic!r}.", hint="Use 0 for the first text and 1 for the second.")

@@ -125,7 +125,7 @@ def _arsarcasm(path: Path) -> list[Example]:
         if label not in _TRUTHS or not text.strip():
             raise DataError(
                 f"{path}, line {record.line} has an empty text, or {label!r} in 'sarcasm' in place of TRUE or FALSE.",
-                mend="Fetch the file again.",
+                hint="Fetch the file again.",
             )
         known = _DIALECTS.get(dialect, dialect) or None
         examples.append(Example(text=text, language="ar", sarcastic=_TRUTHS[label], dialect=known))
@@ -136,13 +136,13 @@ def _tweeteval(folder: Path, part: str) -> list[Example]:
     texts, labels = (_lines(folder / f"{part}_{what}.txt") for what in ("text", "labels"))
     if len(texts) != len(labels):
         raise DataError(
-            f"{folder} has {len(texts)} texts and {len(labels)} labels of {part}.", mend="Fetch the files again."
+            f"{folder} has {len(texts)} texts and {len(labels)} labels of {part}.", hint="Fetch the files again."
         )
     for line, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
         if label not in {"0", "1"} or not text.strip():
             raise DataError(
                 f"{folder / part}, line {line} has an empty text, or the label {label!r} in place of 0 or 1.",
-                mend="Fetch the files again.",
+                hint="Fetch the files again.",
             )
     return [Example(text=text, language="en", sarcastic=int(label)) for text, label in zip(texts, labels, strict=True)]
 
@@ -151,5 +151,5 @@ def _lines(path: Path) -> list[str]:
     try:
         text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}).", mend="Fetch the file again.") from error
+        raise DataError(f"{path} is not UTF-8 ({error.reason}).", hint="Fetch the file again.") from error
     return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

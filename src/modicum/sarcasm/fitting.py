@@ -76,7 +76,7 @@ def fit_system(
         Ours: the paper's choices are unknown.
     """
     if folds < 1:
-        raise ConfigError(f"The number of folds is {folds}.", mend="Give 1 or more.")
+        raise ConfigError(f"The number of folds is {folds}.", hint="Give 1 or more.")
     check_rule(rule)  # not after hours of training
     # Whether a part is held out must not depend on how texts are prepared: the arms of a comparison share it.
     known = [it for it in examples if it.sarcastic is not None]

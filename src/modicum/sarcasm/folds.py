@@ -63,7 +63,7 @@ def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tu
         DataError: if some language and label have fewer groups than there are folds.
     """
     if count < 2:
-        raise ConfigError(f"The number of folds is {count}.", mend="Give 2 or more.")
+        raise ConfigError(f"The number of folds is {count}.", hint="Give 2 or more.")
     strata, members = _parted(examples, count)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=derive(seed, "folds") % _SEEDS)
     return [(train, held) for train, held in splitter.split(strata, strata, members)]
@@ -85,7 +85,7 @@ def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple
         DataError: if some language and label have fewer than 2 groups.
     """
     if not 0 < share < 1:
-        raise ConfigError(f"The share that is held out is {share}.", mend="Give a number between 0 and 1, such as 0.2.")
+        raise ConfigError(f"The share that is held out is {share}.", hint="Give a number between 0 and 1, such as 0.2.")
     strata, members = _parted(examples, 2)
     generator = numpy_generator(seed, "split")
     # A group of contradictory labels counts where its first example does.
@@ -105,7 +105,7 @@ def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]
         DataError: if a stratum has fewer groups than are needed.
     """
     if not examples:
-        raise DataError("There are no examples to part.", mend="Give some.")
+        raise DataError("There are no examples to part.", hint="Give some.")
     names = [f"{example.language}/{example.sarcastic}" for example in examples]
     strata, members = np.unique(names, return_inverse=True)[1].astype(np.int64), groups(examples)
     for stratum in np.unique(strata):
@@ -114,6 +114,6 @@ def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]
             one = examples[int(np.argmax(of_stratum))]
             raise DataError(
                 f"{distinct} texts in {one.language!r} labelled {one.sarcastic} can be parted, expected {needed}.",
-                mend="Give more examples, or ask for fewer folds.",
+                hint="Give more examples, or ask for fewer folds.",
             )
     return strata, members

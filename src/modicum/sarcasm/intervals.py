@@ -121,7 +121,7 @@ def resampled_score(task: Task, gold: npt.ArrayLike, predicted: npt.ArrayLike) -
         DataError: as for `score_interval`.
     """
     if task not in MAIN_SCORES:
-        raise ConfigError(f"There is no task {task!r}.", mend=f"Use one of: {', '.join(MAIN_SCORES)}.")
+        raise ConfigError(f"There is no task {task!r}.", hint=f"Use one of: {', '.join(MAIN_SCORES)}.")
     truth, guess = paired_labels(gold, predicted, columns=len(CATEGORIES) if task == "B" else None)
     truth, guess = (labels.reshape(len(labels), -1).astype(float) for labels in (truth, guess))
     # Each score is a mean of ratios of sums over texts: F1 is 2 hits / (sarcastic + said to be), accuracy right / all.

@@ -102,7 +102,7 @@ def load_isarcasm(
     _check_choice("language", language, LANGUAGES)
     _check_choice("split", split, ("train", "test"))
     if task == "B" and language == "ar":
-        raise ConfigError("Task B has no Arabic data.", mend='Use language "en".')
+        raise ConfigError("Task B has no Arabic data.", hint='Use language "en".')
     folder = catalogue.fetch(DATA_SET) if root is None else root
     match task, split:
         case "C", "train":
@@ -232,7 +232,7 @@ def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
             if cell not in map(str, range(most + 1)):
                 raise DataError(
                     f"{path}, line {record.line} has {cell!r} in {name!r}, expected 0 to {most}.",
-                    mend="Fetch the file again.",
+                    hint="Fetch the file again.",
                 )
             table[part, place] = int(cell)
     return Votes(labels=table[0], votes=table[1], aggregated=table[2])
@@ -282,7 +282,7 @@ def _table(path: Path, language: Language, needed: Sequence[str], *, skip_empty:
     table = read_rows(path, language=language, skip_empty=skip_empty)
     for row in table:
         if _lacks_label(row.content, needed):
-            raise DataError(f"{path}, line {row.line} lacks a label.", mend="Fetch the file again.")
+            raise DataError(f"{path}, line {row.line} lacks a label.", hint="Fetch the file again.")
     return table
 
 
@@ -294,4 +294,4 @@ def _lacks_label(content: Example | Pair, needed: Sequence[str]) -> bool:
 
 def _check_choice(what: str, chosen: str, choices: Sequence[str]) -> None:
     if chosen not in choices:
-        raise ConfigError(f"There is no {what} {chosen!r}.", mend=f"Use one of: {', '.join(choices)}.")
+        raise ConfigError(f"There is no {what} {chosen!r}.", hint=f"Use one of: {', '.join(choices)}.")

@@ -132,7 +132,7 @@ def paired_labels(
         if labels.shape != shape or not labels.size:
             raise DataError(
                 f"The {name} labels have the shape {labels.shape}, expected {shape} with at least one row.",
-                mend="Give one row for each text, in the same order.",
+                hint="Give one row for each text, in the same order.",
             )
     return truth, guess
 
@@ -153,8 +153,8 @@ def whole_labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
     try:
         labels = np.asarray(values)
     except ValueError as error:  # rows of different lengths
-        raise DataError(f"The {name} labels are no table ({error}).", mend="Give rows of one length.") from error
+        raise DataError(f"The {name} labels are no table ({error}).", hint="Give rows of one length.") from error
     if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
         odd = next((value for value in labels.ravel().tolist() if value not in {0, 1}), None)
-        raise DataError(f"A {name} label is {odd!r}.", mend="Give 0 or 1 for each, not a probability.")
+        raise DataError(f"A {name} label is {odd!r}.", hint="Give 0 or 1 for each, not a probability.")
     return labels.astype(np.int64)

@@ -76,7 +76,7 @@ def _labelled(path: Path) -> list[Example]:
     examples = [it for it in read_rows(path).examples if it.sarcastic is not None]
     if not examples:
         raise DataError(
-            f"{path} has no labelled text.", mend="Give columns text and sarcastic, and rephrase where there is one."
+            f"{path} has no labelled text.", hint="Give columns text and sarcastic, and rephrase where there is one."
         )
     return examples
 

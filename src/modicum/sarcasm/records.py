@@ -48,7 +48,7 @@ def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable
     if missing:
         raise DataError(
             f"{source} has no column {missing[0]!r}; its columns are {', '.join(map(repr, columns))}.",
-            mend="Rename the column, or say which one it is.",
+            hint="Rename the column, or say which one it is.",
         )
 
 
@@ -79,7 +79,7 @@ def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
     else:
         columns, records = _delimited(text, name, _DELIMITERS[form])
     if not records:
-        raise DataError(f"{name} has a header and no rows.", mend="Give it at least one row.")
+        raise DataError(f"{name} has a header and no rows.", hint="Give it at least one row.")
     return columns, records
 
 
@@ -100,13 +100,13 @@ def write_rows(
     """
     if len(rows) != len(predictions):
         raise DataError(
-            f"There are {len(predictions)} predictions of {len(rows)} rows.", mend="Give one for each row, in order."
+            f"There are {len(predictions)} predictions of {len(rows)} rows.", hint="Give one for each row, in order."
         )
     columns = dict.fromkeys(name for row in rows for name in row.cells)
     added = dict.fromkeys(name for prediction in predictions for name in prediction)
     if taken := columns.keys() & added.keys():
         raise ConfigError(
-            f"The input has a column {min(taken)!r} already.", mend="Rename it, or leave it out of the input."
+            f"The input has a column {min(taken)!r} already.", hint="Rename it, or leave it out of the input."
         )
     cells = [{**row.cells, **prediction} for row, prediction in zip(rows, predictions, strict=True)]
     if str(target) == _STANDARD:
@@ -147,7 +147,7 @@ def source_name(source: Path | str) -> str:
 def _form(path: Path) -> Form:
     if path.suffix.lower() not in _FORMS:
         raise DataError(
-            f"{path} has the ending {path.suffix!r}.", mend=f"Use a file that ends in one of {', '.join(_FORMS)}."
+            f"{path} has the ending {path.suffix!r}.", hint=f"Use a file that ends in one of {', '.join(_FORMS)}."
         )
     return _FORMS[path.suffix.lower()]
 
@@ -158,13 +158,13 @@ def _decoded(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = bytes(error.object).count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{name}, line {line} is not UTF-8 (byte {error.object[error.start]:#04x}).", mend="Save it as UTF-8."
+            f"{name}, line {line} is not UTF-8 (byte {error.object[error.start]:#04x}).", hint="Save it as UTF-8."
         ) from error
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1
-        raise DataError(f"{name}, line {line} holds a NUL byte.", mend="Save it as plain UTF-8 text.")
+        raise DataError(f"{name}, line {line} holds a NUL byte.", hint="Save it as plain UTF-8 text.")
     if not text.strip():
-        raise DataError(f"{name} is empty.", mend="Give it at least one row.")
+        raise DataError(f"{name} is empty.", hint="Give it at least one row.")
     return text
 
 
@@ -181,18 +181,18 @@ def _delimited(text: str, name: str, delimiter: str) -> tuple[tuple[str, ...], l
             if not columns:
                 columns = tuple(cells)
                 if twice := [cell for cell in cells if cells.count(cell) > 1]:
-                    raise DataError(f"{name} has the column {twice[0]!r} twice.", mend="Rename one of them.")
+                    raise DataError(f"{name} has the column {twice[0]!r} twice.", hint="Rename one of them.")
             elif len(cells) == len(columns):
                 records.append(Record(line=line, cells=dict(zip(columns, cells, strict=True))))
             else:
                 raise DataError(
                     f"{name}, line {line} has {len(cells)} cells, expected {len(columns)}.",
-                    mend="Mend that row: a text with a comma, tab or newline in it stands in quotation marks.",
+                    hint="Mend that row: a text with a comma, tab or newline in it stands in quotation marks.",
                 )
     except csv.Error as error:
         raise DataError(
             f"{name}, line {following} cannot be read ({error}).",
-            mend='Close every quotation mark, and write one inside a text as "".',
+            hint='Close every quotation mark, and write one inside a text as "".',
         ) from error
     return columns, records
 
@@ -205,9 +205,9 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
         try:
             read = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number} is not JSON ({error}).", mend="Write one object a line.") from error
+            raise DataError(f"{name}, line {number} is not JSON ({error}).", hint="Write one object a line.") from error
         if not isinstance(read, dict):
-            raise DataError(f"{name}, line {number} is no JSON object.", mend='Write {"text": "..."} a line.')
+            raise DataError(f"{name}, line {number} is no JSON object.", hint='Write {"text": "..."} a line.')
         records.append(Record(line=number, cells=cast("Cells", read)))
     return tuple(dict.fromkeys(column for record in records for column in record.cells)), records
 

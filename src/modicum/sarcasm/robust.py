@@ -72,7 +72,7 @@ def _cropped(example: Example, lengths: np.ndarray, generator: np.random.Generat
     if not len(lengths):
         raise DataError(
             f"No text of {example.language!r} is sarcastic, so there is no length to crop the others to.",
-            mend="Give sarcastic examples of that language, too.",
+            hint="Give sarcastic examples of that language, too.",
         )
     words = list(_WORD.finditer(example.text))
     kept = int(generator.choice(lengths))

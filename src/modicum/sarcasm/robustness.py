@@ -68,4 +68,4 @@ def find_preset(name: str) -> Robustness:
     for known, robustness in PRESETS.items():
         if known == name:
             return robustness
-    raise ConfigError(f"There is no preset {name!r}.", mend=f"Use one of: {', '.join(PRESETS)}.")
+    raise ConfigError(f"There is no preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")

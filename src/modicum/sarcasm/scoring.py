@@ -91,5 +91,5 @@ def compare_texts(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndar
         return model.compare(pairs)
     rank = model([text for pair in pairs for text in pair]).rank
     if rank is None:
-        raise ConfigError("The model cannot compare texts.", mend="Fit it on examples that have a rephrase.")
+        raise ConfigError("The model cannot compare texts.", hint="Fit it on examples that have a rephrase.")
     return rank[1::2] - rank[::2]

@@ -58,7 +58,7 @@ def shares_of(model: TextModel, text: str, *, head: Literal["sarcastic", "rank"]
     from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
 
     if not isinstance(model, EncoderModel | EnsembleModel):
-        raise ModelError("This model cannot be taken apart.", mend="Explain n-grams or an encoder.")
+        raise ModelError("This model cannot be taken apart.", hint="Explain n-grams or an encoder.")
     members = model.members if isinstance(model, EnsembleModel) else (model,)
     tokens = [explain(member, text, head=head).tokens for member in members]
     # The models of an ensemble share a tokenizer, and their shares are means as their logits are.
@@ -69,7 +69,7 @@ def shares_of(model: TextModel, text: str, *, head: Literal["sarcastic", "rank"]
 def _stacked(model: StackedModel, text: str, head: Literal["sarcastic", "rank"]) -> list[Share]:
     weights = getattr(model.weights_of(text), head)
     if weights is None:
-        raise ModelError("The models compare no texts.", mend="Fit them on examples that have a rephrase.")
+        raise ModelError("The models compare no texts.", hint="Fit them on examples that have a rephrase.")
     words = [Share(text=it.group(), start=it.start(), end=it.end(), share=0.0) for it in re.finditer(r"\S+", text)]
     ends = [word.end for word in words]
     for member, weight in zip(model.members, weights, strict=True):

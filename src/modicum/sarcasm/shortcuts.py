@@ -70,7 +70,7 @@ class Audit:
             if (row.cue, row.language) == (cue, language):
                 return row
         cues = ", ".join(row.cue for row in self.rows if row.language == language)
-        raise DataError(f"There is no cue {cue!r} for {language!r}.", mend=f"There are: {cues or 'none'}.")
+        raise DataError(f"There is no cue {cue!r} for {language!r}.", hint=f"There are: {cues or 'none'}.")
 
 
 def audit(train: Sequence[Example], test: Sequence[Example], *, seed: int = 0) -> Audit:
@@ -177,7 +177,7 @@ def _labels(examples: Sequence[Example]) -> np.ndarray:
         raise DataError(
             f"Of {len(examples)} training texts of {examples[0].language!r}, {labels.count(1)} are sarcastic and "
             f"{labels.count(0)} are not.",
-            mend=f"Give each a label, and at least {_FEWEST} texts of both.",
+            hint=f"Give each a label, and at least {_FEWEST} texts of both.",
         )
     return np.array(labels)
 

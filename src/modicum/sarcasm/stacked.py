@@ -18,7 +18,7 @@ from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
 __all__ = ["DESCRIPTION", "StackedModel", "Weights", "mean_categories"]
 
 DESCRIPTION = "stack.json"
-_MEND = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class StackedModel:
         given = [it for one in self.weights.values() for it in (one.sarcastic, one.rank) if it is not None]
         if not self.members or not given or any(len(it) != len(self.members) for it in given):
             raise ConfigError(
-                f"There are {len(self.members)} models, and weights {given}.", mend="Give a weight for each model."
+                f"There are {len(self.members)} models, and weights {given}.", hint="Give a weight for each model."
             )
 
     def __call__(self, texts: Sequence[str]) -> Outputs:
@@ -83,7 +83,7 @@ class StackedModel:
             ConfigError: if the models were fitted without pairs.
         """
         if not self._ranks:
-            raise ConfigError("The models cannot compare texts.", mend="Fit them on examples that have a rephrase.")
+            raise ConfigError("The models cannot compare texts.", hint="Fit them on examples that have a rephrase.")
         logits = [compare_texts(member, pairs) for member in self.members]
         return _weighted(logits, [self.weights_of(*pair).rank for pair in pairs])
 
@@ -125,11 +125,11 @@ class StackedModel:
             weights: dict[Language, Weights] = {it: _read(read[it]) for it in LANGUAGES if it in read}
             count = len(next(iter(weights.values())).sarcastic)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
-            raise DataError(f"{folder / DESCRIPTION} holds no weights ({error!r}).", mend=_MEND) from error
+            raise DataError(f"{folder / DESCRIPTION} holds no weights ({error!r}).", hint=_HINT) from error
         try:
             return cls(members=tuple(load(folder / str(number)) for number in range(count)), weights=weights)
         except ConfigError as error:
-            raise DataError(f"{folder / DESCRIPTION} does not fit: {error.what}", mend=_MEND) from error
+            raise DataError(f"{folder / DESCRIPTION} does not fit: {error.what}", hint=_HINT) from error
 
     @property
     def _ranks(self) -> bool:

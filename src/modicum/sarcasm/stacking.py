@@ -48,7 +48,7 @@ def stack(
         (it.held, it.system.preparation) != (parts[0].held, parts[0].system.preparation) for it in parts
     ):
         raise ConfigError(
-            "The systems were not fitted on the same examples.", mend="Fit all with the same folds, preset and seed."
+            "The systems were not fitted on the same examples.", hint="Fit all with the same folds, preset and seed."
         )
     held, languages = parts[0].held, np.array([it.language for it in parts[0].held])
     weights: dict[Language, Weights] = {it: _weights(parts, languages == it) for it in LANGUAGES if it in languages}

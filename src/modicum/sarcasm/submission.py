@@ -77,7 +77,7 @@ def write_submission(
     """
     header = next((text for text, of in _HEADERS.items() if of == (task, language)), None)
     if header is None:
-        raise DataError(f"There is no task {task!r} in {language!r}.", mend="Use A or C in en or ar, or B in en.")
+        raise DataError(f"There is no task {task!r} in {language!r}.", hint="Use A or C in en or ar, or B in en.")
     labels = whole_labels(predictions, "predicted")
     check_submission(Submission(task=task, language=language, predictions=labels), task, language)
     if items is not None:
@@ -106,7 +106,7 @@ def read_submission(path: Path) -> Submission:
     header, *lines = _text(path).rstrip().splitlines() or [""]
     name = ",".join(cell.strip() for cell in header.split(","))
     if name not in _HEADERS:
-        raise DataError(f"{path} has the header {header[:80]!r}.", mend=f"Begin it with one of: {'; '.join(_HEADERS)}.")
+        raise DataError(f"{path} has the header {header[:80]!r}.", hint=f"Begin it with one of: {'; '.join(_HEADERS)}.")
     task, language = _HEADERS[name]
     width = len(CATEGORIES) if task == "B" else 1
     rows: list[list[int]] = []
@@ -115,7 +115,7 @@ def read_submission(path: Path) -> Submission:
         if len(cells) != width or not set(cells) <= {"0", "1"}:
             raise DataError(
                 f"{path}, line {number} is {line[:80]!r}, expected {width} whole number{'s' * (width > 1)}, 0 or 1.",
-                mend="Write the predictions anew.",
+                hint="Write the predictions anew.",
             )
         rows.append([int(cell) for cell in cells])
     predictions = np.array(rows, dtype=np.int64).reshape(len(rows), width)
@@ -136,13 +136,13 @@ def check_submission(submission: Submission, task: Task, language: Language) -> 
     if (submission.task, submission.language) != (task, language):
         raise DataError(
             f"The submission is of task {submission.task} in {submission.language!r}, expected {task} in {language!r}.",
-            mend="Name the task that it was made for.",
+            hint="Name the task that it was made for.",
         )
     shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
     if submission.predictions.shape != shape:
         raise DataError(
             f"The submission has the shape {submission.predictions.shape}, expected {shape}.",
-            mend="Give one row for each item of the official test file, in its order.",
+            hint="Give one row for each item of the official test file, in its order.",
         )
 
 
@@ -166,7 +166,7 @@ def _check_order(items: Sequence[Example] | Sequence[Pair], task: Task, language
     order = "the official texts in another order" if sorted(given) == sorted(wanted) else "not the official texts"
     raise DataError(
         f"The items are {order}; the first that differs is number {place + 1}.",
-        mend=f"Predict the rows of the official test file of task {task} as they stand.",
+        hint=f"Predict the rows of the official test file of task {task} as they stand.",
     )
 
 
@@ -182,10 +182,10 @@ def _text(path: Path) -> str:
         if len(members) != 1:
             raise DataError(
                 f"{path} has {len(members)} files ({', '.join(name for name, _ in members)}), expected one.",
-                mend="Zip the text file alone.",
+                hint="Zip the text file alone.",
             )
         name, data = f"{members[0][0]} in {path}", members[0][1]
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is no text ({error.reason}).", mend="Write the predictions anew.") from error
+        raise DataError(f"{name} is no text ({error.reason}).", hint="Write the predictions anew.") from error

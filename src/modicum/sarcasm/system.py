@@ -23,7 +23,7 @@ from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
 __all__ = ["Readings", "SarcasmSystem"]
 
 _DOCUMENT, _MODEL, _FORMAT, _VERSION = "system.json", "model", "modicum.sarcasm", 1
-_MEND = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ class SarcasmSystem:
         """
         rank = self.model([self.preparation.text(it) for it in examples]).rank
         if rank is None:
-            raise ConfigError("The model cannot rank single texts.", mend="Compare pairs, or fit on rephrases.")
+            raise ConfigError("The model cannot rank single texts.", hint="Compare pairs, or fit on rephrases.")
         return rank
 
     def explain(self, example: Example) -> list[Share]:
@@ -187,23 +187,23 @@ class SarcasmSystem:
         try:
             preparation, decision = Preparation.from_dict(read["preparation"]), Decision.from_dict(read["decision"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder / _DOCUMENT} lacks {error}.", mend=_MEND) from error
+            raise DataError(f"{folder / _DOCUMENT} lacks {error}.", hint=_HINT) from error
         return cls(model=_model(folder / _MODEL), preparation=preparation, decision=decision)
 
 
 def _document(folder: Path) -> Mapping[str, Any]:
     path = folder / _DOCUMENT
     if not path.is_file():
-        raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", mend=_MEND)
+        raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", hint=_HINT)
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend=_MEND) from error
+        raise DataError(f"{path} cannot be read ({error}).", hint=_HINT) from error
     found = (read.get("format"), read.get("version")) if isinstance(read, dict) else None
     if found != (_FORMAT, _VERSION):
         raise DataError(
             f"{path} is of format and version {found}, expected {(_FORMAT, _VERSION)}.",
-            mend="Read it with the version of modicum that wrote it.",
+            hint="Read it with the version of modicum that wrote it.",
         )
     return read
 
@@ -216,7 +216,7 @@ def _model(folder: Path) -> TextModel:
 
         return load(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing.", mend=_MEND)
+        raise DataError(f"{folder} is missing.", hint=_HINT)
     from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
 
     single = (folder / "config.json").is_file()

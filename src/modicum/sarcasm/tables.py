@@ -99,7 +99,7 @@ def read_rows(
         DataError: if the file cannot be read, a column is missing, or a row is broken; file and line are named.
     """
     if language not in {None, "auto", *LANGUAGES}:
-        raise ConfigError(f"The language is {language!r}.", mend=f"Use one of: auto, {', '.join(LANGUAGES)}.")
+        raise ConfigError(f"The language is {language!r}.", hint=f"Use one of: auto, {', '.join(LANGUAGES)}.")
     name = source_name(source)
     names, records = read_records(source)
     roles = _recognised(
@@ -123,7 +123,7 @@ def read_rows(
         elif skip_empty:
             empty.append(record.line)
         else:
-            raise DataError(f"{where} has an empty text.", mend="Mend or remove it, or skip rows that are empty.")
+            raise DataError(f"{where} has an empty text.", hint="Mend or remove it, or skip rows that are empty.")
     return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
 
 
@@ -165,7 +165,7 @@ def _texts(cells: Cells, roles: Roles, where: str) -> list[str]:
 def _categories(cells: Cells, label: int | None, where: str) -> tuple[int, ...] | None:
     found = [_label(cells, name, where) for name in CATEGORIES]
     if label == 0 and 1 in found:
-        raise DataError(f"{where} is not sarcastic, but has a category.", mend="Mend the label or the category.")
+        raise DataError(f"{where} is not sarcastic, but has a category.", hint="Mend the label or the category.")
     if label == 0:
         return (0,) * len(CATEGORIES)  # the shared task leaves them empty where a text is not sarcastic
     return None if None in found else cast("tuple[int, ...]", tuple(found))
@@ -176,7 +176,7 @@ def _language(cells: Cells, roles: Roles, asked: Asked, texts: Sequence[str], wh
     if told == "auto":
         return language_of(" ".join(texts))
     if told not in LANGUAGES:
-        raise DataError(f"{where} has the language {told!r}.", mend=f"Use one of: {', '.join(LANGUAGES)}.")
+        raise DataError(f"{where} has the language {told!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
     return cast("Language", told)
 
 
@@ -184,7 +184,7 @@ def _label(cells: Cells, column: str, where: str) -> int | None:
     value = cells.get(column)
     text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value).strip()
     if text not in _LABELS:
-        raise DataError(f"{where} has the label {value!r} in {column!r}.", mend="Write 1 for sarcastic and 0 for not.")
+        raise DataError(f"{where} has the label {value!r} in {column!r}.", hint="Write 1 for sarcastic and 0 for not.")
     return _LABELS[text]
 
 
@@ -193,8 +193,8 @@ def _words(cells: Cells, column: str | None, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise DataError(f"{where} has {value!r} in {column!r}, which is no text.", mend="Write it in quotation marks.")
+        raise DataError(f"{where} has {value!r} in {column!r}, which is no text.", hint="Write it in quotation marks.")
     # JSON can escape what UTF-8 cannot hold.
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise DataError(f"{where} holds half a character in {column!r}.", mend="Write the text anew from its source.")
+        raise DataError(f"{where} holds half a character in {column!r}.", hint="Write the text anew from its source.")
     return value

@@ -27,7 +27,7 @@ def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
         raise DataError(
             f"A threshold needs a label for each probability and a positive one, got {int(labels.sum())} positives, "
             f"shapes {probabilities.shape} and {labels.shape}.",
-            mend="Give out-of-fold probabilities of examples with labels.",
+            hint="Give out-of-fold probabilities of examples with labels.",
         )
     cuts, hits, kept = _cuts(probabilities, labels)
     return float(cuts[np.argmax(2 * hits / (kept + labels.sum()))])
@@ -66,7 +66,7 @@ def top_share_threshold(probabilities: np.ndarray, share: float) -> float:
     if not count:
         raise ConfigError(
             f"The highest {share:.1%} of {len(probabilities)} texts cannot be labelled.",
-            mend='Label more texts at once, or use the rule "oof_f1" or "half".',
+            hint='Label more texts at once, or use the rule "oof_f1" or "half".',
         )
     return float(np.sort(probabilities)[-count])
 
@@ -92,7 +92,7 @@ def guarded_thresholds(
         DataError: if there is no positive at all, or not one label for each probability.
     """
     if least_positives < 1:
-        raise ConfigError(f"least_positives must be > 0, got {least_positives}.", mend="Use 20.")
+        raise ConfigError(f"least_positives must be > 0, got {least_positives}.", hint="Use 20.")
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     common = best_threshold(probabilities.ravel(), labels.ravel())
     thresholds: list[float] = []

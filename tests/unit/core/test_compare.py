@@ -59,7 +59,7 @@ def fails_on_seed_one(job: Job) -> Measurement:
 
 
 def says_the_file_is_bad(job: Job) -> Measurement:
-    raise DataError("table.csv, row 7 has 3 fields, expected 4.", mend="Mend row 7.")
+    raise DataError("table.csv, row 7 has 3 fields, expected 4.", hint="Mend row 7.")
 
 
 def returns_a_number(job: Job) -> Measurement:

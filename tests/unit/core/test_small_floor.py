@@ -61,10 +61,10 @@ def test_measured_sees_time_and_memory() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(errors.__all__)))
 def test_every_error_survives_the_way_home_from_a_worker(name: str) -> None:
-    error = getattr(errors, name)("What happened.", mend="What to do.")
+    error = getattr(errors, name)("What happened.", hint="What to do.")
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is type(error)
-    assert (back.what, back.mend, str(back)) == ("What happened.", "What to do.", "What happened. What to do.")
+    assert (back.what, back.hint, str(back)) == ("What happened.", "What to do.", "What happened. What to do.")
     assert back.exit_status in (1, 2)
 
 

@@ -104,7 +104,7 @@ def test_the_folder_of_the_catalogue_is_recognised():
 def test_what_no_reader_knows_is_refused_with_what_they_know(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as caught:
         open_recordings(write(tmp_path / "a.pkl", content))
-    assert all(f"{name} (" in caught.value.mend for name in FORMATS)
+    assert all(f"{name} (" in caught.value.hint for name in FORMATS)
 
 
 def test_other_files_and_folders_are_refused(tmp_path):

@@ -52,12 +52,12 @@ class Formula:
             runs.write(f"{smiles}\n")
         time.sleep(self.seconds)
         if smiles == "CC(C)(C)C" and not (self.folder / "thawed").exists():
-            raise SimulationError("froze: at 280 K.", mend="Ask for higher temperatures.")
+            raise SimulationError("froze: at 280 K.", hint="Ask for higher temperatures.")
         if smiles == self.fault:
             if self.text == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.text == "input":
-                raise ConfigError("there is no platform 'CUDA'.", mend="Use CPU.")
+                raise ConfigError("there is no platform 'CUDA'.", hint="Use CPU.")
             raise ZeroDivisionError(self.text)
         value = self.factor * smiles.count("C")
         return Label(points=(StatePoint(temperature=300.0, hvap=value),), missing={"note": self.text}, seconds=0.0)

@@ -74,7 +74,7 @@ def test_a_bad_row_is_named_or_kept_out_and_told(
     with pytest.raises(DataError) as error:
         read_pool(path)
     assert error.value.what == f"{path}, row 2: {text!r} {reason}."
-    assert "--skip-invalid" in error.value.mend
+    assert "--skip-invalid" in error.value.hint
     pool = read_pool(path, skip_invalid=True)
     assert pool.smiles == ("CCC", "CCCC")
     assert pool.rejected == (Rejected(2, text, reason),)

@@ -67,7 +67,7 @@ def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) 
     system = next(iter(ensemble.systems.values()))
     names = [stream.name for stream in system.config.modalities]
     if unknown := [name for name in without if name not in names]:
-        raise ConfigError(f"The model has no stream {unknown[0]!r}.", mend=f"It has: {', '.join(names)}.")
+        raise ConfigError(f"The model has no stream {unknown[0]!r}.", hint=f"It has: {', '.join(names)}.")
     present = np.tile([name not in without for name in names], (len(recordings), 1))
     found = ensemble.predict(recordings, present=present)
     columns = found.reshape(len(recordings), -1)

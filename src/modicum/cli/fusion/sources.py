@@ -51,7 +51,7 @@ def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened
     from modicum.fusion.readers.opening import open_recordings
 
     if not 0 < gigabytes < math.inf:
-        raise ConfigError(f"--max-gigabytes is {gigabytes}.", mend="Give a number above 0.")
+        raise ConfigError(f"--max-gigabytes is {gigabytes}.", hint="Give a number above 0.")
     max_bytes = int(gigabytes * 2**30)
     if not source.exists() and str(source) in _CATALOGUE:
         from modicum.core import catalogue
@@ -83,10 +83,10 @@ def split_of(found: Opened, name: str | None) -> Recordings:
     if chosen is None or chosen not in splits:
         raise ConfigError(
             f"There is no split {chosen!r}." if chosen else "The source has several splits.",
-            mend=f"Write --split with one of: {', '.join(splits)}.",
+            hint=f"Write --split with one of: {', '.join(splits)}.",
         )
     if not len(splits[chosen]):
-        raise DataError(f"The split {chosen} has no sample.", mend="Choose another with --split.")
+        raise DataError(f"The split {chosen} has no sample.", hint="Choose another with --split.")
     return splits[chosen]
 
 
@@ -121,4 +121,4 @@ def check_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", mend="Write --device cpu.") from error
+        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", hint="Write --device cpu.") from error

@@ -88,14 +88,14 @@ def train(  # noqa: PLR0913 - one argument an option
     from modicum.fusion.training import Recipe
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+        raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     check_device(device)
     splits = {name: _chosen(part, stream) for name, part in opened(source, format, gigabytes).splits.items()}
     training, validation, test = by_role(splits)
     if len(training.streams) == 1 and text is None:
         raise ConfigError(
             f"There is nothing to mix: the only stream is {', '.join(training.streams)}.",
-            mend="Name two or more by --stream, or add the words by --text.",
+            hint="Name two or more by --stream, or add the words by --text.",
         )
     settings: dict[str, Any] = {} if np.asarray(training.labels).dtype.kind in "iu" else {"loss": loss.value}
     if text is not None:
@@ -135,7 +135,7 @@ def _chosen(part: Recordings, names: list[str] | None) -> Recordings:
         return part
     if unknown := [name for name in names if name not in part.streams]:
         raise ConfigError(
-            f"There is no stream {unknown[0]!r}.", mend=f"Write --stream with one of: {', '.join(part.streams)}."
+            f"There is no stream {unknown[0]!r}.", hint=f"Write --stream with one of: {', '.join(part.streams)}."
         )
     return replace(part, streams={name: part.streams[name] for name in names})
 

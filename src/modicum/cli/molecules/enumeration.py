@@ -54,5 +54,5 @@ def print_lines(lines: Iterable[str]) -> None:
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(0) from None
         raise RunError(
-            f"The molecules cannot be written to stdout ({error.strerror}).", mend="Make room, or give --out FILE."
+            f"The molecules cannot be written to stdout ({error.strerror}).", hint="Make room, or give --out FILE."
         ) from error

@@ -100,7 +100,7 @@ def _look_up(paths: Sequence[Path]) -> Labeller:
     from modicum.molecules.tablelabeller import TableLabeller
 
     if not paths:
-        raise ConfigError("--labeller table needs published values.", mend="Name a CSV file with --table.")
+        raise ConfigError("--labeller table needs published values.", hint="Name a CSV file with --table.")
     return TableLabeller(
         [table for path in paths for table in _tables(path)], source=", ".join(path.name for path in paths)
     )
@@ -111,5 +111,5 @@ def _tables(path: Path) -> list[PropertyTable]:
 
     found = [read_table(path, quantity) for quantity in quantities(path)]
     if not found:
-        raise DataError(f"{path} has no column {', '.join(UNITS)}.", mend="Name the column by its quantity.")
+        raise DataError(f"{path} has no column {', '.join(UNITS)}.", hint="Name the column by its quantity.")
     return found

@@ -103,9 +103,9 @@ def predict(
     from modicum.molecules.table import read_table, write_table
 
     if (pool is None) == (labels is None):
-        raise ConfigError("Give either a pool or --labels.", mend="Name the molecules to predict once.")
+        raise ConfigError("Give either a pool or --labels.", hint="Name the molecules to predict once.")
     if labels is None and (parity or calibration):
-        raise ConfigError("A picture of errors needs labels.", mend="Give --labels FILE in place of the pool.")
+        raise ConfigError("A picture of errors needs labels.", hint="Give --labels FILE in place of the pool.")
     for picture in (parity, calibration):
         if picture is not None:
             check_picture(picture)
@@ -141,7 +141,7 @@ def _load(folder: Path) -> tuple[GaussianProcess | DMPNN, Quantity]:
     elif (folder / GP_FILE).is_file():
         model = GaussianProcess.load(folder, MarginalizedGraphKernel.from_json)
     if model is None or model.quantity is None:
-        raise ConfigError(f"There is no model in {folder}.", mend="Name a folder that modicum molecules train wrote.")
+        raise ConfigError(f"There is no model in {folder}.", hint="Name a folder that modicum molecules train wrote.")
     return model, model.quantity
 
 
@@ -149,7 +149,7 @@ def _grid(smiles: tuple[str, ...], temperatures: list[float]) -> tuple[tuple[str
     import numpy as np
 
     if min(temperatures) <= 0:
-        raise ConfigError(f"Temperatures must be > 0 K, got {min(temperatures):g}.", mend="Give them in kelvin.")
+        raise ConfigError(f"Temperatures must be > 0 K, got {min(temperatures):g}.", hint="Give them in kelvin.")
     rows = [(name, temperature) for name in smiles for temperature in temperatures]
     return tuple(name for name, _ in rows), np.array([temperature for _, temperature in rows])
 
@@ -187,5 +187,5 @@ def _judge(
         if calibration is not None:
             draw_calibration(calibration, intervals.levels, intervals.coverage)
     elif calibration is not None:
-        raise ConfigError("A network gives no intervals.", mend="Train a gp for calibrated intervals.")
+        raise ConfigError("A network gives no intervals.", hint="Train a gp for calibrated intervals.")
     return found

@@ -37,9 +37,9 @@ def export(
     from modicum.quantize.model import QuantizedModel
 
     if onnx is None and c is None:
-        raise ConfigError("There is nothing to export to.", mend="Give --onnx FILE, --c FOLDER or both.")
+        raise ConfigError("There is nothing to export to.", hint="Give --onnx FILE, --c FOLDER or both.")
     if example is not None and onnx is None:
-        raise ConfigError("--example compares an ONNX file, and none is written.", mend="Give --onnx FILE.")
+        raise ConfigError("--example compares an ONNX file, and none is written.", hint="Give --onnx FILE.")
     model = QuantizedModel.load(file)
     summary: dict[str, Any] = {"file": str(file)}
     with stoppable(NOTHING_HALF):
@@ -61,7 +61,7 @@ def _onnx(model: QuantizedModel, path: Path, example: Path | None, *, json: bool
     if images is not None and tuple(images.shape[1:]) != model.shape:
         raise ConfigError(
             f"The images in {example} have shape {tuple(images.shape[1:])}, but the network takes {model.shape}.",
-            mend="Give images of that shape.",
+            hint="Give images of that shape.",
         )
     agreement = model.export_onnx(path, images)
     say(f"ONNX: {path}")

@@ -128,7 +128,7 @@ def _judge(network: nn.Module, quantized: QuantizedModel, images: Tensor, labels
     if tuple(images.shape[1:]) != quantized.shape:
         raise ConfigError(
             f"The test images have shape {tuple(images.shape[1:])}, those of the calibration {quantized.shape}.",
-            mend="Bring both to one shape.",
+            hint="Bring both to one shape.",
         )
     both = (accuracy(it, images, labels) for it in (network, quantized))
     return {"images": len(labels), **dict(zip(("float", "quantized"), both, strict=True))}
@@ -180,7 +180,7 @@ def _activation_bits(text: str) -> int | None:
         return None
     if not text.isdecimal():
         raise ConfigError(
-            f"--activations takes a whole number from 2 to 8 or none, got {text!r}.", mend="Write --activations 4."
+            f"--activations takes a whole number from 2 to 8 or none, got {text!r}.", hint="Write --activations 4."
         )
     return int(text)
 
@@ -195,7 +195,7 @@ def _layers(entries: Sequence[str]) -> dict[str, LayerBits]:
         if not name or not weight.isdecimal() or not (activation.isdecimal() or "/" not in bits):
             raise ConfigError(
                 f"--layer takes NAME=WEIGHTS or NAME=WEIGHTS/ACTIVATIONS, got {entry!r}.",
-                mend="Write --layer classifier.1=8/8.",
+                hint="Write --layer classifier.1=8/8.",
             )
         found[name] = LayerBits(weight_bits=int(weight), activation_bits=int(activation) if activation else None)
     return found
@@ -204,11 +204,11 @@ def _layers(entries: Sequence[str]) -> dict[str, LayerBits]:
 def _check_place(file: Path) -> None:
     # Said before the work, not after it.
     if file.suffix != ".safetensors":
-        raise ConfigError(f"--out must end in .safetensors, got {file}.", mend=f"Write --out {file.stem}.safetensors.")
+        raise ConfigError(f"--out must end in .safetensors, got {file}.", hint=f"Write --out {file.stem}.safetensors.")
     if not file.parent.is_dir():
         raise ConfigError(
             f"{file} cannot be written: there is no folder {file.parent}.",
-            mend="Name a file in a folder that is there.",
+            hint="Name a file in a folder that is there.",
         )
 
 
@@ -219,4 +219,4 @@ def _check_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", mend="Write --device cpu.") from error
+        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", hint="Write --device cpu.") from error

@@ -43,13 +43,13 @@ def export(
     system = SarcasmSystem.load(model)
     if isinstance(system.model, StackedModel):
         raise ConfigError(
-            f"{model} joins n-grams and an encoder; ONNX holds an encoder alone.", mend="Train with --model ENCODER."
+            f"{model} joins n-grams and an encoder; ONNX holds an encoder alone.", hint="Train with --model ENCODER."
         )
     if not isinstance(system.model, EnsembleModel):
-        raise ConfigError(f"{model} holds n-grams, no encoder.", mend="Train with --model and the name of an encoder.")
+        raise ConfigError(f"{model} holds n-grams, no encoder.", hint="Train with --model and the name of an encoder.")
     if not 0 <= member < len(system.model.members):
         raise ConfigError(
-            f"There is no model {member}: the ensemble has {len(system.model.members)}.", mend="Count from 0."
+            f"There is no model {member}: the ensemble has {len(system.model.members)}.", hint="Count from 0."
         )
     asked = [system.preparation.text(it) for it in read_table(texts, text=text, language=language).examples]
     report = export_onnx(system.model.members[member], folder, asked, int8=int8)

@@ -101,7 +101,7 @@ def submit(
         readings = system.read(cast("list[Example]", asked))
         predictions = readings.labels if task is TaskName.A else readings.category_labels
     if predictions is None:
-        raise DataError("The system knows no categories.", mend="Train it on texts whose categories are known.")
+        raise DataError("The system knows no categories.", hint="Train it on texts whose categories are known.")
     write_submission(file, task.value, language.value, predictions, items=asked)
     say(f"{len(asked):,} predictions of task {task.value}: {file}")
 
@@ -115,7 +115,7 @@ def _items(source: str, task: TaskName, language: LanguageName) -> list[Example]
         raise DataError(
             f"{source} has no {'pairs' if task is TaskName.C else 'texts'}; its columns are "
             f"{', '.join(table.columns)}.",
-            mend="Give the test file of that task.",
+            hint="Give the test file of that task.",
         )
     return found
 
@@ -126,7 +126,7 @@ def _gold(source: str, task: TaskName, language: LanguageName) -> list[Any]:
     if missing:
         raise DataError(
             f"{missing} of the {len(labels)} rows of {source} have no label of task {task.value}.",
-            mend="Give the test file with its labels.",
+            hint="Give the test file with its labels.",
         )
     return labels
 
@@ -137,7 +137,7 @@ def _label(item: Example | Pair, task: TaskName) -> Any:
 
 def _least_votes(given: int | None, task: TaskName, files: list[Path]) -> int:
     if given is not None and (task is not TaskName.A or not any(map(_holds_votes, files))):
-        raise ConfigError("--at-least counts the votes of readers on task A.", mend="Give it with their .csv file.")
+        raise ConfigError("--at-least counts the votes of readers on task A.", hint="Give it with their .csv file.")
     return given or _MAJORITY
 
 
@@ -151,13 +151,13 @@ def _read(path: Path, task: TaskName, language: LanguageName) -> Submission | Vo
 
     if _holds_votes(path):
         if task is TaskName.B:
-            raise DataError(f"{path} has no categories: readers were not asked for them.", mend="Give a submission.")
+            raise DataError(f"{path} has no categories: readers were not asked for them.", hint="Give a submission.")
         return read_vote_file(path, task.value)
     submission = read_submission(path)
     if (submission.task, submission.language) != (task.value, language.value):
         raise DataError(
             f"{path} is of task {submission.task} in {submission.language!r}, not {task.value} in {language.value!r}.",
-            mend="Name the task and the language that it was made for.",
+            hint="Name the task and the language that it was made for.",
         )
     return submission
 
@@ -171,7 +171,7 @@ def _predictions(
     if len(labels) != len(truth):
         raise DataError(
             f"{path} is of {len(labels):,} items, the test file of {len(truth):,}.",
-            mend="Give what was said of that test file.",
+            hint="Give what was said of that test file.",
         )
     if not isinstance(said, Votes):
         return said.predictions
@@ -179,7 +179,7 @@ def _predictions(
     if others:
         raise DataError(
             f"{others:,} of the {len(truth):,} labels in {path} are not those of the test file.",
-            mend="Give the votes on that test file, in its language and order.",
+            hint="Give the votes on that test file, in its language and order.",
         )
     return said.votes >= at_least if task is TaskName.A else said.aggregated
 

@@ -89,7 +89,7 @@ def train(  # noqa: PLR0913 - one argument an option
     from modicum.sarcasm.learners import Settings, fit
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+        raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     examples: list[Example] = []
     for source in sources:
         examples += _read(source, text, label, rephrase, dialect, language, skip_empty=skip_empty)
@@ -123,7 +123,7 @@ def _encoder_settings(given: list[str]) -> dict[str, Any]:
     for entry in given:
         name, _, text = entry.partition("=")
         if name not in known:
-            raise ConfigError(f"There is no setting {name!r}.", mend=f"Write --set with one of {', '.join(known)}.")
+            raise ConfigError(f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(known)}.")
         settings[name] = known[name](text)
     return settings
 
@@ -148,7 +148,7 @@ def _read(
     known = [it for it in table.examples if it.sarcastic is not None]
     if not known:
         raise DataError(
-            f"{source} has no labelled text.", mend="Name the column of 0 and 1 by --label-col, or call it sarcastic."
+            f"{source} has no labelled text.", hint="Name the column of 0 and 1 by --label-col, or call it sarcastic."
         )
     if len(known) < len(table):
         say(f"{source}: {len(table) - len(known)} rows without a label were left out.")

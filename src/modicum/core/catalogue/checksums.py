@@ -51,13 +51,13 @@ def is_right(path: Path, file: File | Pack) -> bool:
     return path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256
 
 
-def check_file(path: Path, file: File | Pack, *, mend: str) -> None:
+def check_file(path: Path, file: File | Pack, *, hint: str) -> None:
     """Refuse an existing file that has other bytes than the published ones.
 
     Args:
         path: the file.
         file: what it should be.
-        mend: for the message.
+        hint: for the message.
 
     Raises:
         ChecksumError: if size or SHA-256 differ.
@@ -66,5 +66,5 @@ def check_file(path: Path, file: File | Pack, *, mend: str) -> None:
         raise ChecksumError(
             f"{path} should have {file.size:,} bytes and the SHA-256 {file.sha256}, but it has "
             f"{path.stat().st_size:,} bytes and {sha256_of(path)}.",
-            mend=mend,
+            hint=hint,
         )

@@ -14,7 +14,7 @@ from modicum.errors import ChecksumError, MissingDataError
 
 __all__ = ["download"]
 
-# Ours. One more attempt mends a broken connection; a machine without network should hear of it soon.
+# Ours. One more attempt gets over a broken connection; a machine without network should hear of it soon.
 _RETRIES = 1
 _TIMEOUT = 30.0
 
@@ -54,13 +54,13 @@ def download(address: str, target: Path, *, sha256: str | None, name: str) -> No
         raise MissingDataError(
             f"{name} needs {address}, which is neither in MODICUM_DATA nor in the cache and could not be fetched "
             f"({_reason(error)}).",
-            mend=f"Fetch it on a connected machine{proof} and save it as {target}, or set MODICUM_DATA to a folder "
+            hint=f"Fetch it on a connected machine{proof} and save it as {target}, or set MODICUM_DATA to a folder "
             f"that holds {name}.",
         ) from None
     except ValueError:
         raise ChecksumError(
             f"{address} should have the SHA-256 {sha256}, but what came for {target} has {downloader.found}.",
-            mend="Fetch again later or over another connection; if it stays, the public file was changed.",
+            hint="Fetch again later or over another connection; if it stays, the public file was changed.",
         ) from None
 
 

@@ -145,8 +145,8 @@ def describe(name: str) -> DataSet:
     if entry is None:
         inside = [known for known in names() if name.lower() in known.lower()]
         near = inside or difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
-        mend = f"Did you mean {' or '.join(near)}?" if near else "See modicum data list for the names."
-        raise ConfigError(f"The catalogue has no data set {name!r}.", mend=mend)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "See modicum data list for the names."
+        raise ConfigError(f"The catalogue has no data set {name!r}.", hint=hint)
     return entry
 
 

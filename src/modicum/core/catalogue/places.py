@@ -33,7 +33,7 @@ def places_from_environment() -> Places:
     data = os.environ.get("MODICUM_DATA")
     if data and not Path(data).is_dir():
         raise ConfigError(
-            f"MODICUM_DATA must name a folder, but it is {data!r}.", mend="Set it to an existing folder, or unset it."
+            f"MODICUM_DATA must name a folder, but it is {data!r}.", hint="Set it to an existing folder, or unset it."
         )
     return Places(data=Path(data).absolute() if data else None, cache=_cache())
 
@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"The cache folder {folder} cannot be made ({error.strerror}).",
-            mend="Set MODICUM_CACHE to a folder that can be written.",
+            hint="Set MODICUM_CACHE to a folder that can be written.",
         ) from error
 
 

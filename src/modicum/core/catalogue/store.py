@@ -73,7 +73,7 @@ def _own(data_set: DataSet, item: File | Pack, places: Places) -> Path | None:
     # The user's own copy, checked, if there is one.
     if places.data is None or not (path := places.data / data_set.folder / item.path).is_file():
         return None
-    check_file(path, item, mend="Replace it in MODICUM_DATA by the published file, or unset MODICUM_DATA.")
+    check_file(path, item, hint="Replace it in MODICUM_DATA by the published file, or unset MODICUM_DATA.")
     return path
 
 
@@ -106,7 +106,7 @@ def _refuse_not_public(data_set: DataSet, paths: Sequence[str], folder: Path) ->
     origins = " and ".join(dict.fromkeys(f"{origin.address} at {origin.version}" for origin in data_set.origins))
     raise MissingDataError(
         f"{data_set.name} needs files that no public address has: {', '.join(paths)}, made from {origins}.",
-        mend=f"Put them at these paths below {folder}, or below {data_set.folder} in the folder that MODICUM_DATA "
+        hint=f"Put them at these paths below {folder}, or below {data_set.folder} in the folder that MODICUM_DATA "
         f"names; modicum data verify {data_set.name} compares their checksums.",
     )
 
@@ -148,7 +148,7 @@ def _unpack(data_set: DataSet, pack: Pack, built: Path, downloads: Path, places:
     if found != pack.tree:
         raise ChecksumError(
             f"The {pack.count:,} files in {source} should have the tree hash {pack.tree}, but they have {found}.",
-            mend=f"Delete {source} and fetch {data_set.name} again; if it stays, the public files were changed.",
+            hint=f"Delete {source} and fetch {data_set.name} again; if it stays, the public files were changed.",
         )
 
 

@@ -27,7 +27,7 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     """
     for what, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:
-            raise ConfigError(f"{what} must be at least 1, got {number}.", mend=f"Give a positive number of {what}.")
+            raise ConfigError(f"{what} must be at least 1, got {number}.", hint=f"Give a positive number of {what}.")
     if name == "local":
         return LocalEngine(workers, threads=threads)
     if name == "inline":
@@ -36,4 +36,4 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
         return DaskEngine(None, workers=workers, threads=threads)
     if address := name.removeprefix("dask://") if name.startswith("dask://") else "":
         return DaskEngine(address, threads=threads)
-    raise ConfigError(f"There is no engine {name!r}.", mend="Use local, inline, dask or dask://host:port.")
+    raise ConfigError(f"There is no engine {name!r}.", hint="Use local, inline, dask or dask://host:port.")

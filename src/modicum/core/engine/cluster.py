@@ -57,7 +57,7 @@ class DaskEngine:
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"No Dask scheduler answers at {address} ({error}).",
-                mend="Start one with: dask scheduler; or use --engine dask for a cluster of local processes.",
+                hint="Start one with: dask scheduler; or use --engine dask for a cluster of local processes.",
             ) from error
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class DaskEngine:
             if isinstance(error, self._distributed.KilledWorker):
                 error = WorkerDiedError(
                     f"Job {index} took down one worker after the other ({error}).",
-                    mend="Look for too little memory on the workers or a crash in a compiled library.",
+                    hint="Look for too little memory on the workers or a crash in a compiled library.",
                 )
             yield Finished(index, error=error) if error else Finished(index, value=future.result())
 

@@ -175,19 +175,19 @@ def _end_with_parent(lifeline: Connection) -> None:
 
 
 def _check_importable(payload: object) -> None:
-    mend = "Put the functions at the top level of a module or script, or use the engine inline."
+    hint = "Put the functions at the top level of a module or script, or use the engine inline."
     try:
         sent = pickle.dumps(payload)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ConfigError(f"Worker processes cannot be sent this job ({error}).", mend=mend) from error
+        raise ConfigError(f"Worker processes cannot be sent this job ({error}).", hint=hint) from error
     main = sys.modules["__main__"]
     if b"__main__" in sent and not (getattr(main, "__file__", None) or getattr(main, "__spec__", None)):
-        raise ConfigError("Worker processes cannot import functions that were typed into a session.", mend=mend)
+        raise ConfigError("Worker processes cannot import functions that were typed into a session.", hint=hint)
 
 
 def _died(index: int, times: int) -> WorkerDiedError:
     return WorkerDiedError(
         f"Job {index} took its worker process down {times} times.",
-        mend="Look for too little memory (fewer --workers), a crash in a compiled library, or a script that starts "
+        hint="Look for too little memory (fewer --workers), a crash in a compiled library, or a script that starts "
         "work outside of: if __name__ == '__main__'.",
     )

@@ -39,7 +39,7 @@ def write(reports: Sequence[Report], folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(
             f"A report needs a folder to be written to, but {folder} is not usable ({error.strerror}).",
-            mend="Name a folder that you may write to with --out, on a disk with room.",
+            hint="Name a folder that you may write to with --out, on a disk with room.",
         ) from error
     finally:
         if folder.is_dir():

@@ -151,13 +151,13 @@ def load(path: Path) -> tuple[Report, ...]:
         return _file_format().validate_json(path.read_bytes()).reports
     except FileNotFoundError as error:
         raise DataError(
-            f"There is no report at {path}.", mend="Run modicum compare METHOD --out with that folder first."
+            f"There is no report at {path}.", hint="Run modicum compare METHOD --out with that folder first."
         ) from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{path} is not a report of this version of modicum ({reason}).",
-            mend="Run modicum compare again with the same --out; finished jobs are not repeated.",
+            hint="Run modicum compare again with the same --out; finished jobs are not repeated.",
         ) from error
 
 

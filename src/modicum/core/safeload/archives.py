@@ -51,9 +51,9 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
             too many or too large ones.
     """
     if folder.exists():
-        raise ConfigError(f"{folder} must not exist before {archive} is unpacked there.", mend="Choose another folder.")
+        raise ConfigError(f"{folder} must not exist before {archive} is unpacked there.", hint="Choose another folder.")
     if not folder.parent.is_dir():
-        raise ConfigError(f"{folder.parent} is not a folder.", mend=f"Make it before {archive} is unpacked in it.")
+        raise ConfigError(f"{folder.parent} is not a folder.", hint=f"Make it before {archive} is unpacked in it.")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parent:
         stage = Path(parent) / "stage"
         stage.mkdir()
@@ -95,7 +95,7 @@ def read_members(
                 if len(data) != member.size:
                     raise DataError(
                         f"{member.name} in {archive} announces {member.size:,} bytes but holds {len(data):,}.",
-                        mend="Fetch the file again, and check its size and checksum.",
+                        hint="Fetch the file again, and check its size and checksum.",
                     )
                 yield member.name, data
     except DataError:
@@ -103,7 +103,7 @@ def read_members(
     except _DAMAGE as error:
         raise DataError(
             f"{archive} is not a whole zip, tar, tar.gz or tar.xz archive ({error or type(error).__name__}).",
-            mend="Fetch the file again, and check its size and checksum.",
+            hint="Fetch the file again, and check its size and checksum.",
         ) from error
 
 

@@ -60,10 +60,10 @@ def _parse(data: bytes, *, place: str) -> NDArray[Any]:
         if "allow_pickle" in str(error):
             raise UnsafeFileError(
                 f"{place} holds pickled objects, which may run code.",
-                mend="Ask its maker for arrays of numbers or text.",
+                hint="Ask its maker for arrays of numbers or text.",
             ) from error
         raise DataError(
             f"{place} is not a whole .npy array ({error}).",
-            mend="Fetch the file again, and check its size and checksum.",
+            hint="Fetch the file again, and check its size and checksum.",
         ) from error
     return array

@@ -51,11 +51,11 @@ def load_torch(path: Path, *, max_bytes: int = MAX_BYTES) -> object:
         if refused := _GLOBAL.search(str(error)):
             raise UnsafeFileError(
                 f"{path} may hold only tensors and plain containers, but it asks for {refused[1]}.",
-                mend="Ask its maker for a state dictionary or safetensors.",
+                hint="Ask its maker for a state dictionary or safetensors.",
             ) from error
         raise DataError(
             f"{path} is not a whole torch file ({type(error).__name__}).",
-            mend="Fetch the file again, and check its size and checksum.",
+            hint="Fetch the file again, and check its size and checksum.",
         ) from error
 
 

@@ -26,7 +26,7 @@ def check_size(path: Path, size: int, *, max_bytes: int) -> None:
     if size > max_bytes:
         raise UnsafeFileError(
             f"{path} may bring at most {max_bytes:,} bytes, but it brings {size:,}.",
-            mend="If you trust the file, pass a larger max_bytes.",
+            hint="If you trust the file, pass a larger max_bytes.",
         )
 
 
@@ -42,5 +42,5 @@ def read_bounded(path: Path, *, max_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror}).", mend="Check the path and its permissions."
+            f"{path} cannot be read ({error.strerror}).", hint="Check the path and its permissions."
         ) from error

@@ -54,7 +54,7 @@ def refuse(archive: Path, what: str) -> NoReturn:
     """
     raise UnsafeFileError(
         f"{archive} {what}.",
-        mend="Do not unpack it by other means unless you know its maker; fetch it again if you do.",
+        hint="Do not unpack it by other means unless you know its maker; fetch it again if you do.",
     )
 
 

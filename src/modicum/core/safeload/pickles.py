@@ -66,12 +66,12 @@ def load_pickle(path: Path, *, encoding: str = "ASCII", max_bytes: int = MAX_BYT
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} holds texts of Python 2 that are not {encoding}.",
-            mend='Pass encoding="latin1" or encoding="bytes".',
+            hint='Pass encoding="latin1" or encoding="bytes".',
         ) from error
     except RecursionError as error:
         raise UnsafeFileError(
             f"{path} nests its containers more than {sys.getrecursionlimit()} deep.",
-            mend="Ask its maker for a flat file such as .npz.",
+            hint="Ask its maker for a flat file such as .npz.",
         ) from error
     except _DAMAGE as error:
         _refuse_damage(path, str(error))
@@ -80,7 +80,7 @@ def load_pickle(path: Path, *, encoding: str = "ASCII", max_bytes: int = MAX_BYT
 def _refuse_damage(path: Path, reason: str) -> NoReturn:
     raise DataError(
         f"{path} is not a whole pickle of arrays and plain containers ({reason}).",
-        mend="Fetch the file again, and check its size and checksum.",
+        hint="Fetch the file again, and check its size and checksum.",
     )
 
 
@@ -94,14 +94,14 @@ class _Unpickler(pickle.Unpickler):  # noqa: S301 - this is the restricted one
         if allowed is None:
             raise UnsafeFileError(
                 f"{self._path} may hold only arrays and plain containers, but it asks for {module_name}.{global_name}.",
-                mend="Ask its maker for .npz, .csv or .json, or convert it yourself in a sandbox if you trust it.",
+                hint="Ask its maker for .npz, .csv or .json, or convert it yourself in a sandbox if you trust it.",
             )
         return allowed
 
     def persistent_load(self, pid: object, /) -> NoReturn:
         raise UnsafeFileError(
             f"{self._path} refers to the object {pid!r} outside the file.",
-            mend="Ask its maker for a file that stands alone, such as .npz.",
+            hint="Ask its maker for a file that stands alone, such as .npz.",
         )
 
 
@@ -153,7 +153,7 @@ def _check_number(path: Path, number: int, *, limit: int) -> None:
     if number > limit:
         raise UnsafeFileError(
             f"{path} stores object number {number:,} in a file of {limit:,} bytes, which would take all memory.",
-            mend="Do not use this file; ask its maker for .npz.",
+            hint="Do not use this file; ask its maker for .npz.",
         )
 
 
@@ -180,7 +180,7 @@ class _Settler:
             case Constructor():
                 raise UnsafeFileError(
                     f"{self._path} holds {value.name} itself, not something made with it.",
-                    mend="Ask its maker for .npz, .csv or .json.",
+                    hint="Ask its maker for .npz, .csv or .json.",
                 )
             case ArrayClaim():
                 array, objects = value.settle()

@@ -43,14 +43,14 @@ def read_phq(path: Path) -> dict[str, float]:
         try:
             score = float(cell)
         except ValueError as error:
-            raise DataError(f"{path}, row {row}, has the score {cell!r}.", mend="Write a number.") from error
+            raise DataError(f"{path}, row {row}, has the score {cell!r}.", hint="Write a number.") from error
         if not _SPAN[0] <= score <= _SPAN[1]:
             raise DataError(
                 f"{path}, row {row}: {score} is not on the scale of the PHQ-8 from {_SPAN[0]} to {_SPAN[1]}.",
-                mend="Write the sum of the eight answers; one divided by 25 must be multiplied again.",
+                hint="Write the sum of the eight answers; one divided by 25 must be multiplied again.",
             )
         if name in scores:
-            raise DataError(f"{path}, row {row}: {name!r} comes twice.", mend="Remove one of the rows.")
+            raise DataError(f"{path}, row {row}: {name!r} comes twice.", hint="Remove one of the rows.")
         scores[name] = score
     return scores
 
@@ -96,7 +96,7 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
             file at all, nobody of a split has a stream, frames have other sizes, or a file is broken.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder.", mend="Check the path.")
+        raise DataError(f"{folder} is no folder.", hint="Check the path.")
     if features is None:
         features = {
             place.name: f"{place.name}/{{id}}*"
@@ -107,7 +107,7 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
     if not features or not files:
         raise DataError(
             f"{folder} has {len(files)} files of scores and {len(features)} streams.",
-            mend="Put train_split.csv and the like in it, and a folder of features for each stream.",
+            hint="Put train_split.csv and the like in it, and a folder of features for each stream.",
         )
     return {split: _split(folder, features, read_phq(path), f"{folder}, {split}", say) for split, path in files.items()}
 
@@ -128,7 +128,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     for path in sorted([*folder.glob("*.csv"), *folder.glob("labels/*.csv")]):
         split = split_in(path.stem)
         if split in found:
-            raise DataError(f"{found[split]} and {path} are both of {split}.", mend="Keep one of them there.")
+            raise DataError(f"{found[split]} and {path} are both of {split}.", hint="Keep one of them there.")
         if split is not None:
             found[split] = path
     return found
@@ -143,9 +143,9 @@ def _split(folder: Path, features: Mapping[str, str], labels: Mapping[str, float
         read = {name: read_features(path) for name, path in found.items() if path is not None}
         sizes = {array.shape[1] for array in read.values()}
         if not sizes:
-            raise DataError(f"{where}: nobody has {pattern!r}.", mend="Mend the pattern, or leave the stream out.")
+            raise DataError(f"{where}: nobody has {pattern!r}.", hint="Mend the pattern, or leave the stream out.")
         if len(sizes) > 1:
-            raise DataError(f"{where}: {stream} has frames of {sorted(sizes)} values.", mend="Use one kind of feature.")
+            raise DataError(f"{where}: {stream} has frames of {sorted(sizes)} values.", hint="Use one kind of feature.")
         size = sizes.pop()
         streams[stream] = Ragged.of([read.get(name, np.empty((0, size))) for name in labels], size)
     recordings = Recordings(
@@ -167,6 +167,6 @@ def _file_of(folder: Path, pattern: str, name: str) -> Path | None:
     ]
     if len(found) > 1:
         raise DataError(
-            f"{name!r} has the files {found[0]} and {found[1]} for one stream.", mend="Say which one by `features`."
+            f"{name!r} has the files {found[0]} and {found[1]} for one stream.", hint="Say which one by `features`."
         )
     return found[0] if found else None

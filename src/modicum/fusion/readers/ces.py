@@ -63,7 +63,7 @@ def read_ces(folder: Path) -> tuple[CesSequence, ...]:
     """
     files = sorted((folder / "labels_devel").glob("Devel_*.csv"))
     if not files:
-        raise DataError(f"{folder} has no file labels_devel/Devel_*.csv.", mend="Fetch avec2019-ces of the catalogue.")
+        raise DataError(f"{folder} has no file labels_devel/Devel_*.csv.", hint="Fetch avec2019-ces of the catalogue.")
     return tuple(_read(folder, path) for path in files)
 
 
@@ -74,7 +74,7 @@ def _read(folder: Path, path: Path) -> CesSequence:
         place = folder / "baseline_predictions" / f"predictions_{system}" / path.name
         table = _table(place)[: len(labels)]
         if not np.array_equal(table[:, 0], labels[:, 0]):
-            raise DataError(f"{place} has other times than {path}.", mend="Fetch avec2019-ces of the catalogue anew.")
+            raise DataError(f"{place} has other times than {path}.", hint="Fetch avec2019-ces of the catalogue anew.")
         predictions.append(table[:, 1:])
     return CesSequence(
         name=path.stem,
@@ -87,5 +87,5 @@ def _read(folder: Path, path: Path) -> CesSequence:
 def _table(path: Path) -> npt.NDArray[np.float64]:
     table = read_matrix(path, skip=1, delimiter=";", quote="'", header=True)
     if table.shape[1] != 1 + len(TARGETS):
-        raise DataError(f"{path} has {table.shape[1] + 1} columns.", mend="Give name, timestamp and three values.")
+        raise DataError(f"{path} has {table.shape[1] + 1} columns.", hint="Give name, timestamp and three values.")
     return table

@@ -78,13 +78,13 @@ def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
     """
     with _opened(path) as file:
         if len(file) != 1:
-            raise DataError(f"{path} has {len(file)} roots, not one.", mend="Check that it is a .csd file.")
+            raise DataError(f"{path} has {len(file)} roots, not one.", hint="Check that it is a .csd file.")
         root = _group(file, next(iter(file)), path)
         data, budget, videos = _group(root, "data", path), _Budget(max_bytes), dict[str, Timed]()
         for name in data:
             video, where = _group(data, name, path), f"{path}, {name}"
             if missing := {"features", "intervals"} - set(video):
-                raise DataError(f"{where}: {min(missing)} are missing.", mend="Remove the video, or mend the file.")
+                raise DataError(f"{where}: {min(missing)} are missing.", hint="Remove the video, or correct the file.")
             videos[name] = _timed(
                 _array(video, "intervals", path, budget), _array(video, "features", path, budget), where
             )
@@ -135,7 +135,7 @@ def _opened(path: Path) -> Generator[Group]:
             yield file
     except (OSError, RuntimeError) as error:  # also what h5py raises in the middle of a truncated file
         raise DataError(
-            f"{path} is not a whole HDF5 file ({error}).", mend="Fetch it again, and check its size."
+            f"{path} is not a whole HDF5 file ({error}).", hint="Fetch it again, and check its size."
         ) from error
 
 
@@ -144,43 +144,43 @@ def _member(group: Group, name: str, path: Path) -> Group:
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
     link = group.get(name, getlink=True)
     if link is None:
-        raise DataError(f"{path} has no {name!r} in {group.name!r}.", mend="Check that it is a .csd file.")
+        raise DataError(f"{path} has no {name!r} in {group.name!r}.", hint="Check that it is a .csd file.")
     if not isinstance(link, h5py.HardLink):
-        raise UnsafeFileError(f"{path} refers from {name!r} to another place.", mend="Ask its maker for a whole file.")
+        raise UnsafeFileError(f"{path} refers from {name!r} to another place.", hint="Ask its maker for a whole file.")
     return group[name]
 
 
 def _group(group: Group, name: str, path: Path) -> Group:
     member = _member(group, name, path)
     if not hasattr(member, "create_group"):
-        raise DataError(f"{path}: {member.name} is no group.", mend="Check that it is a .csd file.")
+        raise DataError(f"{path}: {member.name} is no group.", hint="Check that it is a .csd file.")
     return member
 
 
 def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[Any]:
     dataset = _member(group, name, path)
     if not hasattr(dataset, "dtype"):
-        raise DataError(f"{path}: {dataset.name} is no array.", mend="Check that it is a .csd file.")
+        raise DataError(f"{path}: {dataset.name} is no array.", hint="Check that it is a .csd file.")
     if dataset.is_virtual or dataset.external:
-        raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", mend="Ask its maker for a whole file.")
+        raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", hint="Ask its maker for a whole file.")
     budget.used += dataset.nbytes
     check_size(path, budget.used, max_bytes=budget.max_bytes)
     if dataset.dtype.kind not in "SfiuOb" or (
         dataset.dtype.kind == "O" and dataset.dtype.metadata.get("vlen") is not str
     ):
-        raise DataError(f"{path}: {dataset.name} has neither numbers nor text.", mend="Check that it is a .csd file.")
+        raise DataError(f"{path}: {dataset.name} has neither numbers nor text.", hint="Check that it is a .csd file.")
     return dataset.asstr(errors="replace")[()] if dataset.dtype.kind == "O" else dataset[()]
 
 
 def _timed(intervals: npt.NDArray[Any], features: npt.NDArray[Any], where: str) -> Timed:
     if intervals.dtype.kind not in "fiu":
-        raise DataError(f"{where}: the intervals are no numbers.", mend="Remove the video, or mend the file.")
+        raise DataError(f"{where}: the intervals are no numbers.", hint="Remove the video, or correct the file.")
     times = check_intervals(intervals, f"{where}, frame")
     rows = features[:, None] if features.ndim == 1 else features
     if rows.ndim != 2 or len(rows) != len(times):
         raise DataError(
             f"{where}: there are {len(times)} intervals for features of shape {features.shape}.",
-            mend="Remove the video, or mend the file.",
+            hint="Remove the video, or correct the file.",
         )
     return Timed(intervals=times, features=_features(rows))
 

@@ -48,7 +48,7 @@ def read_csd_folder(folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYT
     if not streams or max(len(labels), len(words)) > 1:
         raise DataError(
             f"{folder} has {len(streams)} streams, {len(labels)} files of labels and {len(words)} of words.",
-            mend="Keep one stream or more, and at most one file of labels and one of words.",
+            hint="Keep one stream or more, and at most one file of labels and one of words.",
         )
     for name in read:
         say(f"{name}: {'labels' if name in labels else 'words' if name in words else 'a stream'}.")
@@ -118,7 +118,7 @@ def _segments(streams: Mapping[str, Csd], words: Csd | None, labels: Csd | None,
     if labels is None:
         return [_Segment(id=name, video=name) for name in sorted(known)]
     if lost := [name for name in labels.videos if name not in known]:
-        raise DataError(f"{where}: {lost[0]!r} has labels, and is in no stream.", mend="Remove it from the labels.")
+        raise DataError(f"{where}: {lost[0]!r} has labels, and is in no stream.", hint="Remove it from the labels.")
     return [
         _Segment(id=f"{name}[{place}]", video=name, begin=float(begin), end=float(end))
         for name, video in labels.videos.items()
@@ -146,7 +146,7 @@ def _stream(
     # The second is how many values were not finite and went into means as 0.
     sizes = {video.features.shape[1] for video in sequence.videos.values()}
     if len(sizes) != 1:
-        raise DataError(f"{where} has frames of {sorted(sizes)} values.", mend="Use one kind of feature.")
+        raise DataError(f"{where} has frames of {sorted(sizes)} values.", hint="Use one kind of feature.")
     videos: dict[str, list[int]] = {}
     for place, segment in enumerate(segments):
         videos.setdefault(segment.video, []).append(place)

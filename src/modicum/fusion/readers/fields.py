@@ -71,7 +71,7 @@ def splits_in(content: Mapping[str, object], where: object) -> dict[str, object]
     if not splits:
         raise DataError(
             f"{where} has the parts {', '.join(map(str, content))}, and none is a split.",
-            mend="Name the parts train, valid and test.",
+            hint="Name the parts train, valid and test.",
         )
     return splits
 
@@ -91,11 +91,11 @@ def entries(part: object, needed: Iterable[str], where: object) -> dict[str, obj
         DataError: if it is no table, or lacks an entry.
     """
     if not isinstance(part, dict):
-        raise DataError(f"{where} is no table of arrays but a {type(part).__name__}.", mend="Check the format.")
+        raise DataError(f"{where} is no table of arrays but a {type(part).__name__}.", hint="Check the format.")
     table = cast("dict[str, object]", part)
     if missing := [name for name in needed if name not in table]:
         raise DataError(
-            f"{where} has no {missing[0]!r}; it has {', '.join(map(repr, table))}.", mend="Check the format."
+            f"{where} has no {missing[0]!r}; it has {', '.join(map(repr, table))}.", hint="Check the format."
         )
     return table
 
@@ -118,11 +118,11 @@ def frames(values: object, axes: int | None, where: str) -> FloatArray:
         with np.errstate(over="ignore"):
             array = np.asarray(values).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where} holds no array of numbers ({error}).", mend="Check the format.") from error
+        raise DataError(f"{where} holds no array of numbers ({error}).", hint="Check the format.") from error
     if axes is not None and array.ndim != axes:
-        raise DataError(f"{where} has the shape {array.shape}, not {axes} axes.", mend="Check the format.")
+        raise DataError(f"{where} has the shape {array.shape}, not {axes} axes.", hint="Check the format.")
     if axes is not None and array.shape[-1] == 0:
-        raise DataError(f"{where} has frames of no value: its shape is {array.shape}.", mend="Leave the stream out.")
+        raise DataError(f"{where} has frames of no value: its shape is {array.shape}.", hint="Leave the stream out.")
     return array
 
 
@@ -144,14 +144,14 @@ def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
     if array.ndim == 0 or array.size != len(array):
         raise DataError(
             f"{where} has the shape {array.shape}, not (samples,) or (samples, 1).",
-            mend="Only files with one score for each sample are read.",
+            hint="Only files with one score for each sample are read.",
         )
     labels = array.reshape(-1)
     wrong = np.flatnonzero(~((labels >= span[0]) & (labels <= span[1])))
     if len(wrong):
         raise DataError(
             f"{where}, row {wrong[0]}, is {labels[wrong[0]]}, which is not on the scale from {span[0]} to {span[1]}.",
-            mend="Mend the label, or remove the sample.",
+            hint="Mend the label, or remove the sample.",
         )
     return labels
 
@@ -171,7 +171,7 @@ def rows_of(values: object, where: str) -> Sequence[Any]:
     """
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0):
         return cast("Sequence[Any]", values)
-    raise DataError(f"{where} is no list but a {type(values).__name__}.", mend="Check the format.")
+    raise DataError(f"{where} is no list but a {type(values).__name__}.", hint="Check the format.")
 
 
 def text_of(value: object) -> str:
@@ -194,7 +194,7 @@ def names_of(values: object, where: str) -> tuple[str, ...]:
     """
     parts = [np.ravel(np.asarray(value, dtype=object)).tolist() for value in rows_of(values, where)]
     if not all(parts):
-        raise DataError(f"{where}, row {parts.index([])}, is empty.", mend="Give each sample a name.")
+        raise DataError(f"{where}, row {parts.index([])}, is empty.", hint="Give each sample a name.")
     return tuple(_name([text_of(part) for part in name]) for name in parts)
 
 
@@ -238,6 +238,6 @@ def finished(recordings: Recordings, where: object, say: Say, *, leave_out: bool
         raise DataError(
             f"{where}: the sample {clean.ids[empty[0]]!r} (row {empty[0]}) has no word, and no frame with a finite "
             f"value other than 0.",
-            mend="Remove it from the file.",
+            hint="Remove it from the file.",
         )
     return clean

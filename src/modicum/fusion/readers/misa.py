@@ -75,10 +75,10 @@ def read_lists(
     for file in files:
         found = parse(load(file, max_bytes=max_bytes), file)
         if twice := splits.keys() & found.keys():
-            raise DataError(f"{file} is one more file of {min(twice)!r} in its folder.", mend="Name one of them.")
+            raise DataError(f"{file} is one more file of {min(twice)!r} in its folder.", hint="Name one of them.")
         splits |= found
     if not splits:
-        raise DataError(f"{path} has no file whose name ends in .pkl.", mend="Name the file, or its folder.")
+        raise DataError(f"{path} has no file whose name ends in .pkl.", hint="Name the file, or its folder.")
     return splits
 
 
@@ -110,7 +110,7 @@ def from_utterances(part: object, parse: Callable[[Any, str], Utterance], where:
         DataError: if it is no list, an utterance is of another form, or frames have other sizes.
     """
     if not isinstance(part, list) or not part:
-        raise DataError(f"{where} is no list of utterances.", mend="Check the format.")
+        raise DataError(f"{where} is no list of utterances.", hint="Check the format.")
     rows: list[Utterance] = []
     for place, item in enumerate(cast("list[object]", part)):
         try:
@@ -119,7 +119,7 @@ def from_utterances(part: object, parse: Callable[[Any, str], Utterance], where:
             raise
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{where}, row {place}, is no utterance of this format ({error}).", mend="Check the format."
+                f"{where}, row {place}, is no utterance of this format ({error}).", hint="Check the format."
             ) from error
     words = tuple(row[0] for row in rows if row[0] is not None)
     ids = tuple(row[2] for row in rows)
@@ -138,7 +138,7 @@ def _join(samples: Sequence[FloatArray], name: str, where: str) -> Ragged:
     if other := [place for place, sample in enumerate(samples) if sample.shape[1] != size]:
         raise DataError(
             f"{where}, row {other[0]}: {name} has {samples[other[0]].shape[1]} values a frame, and {size} in row 0.",
-            mend="Use the same features for all utterances.",
+            hint="Use the same features for all utterances.",
         )
     return Ragged.of(samples, size)
 
@@ -164,6 +164,6 @@ def _utterance(item: Any, where: str) -> Utterance:
     for name, stream in streams.items():
         if len(stream) != len(numbers):
             raise DataError(
-                f"{where}: {name} has {len(stream)} frames for {len(numbers)} words.", mend="Give one frame a word."
+                f"{where}: {name} has {len(stream)} frames for {len(numbers)} words.", hint="Give one frame a word."
             )
     return words_of(told) if has_text else None, float(np.ravel(label)[0]), names_of([segment], where)[0], streams

@@ -124,13 +124,13 @@ def ragged_streams(
     arrays = {name: frames(table[_KEYS[name]], 3, f"{where}, {_KEYS[name]}") for name in names}
     if len({len(array) for array in arrays.values()}) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"{where} has other numbers of samples in its streams: {shapes}.", mend="Give each sample all.")
+        raise DataError(f"{where} has other numbers of samples in its streams: {shapes}.", hint="Give each sample all.")
     found = {name: spans(array) for name, array in arrays.items()}
     if mask is not None:
         if arrays["text"].shape[:2] != mask.shape:
             raise DataError(
                 f"{where}: text has the shape {arrays['text'].shape}, and text_bert a mask of {mask.shape}.",
-                mend="Give both for the same samples and word pieces.",
+                hint="Give both for the same samples and word pieces.",
             )
         found["text"] = spans(mask[:, :, None])
     aligned = len({array.shape[1] for array in arrays.values()}) == 1
@@ -172,6 +172,6 @@ def _text_bert(value: object, where: str) -> IntArray:
     if pieces.shape[1] != 3 or not whole:
         raise DataError(
             f"{where}, text_bert, has the shape {pieces.shape}{'' if whole else ' and values that are not whole'}.",
-            mend="Give ids, mask and segments: shape (samples, 3, pieces).",
+            hint="Give ids, mask and segments: shape (samples, 3, pieces).",
         )
     return pieces.astype(np.int64)

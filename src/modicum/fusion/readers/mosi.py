@@ -38,7 +38,7 @@ def read_mosi(folder: Path) -> dict[str, Recordings]:
         if len(cells) != 4 or cells[3] not in {"0", "1"}:
             raise DataError(
                 f"transcripts.csv of {folder}, row {row}, is {cells}, not (id, text, number, 0 or 1).",
-                mend="Fetch mosi-features of the catalogue.",
+                hint="Fetch mosi-features of the catalogue.",
             )
     return {split: _split(folder, split, transcripts) for split in ("train", "test")}
 
@@ -49,7 +49,7 @@ def _split(folder: Path, split: str, transcripts: list[list[str]]) -> Recordings
     if rows.min() < 0 or rows.max() >= len(transcripts):
         raise DataError(
             f"text_{split}.csv of {folder} has rows up to {rows.max()} of {len(transcripts)} transcripts.",
-            mend="Fetch mosi-features of the catalogue.",
+            hint="Fetch mosi-features of the catalogue.",
         )
     labels = np.array([int(transcripts[row][3]) for row in rows], dtype=np.int64)
     for name, table in tables.items():
@@ -70,13 +70,13 @@ def _split(folder: Path, split: str, transcripts: list[list[str]]) -> Recordings
 def _check(where: str, labels: IntArray, expected: IntArray) -> None:
     if len(labels) != len(expected):
         raise DataError(
-            f"{where}, has {len(labels)} rows for {len(expected)} utterances.", mend="Fetch mosi-features anew."
+            f"{where}, has {len(labels)} rows for {len(expected)} utterances.", hint="Fetch mosi-features anew."
         )
     if (labels != expected).any():
         row = int(np.flatnonzero(labels != expected)[0])
         raise DataError(
             f"{where}, row {row}, has the label {labels[row]}, and its transcript {expected[row]}.",
-            mend="Fetch mosi-features of the catalogue anew.",
+            hint="Fetch mosi-features of the catalogue anew.",
         )
 
 
@@ -100,9 +100,9 @@ def windows(recordings: Recordings, before: int, after: int) -> Recordings:
         DataError: if an utterance has several frames, no number, or no group.
     """
     if min(before, after) < 0:
-        raise ConfigError(f"{before} before and {after} after cannot be.", mend="Give numbers from 0 on.")
+        raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give numbers from 0 on.")
     if not recordings.groups:
-        raise DataError("The recordings have no groups.", mend="Give the video of each utterance as its group.")
+        raise DataError("The recordings have no groups.", hint="Give the video of each utterance as its group.")
     neighbours = _neighbours(recordings, before, after)
     streams = {name: _window(stream, neighbours, name) for name, stream in recordings.streams.items()}
     return dataclasses.replace(recordings, streams=streams)
@@ -112,7 +112,7 @@ def _neighbours(recordings: Recordings, before: int, after: int) -> IntArray:
     # Shape (samples, before + 1 + after), with -1 where there is none.
     numbers = [name.rpartition("_")[2] for name in recordings.ids]
     if wrong := [name for name, number in zip(recordings.ids, numbers, strict=True) if not number.isdigit()]:
-        raise DataError(f"The utterance {wrong[0]!r} has no number.", mend='Name utterances "video_number".')
+        raise DataError(f"The utterance {wrong[0]!r} has no number.", hint='Name utterances "video_number".')
     videos: dict[str, list[int]] = {}
     for place in sorted(range(len(numbers)), key=lambda place: int(numbers[place])):
         videos.setdefault(recordings.groups[place], []).append(place)
@@ -125,7 +125,7 @@ def _neighbours(recordings: Recordings, before: int, after: int) -> IntArray:
 
 def _window(stream: Ragged, neighbours: IntArray, name: str) -> Ragged:
     if stream.lengths.max(initial=0) > 1:
-        raise DataError(f"An utterance has several frames of {name}.", mend="Give one frame an utterance.")
+        raise DataError(f"An utterance has several frames of {name}.", hint="Give one frame an utterance.")
     single: FloatArray = np.zeros((len(stream) + 1, stream.size), dtype=np.float32)  # the last is nobody's
     single[np.flatnonzero(stream.lengths)] = stream.values
     frames = single[neighbours]

@@ -37,7 +37,7 @@ FORMATS: Mapping[Format, str] = {
     "modicum": "a .safetensors or .npz file that modicum wrote",
 }
 
-_MEND = "Give one of: " + "; ".join(f"{name} ({what})" for name, what in FORMATS.items()) + "."
+_HINT = "Give one of: " + "; ".join(f"{name} ({what})" for name, what in FORMATS.items()) + "."
 _PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "released": parse_released}
 
 
@@ -74,9 +74,9 @@ def open_recordings(path: Path, format: Format | Literal["auto"] = "auto", *, ma
         UnsafeFileError: if a pickle has code in it, or a file is too large.
     """
     if format not in {"auto", *FORMATS}:
-        raise ConfigError(f"There is no format {format!r}.", mend=f"Use auto or one of: {', '.join(FORMATS)}.")
+        raise ConfigError(f"There is no format {format!r}.", hint=f"Use auto or one of: {', '.join(FORMATS)}.")
     if not path.exists():
-        raise DataError(f"{path} does not exist.", mend="Check the path.")
+        raise DataError(f"{path} does not exist.", hint="Check the path.")
     notes: list[str] = []
     chosen = _by_name(path) if format == "auto" else format
     if chosen is None or chosen in _PARSERS:
@@ -110,7 +110,7 @@ def _by_name(path: Path) -> Format | None:
         return "modicum"
     raise DataError(
         _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"),
-        mend=_MEND,
+        hint=_HINT,
     )
 
 
@@ -134,7 +134,7 @@ def _pickles(
         read_lists(path, parse, max_bytes=max_bytes) if path.is_dir() else parse(load(path, max_bytes=max_bytes), path)
     )
     if len(set(seen)) > 1:
-        raise DataError(f"{path} has files of several formats: {', '.join(seen)}.", mend="Name one file.")
+        raise DataError(f"{path} has files of several formats: {', '.join(seen)}.", hint="Name one file.")
     return seen[0], splits
 
 
@@ -148,13 +148,13 @@ def _by_content(content: object, path: Path) -> Format:
                 return "mmsa"
             if {"vision", "labels"} <= keys:
                 return "mult"
-            raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), mend=_MEND)
+            raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), hint=_HINT)
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]
         if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
             # MISA begins with words, the released code with a list of six features of the text.
             return "released" if _is_list_of_features(item[0][0]) else "misa"
-    raise DataError(_unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows"), mend=_MEND)
+    raise DataError(_unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows"), hint=_HINT)
 
 
 def _is_list_of_features(value: object) -> bool:

@@ -56,12 +56,12 @@ def spans_of_lengths(found: IntArray, size: int, lengths: object, where: str) ->
     """
     told = np.asarray(lengths, dtype=np.int64).reshape(-1)
     if len(told) != len(found):
-        raise DataError(f"{where} has {len(found)} samples and {len(told)} lengths.", mend="Give one for each.")
+        raise DataError(f"{where} has {len(found)} samples and {len(told)} lengths.", hint="Give one for each.")
     wrong = np.flatnonzero((told < 0) | (told > size))
     if len(wrong):
         raise DataError(
             f"{where}, row {wrong[0]}, has {told[wrong[0]]} frames by its length, and room for {size}.",
-            mend="Mend the length.",
+            hint="Mend the length.",
         )
     begin = size - told if padding_side(found, size) == "front" else np.zeros_like(told)
     return np.where(found[:, 1:] > 0, np.stack([begin, begin + told], axis=1), 0)

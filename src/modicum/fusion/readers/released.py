@@ -82,7 +82,7 @@ def parse_released(
     """
     for asked, known in ((text, TEXT), (audio, AUDIO), (video or VIDEO[0], VIDEO)):
         if asked not in known:
-            raise DataError(f"There is no feature {asked!r}.", mend=f"Use one of: {', '.join(known)}.")
+            raise DataError(f"There is no feature {asked!r}.", hint=f"Use one of: {', '.join(known)}.")
     split = split_in(path.stem) or "all"
     parse = partial(_utterance, text=text, audio=audio, video=video)
     return {split: from_utterances(content, parse, f"{path}, {split}", say)}
@@ -98,7 +98,7 @@ def _utterance(item: Any, where: str, *, text: str, audio: str, video: str | Non
     for name, stream in streams.items():
         if len(stream) != len(words):
             raise DataError(
-                f"{where}: {name} has {len(stream)} frames for {len(words)} words.", mend="Give one frame a word."
+                f"{where}: {name} has {len(stream)} frames for {len(words)} words.", hint="Give one frame a word."
             )
     if text != "text":
         streams = {"text": _feature(texts, text, TEXT, f"{where}, text"), **streams}
@@ -108,6 +108,6 @@ def _utterance(item: Any, where: str, *, text: str, audio: str, video: str | Non
 def _feature(values: Sequence[Any], name: str, known: tuple[str, ...], where: str) -> FloatArray:
     there = (_SINGLE[known],) if len(values) == 1 and known in _SINGLE else known[: len(values)]
     if name not in there:
-        raise DataError(f"{where} has no {name!r}; it has {', '.join(there)}.", mend="Choose one of these.")
+        raise DataError(f"{where} has no {name!r}; it has {', '.join(there)}.", hint="Choose one of these.")
     value = np.asarray(values[there.index(name)])
     return frames(value[None] if value.ndim == 1 else value, 2, where)  # a pooled text is one vector

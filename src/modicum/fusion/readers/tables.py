@@ -35,9 +35,9 @@ def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[lis
         text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, quotechar=quote) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", mend="Write it anew from its source.") from error
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", hint="Write it anew from its source.") from error
     if not rows:
-        raise DataError(f"{path} is empty.", mend="Fetch the file again.")
+        raise DataError(f"{path} is empty.", hint="Fetch the file again.")
     return rows
 
 
@@ -64,7 +64,7 @@ def read_matrix(
     text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig", errors="replace")
     first = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, quotechar=quote), [])
     if len(first) <= skip:
-        raise DataError(f"{path} has {len(first)} columns, and {skip} of them are no features.", mend="Check the file.")
+        raise DataError(f"{path} has {len(first)} columns, and {skip} of them are no features.", hint="Check the file.")
     named = not _is_number(first[-1]) if header is None else header
     columns = range(skip, len(first))
     try:
@@ -72,7 +72,7 @@ def read_matrix(
             io.StringIO(text), delimiter=delimiter, quotechar=quote, skiprows=int(named), usecols=columns, ndmin=2
         )
     except ValueError as error:
-        raise DataError(f"{path} is no table of numbers ({error}).", mend="Mend the row, or remove it.") from error
+        raise DataError(f"{path} is no table of numbers ({error}).", hint="Mend the row, or remove it.") from error
     return matrix
 
 
@@ -106,9 +106,9 @@ def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[list[str]]
     if None in places:
         lost = " or ".join(map(repr, needed[places.index(None)]))
         raise DataError(
-            f"{path} has no column {lost}; it has {', '.join(map(repr, names))}.", mend="Rename the column."
+            f"{path} has no column {lost}; it has {', '.join(map(repr, names))}.", hint="Rename the column."
         )
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
-            raise DataError(f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", mend="Mend the row.")
+            raise DataError(f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", hint="Mend the row.")
     return [[row[place].strip() for row in rows[1:]] for place in places if place is not None]

@@ -74,7 +74,7 @@ def conformers(molecule: UnitedAtoms, count: int, *, seed: int) -> FloatArray:
             break
     if not found:
         raise SimulationError(
-            f"no shape: RDKit finds no room for the groups of {molecule.smiles}.", mend="Leave the molecule out."
+            f"no shape: RDKit finds no room for the groups of {molecule.smiles}.", hint="Leave the molecule out."
         )
     shapes = np.stack([built.GetConformer(place).GetPositions()[: len(molecule)] / 10 for place in found])
     return shapes - shapes.mean(axis=1, keepdims=True)
@@ -114,5 +114,5 @@ def _place(shapes: FloatArray, tree: cKDTree | None, *, edge: float, generator: 
         if tree is None or np.all(tree.query(trial % edge)[0] > LEAST_DISTANCE):
             return trial
     raise SimulationError(
-        f"no room: a molecule found no place in {TRIALS} trials.", mend="Ask for a box of lower density."
+        f"no room: a molecule found no place in {TRIALS} trials.", hint="Ask for a box of lower density."
     )

@@ -83,10 +83,10 @@ class OpenMMLabeller:
         }
         for what, (number, lowest) in {**numbers, "equilibration": (equilibration, 0)}.items():
             if number < lowest:
-                raise ConfigError(f"{what} must be at least {lowest:g}, got {number:g}.", mend=f"Raise {what}.")
+                raise ConfigError(f"{what} must be at least {lowest:g}, got {number:g}.", hint=f"Raise {what}.")
         if temperatures is not None and (not temperatures or min(temperatures) <= 0):
             raise ConfigError(
-                f"temperatures must be positive, at least one, got {list(temperatures)}.", mend="Give them in kelvin."
+                f"temperatures must be positive, at least one, got {list(temperatures)}.", hint="Give them in kelvin."
             )
         self._temperatures = None if temperatures is None else tuple(sorted({float(t) for t in temperatures}))
         self._critical = {canonical(smiles): float(value) for smiles, value in (critical_temperature or {}).items()}
@@ -167,7 +167,7 @@ class OpenMMLabeller:
             raise SimulationError(
                 f"box too small: {self._molecules} molecules of {molecule.smiles} are {edge:.2f} nm wide when "
                 f"compressed, less than two cut-offs of {CUTOFF} nm.",
-                mend=f"Give molecules={needed} or more.",
+                hint=f"Give molecules={needed} or more.",
             )
 
     def _sample(self, liquid: Liquid, temperature: float) -> Point:

@@ -66,7 +66,7 @@ def converge(sample: Callable[[float], Series], *, picoseconds: float, extension
     if _drifts(series):
         raise SimulationError(
             f"not converged: at {temperature:g} K density or energy still drift after {extensions} extensions.",
-            mend="Simulate longer (ns, extensions).",
+            hint="Simulate longer (ns, extensions).",
         )
     return series
 
@@ -92,7 +92,7 @@ def judge(series: Series, *, temperature: float) -> Point:
     if motion < FROZEN:
         raise SimulationError(
             f"froze: at {temperature:g} K the molecules diffuse by {motion:.1e} cm2/s, less than {FROZEN:g}.",
-            mend="Ask for higher temperatures.",
+            hint="Ask for higher temperatures.",
         )
     return Point(
         temperature,
@@ -118,7 +118,7 @@ def check_enough(found: int, missing: Mapping[str, str], *, asked: int) -> None:
     if missing and found < needed:
         raise SimulationError(
             f"{next(iter(missing.values()))} {found} of {asked} temperatures gave a liquid, {needed} needed.",
-            mend="Ask for other temperatures, or simulate longer.",
+            hint="Ask for other temperatures, or simulate longer.",
         )
 
 

@@ -60,7 +60,7 @@ class Device:
         except mm.OpenMMException as error:
             here = [mm.Platform.getPlatform(place).getName() for place in range(mm.Platform.getNumPlatforms())]
             raise ConfigError(
-                f"OpenMM cannot use the platform {self.platform!r} ({error}).", mend=f"It has here: {', '.join(here)}."
+                f"OpenMM cannot use the platform {self.platform!r} ({error}).", hint=f"It has here: {', '.join(here)}."
             ) from error
 
 
@@ -176,7 +176,7 @@ class Liquid:
                 if rows[-1][0] < VAPOUR:
                     raise SimulationError(
                         f"vaporized: at {temperature:g} K the density fell to {rows[-1][0]:.0f} kg/m3.",
-                        mend="Ask for lower temperatures.",
+                        hint="Ask for lower temperatures.",
                     )
         density, inter, centres, edges = zip(*rows, strict=True)
         return Series(np.array(density), np.array(inter), np.stack(centres), np.array(edges))
@@ -199,7 +199,7 @@ class Liquid:
             raise SimulationError(
                 f"not converged: at {COMPRESSION:g} bar and {temperature:g} K the box still shrinks after "
                 f"{COMPRESSION_LIMIT:g} ps.",
-                mend="Ask for fewer molecules.",
+                hint="Ask for fewer molecules.",
             )
 
     def _measure(self) -> tuple[float, float, FloatArray, float]:
@@ -226,5 +226,5 @@ def _translated(mm: Any, temperature: float) -> Generator[None]:
     except mm.OpenMMException as error:
         raise SimulationError(
             f"unstable: OpenMM stopped at {temperature:g} K ({error}).",
-            mend="Ask for more molecules if the box is too small; otherwise leave this molecule out.",
+            hint="Ask for more molecules if the box is too small; otherwise leave this molecule out.",
         ) from error

@@ -55,7 +55,7 @@ def critical_temperature(smiles: str) -> float:
     if known is None:
         raise SimulationError(
             f"no temperatures: the critical temperature of {smiles} is not in the package chemicals.",
-            mend="Give it as critical_temperature, or give temperatures.",
+            hint="Give it as critical_temperature, or give temperatures.",
         )
     return known
 

@@ -132,7 +132,7 @@ def united_atoms(smiles: str) -> UnitedAtoms:
     if lacking:
         raise SimulationError(
             f"force field lacks {lacking}: TraPPE-UA here covers acyclic alkanes, got {smiles}.",
-            mend="Leave the molecule out, or label it from a table.",
+            hint="Leave the molecule out, or label it from a table.",
         )
     distance = chem.GetDistanceMatrix(molecule)
     neighbours = [[other.GetIdx() for other in atom.GetNeighbors()] for atom in molecule.GetAtoms()]

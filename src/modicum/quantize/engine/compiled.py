@@ -101,13 +101,13 @@ def _output(*command: str) -> str:
         done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the user's compiler
     except OSError as error:
         raise ConfigError(
-            f"The compiler {command[0]} cannot be run ({error.strerror}).", mend="Set CC to one that can, or unset it."
+            f"The compiler {command[0]} cannot be run ({error.strerror}).", hint="Set CC to one that can, or unset it."
         ) from error
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
         raise ConfigError(
             f"The compiler {command[0]} failed: {first.strip()}",
-            mend="Set CC to gcc or clang, or use backend='numba'.",
+            hint="Set CC to gcc or clang, or use backend='numba'.",
         )
     return done.stdout
 

@@ -37,10 +37,10 @@ class Engine:
     def __init__(self, program: Program, backend: Backend = "auto", threads: int = 1) -> None:
         if backend not in get_args(Backend):
             raise ConfigError(
-                f"backend must be one of {', '.join(get_args(Backend))}, but it is {backend!r}.", mend="Use 'auto'."
+                f"backend must be one of {', '.join(get_args(Backend))}, but it is {backend!r}.", hint="Use 'auto'."
             )
         if threads < 1:
-            raise ConfigError(f"threads must be >= 1, but it is {threads}.", mend="Use 1.")
+            raise ConfigError(f"threads must be >= 1, but it is {threads}.", hint="Use 1.")
         program.certify()
         self.program = program
         self.threads = threads
@@ -83,7 +83,7 @@ class Engine:
             ):
                 raise DataError(
                     f"The input must be whole numbers in {grid.low} ... {grid.high}.",
-                    mend="Bring real numbers there by to_grid, or call run with them.",
+                    hint="Bring real numbers there by to_grid, or call run with them.",
                 )
             numbers = numbers.astype(self._dtype)
         numbers = np.ascontiguousarray(numbers)
@@ -107,7 +107,7 @@ class Engine:
         array = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x
         if array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
             raise DataError(
-                f"The input must be float32 or float64, but it is {array.dtype}.", mend="Use run_integers for integers."
+                f"The input must be float32 or float64, but it is {array.dtype}.", hint="Use run_integers for integers."
             )
         self._check(array)
         grid = self.program.grid
@@ -115,14 +115,14 @@ class Engine:
         whole = np.rint(scaled, out=scaled) if grid.rounding == "half_even" else np.floor(scaled + 0.5, out=scaled)
         clipped = np.minimum(np.maximum(whole, grid.low, out=whole), grid.high, out=whole)
         if np.isnan(clipped.sum()):
-            raise DataError("The input holds NaN.", mend="Leave such samples out.")
+            raise DataError("The input holds NaN.", hint="Leave such samples out.")
         return clipped.astype(self._dtype)
 
     def _check(self, x: np.ndarray) -> None:
         if x.shape[1:] != self.program.input.shape:
             raise DataError(
                 f"Samples must have shape {self.program.input.shape}, got {x.shape[1:]}.",
-                mend="Bring them to the shape of the calibration data.",
+                hint="Bring them to the shape of the calibration data.",
             )
 
 
@@ -131,7 +131,7 @@ def _runner(program: Program, backend: Backend) -> tuple[Backend, Callable[[np.n
     if compiler is not None:
         return "c", CompiledProgram(program, compiler).run
     if backend == "c":
-        raise ConfigError("There is no C compiler (cc).", mend="Set CC to the path of one, or use backend='numba'.")
+        raise ConfigError("There is no C compiler (cc).", hint="Set CC to the path of one, or use backend='numba'.")
     if backend == "numpy":
         return "numpy", lambda numbers: run_program(program, numbers.astype(np.int64)).astype(np.int32)
     return "numba", JitProgram(program).run

@@ -54,7 +54,7 @@ def head_of(model: QuantizedModel, node: Node, values: Mapping[str, Value]) -> t
     if len(given.shape) != 3:
         raise ModelError(
             f"{node.name} must read an image (channels, height, width), but it reads shape {given.shape}.",
-            mend="Give the network images.",
+            hint="Give the network images.",
         )
     if isinstance(operation, MeanPool):
         return _mean(node, operation, given)
@@ -67,7 +67,7 @@ def head_of(model: QuantizedModel, node: Node, values: Mapping[str, Value]) -> t
     label = operation.label if isinstance(operation, Opaque) else type(operation).__name__
     raise ModelError(
         f"The engine has no integer form of {label} ({node.name}).",
-        mend="Replace the operator, fold batch norms into layers, or run the simulation, which has all operators.",
+        hint="Replace the operator, fold batch norms into layers, or run the simulation, which has all operators.",
     )
 
 
@@ -77,13 +77,13 @@ def _layer(
     code, name = model.codes.get(node.name), node.name
     if not isinstance(code, WeightCode):
         raise ConfigError(
-            f"The weights of {name} are not on a grid of powers of two.", mend="Quantize with scales='power_of_two'."
+            f"The weights of {name} are not on a grid of powers of two.", hint="Quantize with scales='power_of_two'."
         )
     at = source(model.graph, node.inputs[0])
     grid = model.grids.get(at)
     if not isinstance(grid, ActivationGrid):
         raise ConfigError(
-            f"{name} reads {at}, which has no grid of whole exponents.", mend="Quantize activations, too."
+            f"{name} reads {at}, which has no grid of whole exponents.", hint="Quantize activations, too."
         )
     integers = code.integers.cpu().numpy()
     bias = bias_integers(model.graph, {name: code}, {at: grid}, name).cpu().numpy()
@@ -108,7 +108,7 @@ def _sums(head: Layer, exponents: np.ndarray, given: Value, name: str, *, flat: 
         kind = "features (batch, n)" if flat else "images (batch, n, height, width)"
         raise ModelError(
             f"The engine runs {name} on {kind} with n = {wanted}, but a sample has shape {given.shape}.",
-            mend="Flatten in front of a linear layer; the engine has no other form of it.",
+            hint="Flatten in front of a linear layer; the engine has no other form of it.",
         )
     shape: tuple[int, ...] = (len(head.bias),)
     if not flat:
@@ -144,7 +144,7 @@ def _mean(node: Node, operation: MeanPool, given: Value) -> tuple[Head, Accumula
     if pixels & (pixels - 1):
         raise ModelError(
             f"{node.name} is a mean over {pixels} pixels, which no shift can divide by.",
-            mend="Let only linear layers read it, so that its rest goes into their weights, or change the image size.",
+            hint="Let only linear layers read it, so that its rest goes into their weights, or change the image size.",
         )
     channels, height, width = given.image
     shape = (channels, 1, 1) if operation.keep else (channels,)
@@ -159,7 +159,7 @@ def _mean(node: Node, operation: MeanPool, given: Value) -> tuple[Head, Accumula
 def _window(node: Node, operation: MaxPool, given: Value) -> tuple[Head, Accumulator]:
     channels, *sides = given.image
     if any(2 * pad > kernel for pad, kernel in zip(operation.padding, operation.kernel, strict=True)):
-        raise ModelError(f"{node.name} has windows outside of the image.", mend="Pad by at most half a window.")
+        raise ModelError(f"{node.name} has windows outside of the image.", hint="Pad by at most half a window.")
     height, width = (
         (side + 2 * pad - kernel) // step + 1
         for side, pad, kernel, step in zip(sides, operation.padding, operation.kernel, operation.stride, strict=True)
@@ -171,7 +171,7 @@ def _window(node: Node, operation: MaxPool, given: Value) -> tuple[Head, Accumul
 def _enlarged(node: Node, operation: Pad, given: Value) -> tuple[Head, Accumulator]:
     pairs = (operation.channels, operation.rows, operation.columns)
     if min(it for pair in pairs for it in pair) < 0:
-        raise ModelError(f"{node.name} pads by a negative width.", mend="Slice instead.")
+        raise ModelError(f"{node.name} pads by a negative width.", hint="Slice instead.")
     shape = tuple(side + sum(pair) for side, pair in zip(given.image, pairs, strict=True))
     exponents = np.pad(given.exponents, operation.channels, constant_values=int(given.exponents.min()))
     wide = replace(given, shape=shape, exponents=exponents, low=min(given.low, 0), high=max(given.high, 0))

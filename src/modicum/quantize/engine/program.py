@@ -75,7 +75,7 @@ def _input_grid(model: QuantizedModel) -> ActivationGrid:
     if grid is None:
         raise ConfigError(
             f"The input {name} has no grid of whole exponents.",
-            mend="Quantize activations, too, with scales='power_of_two'.",
+            hint="Quantize activations, too, with scales='power_of_two'.",
         )
     return grid
 
@@ -85,7 +85,7 @@ def _given(model: QuantizedModel) -> Value:
     if len(shape) not in {1, 3}:
         raise ModelError(
             f"A sample must have shape (features,) or (channels, height, width), but it has shape {shape}.",
-            mend="Give the network images or features.",
+            hint="Give the network images or features.",
         )
     exponents = np.full(shape[0], grid.exponent, np.int64)
     return Value(name=model.graph.nodes[0].name, shape=shape, exponents=exponents, low=grid.low, high=grid.high)
@@ -94,7 +94,7 @@ def _given(model: QuantizedModel) -> Value:
 def _grid(model: QuantizedModel, name: str) -> ActivationGrid | None:
     grid = model.grids.get(name)
     if grid is not None and not isinstance(grid, ActivationGrid):
-        raise ConfigError(f"The grid of {name} has a real scale.", mend="Quantize with scales='power_of_two'.")
+        raise ConfigError(f"The grid of {name} has a real scale.", hint="Quantize with scales='power_of_two'.")
     return grid
 
 
@@ -184,5 +184,5 @@ def _check_ceiling(name: str, ceiling: float | None, grid: ActivationGrid | None
     if ceiling is not None and (grid is None or grid.ceiling is None or grid.ceiling > ceiling):
         raise ConfigError(
             f"The rectifier {name} has the ceiling {ceiling:g}, but its grid does not know it.",
-            mend="Give its grid that ceiling.",
+            hint="Give its grid that ceiling.",
         )

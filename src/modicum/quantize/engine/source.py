@@ -95,7 +95,7 @@ def source_of(program: Program, name: str = "model", *, compact: bool = False) -
         ConfigError: if the name is none of C, or a number could leave int32.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ConfigError(f"{name!r} is no name of a C function.", mend="Use letters, digits and underscores.")
+        raise ConfigError(f"{name!r} is no name of a C function.", hint="Use letters, digits and underscores.")
     program.certify()
     layout, up = lay_out(program), name.upper()
     written = _Writing(layout=layout, compact=compact)

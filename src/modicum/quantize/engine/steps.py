@@ -227,5 +227,5 @@ class Program:
             if bound > LARGEST:
                 raise ConfigError(
                     f"The numbers of {name} may need {bound.bit_length() + 1} bits, but the engine has 32.",
-                    mend="Use fewer bits there (per_layer), or exponents that lie closer together.",
+                    hint="Use fewer bits there (per_layer), or exponents that lie closer together.",
                 )

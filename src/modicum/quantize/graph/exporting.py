@@ -44,7 +44,7 @@ def exported(model: nn.Module, example: Tensor) -> ExportedProgram:
     except Exception as error:
         raise ModelError(
             f"torch.export cannot trace {type(model).__name__}{_place(error)}: {_first_line(error)}",
-            mend="Take the operator that is named out of forward, or quantize layer by layer: tracing='eager'.",
+            hint="Take the operator that is named out of forward, or quantize layer by layer: tracing='eager'.",
         ) from error
     finally:
         for module, training in was_training.items():
@@ -52,7 +52,7 @@ def exported(model: nn.Module, example: Tensor) -> ExportedProgram:
     if any(is_concrete_int(size) for size in _batch_sizes(program)):
         raise ModelError(
             f"{type(model).__name__} can be traced for a batch of {len(example)} only: its forward fixes that number.",
-            mend="Write x.shape[0] or -1 in its place, or quantize layer by layer: tracing='eager'.",
+            hint="Write x.shape[0] or -1 in its place, or quantize layer by layer: tracing='eager'.",
         )
     return program
 

@@ -113,5 +113,5 @@ class Graph:
 
 def _given(x: Tensor | None) -> list[Tensor]:
     if x is None:
-        raise ConfigError("The input of the graph is needed, but x is missing.", mend="Give x.")
+        raise ConfigError("The input of the graph is needed, but x is missing.", hint="Give x.")
     return [x]

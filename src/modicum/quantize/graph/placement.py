@@ -45,12 +45,12 @@ def check_layers(graph: Graph, config: RAPQConfig) -> None:
     if not graph.layers:
         raise ModelError(
             "The network has no convolution over images and no linear layer.",
-            mend="Quantize a network that has one; other operators stay in float.",
+            hint="Quantize a network that has one; other operators stay in float.",
         )
     if unknown := set(config.per_layer) - set(graph.layers):
         raise ConfigError(
             f"per_layer names {min(unknown)!r}, which is no layer of the network.",
-            mend=f"Its layers are: {', '.join(graph.layers)}.",
+            hint=f"Its layers are: {', '.join(graph.layers)}.",
         )
 
 

@@ -76,7 +76,7 @@ class _Reading:
         if len(outputs) != 1 or outputs[0].name not in self._alias:
             raise ModelError(
                 f"The network must give one tensor that depends on its input, but it gives {len(outputs)}.",
-                mend="Wrap it in a module that returns the one that counts.",
+                hint="Wrap it in a module that returns the one that counts.",
             )
         last = self._alias[outputs[0].name]
         kept = Graph(nodes=tuple(self._nodes)).needed(set(), (last,))
@@ -86,7 +86,7 @@ class _Reading:
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             raise ModelError(
                 f"{node.target.name()} runs a part of the network in a way of its own.",
-                mend="Take it out of forward (torch.no_grad, too), or quantize layer by layer: tracing='eager'.",
+                hint="Take it out of forward (torch.no_grad, too), or quantize layer by layer: tracing='eager'.",
             )
         if not isinstance(node.meta.get("val"), Tensor):
             return  # sizes, checks and lists; an operator that needs one computes it itself
@@ -157,7 +157,7 @@ class _Reading:
                 raise ModelError(
                     f"{cast('Any', node.target)._schema.name} changes a tensor in place that is read again under "
                     "another shape.",
-                    mend="Write the operation out of place, or quantize layer by layer: tracing='eager'.",
+                    hint="Write the operation out of place, or quantize layer by layer: tracing='eager'.",
                 )
 
     def _root(self, node: fx.Node) -> str:

@@ -155,15 +155,15 @@ def _check(
     config: RAPQConfig,
 ) -> None:
     if not len(images):
-        raise ConfigError("One image at least must be given, but there is none.", mend="Give calibration data.")
+        raise ConfigError("One image at least must be given, but there is none.", hint="Give calibration data.")
     if config.scales != "power_of_two":
         raise ConfigError(
-            "The paper's method gives powers of two, but real scales are asked for.", mend="Use method='hessian'."
+            "The paper's method gives powers of two, but real scales are asked for.", hint="Use method='hessian'."
         )
     missing = [name for name in graph.layers if name not in codes]
     if config.initial == "hessian" and missing:
-        raise ConfigError(f"Layer {missing[0]} has no codes to start from.", mend="Give them, or use initial='mse'.")
+        raise ConfigError(f"Layer {missing[0]} has no codes to start from.", hint="Give them, or use initial='mse'.")
     nodes = {node.name for node in graph}
     strange = [name for name in grids if name not in nodes]
     if strange:
-        raise ConfigError(f"There is a grid for {strange[0]}, which is no node.", mend="Give grids of this graph.")
+        raise ConfigError(f"There is a grid for {strange[0]}, which is no node.", hint="Give grids of this graph.")

@@ -90,7 +90,7 @@ class SoftWeights:
         if weight.shape != code.codes.shape:
             raise ConfigError(
                 f"Codes have shape {tuple(code.codes.shape)}, but the weight has {tuple(weight.shape)}.",
-                mend="Give the codes of this layer.",
+                hint="Give the codes of this layer.",
             )
         soft = cls(weight, code.bits, power_of_two(code.exponent, weight.dtype), code.zero.to(weight.dtype))
         soft.beta = None
@@ -144,7 +144,7 @@ class SoftWeights:
             StateError: if exponents are still soft.
         """
         if self.beta is not None or self._base is None:
-            raise StateError("Exponents are still soft.", mend="Call harden_exponents() first.")
+            raise StateError("Exponents are still soft.", hint="Call harden_exponents() first.")
         up = (self.alpha.detach() >= 0).to(self._base.dtype)
         level = (self._base + up + self._wide(self._zero)).clamp(0, 2**self.bits - 1)
         channels = len(self.weight)

@@ -89,7 +89,7 @@ def padding_of(tokenizer: Tokenizer) -> int:
     if tokenizer.pad_token_id is None:
         raise ModelError(
             "The tokenizer has no padding token, so that texts of different length make no batch.",
-            mend="Use the tokenizer of an encoder, or set its pad_token.",
+            hint="Use the tokenizer of an encoder, or set its pad_token.",
         )
     return int(tokenizer.pad_token_id)
 

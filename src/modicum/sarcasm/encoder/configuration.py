@@ -62,7 +62,7 @@ class SarcasmConfig(PreTrainedConfig):
         chosen = {"pooling": pooling, "pair_head": pair_head, "category_head": category_head}
         for name, value in chosen.items():
             if value not in _CHOICES[name]:
-                raise ConfigError(f"{name} is {value!r}.", mend=f"Use one of: {', '.join(_CHOICES[name])}.")
+                raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
         _check_combinations(category_head, combinations)
         self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         self.pooling: Pooling = pooling
@@ -81,5 +81,5 @@ def _check_combinations(head: CategoryHead, combinations: Sequence[Sequence[int]
     if bool(different) != (head == "powerset") or len(different) != len(combinations) or not fit:
         raise ConfigError(
             f"category_head is {head!r}, and combinations {combinations!r}.",
-            mend=f"Give 'powerset' different ones, 0 or 1 for each of {', '.join(CATEGORIES)}, and 'sigmoid' none.",
+            hint=f"Give 'powerset' different ones, 0 or 1 for each of {', '.join(CATEGORIES)}, and 'sigmoid' none.",
         )

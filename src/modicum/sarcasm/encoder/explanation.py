@@ -101,11 +101,11 @@ def _check_rank(model: EncoderModel) -> None:
     if model.model.config.pair_head != "rank":
         raise ModelError(
             "The model reads the two texts of a pair together and scores neither alone.",
-            mend='Explain one that was trained with pair_head="rank".',
+            hint='Explain one that was trained with pair_head="rank".',
         )
     if "rank" not in model.model.config.learnt:
         raise ModelError(
-            "The model was trained without pairs of texts.", mend="Train it on examples that have a rephrase."
+            "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
         )
 
 

@@ -85,7 +85,7 @@ def export_onnx(
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, extra="quantize", purpose="Exporting to ONNX")
     if not texts:
-        raise ConfigError("There is no text to compare the exported model on.", mend="Give some that it will read.")
+        raise ConfigError("There is no text to compare the exported model on.", hint="Give some that it will read.")
     batches = _batches(model, encode(model.tokenizer, list(texts), length=model.length))
     wanted = _torch(model, batches)
     with new_folder(folder) as part:

@@ -65,7 +65,7 @@ class EncoderLearner:
         if self.category_head == "powerset" and self.objective.categories != "cross_entropy":
             raise ConfigError(
                 f"The loss of the categories is {self.objective.categories!r}, but category_head 'powerset'.",
-                mend="Use 'cross_entropy', or category_head 'sigmoid'.",
+                hint="Use 'cross_entropy', or category_head 'sigmoid'.",
             )
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> EncoderModel:
@@ -143,5 +143,5 @@ def _check_labels(examples: Sequence[Example], objective: Objective) -> None:
     if not examples or (objective.weights[0] and not labels >= {0, 1}):
         raise DataError(
             f"Of {len(examples)} examples that can be learnt from, none is sarcastic, or all are.",
-            mend="Give examples that are sarcastic, and some that are not.",
+            hint="Give examples that are sarcastic, and some that are not.",
         )

@@ -64,15 +64,15 @@ class Objective:
     def __post_init__(self) -> None:
         for loss, known in ((self.sarcastic, get_args(SarcasticLoss)), (self.categories, get_args(CategoryLoss))):
             if loss not in known:
-                raise ConfigError(f"There is no loss {loss!r}.", mend=f"Use one of: {', '.join(known)}.")
+                raise ConfigError(f"There is no loss {loss!r}.", hint=f"Use one of: {', '.join(known)}.")
         if min(*self.weights, self.r_drop, self.fgm) < 0 or not sum(self.weights) or self.category_cap < 1:
             raise ConfigError(
                 f"The weights of the losses are {self.weights}, of R-Drop {self.r_drop}, the cap {self.category_cap}, "
                 f"FGM's move {self.fgm}.",
-                mend="Give none below 0, a cap of at least 1, and at least one task with a weight.",
+                hint="Give none below 0, a cap of at least 1, and at least one task with a weight.",
             )
         if not 0 <= self.balance < 1:
-            raise ConfigError(f"balance is {self.balance}.", mend="Give a number from 0 to below 1.")
+            raise ConfigError(f"balance is {self.balance}.", hint="Give a number from 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ class Counts:
         if pooled is None:
             raise DataError(
                 f"Of {len(labelled)} labelled examples all have the same label.",
-                mend="Give sarcastic and other examples.",
+                hint="Give sarcastic and other examples.",
             )
         each = [_ratio([it for it in labelled if it.language == language], beta) for language in LANGUAGES]
         return cls(

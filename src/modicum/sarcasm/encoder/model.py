@@ -77,7 +77,7 @@ class EncoderModel:
         """
         if "rank" not in self.model.config.learnt:
             raise ModelError(
-                "The model was trained without pairs of texts.", mend="Train it on examples that have a rephrase."
+                "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
             )
         if self.model.config.pair_head == "rank":
             rank = self._each([text for pair in pairs for text in pair])[:, -1]
@@ -147,7 +147,7 @@ class EnsembleModel:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise ConfigError("An ensemble has no model.", mend="Give it at least one.")
+            raise ConfigError("An ensemble has no model.", hint="Give it at least one.")
 
     def __call__(self, texts: Sequence[str]) -> Outputs:
         """Give the mean outputs; a head that a member did not learn is None."""

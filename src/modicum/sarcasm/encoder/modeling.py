@@ -85,7 +85,7 @@ class SarcasmModel(PreTrainedModel):
         if width is None or self.encoder.config.is_encoder_decoder:
             raise ModelError(
                 f"{type(self.encoder).__name__} is not an encoder with one hidden state a token.",
-                mend="Use one such as BERT, XLM-RoBERTa, DeBERTa or ModernBERT.",
+                hint="Use one such as BERT, XLM-RoBERTa, DeBERTa or ModernBERT.",
             )
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # the heads have their own dense layer

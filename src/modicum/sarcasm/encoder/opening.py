@@ -19,7 +19,7 @@ from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_er
 __all__ = ["check_length", "encoder_folder", "open_model", "open_tokenizer", "write_model"]
 
 _UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
-_MEND = "Give a folder that EncoderModel.save wrote, whole."
+_HINT = "Give a folder that EncoderModel.save wrote, whole."
 
 
 def open_tokenizer(place: str) -> Tokenizer:
@@ -78,13 +78,13 @@ def open_model(folder: Path) -> SarcasmModel:
             loaded: Any = SarcasmModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"The model in {folder} cannot be read ({reason}).", mend=_MEND) from error
+        raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
     model, found = loaded
     wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
     if wrong:
         raise ModelError(
             f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
-            mend=_MEND,
+            hint=_HINT,
         )
     return model
 
@@ -103,7 +103,7 @@ def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None
     limit = int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), _positions(model), _UNBOUNDED))
     if not 4 <= length <= limit:
         raise ConfigError(
-            f"length is {length}, but the encoder takes 4 to {limit} tokens.", mend="Give a number between."
+            f"length is {length}, but the encoder takes 4 to {limit} tokens.", hint="Give a number between."
         )
 
 
@@ -127,11 +127,11 @@ def _check_kind(folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{folder} has no config.json of a model ({error}).", mend=_MEND) from error
+        raise ConfigError(f"{folder} has no config.json of a model ({error}).", hint=_HINT) from error
     if kind != SarcasmConfig.model_type:
         raise ModelError(
             f"{folder} holds a model of type {kind!r}, not {SarcasmConfig.model_type!r}.",
-            mend=f"{_MEND} An encoder becomes one by training it with EncoderLearner.",
+            hint=f"{_HINT} An encoder becomes one by training it with EncoderLearner.",
         )
 
 

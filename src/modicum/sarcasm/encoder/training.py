@@ -64,12 +64,12 @@ class Recipe:
         if min(self.epochs, self.batch) < 1 or self.rate <= 0 or self.weight_decay < 0:
             raise ConfigError(
                 f"epochs is {self.epochs}, batch {self.batch}, rate {self.rate}, weight_decay {self.weight_decay}.",
-                mend="Give at least 1 epoch and 1 text a batch, a rate above 0 and a decay that is not below 0.",
+                hint="Give at least 1 epoch and 1 text a batch, a rate above 0 and a decay that is not below 0.",
             )
         if not 0 < self.layer_decay <= 1 or not 0 <= self.warmup < 1:
             raise ConfigError(
                 f"layer_decay is {self.layer_decay}, warmup {self.warmup}.",
-                mend="Give a layer_decay above 0 and up to 1, and a warmup from 0 to below 1.",
+                hint="Give a layer_decay above 0 and up to 1, and a warmup from 0 to below 1.",
             )
 
 

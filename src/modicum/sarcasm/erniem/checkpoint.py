@@ -47,7 +47,7 @@ def convert_ernie_m(folder: Path, out: Path) -> Path:
     """
     _check_kind(folder)
     if out.exists():
-        raise ConfigError(f"{out} exists already.", mend="Name a new folder.")
+        raise ConfigError(f"{out} exists already.", hint="Name a new folder.")
     settings = read_settings(folder / CONFIG_FILE)
     tokenizer = ErnieMTokenizer.from_pretrained(folder)
     path = find_weights(folder)
@@ -118,7 +118,7 @@ def _check_kind(folder: Path) -> None:
     if not is_ernie_m(folder):
         raise ConfigError(
             f"{folder} is no ERNIE-M: no {CONFIG_FILE} there has the model_type ernie_m.",
-            mend="Name the folder of an ERNIE-M; transformers opens the others as they are.",
+            hint="Name the folder of an ERNIE-M; transformers opens the others as they are.",
         )
 
 

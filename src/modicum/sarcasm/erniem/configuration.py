@@ -18,7 +18,7 @@ __all__ = ["CONFIG_FILE", "is_ernie_m", "read_settings", "sizes", "xlm_roberta_c
 
 CONFIG_FILE = "config.json"
 _PAD = 1  # XLM-RoBERTa's positions begin behind it, and ERNIE-M's at 2
-_MEND = "Put the file there that came with the weights."
+_HINT = "Put the file there that came with the weights."
 
 # transformers 4.57: what ErnieMConfig takes where its file is silent.
 _DEFAULTS: Mapping[str, Any] = {
@@ -52,13 +52,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         DataError: if it is no JSON object.
     """
     if not path.is_file():
-        raise ConfigError(f"{path.parent} has no {path.name}.", mend="Name the folder of a model.")
+        raise ConfigError(f"{path.parent} has no {path.name}.", hint="Name the folder of a model.")
     try:
         read: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", mend=_MEND) from error
+        raise DataError(f"{path} cannot be read ({error}).", hint=_HINT) from error
     if not isinstance(read, dict):
-        raise DataError(f"{path} is no JSON object.", mend=_MEND)
+        raise DataError(f"{path} is no JSON object.", hint=_HINT)
     return cast("dict[str, Any]", read)
 
 
@@ -132,32 +132,32 @@ def xlm_roberta_config(settings: Mapping[str, Any], *, labels: int | None) -> XL
         )
     except (refused, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{CONFIG_FILE} does not describe an ERNIE-M ({reason}).", mend=_MEND) from error
+        raise DataError(f"{CONFIG_FILE} does not describe an ERNIE-M ({reason}).", hint=_HINT) from error
 
 
 def _check_same(settings: Mapping[str, Any]) -> None:
     if (pad := settings.get("pad_token_id", _PAD)) != _PAD:
         raise ModelError(
             f"ERNIE-M pads with token 1, but {CONFIG_FILE} says {pad!r}, from which XLM-RoBERTa would count positions.",
-            mend=_MEND,
+            hint=_HINT,
         )
     if (rate := settings.get("act_dropout", 0.0)) != 0:  # none means that of the other layers
         raise ModelError(
             f"{CONFIG_FILE} has act_dropout {rate!r}, but XLM-RoBERTa does not drop out behind its activation.",
-            mend="Write 0.0 there if you can do without it in training; predictions do not change.",
+            hint="Write 0.0 there if you can do without it in training; predictions do not change.",
         )
 
 
 def _check_heads(settings: Mapping[str, Any]) -> None:
     hidden, heads = _count(settings, "hidden_size"), _count(settings, "num_attention_heads")
     if hidden % heads:
-        raise DataError(f"{CONFIG_FILE} has hidden_size {hidden}, no multiple of {heads} heads.", mend=_MEND)
+        raise DataError(f"{CONFIG_FILE} has hidden_size {hidden}, no multiple of {heads} heads.", hint=_HINT)
 
 
 def _count(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name, _DEFAULTS[name])
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive whole number.", mend=_MEND)
+        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive whole number.", hint=_HINT)
     return value
 
 

@@ -15,7 +15,7 @@ __all__ = ["Sizes", "positions", "to_xlm_roberta", "xlm_roberta_name"]
 
 _FIRST_POSITION = 2
 _NAMED = 3  # of the names in a message
-_MEND = "Name the folder of an ERNIE-M encoder or text classifier, with the config.json that belongs to it."
+_HINT = "Name the folder of an ERNIE-M encoder or text classifier, with the config.json that belongs to it."
 _TYPES = "roberta.embeddings.token_type_embeddings.weight"
 _WORDS = "roberta.embeddings.word_embeddings.weight"
 _PLACES = "roberta.embeddings.position_embeddings.weight"
@@ -160,7 +160,7 @@ def _named(weights: Mapping[str, Tensor], wanted: Iterable[str], place: str) -> 
     missing = [name for name in wanted if name not in named]
     if missing or surplus:
         faults = [f"lacks {_some(missing)}"] * bool(missing) + [f"has {_some(surplus)}"] * bool(surplus)
-        raise ModelError(f"{place} is a checkpoint of another architecture: it {' and '.join(faults)}.", mend=_MEND)
+        raise ModelError(f"{place} is a checkpoint of another architecture: it {' and '.join(faults)}.", hint=_HINT)
     return named
 
 
@@ -173,12 +173,12 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...], place: str) -> Non
         raise ModelError(
             f"{place} is a checkpoint of another architecture: {name} should have the shape {shape}, but has "
             f"{tuple(tensor.shape)}.",
-            mend=_MEND,
+            hint=_HINT,
         )
     if not tensor.is_floating_point():
         raise ModelError(
             f"{place} holds {name} as {str(tensor.dtype).removeprefix('torch.')}, not in floating point.",
-            mend="Save the weights as float32 where they were trained.",
+            hint="Save the weights as float32 where they were trained.",
         )
 
 

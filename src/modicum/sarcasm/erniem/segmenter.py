@@ -66,7 +66,7 @@ class Segmenter:
         if "".join(pieces) != normalised:
             raise ModelError(
                 "The pieces of SentencePiece are not the text: its model splits into bytes.",
-                mend="Use the sentencepiece.bpe.model of ERNIE-M.",
+                hint="Use the sentencepiece.bpe.model of ERNIE-M.",
             )
         return [span(start, fragment, places) for start, fragment in fragments(pieces)]
 
@@ -83,15 +83,15 @@ class Segmenter:
 def _open(path: Path) -> Any:
     sentencepiece = require("sentencepiece", extra="text", purpose="ERNIE-M's tokenizer")
     if not path.is_file():
-        raise ConfigError(f"{path.parent} has no {path.name}.", mend="Put ERNIE-M's model of SentencePiece there.")
+        raise ConfigError(f"{path.parent} has no {path.name}.", hint="Put ERNIE-M's model of SentencePiece there.")
     try:
         return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{path} is no model of SentencePiece.", mend="Fetch the file again.") from error
+        raise DataError(f"{path} is no model of SentencePiece.", hint="Fetch the file again.") from error
 
 
 def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"A text has half of a surrogate pair: {text!r}.", mend="Write the whole character.") from error
+        raise DataError(f"A text has half of a surrogate pair: {text!r}.", hint="Write the whole character.") from error

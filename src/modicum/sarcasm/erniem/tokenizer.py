@@ -80,7 +80,7 @@ class ErnieMTokenizer:
         if settings.get("do_lower_case"):
             raise ModelError(
                 f"{folder / SETTINGS_FILE} asks for lower case, which ERNIE-M was not trained on.",
-                mend="Write do_lower_case false there, and lower the texts yourself if the model was tuned so.",
+                hint="Write do_lower_case false there, and lower the texts yourself if the model was tuned so.",
             )
         positions = _optional(folder / CONFIG_FILE).get("max_position_embeddings")
         # What transformers wrote as model_max_length, 514, counts the two positions that are not used.
@@ -218,7 +218,7 @@ class ErnieMTokenizer:
             ConfigError: if a row is longer than ``max_length``, or is to stay as it is.
         """
         if not padding or return_tensors != "pt":
-            raise ConfigError("Rows of unequal length make no tensor.", mend='Use padding=True, return_tensors="pt".')
+            raise ConfigError("Rows of unequal length make no tensor.", hint='Use padding=True, return_tensors="pt".')
         if not isinstance(features, Mapping):
             features = {name: [row[name] for row in features] for name in features[0]}
         rows = features["input_ids"]
@@ -226,7 +226,7 @@ class ErnieMTokenizer:
         longest = max((len(row) for row in rows), default=0)
         width = longest if padding != "max_length" else max_length or self.model_max_length
         if longest > width:
-            raise ConfigError(f"A row has {longest} tokens, more than {width}.", mend="Call with truncation=True.")
+            raise ConfigError(f"A row has {longest} tokens, more than {width}.", hint="Call with truncation=True.")
         width += -width % (pad_to_multiple_of or 1)
         fill = {"input_ids": self.pad_token_id, "attention_mask": 0, "offset_mapping": _NOWHERE}
         return pad_right(columns, fill, width=width)
@@ -234,7 +234,7 @@ class ErnieMTokenizer:
     def _room(self, max_length: int | None, *, pair: bool) -> int:
         length = self.model_max_length if max_length is None else max_length
         if (room := length - (4 if pair else 2)) < 1:
-            raise ConfigError(f"max_length {length} leaves no room beside the special tokens.", mend="Make it longer.")
+            raise ConfigError(f"max_length {length} leaves no room beside the special tokens.", hint="Make it longer.")
         return room
 
     def _ids(self, text: str) -> list[int]:
@@ -263,9 +263,9 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _check_batch(texts: Sequence[str], pairs: Sequence[str] | None) -> None:
     if isinstance(texts, str):
-        raise ConfigError("A list of texts was expected, but one text came.", mend="Put it into a list.")
+        raise ConfigError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     if pairs is not None and len(pairs) != len(texts):
-        raise ConfigError(f"{len(texts)} texts came with {len(pairs)} others.", mend="Give one for each.")
+        raise ConfigError(f"{len(texts)} texts came with {len(pairs)} others.", hint="Give one for each.")
 
 
 def _framed(first: list[Entry], second: list[Entry] | None, start: Entry, end: Entry) -> list[Entry]:

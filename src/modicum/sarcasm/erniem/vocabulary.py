@@ -28,16 +28,16 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
         DataError: if it is no UTF-8, a special token is missing, or padding is not number 1.
     """
     if not path.is_file():
-        raise ConfigError(f"{path.parent} has no {path.name}.", mend="Put ERNIE-M's vocabulary there.")
+        raise ConfigError(f"{path.parent} has no {path.name}.", hint="Put ERNIE-M's vocabulary there.")
     try:
         with path.open(encoding="utf-8") as lines:  # not splitlines: some tokens are what it takes for line ends
             tokens = tuple(line.removesuffix("\n") for line in lines)
     except ValueError as error:
-        raise DataError(f"{path} is not UTF-8 ({error}).", mend="Fetch the file again.") from error
+        raise DataError(f"{path} is not UTF-8 ({error}).", hint="Fetch the file again.") from error
     if missing := [token for token in SPECIAL[:4] if token not in tokens]:
-        raise DataError(f"{path} has no line {missing[0]}.", mend="Use the vocab.txt of ERNIE-M, a token a line.")
+        raise DataError(f"{path} has no line {missing[0]}.", hint="Use the vocab.txt of ERNIE-M, a token a line.")
     if (number := tokens.index("[PAD]")) != _PAD:
-        raise DataError(f"{path} has [PAD] as number {number}, not {_PAD}.", mend="Use the vocab.txt of ERNIE-M.")
+        raise DataError(f"{path} has [PAD] as number {number}, not {_PAD}.", hint="Use the vocab.txt of ERNIE-M.")
     return tokens
 
 

@@ -35,7 +35,7 @@ def find_weights(folder: Path) -> Path:
     if found and (found[0].name in _FILES or len(found) == 1):
         return found[0]
     what = f"{len(found)} files *.pdparams" if found else f"none of {', '.join(_FILES)}"
-    raise ConfigError(f"{folder} has {what}.", mend="Name a folder with one file of weights.")
+    raise ConfigError(f"{folder} has {what}.", hint="Name a folder with one file of weights.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return read_safetensors(path)
     read = load_torch(path, max_bytes=_MAX_BYTES) if path.suffix == ".bin" else load_pickle(path, max_bytes=_MAX_BYTES)
     if not isinstance(read, dict):
-        raise DataError(f"{path} holds no weights by name.", mend="Save the state dictionary of the model alone.")
+        raise DataError(f"{path} holds no weights by name.", hint="Save the state dictionary of the model alone.")
     weights = cast("dict[object, object]", read)
     return {str(name): _tensor(path, name, it) for name, it in weights.items() if name != _PADDLE_NAMES}
 
@@ -82,7 +82,7 @@ def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[s
             return {name: weights.get_tensor(name) for name in present if names is None or name in names}
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(
-            f"{path} is not a whole safetensors file ({error}).", mend="Fetch the file again, and check its size."
+            f"{path} is not a whole safetensors file ({error}).", hint="Fetch the file again, and check its size."
         ) from error
 
 
@@ -104,7 +104,7 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
         )
     except (safetensors.SafetensorError, OSError) as error:
         raise ConfigError(
-            f"{path.name} cannot be written ({error}).", mend="Name a folder where there is room."
+            f"{path.name} cannot be written ({error}).", hint="Name a folder where there is room."
         ) from error
 
 
@@ -115,5 +115,5 @@ def _tensor(path: Path, name: object, value: object) -> Tensor:
         return value
     raise DataError(
         f"{path} holds under {name!r} no weights but {type(value).__name__}.",
-        mend="Save the state dictionary of the model alone.",
+        hint="Save the state dictionary of the model alone.",
     )

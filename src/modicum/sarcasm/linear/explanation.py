@@ -65,7 +65,7 @@ def explain_linear(model: LinearModel, text: str, *, head: Literal["sarcastic", 
     """
     features, linear = _head(model, head)
     if not isinstance(features, NgramFeatures):
-        raise ModelError("A model on a frozen encoder has no n-grams.", mend="Explain one that was fitted on n-grams.")
+        raise ModelError("A model on a frozen encoder has no n-grams.", hint="Explain one that was fitted on n-grams.")
     row = features([text])
     added = row.data * linear.weights[0, row.indices]
     contributions = dict(zip(row.indices.tolist(), added.tolist(), strict=True))
@@ -95,7 +95,7 @@ def _head(model: LinearModel, head: Literal["sarcastic", "rank"]) -> tuple[Featu
     if head == "sarcastic":
         return model.features, model.sarcastic
     if model.ranker is None:
-        raise ModelError("The model ranks no texts.", mend="Fit it on examples that have a rephrase.")
+        raise ModelError("The model ranks no texts.", hint="Fit it on examples that have a rephrase.")
     return model.ranker.features, Head(weights=model.ranker.weights[None], intercept=np.zeros(1))
 
 

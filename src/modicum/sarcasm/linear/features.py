@@ -40,7 +40,7 @@ class Grams:
         if self.analyzer not in {"char_wb", "word"} or not 1 <= self.shortest <= self.longest:
             raise ConfigError(
                 f"There are no n-grams of {self.analyzer!r} from {self.shortest} to {self.longest}.",
-                mend='Use "char_wb" or "word", and numbers from 1 that do not fall.',
+                hint='Use "char_wb" or "word", and numbers from 1 that do not fall.',
             )
 
 
@@ -78,7 +78,7 @@ class NgramFeatures:
             parts = [vectorizer.fit_transform(texts) for vectorizer in vectorizers]
         except ValueError as error:  # scikit-learn's for an empty vocabulary
             raise DataError(
-                f"None of the n-grams of {len(texts)} texts occurs in two of them.", mend="Give more texts."
+                f"None of the n-grams of {len(texts)} texts occurs in two of them.", hint="Give more texts."
             ) from error
         return cls(tuple(grams), vectorizers), _joined(parts)
 
@@ -138,7 +138,7 @@ class FrozenFeatures:
             raise DataError(
                 f"An encoder must give one row of finite numbers for each of {len(texts)} texts, got shape "
                 f"{rows.shape}.",
-                mend="Return an array of shape (texts, d).",
+                hint="Return an array of shape (texts, d).",
             )
         return rows
 

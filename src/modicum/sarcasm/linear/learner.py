@@ -59,9 +59,9 @@ class LinearLearner:
     def __post_init__(self) -> None:
         for penalty in (self.penalty, self.rank_penalty):
             if not (math.isfinite(penalty) and penalty > 0):
-                raise ConfigError(f"A penalty C must be > 0, got {penalty}.", mend="Use 1 or 10.")
+                raise ConfigError(f"A penalty C must be > 0, got {penalty}.", hint="Use 1 or 10.")
         if isinstance(self.features, str) and self.features not in KINDS:
-            raise ConfigError(f"There are no features {self.features!r}.", mend=f"Use one of: {', '.join(KINDS)}.")
+            raise ConfigError(f"There are no features {self.features!r}.", hint=f"Use one of: {', '.join(KINDS)}.")
 
     def fit(self, examples: Sequence[Example], *, seed: int = 0) -> LinearModel:  # noqa: ARG002
         """Fit the heads for which there are examples.
@@ -138,6 +138,6 @@ def _labels(examples: Sequence[Example]) -> np.ndarray:
     if len(set(labels)) < 2:
         raise DataError(
             f"Of {len(examples)} labelled texts, {int(labels.sum())} are sarcastic; both labels are needed.",
-            mend="Give examples that are sarcastic and examples that are not.",
+            hint="Give examples that are sarcastic and examples that are not.",
         )
     return labels

@@ -78,7 +78,7 @@ class LinearModel:
         if rows.shape[1] != columns:
             raise ModelError(
                 f"The encoder gives {rows.shape[1]} columns, but the model was fitted on {columns}.",
-                mend="Load the model with the encoder that it was fitted on.",
+                hint="Load the model with the encoder that it was fitted on.",
             )
         return Outputs(
             sarcastic=self.sarcastic(rows)[:, 0],

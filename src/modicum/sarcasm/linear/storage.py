@@ -23,7 +23,7 @@ FORMAT = "modicum.sarcasm.linear"
 VERSION = 1
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
-_MEND = "Copy the folder again, or fit and save the model again."
+_HINT = "Copy the folder again, or fit and save the model again."
 
 
 def save(model: LinearModel, folder: Path) -> None:
@@ -34,7 +34,7 @@ def save(model: LinearModel, folder: Path) -> None:
         MissingExtraError: if safetensors is not installed.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already and not an empty folder.", mend="Name a new one.")
+        raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     library = require("safetensors.numpy", extra="text", purpose="Storing a linear model")
     tensors: dict[str, np.ndarray] = {}
     document = {
@@ -76,7 +76,7 @@ def load(folder: Path, *, encode: Encode | None = None) -> LinearModel:
     except (ConfigError, DataError):
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder / DESCRIPTION} describes no model ({error!r}).", mend=_MEND) from error
+        raise DataError(f"{folder / DESCRIPTION} describes no model ({error!r}).", hint=_HINT) from error
     store.check_empty()
     return model
 
@@ -123,13 +123,13 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}).", mend=_MEND) from error
+        raise DataError(f"{path} cannot be read as JSON ({error}).", hint=_HINT) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise DataError(f"{path} describes no linear model of modicum.", mend="Name a folder that save() wrote.")
+        raise DataError(f"{path} describes no linear model of modicum.", hint="Name a folder that save() wrote.")
     if document.get("version") != VERSION:
         raise DataError(
             f"{path} has version {document.get('version')!r} of the format, but this modicum reads version {VERSION}.",
-            mend="Read it with the version of modicum that wrote it, or fit the model again.",
+            hint="Read it with the version of modicum that wrote it, or fit the model again.",
         )
     return document
 
@@ -144,7 +144,7 @@ class _Store:
         try:
             self._tensors: dict[str, np.ndarray] = library.load_file(path)
         except (OSError, damaged) as error:
-            raise DataError(f"{path} is no whole safetensors file ({error}).", mend=_MEND) from error
+            raise DataError(f"{path} is no whole safetensors file ({error}).", hint=_HINT) from error
 
     def take(self, name: str, *shape: int | None) -> np.ndarray:
         """Give the numbers of a name; None stands for any length.
@@ -162,7 +162,7 @@ class _Store:
         ):
             came = "nothing" if found is None else f"{found.dtype} of shape {list(found.shape)}"
             raise DataError(
-                f"{self._path}: {name} must be finite float64 of shape {list(shape)}, got {came}.", mend=_MEND
+                f"{self._path}: {name} must be finite float64 of shape {list(shape)}, got {came}.", hint=_HINT
             )
         return found
 
@@ -173,7 +173,7 @@ class _Store:
             DataError: if there is any.
         """
         if self._tensors:
-            raise DataError(f"{self._path} holds {', '.join(self._tensors)}, which no part has.", mend=_MEND)
+            raise DataError(f"{self._path} holds {', '.join(self._tensors)}, which no part has.", hint=_HINT)
 
 
 def _features(document: Mapping[str, Any], store: _Store, encode: Encode | None) -> Features:
@@ -191,7 +191,7 @@ def _ngrams(kinds: Sequence[Mapping[str, Any]], name: str, store: _Store) -> Ngr
 
 def _encoder(document: Mapping[str, Any] | None) -> Encode:
     if document is None:
-        raise ConfigError("The model was fitted with an encoder of your own.", mend="Give it as encode=.")
+        raise ConfigError("The model was fitted with an encoder of your own.", hint="Give it as encode=.")
     return FrozenEncoder(document["place"], longest=document["longest"])
 
 

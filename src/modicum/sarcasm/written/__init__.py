@@ -34,7 +34,7 @@ def read_written(language: Language) -> list[Example]:
         texts have categories too.
     """
     if language not in _FILES:
-        raise ConfigError(f"Nothing is written in {language!r}.", mend=f"Use one of: {', '.join(LANGUAGES)}.")
+        raise ConfigError(f"Nothing is written in {language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
     content = files(__name__).joinpath(_FILES[language]).read_text(encoding="utf-8")
     return [_example(row, language) for row in csv.DictReader(content.splitlines())]
 

@@ -19,7 +19,7 @@ def test_names_are_sorted_and_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "mend"),
+    ("typed", "hint"),
     [
         ("cifar10", r"Did you mean cifar10-jpeg or models/pytorch_resnet_cifar10\?"),
         ("RTE", r"Did you mean glue-small/RTE or zero-shot/rte\?"),
@@ -27,8 +27,8 @@ def test_names_are_sorted_and_complete() -> None:
         ("nothing like it at all", "See modicum data list for the names"),
     ],
 )
-def test_an_unknown_name_is_an_error_with_the_nearest_ones(typed, mend) -> None:
-    with pytest.raises(ConfigError, match=rf"The catalogue has no data set '{typed}'\. {mend}"):
+def test_an_unknown_name_is_an_error_with_the_nearest_ones(typed, hint) -> None:
+    with pytest.raises(ConfigError, match=rf"The catalogue has no data set '{typed}'\. {hint}"):
         catalogue.describe(typed)
 
 

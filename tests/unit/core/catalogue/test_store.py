@@ -151,9 +151,9 @@ def test_files_without_public_address_are_an_error_before_anything_is_fetched(pl
     with pytest.raises(MissingDataError, match=words) as raised:
         store.fetch(data_set, places)
     assert (
-        f"below {places.cache}/group/words, or below group/words in the folder that MODICUM_DATA" in raised.value.mend
+        f"below {places.cache}/group/words, or below group/words in the folder that MODICUM_DATA" in raised.value.hint
     )
-    assert "modicum data verify group/words compares their checksums" in raised.value.mend
+    assert "modicum data verify group/words compares their checksums" in raised.value.hint
     assert public.asked == []
 
 
@@ -231,7 +231,7 @@ def test_a_hand_placed_archive_is_used(places, closed, packed, repository_archiv
     example = packed(closed)
     with pytest.raises(MissingDataError) as raised:
         store.fetch(example.data_set, places)
-    found = re.search(r"save it as (\S+\.tar\.gz),", raised.value.mend)
+    found = re.search(r"save it as (\S+\.tar\.gz),", raised.value.hint)
     assert found is not None
     inside = {path: data for path, data in example.contents.items() if path != "LICENSE"}
     Path(found[1]).write_bytes(repository_archive(inside))

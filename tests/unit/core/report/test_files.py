@@ -41,7 +41,7 @@ def test_a_file_in_place_of_the_folder_is_an_error_that_names_it(small: Report, 
         ConfigError, match=r"A report needs a folder to be written to, but .*taken is not usable"
     ) as caught:
         write([small], taken)
-    assert caught.value.mend == "Name a folder that you may write to with --out, on a disk with room."
+    assert caught.value.hint == "Name a folder that you may write to with --out, on a disk with room."
     assert taken.read_text() == "mine"
 
 
