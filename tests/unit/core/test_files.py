@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modicum.core.files import check_picture, replacing
+from modicum.core.files import check_picture, check_target, replacing
 from modicum.errors import ConfigError
 
 
@@ -47,3 +47,40 @@ def test_a_name_that_no_picture_has_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["space.png", "space.svg", "a.b/space.pdf"])
 def test_a_picture_has_one_of_three_endings(name: str) -> None:
     check_picture(Path(name))
+
+
+def test_two_writers_of_one_file_do_not_meet_and_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    path, other = tmp_path / "file.txt", tmp_path / "other"
+    other.write_text("untouched")
+    (tmp_path / ".part-file.txt").symlink_to(other)  # the name that parts had once
+    with replacing(path) as first, replacing(path) as second:
+        first.write("first")
+        second.write("second")
+    assert path.read_text() == "first"  # the one that ended last
+    assert other.read_text() == "untouched"
+
+
+@pytest.mark.parametrize(
+    ("target", "folder", "words"),
+    [
+        ("taken", True, "is no folder"),
+        ("there", False, "is a folder"),
+        ("no/file", False, "cannot be written"),
+        ("taken/new", True, "cannot be written"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_found_before_the_work(
+    target: str, folder: bool, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ConfigError, match=words):
+        check_target(tmp_path / target, folder=folder)
+
+
+@pytest.mark.parametrize(("target", "folder"), [("new", False), ("taken", False), ("a/b/c", True), ("there", True)])
+def test_looking_at_a_target_leaves_nothing(target: str, folder: bool, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "there").mkdir()
+    check_target(tmp_path / target, folder=folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["taken", "there"]
