@@ -64,9 +64,9 @@ class OnnxAgreement:
 def export_onnx(model: QuantizedModel, path: Path | str, *, opset: int = 21) -> None:
     """Write a quantized network as an ONNX file, checked, and whole or not at all.
 
-    Weights are q - z in int8, with the zero point 0 and one scale a channel, whatever their bits: convolutions of
-    onnxruntime take no fewer. Activations are uint8 or int8; a grid of fewer bits is clipped to its ends. The batch is
-    of any size.
+    Weights are q - z + 128 in uint8, with the zero point 128 and one scale a channel, whatever their bits: convolutions
+    of onnxruntime take no fewer, and int8 weights saturate on processors without VNNI. Activations are uint8 or int8; a
+    grid of fewer bits is clipped to its ends. The batch is of any size.
 
     Args:
         model: with powers of two, or with real scales and whole zero points.

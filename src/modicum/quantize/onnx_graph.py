@@ -35,6 +35,7 @@ __all__ = ["Call", "Program", "program_of", "stored_integers"]
 Array: TypeAlias = npt.NDArray[Any]
 
 _TO_THE_END = 2**62
+_MIDDLE = 128  # the zero point of all weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,13 +84,13 @@ def program_of(model: QuantizedModel) -> Program:
     """Translate a network.
 
     Args:
-        model: with powers of two or real scales; weights become q - z in int8 with the zero point 0.
+        model: with powers of two or real scales; weights become q - z + 128 in uint8 with the zero point 128.
 
     Returns:
         The program; the value of its first node is the input, that of the last the output.
 
     Raises:
-        ModelError: if an operator has no translation, if q - z is no int8, or if ties are not rounded to even.
+        ModelError: if an operator has no translation, if q - z is beyond int8, or if ties are not rounded to even.
     """
     program = Program()
     for node in model.graph:
@@ -108,7 +109,10 @@ def program_of(model: QuantizedModel) -> Program:
 
 
 def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
-    """Give q - z as int8, the only kind of weight that onnxruntime's convolutions take.
+    """Give q - z + 128 as uint8, to be stored with the zero point 128.
+
+    Not int8: without VNNI onnxruntime multiplies int8 weights and uint8 activations in pairs summed in 16 bits, which
+    saturate. Two uint8 take another kernel, which does not.
 
     Args:
         name: of the layer, for messages.
@@ -118,18 +122,19 @@ def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
         Shape of the weight.
 
     Raises:
-        ModelError: if a zero point is not whole, or if a difference is beyond int8.
+        ModelError: if a zero point is no integer, or if a difference is beyond int8.
     """
     if isinstance(code, WeightCode):
-        return code.integers.cpu().numpy()
-    zero = code.zero.view(-1, *[1] * (code.codes.ndim - 1))
-    whole = code.codes.to(torch.int16) - zero.round().to(torch.int16)
-    if bool((zero != zero.round()).any()) or int(whole.min()) < -128 or int(whole.max()) > 127:
-        raise ModelError(
-            f"{name} has a zero point that is not whole, or weights beyond int8, which ONNX cannot hold.",
-            hint='Quantize it with scales="power_of_two", or with fewer bits.',
-        )
-    return whole.to(torch.int8).cpu().numpy()
+        integers = code.integers.to(torch.int16)
+    else:
+        zero = code.zero.view(-1, *[1] * (code.codes.ndim - 1))
+        integers = code.codes.to(torch.int16) - zero.round().to(torch.int16)
+        if bool((zero != zero.round()).any()) or int(integers.min()) < -128 or int(integers.max()) > 127:
+            raise ModelError(
+                f"{name} has a zero point that is no integer, or weights beyond 8 bits, which ONNX cannot hold.",
+                hint='Quantize it with scales="power_of_two", or with fewer bits.',
+            )
+    return (integers + _MIDDLE).to(torch.uint8).cpu().numpy()
 
 
 def _to_grid(program: Program, name: str, value: str, grid: ActivationGrid | FloatActivationGrid) -> str:
@@ -154,9 +159,10 @@ def _weights(model: QuantizedModel, program: Program, name: str) -> tuple[str, s
     if code is None:
         weight = program.constant(f"{name}/weight", layer.weight.detach().cpu(), np.float32)
     else:
-        whole = program.constant(f"{name}/codes", stored_integers(name, code), np.int8)
-        scale = program.constant(f"{name}/scale", code.scale.cpu(), np.float32)
-        zero = program.constant(f"{name}/zero", np.zeros(len(code.scale)), np.int8)
+        # Names apart from those of the grid of the layer's output, which there is where another layer reads it.
+        whole = program.constant(f"{name}/weight_codes", stored_integers(name, code), np.uint8)
+        scale = program.constant(f"{name}/weight_scale", code.scale.cpu(), np.float32)
+        zero = program.constant(f"{name}/weight_zero", np.full(len(code.scale), _MIDDLE), np.uint8)
         weight = program.call("DequantizeLinear", [whole, scale, zero], f"{name}/weight", axis=0)
     if step is None:
         return weight, program.constant(f"{name}/bias", layer.bias.detach().cpu(), np.float32)

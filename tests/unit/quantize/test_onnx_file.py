@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,39 @@ def test_onnxruntime_computes_resnet20_to_the_last_bit(path: Path) -> None:
     assert str(found).startswith("without optimisation: 100.00% of outputs equal")
 
 
+class Bottleneck(nn.Module):
+    """As of MobileNetV2: no activation between two convolutions, so that a layer's output has a grid of its own."""
+
+    shape = (3, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.narrow, self.wide = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 3, groups=8)
+        self.first, self.last = nn.Linear(32 * 16, 16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = torch.relu(self.wide(self.narrow(torch.relu(self.stem(x)))))
+        return self.last(self.first(wide.flatten(1)))
+
+
+@pytest.mark.parametrize("high", [False, True])
+@pytest.mark.parametrize("net", [Bottleneck, ResidualNet, DepthwiseNet])
+def test_the_largest_products_of_8_bits_do_not_saturate(net: Any, high: bool, path: Path) -> None:
+    # int8 weights do without VNNI: two products of 255 * 127 are summed in 16 bits.
+    model = random_model(net(), shape=net.shape, config=RAPQConfig(weight_bits=8, activation_bits=8))
+    codes = {
+        name: replace(code, codes=torch.full_like(code.codes, 255 if high else 0)) for name, code in model.codes.items()
+    }
+    grids = {name: grid.moved(grid.exponent - 2) for name, grid in model.grids.items()}  # most activations at the top
+    extreme = QuantizedModel(
+        simulated(model.graph, codes, grids), codes, grids, config=model.config, shape=model.shape
+    ).eval()
+    x = images(model.shape, count=32).abs() * 8
+    found = extreme.export_onnx(path, x if high else -x)
+    assert found is not None
+    assert (found.plain.equal, found.optimised.equal) == (1, 1)
+
+
 def test_weights_alone_agree_within_float32(path: Path) -> None:
     model = a_model(activation_bits=None)
     export_onnx(model, path)
@@ -110,8 +144,8 @@ def test_the_file_holds_whole_weights_and_scales_of_powers_of_two(path: Path) ->
     constants = {it.name: numpy_helper.to_array(it) for it in document.graph.initializer}
     code = model.codes["first"]
     assert isinstance(code, WeightCode)
-    assert constants["first/codes"].dtype == np.int8
-    assert np.array_equal(constants["first/codes"], code.integers.numpy())
+    assert constants["first/weight_codes"].dtype == np.uint8
+    assert np.array_equal(constants["first/weight_codes"].astype(int) - 128, code.integers.numpy())
     scales = [value for name, value in constants.items() if name.endswith("scale")]
     assert len(scales) == 2 * 4 + 5
     assert all((np.frexp(it)[0] == 0.5).all() for it in scales)
@@ -179,7 +213,7 @@ def test_ties_that_are_rounded_up_are_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("shift", [0.25, 40.0])
 def test_zero_points_that_onnx_cannot_hold_are_refused(shift: float, path: Path) -> None:
-    with pytest.raises(ModelError, match="stem has a zero point that is not whole, or weights beyond int8"):
+    with pytest.raises(ModelError, match="stem has a zero point that is no integer, or weights beyond 8 bits"):
         export_onnx(with_float_scales(a_model(), shift=shift), path)
 
 
