@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from modicum.core.extras import require
-from modicum.molecules.smiles import read_molecule
+from modicum.molecules.smiles import in_own_order, read_molecule
 from modicum.molecules.table import FloatArray
 
 __all__ = ["DESCRIPTORS", "describe"]
@@ -45,7 +45,7 @@ def describe(molecules: Sequence[str]) -> FloatArray:
 
 @functools.lru_cache(maxsize=_CACHED)
 def _raw(smiles: str) -> FloatArray:
-    return np.asarray(_featurizer()(read_molecule(smiles)), dtype=float)
+    return np.asarray(_featurizer()(in_own_order(read_molecule(smiles))), dtype=float)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from modicum.core.safeload import load_torch
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.descriptors import describe
-from modicum.molecules.smiles import read_molecule
+from modicum.molecules.smiles import in_own_order, read_molecule
 from modicum.molecules.table import FloatArray, PropertyTable, Quantity
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _graph(smiles: str) -> MolGraph:
     require("chemprop", extra="molecules", purpose="The D-MPNN")
     from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 
-    return SimpleMoleculeMolGraphFeaturizer()(read_molecule(smiles))
+    return SimpleMoleculeMolGraphFeaturizer()(in_own_order(read_molecule(smiles)))
 
 
 def _collate(graphs: Sequence[MolGraph], device: torch.device) -> BatchMolGraph:

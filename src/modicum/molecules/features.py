@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from modicum.errors import DataError
-from modicum.molecules.smiles import read_molecule
+from modicum.molecules.smiles import in_own_order, read_molecule
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -19,7 +19,8 @@ Attribute: TypeAlias = int | float | tuple[int, ...]
 _DISTANCES = (1, 2, 3, 4)
 _MORGAN_RADIUS = 3
 _BRANCH_DEPTH = 5
-_SENSES = {1: 2, 2: 3}  # RDKit's tetrahedral clockwise and counter-clockwise
+_SENSES = {1: 2, 2: 3}  # RDKit's tetrahedral clockwise and counter-clockwise, which are relative to the order of atoms
+_CIP = {"R": 2, "S": 3}  # which are not
 ATOM_ATTRIBUTES = (
     "AtomicNumber",
     *(f"AtomicNumber_list_{distance}" for distance in _DISTANCES),
@@ -54,18 +55,19 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
         molecule: of RDKit, without explicit hydrogen, or a SMILES string.
 
     Returns:
-        Its atoms and bonds in RDKit's order. Lists are sorted; an empty one is ``(0,)``, and its count is 1, as in
-        the official code.
+        Its atoms and bonds in RDKit's order, or in that of the canonical SMILES if a stereocentre is marked.
+        Lists are sorted; an empty one is ``(0,)``, and its count is 1, as in the official code.
 
     Raises:
         DataError: if it cannot be read, has no atom, or has more than one part.
 
     Source:
         The official ALMS at 8db99ca, described in the specification. Departure: ``RingStereo`` is 0 for every
-        bond, since its rule is not known to us; it is that for all alkanes without rings.
+        bond, since its rule is not known to us; it is that for all alkanes without rings. ``Chiral`` is 2 and 3 for R
+        and S where RDKit assigns one (else by the order of atoms in the canonical SMILES), so that it is the same for
+        every spelling of a molecule; the official code has RDKit's mark, which is not.
     """
-    if isinstance(molecule, str):
-        molecule = read_molecule(molecule)
+    molecule = in_own_order(read_molecule(molecule) if isinstance(molecule, str) else molecule)
     distances = _distances(molecule)
     elements = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     lists = [_neighbourhood(row, elements) for row in distances]
@@ -148,6 +150,8 @@ def _chirality(molecule: Mol, labels: Sequence[tuple[int, int]]) -> list[int]:
     for atom, others in zip(molecule.GetAtoms(), neighbours, strict=True):
         place = len(codes)
         code = _SENSES.get(int(atom.GetChiralTag()), 1)
+        if code > 1 and atom.HasProp("_CIPCode"):
+            code = _CIP[atom.GetProp("_CIPCode").upper()]
         if code == 1 and len(others) >= 3 and labels[place][1] <= 1:
             code = 0 if _all_differ(place, neighbours, labels) else 1
         codes.append(code)

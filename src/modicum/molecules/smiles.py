@@ -10,8 +10,6 @@ from modicum.errors import DataError
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["canonical", "read_molecule"]
-
 
 def read_molecule(smiles: str) -> Mol:
     """Read a SMILES string, in silence.
@@ -24,9 +22,24 @@ def read_molecule(smiles: str) -> Mol:
     from rdkit.rdBase import BlockLogs
 
     with BlockLogs():
-        molecule = chemistry.MolFromSmiles(smiles)
+        try:
+            molecule = chemistry.MolFromSmiles(smiles)
+        except RuntimeError:  # a limit of RDKit, such as that of its stack of branches
+            molecule = None
     if molecule is None or not molecule.GetNumAtoms():
-        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", hint="Mend or remove that molecule.")
+        raise DataError(f"RDKit cannot read the SMILES {smiles!r}.", hint="Correct or remove that molecule.")
+    return molecule
+
+
+def in_own_order(molecule: Mol) -> Mol:
+    """Give a molecule with stereocentres with its atoms as in its canonical SMILES; others as they are.
+
+    RDKit's mark of a stereocentre is relative to the order of its neighbours.
+    """
+    from rdkit.Chem import ChiralType, MolToSmiles
+
+    if any(atom.GetChiralTag() != ChiralType.CHI_UNSPECIFIED for atom in molecule.GetAtoms()):
+        return read_molecule(MolToSmiles(molecule))
     return molecule
 
 

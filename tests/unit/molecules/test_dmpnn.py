@@ -144,3 +144,18 @@ def test_bad_arguments_are_named(trained: DMPNN) -> None:
         trained.predict(("CCCC", "CCC"), np.array([300.0]))
     with pytest.raises(DataError, match=r"cannot read the SMILES 'C\(C'"):
         trained.predict(("C(C",), np.array([300.0]))
+
+
+def test_a_spelling_changes_no_prediction() -> None:
+    smiles = ("C[C@H](O)CC", "C[C@@H](O)CC", "CC[C@H](C)CCC", "CCCC")
+    table = PropertyTable(
+        quantity="density",
+        smiles=smiles,
+        temperature=np.full(4, 298.0),
+        value=np.array([803.0, 811.0, 687.0, 600.0]),
+    )
+    network = DMPNN(width=16).fit(table, epochs=3)
+    other = ("O[C@@H](C)CC", "O[C@H](C)CC", "C[C@@H](CC)CCC", "C(C)CC")
+    first, second = network.predict(smiles, table.temperature), network.predict(other, table.temperature)
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+    assert first[0] != first[1]

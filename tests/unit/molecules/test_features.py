@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from rdkit import Chem
 
 from modicum.molecules.features import ATOM_ATTRIBUTES, Attribute, molecule_graph
 
@@ -59,3 +60,35 @@ def test_bonds_tell_order_and_stereo() -> None:
     attributes = [bond[2] for bond in molecule_graph("C/C=C/C#N").bonds]
     assert [values[0] for values in attributes] == [1.0, 2.0, 1.0, 3.0]
     assert attributes[1][1] != molecule_graph("C/C=C\\C#N").bonds[1][2][1]
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "C[C@H](O)F",
+        "N[C@@H](C)C(=O)O",
+        "CC[C@H](C)CCC",
+        "C[C@H]1CC[C@@H](C)CC1",  # no CIP label: the two senses are those of the ring
+        "O[C@H]1[C@H](O)[C@@H](O)[C@H](O)[C@H](O)[C@@H]1O",
+        "CC[C@@H](C)/C=C/C",
+        "C1CC2CCC1CC2",
+    ],
+)
+def test_a_molecule_is_the_same_in_every_spelling(smiles: str) -> None:
+    molecule = Chem.MolFromSmiles(smiles)
+    for spelling in {smiles, *Chem.MolToRandomSmilesVect(molecule, 12, randomSeed=0)}:
+        assert graph_as_sets(spelling) == graph_as_sets(smiles), spelling
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("C[C@H](O)F", "C[C@@H](O)F"), ("C[C@H]1CC[C@@H](C)CC1", "C[C@H]1CC[C@H](C)CC1"), ("C[C@H](O)F", "CC(O)F")],
+)
+def test_stereoisomers_are_told_apart(first: str, second: str) -> None:
+    assert graph_as_sets(first) != graph_as_sets(second)
+
+
+def graph_as_sets(smiles: str) -> tuple[object, ...]:
+    graph = molecule_graph(smiles)
+    bonds = [(*sorted([graph.atoms[first], graph.atoms[second]]), kind) for first, second, kind in graph.bonds]
+    return sorted(graph.atoms), sorted(bonds)
