@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
 from modicum.core.files import replacing
+from modicum.core.safeload import parse_json
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import ConfigError, DataError
 
@@ -23,6 +26,7 @@ Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
 _STANDARD = "-"
 _FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _DELIMITERS: Mapping[Form, str] = {"csv": ",", "tsv": "\t"}
+_SEPARATORS = ",;\t"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,14 +56,20 @@ def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable
         )
 
 
-def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
+def read_records(
+    source: Path | str, *, names: Collection[str] = ("text", "tweet")
+) -> tuple[tuple[str, ...], list[Record]]:
     """Read a file row by row, without asking what its columns mean.
 
-    Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows.
+    Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. Commas,
+    semicolons and tabs are told apart by the header. White space around a column's name is not part of it, and
+    columns without name and content are left out.
 
     Args:
-        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8; or "-", standard input: JSON lines if they
-            begin with "{", else one text a line.
+        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8 (or UTF-16 that says so); or "-", standard
+            input: JSON lines if they begin with "{", a table if its first line has one of the ``names``, else one text
+            a line.
+        names: of columns by which a table on standard input is known.
 
     Returns:
         The columns and the rows; of JSON lines, all the names that occur.
@@ -72,12 +82,12 @@ def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
     name, form = source_name(source), None if str(source) == _STANDARD else _form(Path(source))
     data = sys.stdin.buffer.read() if form is None else read_bounded(Path(source), max_bytes=MAX_BYTES)
     text = _decoded(data, name)
-    if form == "jsonl" or (form is None and text.lstrip().startswith("{")):
+    if form == "jsonl" or (form is None and text.lstrip().startswith(("{", "[{"))):
         columns, records = _objects(text, name)
-    elif form is None:
+    elif form is None and names and set(names).isdisjoint(_header(text, ",")):
         columns, records = _lines(text)
     else:
-        columns, records = _delimited(text, name, _DELIMITERS[form])
+        columns, records = _delimited(text, name, _DELIMITERS[form or "csv"])
     if not records:
         raise DataError(f"{name} has a header and no rows.", hint="Give it at least one row.")
     return columns, records
@@ -153,12 +163,14 @@ def _form(path: Path) -> Form:
 
 
 def _decoded(data: bytes, name: str) -> str:
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = bytes(error.object).count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{name}, line {line} is not UTF-8 (byte {error.object[error.start]:#04x}).", hint="Save it as UTF-8."
+            f"{name}, line {line} is not UTF-8 (byte {error.object[error.start]:#04x}).",
+            hint="Save it as UTF-8; the older encodings of Windows are cp1252 and, for Arabic, cp1256.",
         ) from error
     if (place := text.find("\0")) >= 0:
         line = text.count("\n", 0, place) + 1
@@ -168,33 +180,51 @@ def _decoded(data: bytes, name: str) -> str:
     return text
 
 
-def _delimited(text: str, name: str, delimiter: str) -> tuple[tuple[str, ...], list[Record]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns: tuple[str, ...] = ()
-    records: list[Record] = []
+def _header(text: str, delimiter: str) -> list[str]:
+    """Give the names of the columns, by that delimiter of which there is one, if need be another than is expected."""
+    first = next((it for it in text.splitlines() if it.strip()), "")
+    delimiter = _delimiter_of(first, delimiter)
+    return [it.strip() for it in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True))]
+
+
+def _delimiter_of(header: str, expected: str) -> str:
+    return next((it for it in (expected, *_SEPARATORS) if it in header), expected)
+
+
+def _delimited(text: str, name: str, expected: str) -> tuple[tuple[str, ...], list[Record]]:
+    first = next(it for it in text.splitlines() if it.strip())
+    delimiter = _delimiter_of(first, expected)
+    # What is written "a", "b" has its quotation marks behind a space.
+    spaced = f"{delimiter} " in first
+    table = io.StringIO(text, newline="")
+    limit = csv.field_size_limit(MAX_BYTES)  # of Python's: 128 KiB, less than a long text
     following = 1
+    rows: list[tuple[int, list[str]]] = []
     try:
+        reader = csv.reader(table, delimiter=delimiter, strict=True, skipinitialspace=spaced)
         for cells in reader:
             line, following = following, reader.line_num + 1
             if not cells:
                 continue
-            if not columns:
-                columns = tuple(cells)
-                if twice := [cell for cell in cells if cells.count(cell) > 1]:
-                    raise DataError(f"{name} has the column {twice[0]!r} twice.", hint="Rename one of them.")
-            elif len(cells) == len(columns):
-                records.append(Record(line=line, cells=dict(zip(columns, cells, strict=True))))
-            else:
+            rows.append((line, cells))
+            if len(cells) != len(rows[0][1]):
                 raise DataError(
-                    f"{name}, line {line} has {len(cells)} cells, expected {len(columns)}.",
-                    hint="Mend that row: a text with a comma, tab or newline in it stands in quotation marks.",
+                    f"{name}, line {line} has {len(cells)} cells, expected {len(rows[0][1])}.",
+                    hint=f"Correct that row: a text with {delimiter!r} or a newline in it stands in quotation marks.",
                 )
     except csv.Error as error:
         raise DataError(
             f"{name}, line {following} cannot be read ({error}).",
             hint='Close every quotation mark, and write one inside a text as "".',
         ) from error
-    return columns, records
+    finally:
+        csv.field_size_limit(limit)
+    columns = [it.strip() for it in rows[0][1]]
+    kept = [at for at, it in enumerate(columns) if it or any(cells[at].strip() for _, cells in rows[1:])]
+    names = tuple(columns[at] for at in kept)
+    if twice := [it for it in names if names.count(it) > 1]:
+        raise DataError(f"{name} has the column {twice[0]!r} twice.", hint="Rename one of them.")
+    return names, [Record(line=line, cells={columns[at]: cells[at] for at in kept}) for line, cells in rows[1:]]
 
 
 def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
@@ -202,10 +232,7 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            read = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number} is not JSON ({error}).", hint="Write one object a line.") from error
+        read = parse_json(line, source=f"{name}, line {number}", hint="Write one object a line.")
         if not isinstance(read, dict):
             raise DataError(f"{name}, line {number} is no JSON object.", hint='Write {"text": "..."} a line.')
         records.append(Record(line=number, cells=cast("Cells", read)))
@@ -214,4 +241,11 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
 
 def _lines(text: str) -> tuple[tuple[str, ...], list[Record]]:
     lines = text.removesuffix("\n").split("\n")
+    counts = [{it.count(separator) for it in lines} for separator in _SEPARATORS]
+    if len(lines) > 1 and any(len(it) == 1 and it != {0} for it in counts):
+        warnings.warn(
+            "Standard input was read as one text a line, its first line too; if it is a table, name its column by "
+            "--text-col.",
+            stacklevel=2,
+        )
     return ("text",), [Record(line=n, cells={"text": it.rstrip("\r")}) for n, it in enumerate(lines, start=1)]

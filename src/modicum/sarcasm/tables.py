@@ -17,7 +17,7 @@ __all__ = ["Row", "Table", "read_rows"]
 Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
 Asked: TypeAlias = Language | Literal["auto"] | None
 
-_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "": None}
+_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +81,7 @@ def read_rows(
 
     Args:
         source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8; or "-", standard input: JSON lines if they
-            begin with "{", else one text a line.
+            begin with "{", a table if its header has the text's column, else one text a line.
         text_column: of the text.
         label_column: of 0 and 1.
         language: of all rows, whatever a column says; "auto" goes by the script of each; None reads the column
@@ -101,18 +101,15 @@ def read_rows(
     if language not in {None, "auto", *LANGUAGES}:
         raise ConfigError(f"The language is {language!r}.", hint=f"Use one of: auto, {', '.join(LANGUAGES)}.")
     name = source_name(source)
-    names, records = read_records(source)
-    roles = _recognised(
-        name,
-        names,
-        {
-            "text": text_column,
-            "label": label_column,
-            "language": language_column,
-            "dialect": dialect_column,
-            "rephrase": rephrase_column,
-        },
-    )
+    asked = {
+        "text": text_column,
+        "label": label_column,
+        "language": language_column,
+        "dialect": dialect_column,
+        "rephrase": rephrase_column,
+    }
+    names, records = read_records(source, names=() if any(asked.values()) else ("text", "tweet", "text_0"))
+    roles = _recognised(name, names, asked)
     rows: list[Row] = []
     empty: list[int] = []
     for record in records:
@@ -123,7 +120,7 @@ def read_rows(
         elif skip_empty:
             empty.append(record.line)
         else:
-            raise DataError(f"{where} has an empty text.", hint="Mend or remove it, or skip rows that are empty.")
+            raise DataError(f"{where} has an empty text.", hint="Remove it, or leave such rows out by --skip-empty.")
     return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
 
 
@@ -165,7 +162,7 @@ def _texts(cells: Cells, roles: Roles, where: str) -> list[str]:
 def _categories(cells: Cells, label: int | None, where: str) -> tuple[int, ...] | None:
     found = [_label(cells, name, where) for name in CATEGORIES]
     if label == 0 and 1 in found:
-        raise DataError(f"{where} is not sarcastic, but has a category.", hint="Mend the label or the category.")
+        raise DataError(f"{where} is not sarcastic, but has a category.", hint="Correct the label or the category.")
     if label == 0:
         return (0,) * len(CATEGORIES)  # the shared task leaves them empty where a text is not sarcastic
     return None if None in found else cast("tuple[int, ...]", tuple(found))
@@ -182,7 +179,7 @@ def _language(cells: Cells, roles: Roles, asked: Asked, texts: Sequence[str], wh
 
 def _label(cells: Cells, column: str, where: str) -> int | None:
     value = cells.get(column)
-    text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value).strip()
+    text = "" if value is None else str(value).strip().lower()
     if text not in _LABELS:
         raise DataError(f"{where} has the label {value!r} in {column!r}.", hint="Write 1 for sarcastic and 0 for not.")
     return _LABELS[text]

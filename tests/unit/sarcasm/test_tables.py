@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,29 @@ def test_newlines_in_cells_are_kept_and_lines_counted_to_where_a_row_begins(tmp_
     ]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        'text;sarcastic\n"so, it is";1\nso be it;0\n',
+        "text\tsarcastic\nso, it is\t1\nso be it\t0\n",
+        'text, sarcastic\n"so, it is", 1\nso be it, 0\n',
+        'text,sarcastic,,\n"so, it is",TRUE,,\nso be it,False,,\n',
+        '"text","sarcastic"\n"so, it is","1.0"\n"so be it","0.0"\n'.encode("utf-16"),
+    ],
+)
+def test_the_dialects_of_csv_are_read_alike(written: str | bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(written if isinstance(written, bytes) else written.encode())
+    table = read_rows(path)
+    assert table.columns == ("text", "sarcastic")
+    assert [(it.text, it.sarcastic) for it in table.examples] == [("so, it is", 1), ("so be it", 0)]
+
+
+def test_a_text_may_be_longer_than_what_csv_takes_by_default(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"text\n{'x' * 140_000}\n")
+    assert len(read_rows(tmp_path / "long.csv").examples[0].text) == 140_000
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     assert read_rows(write(tmp_path, "\ufefftext\nhi\n")).columns == ("text",)
 
@@ -99,6 +123,27 @@ def test_standard_input_is_a_text_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     table = read_rows("-")
     assert table.examples == [Example(text='Oh, "great"', language="en"), Example(text="يا سلام", language="ar")]
     assert [row.line for row in table] == [1, 2]
+
+
+def test_a_table_on_standard_input_is_known_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8"))
+
+    for written in ('id,text\n7,"so, it is"\n', "text\nso it is\n", "id;tweet\n7;so it is\n"):
+        given(written)
+        (row,) = read_rows("-").rows
+        assert row.line == 2
+    given("post,n\nso it is,1\n")
+    assert [it.text for it in read_rows("-", text_column="post").examples] == ["so it is"]
+    given("posts,n\nso it is,1\n")
+    with pytest.raises(DataError, match="no column 'post'; its columns are 'posts', 'n'"):
+        read_rows("-", text_column="post")
+    given("posts,n\nso it is,1\n")
+    with pytest.warns(UserWarning, match="read as one text a line, its first line too"):
+        assert len(read_rows("-")) == 2
+    given('[{"text": "so it is"}]\n')
+    with pytest.raises(DataError, match="is no JSON object"):
+        read_rows("-")
 
 
 def test_standard_input_that_begins_with_a_brace_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,16 +181,15 @@ def test_empty_texts_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("body,n\na,1\n", r"rows.csv has no column 'text'; its columns are 'body', 'n'. Rename the column, or say"),
-        ("text;n\na;1\n", r"rows.csv has no column 'text'; its columns are 'text;n'"),
         ("text,text\na,b\n", r"rows.csv has the column 'text' twice. Rename one"),
-        ('id,text\n1,"a\nb"\n2,\n', r"rows.csv, line 4 has an empty text. Mend or remove it, or skip rows"),
+        ('id,text\n1,"a\nb"\n2,\n', r"rows.csv, line 4 has an empty text. Remove it, or leave such rows out by"),
         ("text_0,text_1\na,\n", r"rows.csv, line 2 has an empty text"),
         ("text,sarcastic\na,1\nb,2\n", r"rows.csv, line 3 has the label '2' in 'sarcastic'. Write 1 for sarcastic and"),
         ("text,sarcastic\na,yes\n", r"rows.csv, line 2 has the label 'yes'"),
         ("text,sarcastic\na,nan\n", r"rows.csv, line 2 has the label 'nan'"),
         ("text_0,text_1,sarcastic_id\na,b,-1\n", r"rows.csv, line 2 has the label '-1' in 'sarcastic_id'"),
         ("text,language\na,fr\n", r"rows.csv, line 2 has the language 'fr'. Use one of: en, ar"),
-        ("text,n\na,1\nb, c,2\n", r"rows.csv, line 3 has 3 cells, expected 2. Mend that row: a text with a comma"),
+        ("text,n\na,1\nb, c,2\n", r"rows.csv, line 3 has 3 cells, expected 2. Correct that row: a text with ','"),
         ("text,n\na\n", r"rows.csv, line 2 has 1 cells, expected 2"),
         ('text\n"never closed\nb\n', r"rows.csv, line 2 cannot be read \(unexpected end of data\). Close every quot"),
         ('text\nfine\n"closed" too early\n', r"rows.csv, line 3 cannot be read .* Close every quotation mark"),
@@ -169,8 +213,8 @@ def test_a_broken_file_is_named_with_its_line(text: str | bytes, message: str, t
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "a"', r"rows.jsonl, line 2 is not JSON"),
-        ("[" * 100_000, r"rows.jsonl, line 2 is not JSON"),
+        ('{"text": "a"', r"rows.jsonl, line 2 cannot be read as JSON"),
+        ("[" * 100_000, r"rows.jsonl, line 2 cannot be read as JSON"),
         ('["a"]', r"rows.jsonl, line 2 is no JSON object"),
         ('{"text": 7}', r"rows.jsonl, line 2 has 7 in 'text', which is no text"),
         ('{"text": null}', r"rows.jsonl, line 2 has an empty text"),
