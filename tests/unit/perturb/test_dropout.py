@@ -72,3 +72,17 @@ def test_attention_dropout_of_a_decoder_is_off() -> None:
     model, tokens = AutoModel.from_config(config).train(), torch.arange(3, 12).view(1, 9)
     with HyPe(model, HyPeConfig(sigma=0.0)):
         assert torch.equal(model(tokens).last_hidden_state, model(tokens).last_hidden_state)
+
+
+@pytest.mark.parametrize("kind", ["falcon", "persimmon"])
+def test_a_rate_that_is_read_from_the_config_in_forward_is_off_and_comes_back(kind: str) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    config = AutoConfig.for_model(kind, **sizes, intermediate_size=64, hidden_dropout=0.3, attention_dropout=0.3)
+    model, tokens = AutoModel.from_config(config).train(), torch.arange(3, 12).view(1, 9)
+    before = [vars(module).get("config") for module in model.modules()]
+    with HyPe(model, HyPeConfig(sigma=0.0)):
+        assert torch.equal(model(tokens).last_hidden_state, model(tokens).last_hidden_state)
+        assert model.config.hidden_dropout == 0.3
+    after = [vars(module).get("config") for module in model.modules()]
+    assert all(mine is yours for mine, yours in zip(before, after, strict=True))
+    assert not torch.equal(model(tokens).last_hidden_state, model(tokens).last_hidden_state)
