@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from torch import nn
 
+from modicum.core.devices import check_device
 from modicum.core.encoders import encoder_place, load_encoder, open_text_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import legacy_seed, seeded_globally
@@ -118,10 +119,11 @@ def fit(
         The system, with what its training took.
 
     Raises:
-        ConfigError: if the streams, the task or ``text`` do not fit the configuration.
+        ConfigError: if the streams, the task or ``text`` do not fit the configuration, or torch has no such device.
         DataError: if a sample cannot be read, or no part can be split off.
         RunError: if training diverges.
     """
+    check_device(device)
     if validation is None:
         training, validation = split_off(training, seed=seed)
     _check_agreement(training, validation, config, text)

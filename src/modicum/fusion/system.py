@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.devices import check_device
 from modicum.core.extras import require
 from modicum.core.files import new_folder
 from modicum.core.quiet import quiet_transformers
@@ -193,10 +194,11 @@ class FusionSystem:
             device: where the model shall run.
 
         Raises:
-            ConfigError: if there is no such folder, its tokenizer cannot be read, or its parts do not fit.
+            ConfigError: if there is no such folder or device, its tokenizer cannot be read, or its parts do not fit.
             DataError: if it holds no system, or one of another version, or a part of one.
             ModelError: if its weights are damaged, incomplete or of other sizes.
         """
+        check_device(device)
         read = _document(folder)
         try:
             task, classes, max_words = read["task"], tuple(map(str, read["classes"])), int(read["max_words"])

@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from tests.unit.fusion.made_up import recordings
 
 from modicum.core.seeding import numpy_generator
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor, to_recordings
 
 SMALL: dict[str, Any] = {"channels": 8, "encoder": "linear", "batch": 16}
@@ -32,6 +32,12 @@ def test_targets_of_any_unit_are_learnt() -> None:
     model = CubeMLPRegressor(**LEARNING).fit(X, 500 + 1000 * y)
     assert model.score(test, 500 + 1000 * truth) > 0.5
     assert model.score(test, 500 + 1000 * truth) == r2_score(500 + 1000 * truth, model.predict(test))
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:  # case 16
+    with pytest.raises(ConfigError, match=f"torch cannot use the device '{device}'"):
+        CubeMLPRegressor(**SMALL, device=device).fit(*arrays(24))
 
 
 def test_several_targets_and_one_that_never_changes() -> None:

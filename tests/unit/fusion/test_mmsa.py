@@ -158,3 +158,13 @@ def test_a_pickle_without_splits_or_with_code_is_refused(tmp_path):
         read_mmsa(write(tmp_path, other=split()))
     with pytest.raises(UnsafeFileError, match="system"):
         read_mmsa(write(tmp_path, train=os.system))
+
+
+def test_splits_are_known_in_any_spelling_and_what_is_left_out_is_said(tmp_path):  # case 09
+    notes: list[str] = []
+    part = split()
+    assert list(read_mmsa(write(tmp_path, Training=part, validation=part, TEST=part))) == ["train", "valid", "test"]
+    assert list(read_mmsa(write(tmp_path, train=part, test_2=part), say=notes.append)) == ["train"]
+    assert any("'test_2' is no split, and left out" in note for note in notes)
+    with pytest.raises(DataError, match="has the parts 'val' and 'dev', both of valid"):
+        read_mmsa(write(tmp_path, train=part, val=part, dev=part))

@@ -15,11 +15,11 @@ from modicum.cli.fusion.sources import (
     Model,
     Source,
     Split,
-    check_device,
     known_to,
     opened,
     split_of,
 )
+from modicum.core.devices import check_device
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore

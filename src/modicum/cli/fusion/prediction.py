@@ -17,11 +17,11 @@ from modicum.cli.fusion.sources import (
     Model,
     Source,
     Split,
-    check_device,
     known_to,
     opened,
     split_of,
 )
+from modicum.core.devices import check_device
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:

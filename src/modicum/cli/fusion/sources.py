@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "check_device", "known_to", "opened", "split_of"]
+__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "known_to", "opened", "split_of"]
 
 Source = Annotated[
     Path,
@@ -104,21 +104,3 @@ def known_to(ensemble: FusionEnsemble, recordings: Recordings) -> Recordings:
     for name in (it for it in recordings.streams if it not in scaled):
         say(f"The model was trained without the features {name}: they are not used.")
     return replace(recordings, streams={name: it for name, it in recordings.streams.items() if name in scaled})
-
-
-def check_device(device: str) -> None:
-    """See whether torch has a device, before the work and not after it.
-
-    Args:
-        device: as typed.
-
-    Raises:
-        ConfigError: if it has not.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", hint="Write --device cpu.") from error

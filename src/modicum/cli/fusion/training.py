@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say, stoppable
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, check_device, opened
+from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, opened
+from modicum.core.devices import check_device
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from modicum.core.safeload import load_pickle
 from modicum.errors import DataError
 from modicum.fusion.finite import make_finite
 from modicum.fusion.recordings import FloatArray, Recordings
+from modicum.fusion.roles import split_called
 
 __all__ = [
     "PICKLES",
@@ -35,7 +36,6 @@ PICKLES = (".pkl", ".pickle")
 
 Say: TypeAlias = Callable[[str], None]  # is told in a sentence what a reader found and the caller may not expect
 
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "devel": "valid", "test": "test"}
 _SEGMENT = re.compile(r"(?:\[[^\[]*\]|_\d+)$")
 
 
@@ -50,30 +50,37 @@ def load(path: Path, *, max_bytes: int) -> object:
 
 def split_in(name: str) -> str | None:
     """Find the split in a name, such as "valid" in "mosi_dev"; None if there is none."""
-    found = [_SPLITS[part] for part in re.split(r"[^a-z]+", name.lower()) if part in _SPLITS]
-    return found[0] if found else None
+    found = filter(None, map(split_called, re.split(r"[^a-z]+", name.lower())))
+    return next(found, None)
 
 
-def splits_in(content: Mapping[str, object], where: object) -> dict[str, object]:
-    """Give what belongs to "train", "valid" and "test".
-
-    Args:
-        content: by name of the split.
-        where: the file, for the message.
-
-    Returns:
-        By split, without what is none.
+def splits_in(content: Mapping[str, object], where: object, say: Say) -> dict[str, object]:
+    """Give what belongs to "train", "valid" and "test", in any spelling; ``say`` is told which parts are left out.
 
     Raises:
-        DataError: if there is no split.
+        DataError: if there is no split, or two parts are of one.
     """
-    splits = {_SPLITS[name]: part for name, part in content.items() if name in _SPLITS}
+    splits: dict[str, tuple[object, object]] = {}
+    others: list[str] = []
+    for name, part in content.items():
+        split = split_called(str(name))
+        if split is None:
+            others.append(repr(name))
+        elif split in splits:
+            raise DataError(
+                f"{where} has the parts {splits[split][0]!r} and {name!r}, both of {split}.",
+                hint="Keep one of them, or give each a file of its own.",
+            )
+        else:
+            splits[split] = name, part
     if not splits:
         raise DataError(
             f"{where} has the parts {', '.join(map(str, content))}, and none is a split.",
             hint="Name the parts train, valid and test.",
         )
-    return splits
+    if others:
+        say(f"{where}: {', '.join(others)} {'are' if len(others) > 1 else 'is'} no split, and left out.")
+    return {split: part for split, (_, part) in splits.items()}
 
 
 def entries(part: object, needed: Iterable[str], where: object) -> dict[str, object]:

@@ -85,7 +85,9 @@ def read_lists(
 def parse_misa(content: object, path: Path, *, say: Say = silent) -> dict[str, Recordings]:
     """Do what `read_misa` does with a pickle that is loaded."""
     lists = (
-        splits_in(cast("dict[str, object]", content), path) if isinstance(content, dict) else {_split(path): content}
+        splits_in(cast("dict[str, object]", content), path, say)
+        if isinstance(content, dict)
+        else {_split(path): content}
     )
     return {name: from_utterances(part, _utterance, f"{path}, {name}", say) for name, part in lists.items()}
 

@@ -78,7 +78,7 @@ def parse_mmsa(
     say: Say = silent,
 ) -> dict[str, Recordings]:
     """Do what `read_mmsa` does with a pickle that is loaded."""
-    splits = splits_in(entries(content, (), path), path)
+    splits = splits_in(entries(content, (), path), path, say)
     return {name: _split(part, f"{path}, {name}", text, target, say) for name, part in splits.items()}
 
 
@@ -159,7 +159,7 @@ def read_text_bert(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, IntAr
         DataError: if there are none, or a value is no whole number.
         UnsafeFileError: if the pickle has code in it, or is too large.
     """
-    splits = splits_in(entries(load(path, max_bytes=max_bytes), (), path), path)
+    splits = splits_in(entries(load(path, max_bytes=max_bytes), (), path), path, silent)
     return {
         name: _text_bert(entries(part, ["text_bert"], f"{path}, {name}")["text_bert"], f"{path}, {name}")
         for name, part in splits.items()

@@ -50,7 +50,7 @@ def read_mult(path: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES) -> d
 
 def parse_mult(content: object, path: Path, *, say: Say = silent) -> dict[str, Recordings]:
     """Do what `read_mult` does with a pickle that is loaded."""
-    splits = splits_in(entries(content, (), path), path)
+    splits = splits_in(entries(content, (), path), path, say)
     return {name: _split(part, f"{path}, {name}", say) for name, part in splits.items()}
 
 

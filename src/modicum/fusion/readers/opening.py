@@ -13,7 +13,7 @@ from modicum.core.safeload.limits import MAX_BYTES
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.avec import label_files, read_avec
 from modicum.fusion.readers.csd_folder import read_csd_folder
-from modicum.fusion.readers.fields import PICKLES, Say, load
+from modicum.fusion.readers.fields import PICKLES, Say, load, split_in
 from modicum.fusion.readers.misa import parse_misa, read_lists
 from modicum.fusion.readers.mmsa import parse_mmsa
 from modicum.fusion.readers.mosi import read_mosi
@@ -141,7 +141,8 @@ def _pickles(
 def _by_content(content: object, path: Path) -> Format:
     first: object = content
     if isinstance(content, dict) and content:
-        first = next(iter(cast("dict[object, object]", content).values()))
+        parts = cast("dict[object, object]", content)
+        first = next((part for name, part in parts.items() if split_in(str(name))), next(iter(parts.values())))
         if isinstance(first, dict):
             keys = set(cast("dict[object, object]", first))
             if "vision" in keys and any(str(key).startswith("regression_labels") for key in keys):
