@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,9 @@ def configure(
     ]
     if text is not None:
         transformers = require("transformers", extra="fusion", purpose="A text encoder")
-        read = load_encoder(transformers.AutoConfig.from_pretrained, encoder_place(text))
+        read = load_encoder(
+            partial(transformers.AutoConfig.from_pretrained, trust_remote_code=False), encoder_place(text)
+        )
         streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
