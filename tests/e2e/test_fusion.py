@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -413,6 +414,37 @@ def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
     assert "Stopped. Nothing was written: the same command begins again." in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "command"),
+    [
+        ("again.npz", ("convert", "mosi.safetensors")),
+        ("found.csv", ("predict", "mosi.safetensors", "--model", "model")),
+        ("model", ("train", "classes.npz", *ONE)),
+    ],
+)
+def test_a_kill_while_files_are_written_leaves_none_that_is_taken_for_whole(
+    run: Run, place: Path, tmp_path: Path, out: str, command: tuple[str, ...]
+) -> None:
+    target = tmp_path / "out" / out
+    target.parent.mkdir()
+    with interruptible("fusion", *command, "--out", target, cwd=place) as running:
+        while running.poll() is None and not any(target.parent.iterdir()):
+            time.sleep(0.0005)
+        running.kill()
+    killed = contents(target)  # nothing, or all of it where the kill came too late
+    whole = tmp_path / f"whole-{out}"
+    assert run(*command, "--out", whole).returncode == 0
+    assert killed in ({}, contents(whole))
+    if not killed:
+        assert run(*command, "--out", target).returncode == 0
+    assert contents(target) == contents(whole)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else sorted(it for it in path.rglob("*") if it.is_file())
+    return {str(it.relative_to(path)): it.read_bytes() for it in files}
 
 
 def test_help_names_each_command(run: Run) -> None:
