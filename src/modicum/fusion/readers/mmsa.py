@@ -90,7 +90,7 @@ def _split(part: object, where: str, text: str, target: Target, say: Say, *, cli
     wanted = ("text", "audio", "video") if text == "features" else ("audio", "video")
     names = tuple(name for name in wanted if _KEYS[name] in table)
     if not names:
-        raise DataError(f"{where} has none of {', '.join(map(_KEYS.get, wanted))}.", hint="Check the format.")
+        raise DataError(f"{where} has none of {', '.join(_KEYS[name] for name in wanted)}.", hint="Check the format.")
     if lost := [_KEYS[name] for name in wanted if name not in names]:
         say(f"{where} has no {' and no '.join(lost)}.")
     if label not in table:
