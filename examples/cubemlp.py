@@ -44,11 +44,12 @@ def main() -> None:
     for subset in all_subsets(system, test):
         print(f"accuracy with {' and '.join(subset.modalities)}: {subset.scores['accuracy']:.3f}")
 
-    # 4. Write it for onnxruntime, with free batch and time. The file is compared with torch before it is there.
+    # 4. Write it for onnxruntime, with free batch and time and with the scaling of the features in it. The file is
+    # compared with torch before it is there.
     try:
         with tempfile.TemporaryDirectory() as folder:
-            apart = export_onnx(system.model, Path(folder) / "motions.onnx")
-        print(f"\nonnxruntime gives the logits of torch to {apart:.0e}")
+            apart = export_onnx(system, Path(folder) / "motions.onnx")
+        print(f"\nonnxruntime gives the probabilities of torch to {apart:.0e}")
     except MissingExtraError as error:
         print(f"\nno ONNX file: {error}")
 

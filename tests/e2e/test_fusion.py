@@ -11,6 +11,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +106,7 @@ def test_converting_tells_what_a_pickle_holds(place: Path) -> None:
     assert told["splits"]["train"]["streams"]["audio"] == {"size": 3, "frames": [2, 6], "absent": 0}
     assert told["splits"]["test"]["words"]
     given, found = recordings(8, seed=8, words=True), load_recordings(place / "mosi.safetensors")["test"]
-    assert (found.ids, found.words) == (given.ids, given.words)
+    assert ([it.replace("$_$", "[") + "]" for it in found.ids], found.words) == (list(given.ids), given.words)
     assert np.array_equal(found.streams["video"].values, given.streams["video"].values)
 
 
@@ -295,8 +297,11 @@ def bad(place: Path) -> Path:
         ("convert code.pkl --out new.npz", "may hold only arrays and plain containers, but it asks for posix.system"),
         ("convert cut.pkl --out new.npz", "cut.pkl is not a whole pickle"),
         ("convert lengths.pkl --out new.npz", "lengths.pkl, train has other numbers of samples in its streams"),
-        ("convert labels.pkl --out new.npz", "row 4, is 7.0, which is not on the scale from -3.0 to 3.0"),
-        ("convert empty.pkl --out new.npz", "sample 'film0[0]' (row 0) has no word, and no frame with a finite value"),
+        (
+            "convert labels.pkl --out new.npz",
+            "row 4, is 7.0, which is not on the scale from -3.0 to 3.0: the sample",
+        ),
+        ("convert empty.pkl --out new.npz", "sample 'film0$_$0' (row 0) has no word, and no frame with a finite value"),
         ("convert gap.csd --out new.npz", "gap.csd, film: intervals are missing"),
         ("convert short.csd --out new.npz", "there are 1 intervals for features of shape (2, 3)"),
         ("convert notes.txt --out new.npz", "ends in '.txt'. Give one of: mmsa (a pickle of MMSA"),
@@ -309,7 +314,10 @@ def bad(place: Path) -> Path:
         ("convert classes.npz --out new.npz --format mmsdk", "There is no format 'mmsdk'. Use auto or one of: mmsa,"),
         ("convert classes.npz --out new.npz --format misa", "classes.npz is not a whole pickle"),
         ("convert classes.npz --out new.npz --max-gigabytes nan", "--max-gigabytes is nan. Give a number above 0"),
-        ("convert classes.npz --out new.npz --max-gigabytes 1e-9", "may bring at most 1 bytes"),
+        (
+            "convert classes.npz --out new.npz --max-gigabytes 1e-9",
+            "If you trust the file, write a larger --max-gigabytes",
+        ),
         ("train classes.npz --out model", "model is there already and not an empty folder. Name a new one"),
         ("train classes.npz --out notes.txt", "notes.txt is there already and not an empty folder"),
         ("train bare.npz --out new", "The split train has no labels to learn from"),
@@ -328,12 +336,13 @@ def bad(place: Path) -> Path:
         ("train classes.npz --out new --stream audio", "There is nothing to mix: the only stream is audio."),
         ("train classes.npz --out new --per-word smell", "There is no stream 'smell' to have a frame for each word"),
         ("train classes.npz --out new --device abacus", "torch cannot use the device 'abacus'"),
-        ("train classes.npz --out new --seeds 0", "The seeds are []"),
-        ("train classes.npz --out new --seed -1", "The seeds are [-1]. Give one or more from 0 on"),
-        ("train classes.npz --out new --rate nan", "rate is nan"),
-        ("train classes.npz --out new --batch 0", "batch 0"),
-        ("train classes.npz --out new --channels 1", "layer norm over 1 channel"),
-        ("train classes.npz --out new --modality-dropout 1", "modality_dropout is 1.0"),
+        ("train classes.npz --out new --seeds 0", "--seeds is 0 and --seed 0"),
+        ("train classes.npz --out new --seed -1", "--seeds is 1 and --seed -1"),
+        ("train classes.npz --out new --rate nan", "--rate is nan"),
+        ("train classes.npz --out new --batch 0", "--batch is 0"),
+        ("train classes.npz --out new --channels 0", "--channels is 0. Give 2 or more"),
+        ("train classes.npz --out new --channels 1", "--channels is 1. Give 2 or more"),
+        ("train classes.npz --out new --modality-dropout 1", "--modality-dropout is 1.0"),
         ("train classes.npz --out new --text nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
         ("train mosi.safetensors --out new --text offline", "have features of their text"),
         ("predict classes.npz --model nowhere", "There is no folder nowhere"),
@@ -347,7 +356,8 @@ def bad(place: Path) -> Path:
         ("predict classes.npz --model classifier --without smell", "The model has no stream 'smell'. It has: audio,"),
         ("predict classes.npz --model classifier --without audio --without video", "have no frame of any modality"),
         ("predict classes.npz --model classifier --device abacus", "torch cannot use the device 'abacus'"),
-        ("predict classes.npz --model classifier --out hollow", "hollow is no file that can be replaced"),
+        ("predict classes.npz --model classifier --out hollow", "hollow is a folder"),
+        ("predict classes.npz --model classifier --out no/found.csv", "no/found.csv cannot be written (No such file"),
         ("degrade bare.npz --model classifier --split train --out new.png", "no labels to score by"),
         ("degrade classes.npz --model classifier --out new.txt", "A picture is a .png, .svg, .pdf file, got new.txt"),
         ("degrade classes.npz --model classifier --out new.png --draws 0", "There are no rates, or no seeds"),
@@ -361,6 +371,30 @@ def test_nonsense_is_two_sentences_and_status_2(bad: Path, arguments: str, said:
     shorter = ONE if words[0] == "train" else ()
     refused(run_here("fusion", words[0], *shorter, *words[1:], cwd=bad), said)
     assert sorted(bad.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "convert nowhere --out new.npz",
+        "train classes.npz --out new --seeds 0",
+        "train classes.npz --out new --stream smell",
+        "train nowhere --out new",
+        "predict classes.npz --model nowhere",
+        "degrade classes.npz --model classifier --out no/new.png",
+    ],
+)
+def test_a_wrong_argument_is_refused_before_torch_is_imported(bad: Path, arguments: str) -> None:
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "transformers", "sklearn")))  # an import of them raises
+from modicum.cli.main import run
+run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "fusion", *arguments.split(" ")], cwd=bad, capture_output=True, text=True
+    )
+    refused(done)
 
 
 def test_a_training_that_diverges_leaves_nothing(run: Run, tmp_path: Path) -> None:
@@ -380,6 +414,37 @@ def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
     assert "Stopped. Nothing was written: the same command begins again." in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "command"),
+    [
+        ("again.npz", ("convert", "mosi.safetensors")),
+        ("found.csv", ("predict", "mosi.safetensors", "--model", "model")),
+        ("model", ("train", "classes.npz", *ONE)),
+    ],
+)
+def test_a_kill_while_files_are_written_leaves_none_that_is_taken_for_whole(
+    run: Run, place: Path, tmp_path: Path, out: str, command: tuple[str, ...]
+) -> None:
+    target = tmp_path / "out" / out
+    target.parent.mkdir()
+    with interruptible("fusion", *command, "--out", target, cwd=place) as running:
+        while running.poll() is None and not any(target.parent.iterdir()):
+            time.sleep(0.0005)
+        running.kill()
+    killed = contents(target)  # nothing, or all of it where the kill came too late
+    whole = tmp_path / f"whole-{out}"
+    assert run(*command, "--out", whole).returncode == 0
+    assert killed in ({}, contents(whole))
+    if not killed:
+        assert run(*command, "--out", target).returncode == 0
+    assert contents(target) == contents(whole)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else sorted(it for it in path.rglob("*") if it.is_file())
+    return {str(it.relative_to(path)): it.read_bytes() for it in files}
 
 
 def test_help_names_each_command(run: Run) -> None:

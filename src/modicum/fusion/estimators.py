@@ -16,7 +16,7 @@ from modicum.errors import DataError
 from modicum.fusion.configuration import StreamEncoder
 from modicum.fusion.fitting import configure, fit
 from modicum.fusion.functional import Norm
-from modicum.fusion.recordings import Ragged, Recordings
+from modicum.fusion.recordings import Recordings
 from modicum.fusion.training import Recipe
 
 __all__ = ["CubeMLPClassifier", "CubeMLPRegressor", "Streams", "to_recordings"]
@@ -270,35 +270,7 @@ def to_recordings(
         if lengths is not None or groups is not None:
             raise DataError("Recordings have lengths and groups of their own.", hint="Leave those arguments out.")
         return replace(streams, words=None)
-    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in streams.items()}
-    if unknown := sorted((lengths or {}).keys() - arrays.keys()):
-        raise DataError(
-            f"There are lengths of {', '.join(unknown)}, but the streams are {', '.join(arrays) or 'none'}.",
-            hint="Give the stream, or leave its lengths out.",
-        )
-    parts = {name: _ragged(name, values, (lengths or {}).get(name)) for name, values in arrays.items()}
-    count = max((len(part) for part in parts.values()), default=0)
-    return Recordings(
-        ids=tuple(f"row {place}" for place in range(count)),
-        streams=parts,
-        groups=() if groups is None else tuple(str(group) for group in np.asarray(groups)),
-    )
-
-
-def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:
-    if values.ndim != 3:
-        raise DataError(
-            f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
-            hint="Give one frame, values[:, None], where there is no time.",
-        )
-    count, frames, _ = values.shape
-    counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
-    if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
-        raise DataError(
-            f"The lengths of {name!r} should be {count} whole numbers from 0 to {frames}.",
-            hint="Give the frames of each sample.",
-        )
-    return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
+    return Recordings.from_arrays(streams, lengths=lengths, groups=groups)
 
 
 def _given(recordings: Recordings, y: npt.ArrayLike | None) -> npt.NDArray[Any]:

@@ -8,18 +8,26 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
+from sklearn.base import is_regressor
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from modicum.core.extras import require
-from modicum.core.files import aside
+from modicum.core.files import aside, check_target
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, RunError
 from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.modeling import CubeMLPForPrediction
 from modicum.fusion.placing import frames_within
+from modicum.fusion.system import FusionSystem
+
+if TYPE_CHECKING:
+    from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
+    from modicum.fusion.scaling import Scaling
 
 __all__ = ["export_onnx", "onnx_inputs"]
 
@@ -48,38 +56,46 @@ def onnx_inputs(config: CubeMLPConfig) -> list[str]:
     return names
 
 
-def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
+def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | CubeMLPClassifier, path: Path) -> float:
     """Write a model for onnxruntime; the batch and the time of each stream are free.
 
-    The inputs are those of `onnx_inputs`, the output is "logits". The file is compared with torch on random batches, of
-    one sample of one frame and of seven as long as the cube, before it is put in its place.
+    The inputs are those of `onnx_inputs`. Of a system or a fitted estimator they are features as they were read, since
+    the scaling is in the file, and the output is "predicted": what its ``predict`` gives, of shape (batch, targets), or
+    the probabilities of the classes, (batch, classes). Of a bare model (also ``system.model``) they are features that
+    are **scaled already**, and the output is "logits": of a regressor's model, targets of mean 0 and std 1. The file is
+    compared with torch on random batches, of one sample of one frame and of seven as long as the cube, before it is put
+    in its place.
 
     Args:
-        model: trained, in float32; it is not changed.
+        model: a model, a system or a fitted estimator, in float32; it is not changed.
         path: of the file, replaced if it is there.
 
     Returns:
-        The largest difference between onnxruntime's logits and torch's, as a share of the largest logit if that is
+        The largest difference between onnxruntime's output and torch's, as a share of the largest output if that is
         above 1.
 
     Raises:
         ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
             be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
+        NotFittedError: if it is an estimator that is not fitted.
         RunError: if onnxruntime computes something else.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, extra="quantize", purpose="Exporting to ONNX")
-    if model.config.compat is not None:
+    traced = _traced(model)
+    network = traced.model
+    if network.config.compat is not None:
         raise ConfigError("A model with compat='official' cannot be exported.", hint="Unset compat.")
-    if model.dtype != torch.float32:
-        raise ConfigError(f"A model in {model.dtype} cannot be exported.", hint="Call its float() before.")
-    training = model.training
-    model.eval()
+    if network.dtype != torch.float32:
+        raise ConfigError(f"A model in {network.dtype} cannot be exported.", hint="Call its float() before.")
+    check_target(path)
+    training = network.training
+    traced.eval()
     try:
         with aside(path) as part:
-            _write(model, part)
-            compared = [_difference(model, part, batch, time) for batch, time in ((1, 1), (7, _longest(model)))]
+            _write(traced, part)
+            compared = [_difference(traced, part, batch, time) for batch, time in ((1, 1), (7, _longest(network)))]
             for difference, rounding in compared:
                 if difference > max(_TOLERANCE, _ROUNDINGS * rounding):
                     raise RunError(
@@ -88,19 +104,50 @@ def export_onnx(model: CubeMLPForPrediction, path: Path) -> float:
                         hint="Report it with the model's configuration; nothing was written.",
                     )
     finally:
-        model.train(training)
+        network.train(training)
     return max(difference for difference, _ in compared)
 
 
 class _Traced(nn.Module):
-    # The exporter wants arguments by place.
-    def __init__(self, model: CubeMLPForPrediction) -> None:
+    # The exporter wants arguments by place. A bare model has no scaling.
+    def __init__(self, model: CubeMLPForPrediction, scaling: Scaling | None = None) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(onnx_inputs(model.config))
+        self.output = "logits" if scaling is None else "predicted"
+        means = {} if scaling is None else scaling.means
+        factors = {} if scaling is None else {name: scaling.factors(name) for name in means}
+        self.streams = tuple(means)
+        for name in self.streams:
+            self.register_buffer(f"mean_{name}", torch.from_numpy(means[name]).to(model.device))
+            self.register_buffer(f"factors_{name}", torch.from_numpy(factors[name]).to(model.device))
+        self.register_buffer("target_mean", None)
+        self.register_buffer("target_std", None)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(**_arguments(dict(zip(self.names, inputs, strict=True)))).logits
+        named = dict(zip(self.names, inputs, strict=True))
+        for name in self.streams:
+            named[name] = (named[name] - getattr(self, f"mean_{name}")) * getattr(self, f"factors_{name}")
+        logits = self.model(**_arguments(named)).logits
+        if self.output == "predicted" and self.model.config.loss == "cross_entropy":
+            return logits.softmax(1)
+        return logits if self.target_std is None else logits * self.target_std + self.target_mean
+
+
+def _traced(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | CubeMLPClassifier) -> _Traced:
+    if isinstance(model, CubeMLPForPrediction):
+        return _Traced(model)
+    if isinstance(model, FusionSystem):
+        return _Traced(model.model, model.scaling)
+    check_is_fitted(model)
+    traced = _Traced(model.system_.model, model.system_.scaling)
+    if is_regressor(model):
+        device, regressor = model.system_.model.device, cast("CubeMLPRegressor", model)
+        traced.target_mean, traced.target_std = (
+            torch.from_numpy(np.atleast_1d(np.asarray(it, np.float32))).to(device)
+            for it in (regressor.mean_, regressor.deviation_)
+        )
+    return traced
 
 
 def _arguments(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -118,8 +165,9 @@ def _longest(model: CubeMLPForPrediction) -> int:
     return min(model.config.d_ins[0], room - 4)  # RoBERTa counts positions from 2 on
 
 
-def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) -> dict[str, Tensor]:
+def _sample(traced: _Traced, batch: int, time: int) -> dict[str, Tensor]:
     """Draw a batch that has samples shorter than the longest, and some that lack a stream."""
+    config = traced.model.config
     generator = torch_generator(0, f"export/{batch}/{time}")
     sizes = {stream.name: stream.size for stream in config.modalities}
     vocabulary = getattr(config.text_encoder, "vocab_size", 0)
@@ -128,6 +176,10 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
     for name in onnx_inputs(config):
         if name in sizes:
             inputs[name] = torch.randn(batch, time, sizes[name], generator=generator)
+            if name in traced.streams:  # as features are before they are scaled
+                factors = getattr(traced, f"factors_{name}").cpu()
+                std = torch.where(factors > 0, 1 / factors, 0.0)
+                inputs[name] = inputs[name] * std + getattr(traced, f"mean_{name}").cpu()
         elif name.endswith(_LENGTHS):
             inputs[name] = lengths(0)
         elif name == "input_ids":
@@ -139,19 +191,20 @@ def _sample(config: CubeMLPConfig, batch: int, time: int, device: torch.device) 
     first = next(name for name in inputs if name in sizes or name in _TEXT)
     if first in sizes:  # no sample lacks all of its streams
         inputs[first + _LENGTHS] = lengths(1)
-    return {name: values.to(device) for name, values in inputs.items()}
+    return {name: values.to(traced.model.device) for name, values in inputs.items()}
 
 
-def _write(model: CubeMLPForPrediction, path: Path) -> None:
-    sample = _sample(model.config, 2, min(5, _longest(model)), model.device)
+def _write(traced: _Traced, path: Path) -> None:
+    model = traced.model
+    sample = _sample(traced, 2, min(5, _longest(model)))
     free = [dict.fromkeys(range(1 if name.endswith(_LENGTHS) else 2), torch.export.Dim.DYNAMIC) for name in sample]
     with _quiet_exporter():
         torch.onnx.export(
-            _Traced(model).eval(),
+            traced,
             tuple(sample.values()),
             str(path),
             input_names=list(sample),
-            output_names=["logits"],
+            output_names=[traced.output],
             dynamic_shapes=(tuple(free),),
             external_data=False,
             dynamo=True,
@@ -176,17 +229,17 @@ def _quiet_exporter() -> Generator[None]:
 
 
 @torch.inference_mode()
-def _difference(model: CubeMLPForPrediction, path: Path, batch: int, time: int) -> tuple[float, float]:
+def _difference(traced: _Traced, path: Path, batch: int, time: int) -> tuple[float, float]:
     """Give how far onnxruntime is from torch, and how far torch is from itself in float64."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    sample = _sample(model.config, batch, time, model.device)
+    sample = _sample(traced, batch, time)
     found: Any = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
-    wanted = model(**_arguments(sample)).logits.cpu()
-    exact = copy.deepcopy(model).double()(**_arguments(_in_double(sample))).logits.cpu()
+    wanted = traced(*sample.values()).cpu()
+    exact = copy.deepcopy(traced).double()(*_in_double(sample).values()).cpu()
     largest = wanted.abs().max().clamp(min=1.0)
     apart = lambda other: float((wanted - other).abs().max() / largest)
     return apart(torch.from_numpy(found[0])), apart(exact)

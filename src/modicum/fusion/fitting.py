@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from torch import nn
 
+from modicum.core.devices import check_device
 from modicum.core.encoders import encoder_place, load_encoder, open_text_encoder
 from modicum.core.extras import require
 from modicum.core.seeding import legacy_seed, seeded_globally
@@ -71,7 +73,9 @@ def configure(
     ]
     if text is not None:
         transformers = require("transformers", extra="fusion", purpose="A text encoder")
-        read = load_encoder(transformers.AutoConfig.from_pretrained, encoder_place(text))
+        read = load_encoder(
+            partial(transformers.AutoConfig.from_pretrained, trust_remote_code=False), encoder_place(text)
+        )
         streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
@@ -118,10 +122,11 @@ def fit(
         The system, with what its training took.
 
     Raises:
-        ConfigError: if the streams, the task or ``text`` do not fit the configuration.
+        ConfigError: if the streams, the task or ``text`` do not fit the configuration, or torch has no such device.
         DataError: if a sample cannot be read, or no part can be split off.
         RunError: if training diverges.
     """
+    check_device(device)
     if validation is None:
         training, validation = split_off(training, seed=seed)
     _check_agreement(training, validation, config, text)

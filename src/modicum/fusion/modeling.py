@@ -83,7 +83,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         self.text: Any = None
         if config.text_encoder is not None:
             self.text = TextEncoder(
-                encoder or AutoModel.from_config(config.text_encoder),
+                encoder or AutoModel.from_config(config.text_encoder, trust_remote_code=False),
                 frozen_layers=config.frozen_layers,
                 freeze_embeddings=config.freeze_embeddings,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ class Ragged:
         return Ragged(values=values, lengths=self.lengths[places])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Recordings:
     """Samples of one split.
 
@@ -108,6 +108,72 @@ class Recordings:
         """Count the samples."""
         return len(self.ids)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Count the samples and the streams; with `__getitem__` it is what scikit-learn splits samples by."""
+        return len(self), len(self.streams)
+
+    def __getitem__(self, samples: Any) -> Recordings:
+        """Give samples as an array gives rows: by integers, a mask or a slice; one integer gives one sample."""
+        if isinstance(samples, tuple):  # of scikit-learn: rows, and all that is in them
+            samples = cast("tuple[Any, ...]", samples)[0]
+        return self.take(np.atleast_1d(np.arange(len(self))[samples]))
+
+    def __repr__(self) -> str:
+        """Say how many samples there are, and of what."""
+        streams = ", ".join(f"{name} of {stream.size} values" for name, stream in self.streams.items()) or "no streams"
+        words = "" if self.words is None else ", words"
+        labels = (
+            "no labels" if self.labels is None else f"classes {', '.join(self.classes)}" if self.classes else "labels"
+        )
+        return f"Recordings({len(self):,} samples: {streams}{words}; {labels})"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        streams: Mapping[str, npt.ArrayLike],
+        *,
+        lengths: Mapping[str, npt.ArrayLike] | None = None,
+        groups: npt.ArrayLike | None = None,
+        ids: Sequence[str] | None = None,
+        labels: npt.ArrayLike | None = None,
+    ) -> Recordings:
+        """Take arrays apart into the frames that each sample has.
+
+        Args:
+            streams: by name, each of shape (n, frames, size).
+            lengths: frames of each sample by stream, shape (n,); without them all are the sample's, and 0 is a stream
+                that the sample lacks.
+            groups: what stays on one side of a split, shape (n,).
+            ids: of the samples; None names them by their row.
+            labels: integers are classes, others targets, shape (n,) or (n, targets).
+
+        Returns:
+            The recordings, which scikit-learn can split: ``cross_val_score(CubeMLPRegressor(), recordings, y)``.
+
+        Raises:
+            DataError: if shapes disagree, or there are lengths of a stream that is not there.
+        """
+        arrays = {name: np.asarray(values, dtype=np.float32) for name, values in streams.items()}
+        if unknown := sorted((lengths or {}).keys() - arrays.keys()):
+            raise DataError(
+                f"There are lengths of {', '.join(unknown)}, but the streams are {', '.join(arrays) or 'none'}.",
+                hint="Give the stream, or leave its lengths out.",
+            )
+        parts = {name: _ragged(name, values, (lengths or {}).get(name)) for name, values in arrays.items()}
+        count = max((len(part) for part in parts.values()), default=0)
+        told: npt.NDArray[Any] | None = None if labels is None else np.asarray(labels)
+        return cls(
+            ids=tuple(f"row {place}" for place in range(count)) if ids is None else tuple(map(str, ids)),
+            streams=parts,
+            labels=None
+            if told is None
+            else told.astype(np.int64)
+            if told.dtype.kind in "iu"
+            else told.astype(np.float32),
+            groups=() if groups is None else tuple(str(group) for group in np.asarray(groups)),
+        )
+
     def take(self, samples: npt.ArrayLike) -> Recordings:
         """Give some samples, in the order asked for."""
         places = np.asarray(samples, dtype=np.int64)
@@ -120,3 +186,19 @@ class Recordings:
             groups=tuple(self.groups[place] for place in places) if self.groups else (),
             replaced=self.replaced,
         )
+
+
+def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:
+    if values.ndim != 3:
+        raise DataError(
+            f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
+            hint="Give one frame, values[:, None], where there is no time.",
+        )
+    count, frames, _ = values.shape
+    counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
+    if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
+        raise DataError(
+            f"The lengths of {name!r} should be {count} integers from 0 to {frames}.",
+            hint="Give the frames of each sample.",
+        )
+    return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))

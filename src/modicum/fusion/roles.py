@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.recordings import Recordings
 
-__all__ = ["by_role"]
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev", "devel", "development"),
+    "test": ("test", "testing"),
+}
+_SPLITS = {spelling: split for split, spellings in _SPELLINGS.items() for spelling in spellings}
+
+
+def split_called(name: str) -> str | None:
+    """Tell of which split "train", "valid" or "test" a name is a spelling; None if of none."""
+    return _SPLITS.get(name.strip().lower())
 
 
 def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | None, Recordings | None]:
@@ -21,9 +32,19 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
 
     Raises:
         ConfigError: if a split has other streams, sizes of frames or classes than training.
-        DataError: if there is no split to train on, one has no sample, or the first two have no labels.
+        DataError: if there is no split to train on, two are the same one, one has no sample, or the first two have no
+            labels.
     """
-    named = {"train": next(iter(splits.values()))} if len(splits) == 1 else splits
+    named: dict[str, Recordings] = {}
+    for name, part in splits.items():
+        role = "train" if len(splits) == 1 else split_called(name) or name
+        if role in named:
+            raise DataError(f"There are two splits of {role}, and one of them is {name}.", hint="Keep one of them.")
+        named[role] = part
+    if "train" in named and (unused := [name for name in splits if len(splits) > 1 and split_called(name) is None]):
+        warnings.warn(
+            f"Not used, since they are no split to train, choose or score by: {', '.join(unused)}.", stacklevel=2
+        )
     if "train" not in named:
         raise DataError(
             f"There are the splits {', '.join(named) or 'none'}, and which to train on is not said.",

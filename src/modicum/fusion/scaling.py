@@ -68,14 +68,18 @@ class Scaling:
         )
 
     def _scaled(self, name: str, stream: Ragged) -> Ragged:
-        mean, deviation = self.means[name], self.deviations[name]
+        mean = self.means[name]
         if stream.size != len(mean):
             raise ConfigError(
                 f"A frame of {name} has {stream.size} values, but the scaling was measured on {len(mean)}.",
                 hint="Extract the features as for training.",
             )
-        factors = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation >= np.finfo(np.float32).tiny)
-        return Ragged(values=(stream.values - mean) * factors, lengths=stream.lengths)
+        return Ragged(values=(stream.values - mean) * self.factors(name), lengths=stream.lengths)
+
+    def factors(self, name: str) -> FloatArray:
+        """Give 1 / std of each feature of a stream, and 0 for one that never changes, shape (size,)."""
+        deviation = self.deviations[name]
+        return np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation >= np.finfo(np.float32).tiny)
 
     def to_dict(self) -> dict[str, Any]:
         """Give what JSON can hold, to the last bit."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from modicum.core.extras import require
 from modicum.core.files import aside
-from modicum.core.safeload import load_npz
+from modicum.core.safeload import load_npz, parse_json
 from modicum.core.safeload.limits import MAX_BYTES, check_size
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.recordings import Ragged, Recordings
@@ -38,7 +38,7 @@ def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
         ConfigError: if the suffix is another one, or the file cannot be written.
         MissingExtraError: if it is .safetensors and safetensors is not installed.
     """
-    _check_suffix(path)
+    check_suffix(path)
     arrays: Arrays = {}
     for place, recordings in enumerate(splits.values()):
         for number, stream in enumerate(recordings.streams.values()):
@@ -73,14 +73,14 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
         MissingExtraError: if it is .safetensors and safetensors is not installed.
         UnsafeFileError: if it is too large.
     """
-    _check_suffix(path)
+    check_suffix(path)
     if not path.is_file():
         raise DataError(f"{path} is no file.", hint="Check the path.")
     arrays, text = (_npz if path.suffix == ".npz" else _safetensors)(path, max_bytes)
     if text is None:
         raise DataError(f"{path} holds no recordings.", hint="Give a file that save_recordings wrote.")
     try:
-        description = json.loads(text)
+        description = parse_json(text, source=path, hint="Write the file again.")
         if description["form"] != _FORM:
             raise DataError(
                 f"{path} is of form {description['form']}, and {_FORM} is read.", hint="Use a newer modicum."
@@ -100,7 +100,12 @@ def is_stored(path: Path) -> bool:
     return path.suffix in _SUFFIXES
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Refuse a name that `save_recordings` cannot write to.
+
+    Raises:
+        ConfigError: if it has another suffix.
+    """
     if not is_stored(path):
         raise ConfigError(
             f"{path} ends in {path.suffix!r}.", hint=f"Name a file that ends in {' or '.join(_SUFFIXES)}."

@@ -11,9 +11,11 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.devices import check_device
 from modicum.core.extras import require
 from modicum.core.files import new_folder
 from modicum.core.quiet import quiet_transformers
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.batches import Collator, Items
 from modicum.fusion.configuration import CubeMLPConfig
@@ -193,10 +195,11 @@ class FusionSystem:
             device: where the model shall run.
 
         Raises:
-            ConfigError: if there is no such folder, its tokenizer cannot be read, or its parts do not fit.
+            ConfigError: if there is no such folder or device, its tokenizer cannot be read, or its parts do not fit.
             DataError: if it holds no system, or one of another version, or a part of one.
             ModelError: if its weights are damaged, incomplete or of other sizes.
         """
+        check_device(device)
         read = _document(folder)
         try:
             task, classes, max_words = read["task"], tuple(map(str, read["classes"])), int(read["max_words"])
@@ -273,10 +276,10 @@ def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]
 def _document(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
+    read = read_json(folder / _DOCUMENT, hint=_HINT)
     try:
-        read = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         kind = (read["format"], read["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DataError(f"{folder / _DOCUMENT} cannot be read ({error}).", hint=_HINT) from error
     if kind != (_FORMAT, _VERSION):
         raise DataError(f"{folder / _DOCUMENT} is of {kind}, expected {(_FORMAT, _VERSION)}.", hint=_HINT)
@@ -297,11 +300,20 @@ def _open_model(folder: str) -> CubeMLPForPrediction:
     try:
         with quiet_transformers():
             loaded: Any = CubeMLPForPrediction.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+                folder,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                trust_remote_code=False,
             )
     except (ConfigError, ModelError):
         raise
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, safetensors.SafetensorError) as error:
+    # config.json with values of wrong types raises whatever the code of transformers comes upon; RecursionError also
+    # is a RuntimeError.
+    except (
+        *(OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError),
+        *(AssertionError, MemoryError, safetensors.SafetensorError),
+    ) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
     model, found = loaded

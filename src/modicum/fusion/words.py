@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,7 +72,9 @@ def open_tokenizer(place: str) -> WordTokenizer:
         ModelError: if it does not tell of which word a piece is, or cannot pad.
     """
     transformers = require("transformers", extra="fusion", purpose="A text encoder")
-    return check_tokenizer(load_encoder(transformers.AutoTokenizer.from_pretrained, encoder_place(place)))
+    return check_tokenizer(
+        load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), encoder_place(place))
+    )
 
 
 def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:

@@ -66,8 +66,8 @@ def test_features_are_read_in_each_of_their_forms(tmp_path):
 def test_features_that_are_none_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"no table of numbers \(.*'x'.*row 1"):
         read_features(write(tmp_path / "a.csv", "n;t;a\n1;2;3\n1;2;x\n"))
-    with pytest.raises(DataError, match="has 3 columns, and 4 of them are no features"):
-        read_features(write(tmp_path / "b.csv", "1,2,3\n"))
+    with pytest.raises(DataError, match="has 2 columns, and 2 of them are no features"):
+        read_features(write(tmp_path / "b.csv", "frame,timestamp\n1,2\n"))
     with pytest.raises(DataError, match="cannot be read"):
         read_features(tmp_path / "nowhere.csv")
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
@@ -108,7 +108,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
         read_avec(tmp_path / "nowhere")
     folder(tmp_path)
     write(tmp_path / "face" / "3001.csv", "1,2,3,4,5,6\n")
-    with pytest.raises(DataError, match=r"face has frames of \[1, 2\] values"):
+    with pytest.raises(DataError, match=r"face has frames of \[1, 6\] values"):
         read_avec(tmp_path)
     write(tmp_path / "dev.csv", "Participant_ID,PHQ_Score\n300,4\n")
     with pytest.raises(DataError, match="are both of valid"):
@@ -121,3 +121,56 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path):
     (tmp_path / "face" / "300.csv").unlink()
     with pytest.raises(DataError, match=r"nobody has 'face/\{id\}\*'"):
         read_avec(tmp_path)
+
+
+def test_columns_are_left_out_by_their_names_alone(tmp_path):
+    """COVAREP and FORMANT have no row of names, and all of their columns are features (case 08)."""
+    assert read_features(write(tmp_path / "a.csv", "1,2,3,4,5\n6,7,8,9,10\n")).shape == (2, 5)
+    assert read_features(write(tmp_path / "b.csv", "a,b,c,d,e,f\n1,2,3,4,5,6\n")).shape == (1, 6)
+    assert read_features(write(tmp_path / "c.csv", ",frame,Time,x\n0,1,2,3\n")).tolist() == [[3]]
+    assert read_features(write(tmp_path / "d.csv", "x;y\n1;2\n")).tolist() == [[1, 2]]
+
+
+def test_any_line_end_is_read(tmp_path):
+    (tmp_path / "a.csv").write_bytes(OPENFACE.replace("\n", "\r").encode())
+    assert read_features(tmp_path / "a.csv").tolist() == [[0.25], [0.5]]
+    (tmp_path / "b.csv").write_bytes(b"ids;PHQ8_Score\r300;24\r")
+    assert read_phq(tmp_path / "b.csv") == {"300": 24.0}
+
+
+def daic(folder):
+    """DAIC-WOZ as it is downloaded, in small."""
+    for split, name in {"train": "303", "dev": "302"}.items():
+        write(folder / f"{split}_split_Depression_AVEC2017.csv", f"Participant_ID,PHQ8_Binary,PHQ8_Score\n{name},0,4\n")
+    write(folder / "test_split_Depression_AVEC2017.csv", "participant_ID,Gender\n300,0\n")
+    for name in ("300", "302", "303"):
+        row = ",".join(map(str, range(74)))
+        write(folder / f"{name}_P" / f"{name}_COVAREP.csv", f"{row}\n{row}\n")
+        write(folder / f"{name}_P" / f"{name}_FORMANT.csv", "1,2,3,4,5\n")
+        write(folder / f"{name}_P" / f"{name}_CLNF_AUs.txt", OPENFACE)
+        write(folder / f"{name}_P" / f"{name}_TRANSCRIPT.csv", "start_time\tstop_time\tspeaker\tvalue\n")
+    return folder
+
+
+def test_daic_woz_is_read_as_it_is_downloaded(tmp_path):
+    notes: list[str] = []
+    splits = read_avec(daic(tmp_path), say=notes.append)
+    assert {name: part.ids for name, part in splits.items()} == {"train": ("303",), "valid": ("302",), "test": ("300",)}
+    sizes = {name: stream.size for name, stream in splits["train"].streams.items()}
+    assert sizes == {"covarep": 74, "formant": 5, "clnf_aus": 1}
+    assert splits["test"].labels is None
+    assert any("has no scores: its participants have no labels" in note for note in notes)
+    write(tmp_path / "full_test_split.csv", "Participant_ID,PHQ_Binary,PHQ_Score\n300,0,7\n")
+    notes.clear()
+    assert np.array_equal(read_avec(tmp_path, say=notes.append)["test"].labels, [7])
+    assert any("is left out: it has no scores" in note for note in notes)
+    aus = read_avec(tmp_path, features={"video": "{id}_P/{id}_CLNF_AUs.txt"})["train"]
+    assert aus.streams["video"].values.tolist() == [[0.25], [0.5]]
+
+
+def test_files_of_scores_are_known_by_either_spelling(tmp_path):
+    for name, person in {"training_labels": 1, "Development_labels": 2, "test_labels": 3}.items():
+        write(tmp_path / f"{name}.csv", f"Participant_ID,PHQ_Score\n{person},{person}\n")
+        write(tmp_path / "egemaps" / f"{person}_P.csv", "1,2\n")
+    splits = read_avec(tmp_path)
+    assert {name: part.ids for name, part in splits.items()} == {"train": ("1",), "valid": ("2",), "test": ("3",)}

@@ -196,3 +196,15 @@ def test_a_folder_is_read_by_what_its_files_hold(tmp_path):
     (tmp_path / "covarep.csd").unlink()
     with pytest.raises(DataError, match="has 0 streams, 1 files of labels and 1 of words"):
         read_csd_folder(tmp_path)
+
+
+def test_an_array_without_a_shape_is_refused(tmp_path):  # case 21
+    path = raw(tmp_path / "a.csd", features=h5py.Empty("f4"), intervals=np.ones((1, 2)))
+    with pytest.raises(DataError, match="features is empty"):
+        read_csd(path)
+
+
+def test_frames_of_several_sizes_are_named_with_a_video(tmp_path):  # case 10
+    streams = {"audio": stream(a=timed([[1.0]]), b=timed([[1.0, 2.0]]))}
+    with pytest.raises(DataError, match="several sizes: 1 in 'a', 2 in 'b'"):
+        cut(streams)

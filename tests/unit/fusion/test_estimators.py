@@ -10,10 +10,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import Pipeline
 from tests.unit.fusion.made_up import recordings
 
 from modicum.core.seeding import numpy_generator
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
+from modicum.fusion import Recordings
 from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor, to_recordings
 
 SMALL: dict[str, Any] = {"channels": 8, "encoder": "linear", "batch": 16}
@@ -32,6 +35,34 @@ def test_targets_of_any_unit_are_learnt() -> None:
     model = CubeMLPRegressor(**LEARNING).fit(X, 500 + 1000 * y)
     assert model.score(test, 500 + 1000 * truth) > 0.5
     assert model.score(test, 500 + 1000 * truth) == r2_score(500 + 1000 * truth, model.predict(test))
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:  # case 16
+    with pytest.raises(ConfigError, match=f"torch cannot use the device '{device}'"):
+        CubeMLPRegressor(**SMALL, device=device).fit(*arrays(24))
+
+
+def test_scikit_learn_splits_recordings() -> None:
+    X, y = arrays(24)
+    given = Recordings.from_arrays(X, lengths={"gyroscope": np.arange(24) % 7}, groups=np.arange(24) // 2)
+    model = CubeMLPRegressor(**SMALL, epochs=1)
+    (train, test), *_ = folds = list(KFold(2).split(y))
+    scores = cross_val_score(model, given, y, cv=folds)
+    assert scores[0] == clone(model).fit(given.take(train), y[train]).score(given.take(test), y[test])
+    search = GridSearchCV(Pipeline([("model", model)]), {"model__channels": [4, 8]}, cv=2, error_score="raise")
+    assert search.fit(given, y).predict(given[[0, 3]]).shape == (2,)
+    named = CubeMLPClassifier(**SMALL, epochs=1)
+    assert len(cross_val_score(named, given, y > 0, cv=2, scoring="accuracy", error_score="raise")) == 2
+
+
+def test_recordings_are_indexed_as_arrays_are_and_print_in_a_line() -> None:
+    given = recordings(8, words=True)
+    assert given[2].ids == given.ids[2:3]
+    assert given[:2].ids == given.ids[:2]
+    assert given[np.arange(8) > 5].streams["audio"].lengths.tolist() == given.streams["audio"].lengths[6:].tolist()
+    assert given.shape == (8, 2)
+    assert repr(given) == "Recordings(8 samples: audio of 3 values, video of 2 values, words; labels)"
 
 
 def test_several_targets_and_one_that_never_changes() -> None:
@@ -94,9 +125,9 @@ def test_a_clone_repeats_to_the_bit() -> None:
     ("streams", "lengths", "message"),
     [
         ({"audio": np.zeros((4, 3))}, None, r"shape \(4, 3\), expected \(n, frames, size\)"),
-        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3, 4]}, "4 whole numbers from 0 to 3"),
-        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3]}, "4 whole numbers"),
-        ({"audio": np.zeros((4, 3, 2))}, {"audio": [0.5, 1, 1, 1]}, "4 whole numbers"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3, 4]}, "4 integers from 0 to 3"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [1, 2, 3]}, "4 integers"),
+        ({"audio": np.zeros((4, 3, 2))}, {"audio": [0.5, 1, 1, 1]}, "4 integers"),
         ({"audio": np.zeros((4, 3, 2))}, {"video": [1, 1, 1, 1]}, "lengths of video, but the streams are audio"),
         ({"audio": np.zeros((4, 3, 2)), "video": np.zeros((3, 3, 2))}, None, "4 samples, but video has 3"),
         (recordings(3), {"audio": [1, 1, 1]}, "of their own"),

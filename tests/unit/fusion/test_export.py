@@ -10,12 +10,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from transformers import BertConfig
 
 import modicum.fusion.export
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.errors import ConfigError, MissingExtraError, RunError
 from modicum.fusion.configuration import CubeMLPConfig, Stream
+from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
 from modicum.fusion.export import export_onnx, onnx_inputs
 from modicum.fusion.modeling import CubeMLPForPrediction
 
@@ -94,6 +96,37 @@ def test_other_encoders_run_in_onnxruntime(tmp_path: Path) -> None:  # CUBEMLP-C
     assert export_onnx(network, tmp_path / "model.onnx") < 1e-5
     for gaze, pulse in ((1, 1), (33, 100), (250, 33)):
         assert compare(network, tmp_path / "model.onnx", 7, {"gaze": gaze, "pulse": pulse}) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["regressor", "classifier"])
+def test_the_file_of_an_estimator_takes_features_as_they_are_and_gives_what_predict_gives(
+    kind: str, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    y = draw.normal(size=32)
+    shapes = {"audio": (5, 400.0), "video": (3, 1e-3)}
+    X = {
+        name: scale * (7 + y[:, None, None] + draw.normal(size=(32, 6, size))) for name, (size, scale) in shapes.items()
+    }
+    X["video"][:, :, 2] = 8  # a feature that never changes
+    settings: dict[str, Any] = {"encoder": "linear", "channels": 8, "epochs": 3}
+    if kind == "regressor":
+        fitted: Any = CubeMLPRegressor(**settings).fit(X, 120 + 9 * y)
+        wanted = fitted.predict(X)[:, None]
+    else:
+        fitted = CubeMLPClassifier(**settings).fit(X, y > 0)
+        wanted = fitted.predict_proba(X)
+    systems = {"estimator": fitted} if kind == "regressor" else {"estimator": fitted, "system": fitted.system_}
+    for name, exported in systems.items():
+        path = tmp_path / f"{name}.onnx"
+        export_onnx(exported, path)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        lengths = {f"{stream}_lengths": np.full(32, 6) for stream in X}
+        given = {stream: values.astype(np.float32) for stream, values in X.items()}
+        (found,) = session.run(["predicted"], {**given, **lengths})
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+    with pytest.raises(NotFittedError):
+        export_onnx(CubeMLPRegressor(), tmp_path / "none.onnx")
 
 
 def test_the_file_takes_what_it_says() -> None:

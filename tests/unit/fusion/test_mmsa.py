@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import DataError, UnsafeFileError
+from modicum.fusion.readers import open_recordings
 from modicum.fusion.readers.mmsa import read_mmsa, read_text_bert
 
 SIZES = {"text": (6, 4), "audio": (8, 3), "vision": (5, 2)}
@@ -56,7 +57,7 @@ def test_an_unaligned_file_gives_each_stream_its_own_length(tmp_path):
         "video": [5, 1],
     }
     np.testing.assert_array_equal(train.streams["audio"][1], part["audio"][1, :2].astype(np.float32))
-    assert train.ids == ("abc[1]", "abc[12]")
+    assert train.ids == ("abc$_$1", "abc$_$12")
     assert train.groups == ("abc", "abc")
     assert train.words == (("it", "was", "good"), ("no",))
     assert train.labels is not None
@@ -129,7 +130,7 @@ def test_word_pieces_that_are_float_become_whole_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"audio": None}, "has no 'audio'"),
+        ({"id": None}, "has no 'id'"),
         ({"audio": np.zeros((2, 3))}, "audio has the shape \\(2, 3\\), not 3 axes"),
         ({"audio": np.ones((3, 8, 3))}, "other numbers of samples in its streams"),
         ({"audio": [["a"]]}, "holds no array of numbers"),
@@ -149,7 +150,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, changed, message):
 def test_an_empty_utterance_is_named(tmp_path):
     part = split(raw_text=["it was good", ""])
     part["text_bert"][1] = part["audio"][1] = part["vision"][1] = 0
-    with pytest.raises(DataError, match="'abc\\[12\\]' \\(row 1\\) has no word"):
+    with pytest.raises(DataError, match="'abc\\$_\\$12' \\(row 1\\) has no word"):
         read_mmsa(write(tmp_path, train=part))
 
 
@@ -158,3 +159,45 @@ def test_a_pickle_without_splits_or_with_code_is_refused(tmp_path):
         read_mmsa(write(tmp_path, other=split()))
     with pytest.raises(UnsafeFileError, match="system"):
         read_mmsa(write(tmp_path, train=os.system))
+
+
+def test_splits_are_known_in_any_spelling_and_what_is_left_out_is_said(tmp_path):  # case 09
+    notes: list[str] = []
+    part = split()
+    assert list(read_mmsa(write(tmp_path, Training=part, validation=part, TEST=part))) == ["train", "valid", "test"]
+    assert list(read_mmsa(write(tmp_path, train=part, test_2=part), say=notes.append)) == ["train"]
+    assert any("'test_2' is no split, and left out" in note for note in notes)
+    with pytest.raises(DataError, match="has the parts 'val' and 'dev', both of valid"):
+        read_mmsa(write(tmp_path, train=part, val=part, dev=part))
+
+
+def test_labels_above_the_scale_are_clipped_if_asked_for(tmp_path):  # case 17
+    path, notes = write(tmp_path, train=split(regression_labels=np.array([11 / 3, 1]))), list[str]()
+    with pytest.raises(DataError, match=r"row 0, is 3.66.*: the sample 'abc\$_\$1'. .*--clip-labels"):
+        open_recordings(path)
+    opened = open_recordings(path, clip_labels=True)
+    assert opened.splits["train"].labels.tolist() == [3, 1]
+    assert any("1 labels were not on the scale" in note for note in [*opened.notes, *notes])
+
+
+def test_ids_are_kept_and_no_video_is_guessed_from_a_number(tmp_path):  # case 17
+    opened = open_recordings(write(tmp_path, train=split(id=["clip_0001", "clip_0002"])))
+    assert opened.splits["train"].groups == opened.splits["train"].ids == ("clip_0001", "clip_0002")
+    assert any("no id says a video" in note for note in opened.notes)
+
+
+def test_lengths_that_are_none_are_found_and_others_that_are_no_integers_refused(tmp_path):  # cases 17 and 21
+    train = read_mmsa(write(tmp_path, train=split(audio_lengths=[None, None])))["train"]
+    assert train.streams["audio"].lengths.tolist() == [7, 2]
+    for wrong in ({"a": 1}, [None, 2]):
+        with pytest.raises(DataError, match=r"The lengths of .* are no integers"):
+            read_mmsa(write(tmp_path, train=split(audio_lengths=wrong)))
+
+
+def test_a_file_may_lack_a_modality_or_its_labels(tmp_path):
+    opened = open_recordings(
+        write(tmp_path, train=split(vision=None, regression_labels=None, regression_labels_T=None))
+    )
+    assert (opened.format, list(opened.splits["train"].streams)) == ("mmsa", ["text", "audio"])
+    assert opened.splits["train"].labels is None
+    assert any("has no vision" in note for note in opened.notes)

@@ -19,6 +19,14 @@ def test_names_say_it() -> None:
     assert by_role({"train": TRAIN, "valid": OTHER, "test": OTHER}) == (TRAIN, OTHER, OTHER)
 
 
+def test_names_are_known_in_any_spelling_and_what_is_not_used_is_said() -> None:  # case 09
+    assert by_role({"Training": TRAIN, "validation": OTHER}) == (TRAIN, OTHER, None)
+    with pytest.raises(DataError, match="There are two splits of valid, and one of them is dev"):
+        by_role({"train": TRAIN, "val": OTHER, "dev": OTHER})
+    with pytest.warns(UserWarning, match="Not used, .*: test_2"):
+        assert by_role({"train": TRAIN, "test_2": OTHER}) == (TRAIN, None, None)
+
+
 @pytest.mark.parametrize("name", ["train", "valid", "test", "all"])
 def test_what_is_trained_on_is_never_scored(name: str) -> None:
     assert by_role({name: TRAIN}) == (TRAIN, None, None)

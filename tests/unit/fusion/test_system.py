@@ -171,6 +171,28 @@ def test_a_damaged_document_is_refused(
         FusionSystem.load(tmp_path / "system")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"d_ins": 3}, {"d_hiddens": "wide"}, {"streams": [1]}, {"dropouts": None}, {"outputs": "one"}, {"norm": {}}],
+)
+def test_a_configuration_of_other_types_is_refused(
+    system: FusionSystem, tmp_path: Path, change: dict[str, Any]
+) -> None:  # case 21
+    system.save(tmp_path / "system")
+    file = tmp_path / "system" / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises((ConfigError, ModelError)):
+        FusionSystem.load(tmp_path / "system")
+
+
+@pytest.mark.parametrize("name", ["system.json", "model/config.json"])
+def test_json_that_is_nested_too_deep_is_refused(system: FusionSystem, tmp_path: Path, name: str) -> None:  # case 21
+    system.save(tmp_path / "system")
+    (tmp_path / "system" / name).write_text("[" * 100_000)
+    with pytest.raises((DataError, ModelError), match="cannot be read"):
+        FusionSystem.load(tmp_path / "system")
+
+
 def test_a_model_without_its_configuration_is_refused(system: FusionSystem, tmp_path: Path) -> None:
     system.save(tmp_path / "system")
     (tmp_path / "system" / "model" / "config.json").unlink()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, opened
+from modicum.cli.fusion.sources import ClipLabels, FormatOption, Gigabytes, Source, opened
 
 if TYPE_CHECKING:
     from modicum.fusion.recordings import Recordings
@@ -23,12 +23,16 @@ def convert(
     file: Annotated[Path, typer.Option("--out", help="File that ends in .safetensors or .npz.")],
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
     gigabytes: Gigabytes = 1.0,
+    clip_labels: ClipLabels = False,
     json: Json = False,
 ) -> None:
     """Read recordings in the format of another project, and write them without a pickle."""
-    from modicum.fusion.storage import save_recordings
+    from modicum.core.files import check_target
+    from modicum.fusion.storage import check_suffix, save_recordings
 
-    found = opened(source, format, gigabytes)
+    check_suffix(file)
+    check_target(file)
+    found = opened(source, format, gigabytes, clip=clip_labels)
     save_recordings(file, found.splits)
     summary = {
         "file": str(file),

@@ -10,16 +10,18 @@ import typer
 
 from modicum.cli.console import Json, say
 from modicum.cli.fusion.sources import (
+    ClipLabels,
     FormatOption,
     Gigabytes,
     Model,
     Source,
     Split,
-    check_device,
+    check_model,
     known_to,
     opened,
     split_of,
 )
+from modicum.core.devices import check_device
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
@@ -40,20 +42,25 @@ def degrade(
     split: Split = None,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
     gigabytes: Gigabytes = 1.0,
+    clip_labels: ClipLabels = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
     """Score with streams taken away at random, from none to nine in ten, and with each subset of the streams alone."""
     import numpy as np
 
-    from modicum.core.files import check_picture
-    from modicum.fusion.degradation import all_subsets, degradation_curve, draw_degradation
-    from modicum.fusion.ensemble import FusionEnsemble
+    from modicum.core.files import check_picture, check_target
 
     check_picture(file)
+    check_target(file)
+    check_model(model)
     check_device(device)
+    chosen = split_of(opened(source, format, gigabytes, clip=clip_labels), split)
+    from modicum.fusion.degradation import all_subsets, degradation_curve, draw_degradation
+    from modicum.fusion.ensemble import FusionEnsemble  # torch takes seconds to import
+
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = known_to(ensemble, split_of(opened(source, format, gigabytes), split))
+    recordings = known_to(ensemble, chosen)
     curves = {
         f"seed {seed}": degradation_curve(system, recordings, _RATES, range(draws), modalities=stream)
         for seed, system in ensemble.systems.items()

@@ -12,16 +12,18 @@ import typer
 
 from modicum.cli.console import Json, say
 from modicum.cli.fusion.sources import (
+    ClipLabels,
     FormatOption,
     Gigabytes,
     Model,
     Source,
     Split,
-    check_device,
+    check_model,
     known_to,
     opened,
     split_of,
 )
+from modicum.core.devices import check_device
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,16 +42,22 @@ def predict(
     without: Annotated[list[str] | None, typer.Option(help="A stream to leave out; may be repeated.")] = None,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
     gigabytes: Gigabytes = 1.0,
+    clip_labels: ClipLabels = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
     """Give the mean of the systems for each sample; a stream that a sample lacks is absent, not zero."""
-    from modicum.core.files import replacing
-    from modicum.fusion.ensemble import FusionEnsemble
+    from modicum.core.files import check_target, replacing
 
+    if file is not None:
+        check_target(file)
+    check_model(model)
     check_device(device)
+    chosen = split_of(opened(source, format, gigabytes, clip=clip_labels), split)
+    from modicum.fusion.ensemble import FusionEnsemble  # torch takes seconds to import
+
     ensemble = FusionEnsemble.load(model, device=device)
-    recordings = known_to(ensemble, split_of(opened(source, format, gigabytes), split))
+    recordings = known_to(ensemble, chosen)
     rows = _rows(ensemble, recordings, without or [])
     if json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))

@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modicum.cli.console import say
-from modicum.errors import ConfigError, DataError
+from modicum.errors import ConfigError, DataError, UnsafeFileError
 
 if TYPE_CHECKING:
     from modicum.fusion.ensemble import FusionEnsemble
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["FormatOption", "Gigabytes", "Model", "Source", "Split", "check_device", "known_to", "opened", "split_of"]
+__all__ = [
+    "ClipLabels",
+    "FormatOption",
+    "Gigabytes",
+    "Model",
+    "Source",
+    "Split",
+    "check_model",
+    "known_to",
+    "opened",
+    "split_of",
+]
 
 Source = Annotated[
     Path,
@@ -28,26 +39,30 @@ Source = Annotated[
 Model = Annotated[Path, typer.Option("--model", help="Folder that train wrote.")]
 Split = Annotated[str | None, typer.Option(help="Split of the source; test, or the only one.")]
 Gigabytes = Annotated[float, typer.Option("--max-gigabytes", help="The largest file that is read.")]
+ClipLabels = Annotated[bool, typer.Option("--clip-labels", help="Clip sentiments beyond -3 and 3, as older MOSEI has.")]
 FormatOption = Annotated[str, typer.Option("--format", help="Of the source; auto recognises it.")]
 
 _CATALOGUE = ("mosi-features",)
 _SILENT = {"mosi", "modicum"}  # the other readers tell themselves which values they replace
 
 
-def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened:  # noqa: A002 - as the option
+def opened(source: Path, format: str = "auto", gigabytes: float = 1.0, *, clip: bool = False) -> Opened:  # noqa: A002
     """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name.
 
     Args:
         source: file, folder or name.
         format: in which it is.
         gigabytes: the most that is read of it.
+        clip: whether labels off the scale are clipped to it.
 
     Returns:
         What was found.
 
     Raises:
         ConfigError: if ``gigabytes`` is no number above 0.
+        UnsafeFileError: if a file is larger, or has code in it.
     """
+    from modicum.core.safeload.limits import check_size
     from modicum.fusion.readers.opening import open_recordings
 
     if not 0 < gigabytes < math.inf:
@@ -57,7 +72,14 @@ def opened(source: Path, format: str = "auto", gigabytes: float = 1.0) -> Opened
         from modicum.core import catalogue
 
         source = catalogue.fetch(str(source))
-    found = open_recordings(source, format, max_bytes=max_bytes)  # type: ignore[arg-type] - it checks the name
+    try:
+        if source.is_file():
+            check_size(source, source.stat().st_size, max_bytes=max_bytes)
+        found = open_recordings(source, format, max_bytes=max_bytes, clip_labels=clip)  # type: ignore[arg-type]
+    except UnsafeFileError as error:
+        if "max_bytes" not in error.hint:
+            raise
+        raise UnsafeFileError(error.what, hint="If you trust the file, write a larger --max-gigabytes.") from error
     for note in found.notes:
         say(note)
     for name, recordings in found.splits.items() if found.format in _SILENT else ():
@@ -90,6 +112,16 @@ def split_of(found: Opened, name: str | None) -> Recordings:
     return splits[chosen]
 
 
+def check_model(folder: Path) -> None:
+    """See whether there is a folder, before torch is imported to read it.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.", hint="Write --model with a folder that train wrote.")
+
+
 def known_to(ensemble: FusionEnsemble, recordings: Recordings) -> Recordings:
     """Leave out, and tell, the streams that a model was not trained on.
 
@@ -104,21 +136,3 @@ def known_to(ensemble: FusionEnsemble, recordings: Recordings) -> Recordings:
     for name in (it for it in recordings.streams if it not in scaled):
         say(f"The model was trained without the features {name}: they are not used.")
     return replace(recordings, streams={name: it for name, it in recordings.streams.items() if name in scaled})
-
-
-def check_device(device: str) -> None:
-    """See whether torch has a device, before the work and not after it.
-
-    Args:
-        device: as typed.
-
-    Raises:
-        ConfigError: if it has not.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", hint="Write --device cpu.") from error

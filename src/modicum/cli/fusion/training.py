@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import math
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json, say, stoppable
-from modicum.cli.fusion.sources import FormatOption, Gigabytes, Source, check_device, opened
+from modicum.cli.fusion.sources import ClipLabels, FormatOption, Gigabytes, Source, opened
+from modicum.core.devices import check_device
+from modicum.core.files import check_target
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def train(  # noqa: PLR0913 - one argument an option
     rate: Annotated[float, typer.Option(help="Learning rate; the text encoder has a hundredth.")] = 4e-3,
     format: FormatOption = "auto",  # noqa: A002 - the name of the option
     gigabytes: Gigabytes = 1.0,
+    clip_labels: ClipLabels = False,
     seed: Annotated[int, typer.Option(help="The first of the seeds.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
@@ -82,21 +86,26 @@ def train(  # noqa: PLR0913 - one argument an option
     """
     import numpy as np
 
-    from modicum.fusion.ensemble import fit_seeds
-    from modicum.fusion.fitting import configure
     from modicum.fusion.roles import by_role
-    from modicum.fusion.training import Recipe
 
+    _check(seeds=(seed, seeds), channels=channels, modality_dropout=modality_dropout, counts=(epochs, batch), rate=rate)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
+    check_target(folder, folder=True)
     check_device(device)
-    splits = {name: _chosen(part, stream) for name, part in opened(source, format, gigabytes).splits.items()}
+    found = opened(source, format, gigabytes, clip=clip_labels)
+    splits = {name: _chosen(part, stream) for name, part in found.splits.items()}
     training, validation, test = by_role(splits)
     if len(training.streams) == 1 and text is None:
         raise ConfigError(
             f"There is nothing to mix: the only stream is {', '.join(training.streams)}.",
             hint="Name two or more by --stream, or add the words by --text.",
         )
+    # Torch takes seconds to import: what is wrong in the arguments and the source is said before.
+    from modicum.fusion.ensemble import fit_seeds
+    from modicum.fusion.fitting import configure
+    from modicum.fusion.training import Recipe
+
     settings: dict[str, Any] = {} if np.asarray(training.labels).dtype.kind in "iu" else {"loss": loss.value}
     if text is not None:
         settings["frozen_layers"] = frozen
@@ -128,6 +137,22 @@ def train(  # noqa: PLR0913 - one argument an option
         "test": {name: asdict(spread) for name, spread in scores.items()},
     }
     typer.echo(json_format.dumps(summary, indent=2) if json else _words(summary))
+
+
+def _check(
+    *, seeds: tuple[int, int], channels: int, modality_dropout: float, counts: tuple[int, int], rate: float
+) -> None:
+    if min(seeds) < 0 or not seeds[1]:
+        raise ConfigError(f"--seeds is {seeds[1]} and --seed {seeds[0]}.", hint="Give 1 seed or more, from 0 on.")
+    if channels < 2:
+        raise ConfigError(f"--channels is {channels}.", hint="Give 2 or more.")
+    if not 0 <= modality_dropout < 1:
+        raise ConfigError(f"--modality-dropout is {modality_dropout}.", hint="Give a share from 0 on and below 1.")
+    for name, count in zip(("--epochs", "--batch"), counts, strict=True):
+        if count < 1:
+            raise ConfigError(f"{name} is {count}.", hint="Give 1 or more.")
+    if not 0 < rate < math.inf:
+        raise ConfigError(f"--rate is {rate}.", hint="Give a number above 0.")
 
 
 def _chosen(part: Recordings, names: list[str] | None) -> Recordings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from modicum.core.safeload import load_npy
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import DataError
 from modicum.fusion.readers.fields import Say, finished, frames, silent, split_in
-from modicum.fusion.readers.tables import read_columns, read_matrix
+from modicum.fusion.readers.tables import is_number, read_columns, read_matrix
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
 __all__ = ["label_files", "read_avec", "read_features", "read_phq"]
@@ -20,8 +20,10 @@ __all__ = ["label_files", "read_avec", "read_features", "read_phq"]
 _ID = ("Participant_ID", "participant_ID", "ids", "ID")
 _SCORE = ("PHQ_Score", "PHQ8_Score", "PHQ_8Total", "PHQ8_score")
 _SPAN = (0, 24)  # of the PHQ-8
-_OPENFACE_COLUMNS = 4  # frame, timestamp, confidence, success
-_NAMED_COLUMNS = 2  # name and time
+# Columns on the left that are no features, by the names that OpenFace, openSMILE and pandas give them.
+_NO_FEATURES = {"", "name", "frame", "face_id", "frametime", "time", "timestamp", "confidence", "success"}
+# The folder of each participant as DAIC-WOZ is downloaded; its CLNF_hog.txt is no text.
+_DAIC = ("COVAREP.csv", "FORMANT.csv", *(f"CLNF_{it}.txt" for it in ("AUs", "features", "features3D", "gaze", "pose")))
 
 
 def read_phq(path: Path) -> dict[str, float]:
@@ -58,9 +60,12 @@ def read_phq(path: Path) -> dict[str, float]:
 def read_features(path: Path) -> FloatArray:
     """Read the features of one participant.
 
+    Columns on the left whose names in the first row are frame, timestamp, confidence, success, name, time or the like
+    are no features and left out; without a row of names all columns are features. A first column of texts and the times
+    behind it, as openSMILE and openXBOW write them, are none either.
+
     Args:
-        path: an .npy file of shape (frames, size); or a CSV file: separated by semicolons, with name and time before
-            the features, or by commas as OpenFace writes it, with frame, time, confidence and success before them.
+        path: an .npy file of shape (frames, size); or a table, .csv or .txt, separated by commas or semicolons.
 
     Returns:
         Shape (frames, size).
@@ -71,9 +76,15 @@ def read_features(path: Path) -> FloatArray:
     """
     if path.suffix == ".npy":
         return frames(load_npy(path), 2, str(path))
-    semicolons = b";" in read_bounded(path, max_bytes=MAX_BYTES).partition(b"\n")[0]
-    delimiter, skip = (";", _NAMED_COLUMNS) if semicolons else (",", _OPENFACE_COLUMNS)
-    quote = "'" if semicolons else '"'
+    line = read_bounded(path, max_bytes=MAX_BYTES).removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
+    delimiter, quote = (";", "'") if line and b";" in line[0] else (",", '"')
+    unnamed = 2 if line and line[0].startswith(quote.encode()) else 0  # '300';0.01;...
+
+    def skip(first: Sequence[str]) -> int:
+        if is_number(first[-1]):  # no row of names
+            return unnamed
+        return next((place for place, name in enumerate(first) if name.lower() not in _NO_FEATURES), len(first))
+
     return frames(read_matrix(path, skip=skip, delimiter=delimiter, quote=quote, header=None), 2, str(path))
 
 
@@ -84,12 +95,14 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
         folder: with the scores in CSV files of its own or in a folder "labels", each with a split in its name
             (train_split.csv, dev_split.csv), and with the features below it.
         features: for each stream the path of a participant's file in the folder, with {id} in the place of the id and *
-            for what may be anything: {"audio": "{id}_P/features/*egemaps.csv"}. None takes each folder other than
-            "labels" for a stream, and in it the files that begin with an id.
-        say: is told whose features are missing, and what was replaced.
+            for what may be anything: {"audio": "{id}_P/features/*egemaps.csv"}. None takes COVAREP, FORMANT and CLNF
+            where folders are called 300_P and so on, as DAIC-WOZ is downloaded; else each folder other than "labels"
+            for a stream, and in it the files that begin with an id.
+        say: is told whose features are missing, which file is left out, and what was replaced.
 
     Returns:
-        By split; a participant without a file lacks the stream. Labels are PHQ-8 scores from 0 to 24.
+        By split; a participant without a file lacks the stream. Labels are PHQ-8 scores from 0 to 24, and None for a
+        split whose only file has no scores.
 
     Raises:
         DataError: if there is no folder, no scores or no streams, a participant has several files for a stream or no
@@ -97,44 +110,66 @@ def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: S
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder.", hint="Check the path.")
-    if features is None:
-        features = {
-            place.name: f"{place.name}/{{id}}*"
-            for place in sorted(folder.iterdir())
-            if place.is_dir() and place.name != "labels"
-        }
-    files = label_files(folder)
+    features = _features_in(folder) if features is None else features
+    files = label_files(folder, say=say)
     if not features or not files:
         raise DataError(
             f"{folder} has {len(files)} files of scores and {len(features)} streams.",
             hint="Put train_split.csv and the like in it, and a folder of features for each stream.",
         )
-    return {split: _split(folder, features, read_phq(path), f"{folder}, {split}", say) for split, path in files.items()}
+    return {split: _split(folder, features, path, f"{folder}, {split}", say) for split, path in files.items()}
 
 
-def label_files(folder: Path) -> dict[str, Path]:
-    """Find the files of scores: CSV files with a split in their name.
+def _features_in(folder: Path) -> dict[str, str]:
+    places = sorted(place.name for place in folder.iterdir() if place.is_dir() and place.name != "labels")
+    people = [name for name in places if re.fullmatch(r"\d+_P", name)]
+    if not people:
+        return {name: f"{name}/{{id}}*" for name in places}
+    there = [file for file in _DAIC if any((folder / name / f"{name[:-2]}_{file}").is_file() for name in people)]
+    return {Path(file).stem.lower(): f"{{id}}_P/{{id}}_{file}" for file in there}
 
-    Args:
-        folder: as for `read_avec`.
 
-    Returns:
-        By split.
+def label_files(folder: Path, *, say: Say = silent) -> dict[str, Path]:
+    """Find the files of scores, by split: CSV files with a split in their name.
+
+    Of two files for one split, the one that has scores is taken and the other is said to be left out.
 
     Raises:
-        DataError: if two are of one split.
+        DataError: if two are of one split and it is not said by their scores which to take.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.csv"), *folder.glob("labels/*.csv")]):
-        split = split_in(path.stem)
-        if split in found:
-            raise DataError(f"{found[split]} and {path} are both of {split}.", hint="Keep one of them there.")
-        if split is not None:
-            found[split] = path
-    return found
+        if (split := split_in(path.stem)) is not None:
+            found.setdefault(split, []).append(path)
+    return {split: _chosen(split, paths, say) for split, paths in found.items()}
 
 
-def _split(folder: Path, features: Mapping[str, str], labels: Mapping[str, float], where: str, say: Say) -> Recordings:
+def _chosen(split: str, paths: Sequence[Path], say: Say) -> Path:
+    if len(paths) == 1:
+        return paths[0]
+    scored = [path for path in paths if _has_scores(path)]
+    if len(scored) != 1:
+        first, second = (scored or paths)[:2]
+        raise DataError(f"{first} and {second} are both of {split}.", hint="Keep one of them there.")
+    for path in paths:
+        if path != scored[0]:
+            say(f"{path} is left out: it has no scores, and {scored[0]} has those of {split}.")
+    return scored[0]
+
+
+def _has_scores(path: Path) -> bool:
+    try:
+        read_columns(path, [_SCORE])
+    except DataError:
+        return False
+    return True
+
+
+def _split(folder: Path, features: Mapping[str, str], path: Path, where: str, say: Say) -> Recordings:
+    scored = split_in(path.stem) != "test" or _has_scores(path)  # challenges keep those of the test split
+    if not scored:
+        say(f"{path} has no scores: its participants have no labels.")
+    labels = read_phq(path) if scored else dict.fromkeys(read_columns(path, [_ID])[0], 0.0)
     streams: dict[str, Ragged] = {}
     for stream, pattern in features.items():
         found = {name: _file_of(folder, pattern, name) for name in labels}
@@ -143,7 +178,7 @@ def _split(folder: Path, features: Mapping[str, str], labels: Mapping[str, float
         read = {name: read_features(path) for name, path in found.items() if path is not None}
         sizes = {array.shape[1] for array in read.values()}
         if not sizes:
-            raise DataError(f"{where}: nobody has {pattern!r}.", hint="Mend the pattern, or leave the stream out.")
+            raise DataError(f"{where}: nobody has {pattern!r}.", hint="Correct the pattern, or leave the stream out.")
         if len(sizes) > 1:
             raise DataError(f"{where}: {stream} has frames of {sorted(sizes)} values.", hint="Use one kind of feature.")
         size = sizes.pop()
@@ -151,7 +186,7 @@ def _split(folder: Path, features: Mapping[str, str], labels: Mapping[str, float
     recordings = Recordings(
         ids=tuple(labels),
         streams=streams,
-        labels=np.array(list(labels.values()), dtype=np.float32),
+        labels=np.array(list(labels.values()), dtype=np.float32) if scored else None,
         groups=tuple(labels),
     )
     return finished(recordings, where, say)
@@ -163,7 +198,7 @@ def _file_of(folder: Path, pattern: str, name: str) -> Path | None:
     found = [
         path
         for path in sorted(folder.glob(pattern.replace("{id}", name)))
-        if path.suffix in {".csv", ".npy"} and own.search(str(path.relative_to(folder)))
+        if path.suffix in {".csv", ".npy", ".txt"} and own.search(str(path.relative_to(folder)))
     ]
     if len(found) > 1:
         raise DataError(

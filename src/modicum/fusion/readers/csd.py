@@ -163,6 +163,8 @@ def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[
         raise DataError(f"{path}: {dataset.name} is no array.", hint="Check that it is a .csd file.")
     if dataset.is_virtual or dataset.external:
         raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", hint="Ask its maker for a whole file.")
+    if dataset.shape is None:  # h5py.Empty
+        raise DataError(f"{path}: {dataset.name} is empty.", hint="Remove the video, or correct the file.")
     budget.used += dataset.nbytes
     check_size(path, budget.used, max_bytes=budget.max_bytes)
     if dataset.dtype.kind not in "SfiuOb" or (
@@ -203,5 +205,5 @@ def _metadata(root: Group, path: Path, budget: _Budget) -> dict[str, object]:
 def _json(text: str) -> object:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text  # older files have bare texts

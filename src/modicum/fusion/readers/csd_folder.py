@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,9 @@ _PAUSES = frozenset({"sp"})  # how the transcripts of CMU-MOSI write a short pau
 _SPAN = (-3.0, 3.0)
 
 
-def read_csd_folder(folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
+def read_csd_folder(
+    folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES, clip: bool = False
+) -> dict[str, Recordings]:
     """Read the .csd files of a folder as one set of samples.
 
     The file whose name or root holds "label" or "opinion" has the segments and their scores; one whose features are
@@ -31,6 +33,7 @@ def read_csd_folder(folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYT
         folder: with files whose names end in .csd.
         say: is told what each file is taken for, and what is missing.
         max_bytes: the largest file that is read.
+        clip: whether labels off the scale are clipped to it.
 
     Returns:
         Under "all", since splits are in no .csd file; as `cut` gives it.
@@ -47,13 +50,18 @@ def read_csd_folder(folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYT
     streams = {name: sequence for name, sequence in read.items() if name not in labels | words}
     if not streams or max(len(labels), len(words)) > 1:
         raise DataError(
-            f"{folder} has {len(streams)} streams, {len(labels)} files of labels and {len(words)} of words.",
+            f"{folder} has {len(streams)} streams, {len(labels)} files of labels and {len(words)} of words: "
+            f"{'; '.join(_listed(names) for names in (streams, labels, words))}.",
             hint="Keep one stream or more, and at most one file of labels and one of words.",
         )
     for name in read:
         say(f"{name}: {'labels' if name in labels else 'words' if name in words else 'a stream'}.")
     first = lambda names: read[min(names)] if names else None
-    return {"all": cut(streams, words=first(words), labels=first(labels), where=str(folder), say=say)}
+    return {"all": cut(streams, words=first(words), labels=first(labels), where=str(folder), say=say, clip=clip)}
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _is_labels(name: str) -> bool:
@@ -67,6 +75,7 @@ def cut(
     labels: Csd | None = None,
     where: str = "The sequences",
     say: Say = silent,
+    clip: bool = False,
 ) -> Recordings:
     """Cut videos into samples, and bring the frames of each stream to the words.
 
@@ -80,6 +89,7 @@ def cut(
         words: the transcript, whose frames are words.
         labels: intervals of the segments and their scores from -3 to 3, in the first column.
         where: named in messages.
+        clip: whether labels off the scale are clipped to it.
         say: is told of words without frames, of videos that a stream lacks, and of segments that are left out.
 
     Returns:
@@ -98,7 +108,16 @@ def cut(
         ids=tuple(segment.id for segment in segments),
         streams={name: stream for name, (stream, _) in done.items()},
         words=None if transcripts is None else tuple(tuple(map(str, part.features[:, 0])) for part in transcripts),
-        labels=scores(np.concatenate(table), _SPAN, f"{where}, labels") if table else None,
+        labels=scores(
+            np.concatenate(table),
+            _SPAN,
+            f"{where}, labels",
+            names=[segment.id for segment in segments],
+            clip=clip,
+            say=say,
+        )
+        if table
+        else None,
         groups=tuple(segment.video for segment in segments),
         replaced={name: count for name, (_, count) in done.items() if count},
     )
@@ -144,9 +163,10 @@ def _stream(
     sequence: Csd, segments: Sequence[_Segment], transcripts: Sequence[Timed] | None, where: str, say: Say
 ) -> tuple[Ragged, int]:
     # The second is how many values were not finite and went into means as 0.
-    sizes = {video.features.shape[1] for video in sequence.videos.values()}
+    sizes = {video.features.shape[1]: name for name, video in sequence.videos.items()}
     if len(sizes) != 1:
-        raise DataError(f"{where} has frames of {sorted(sizes)} values.", hint="Use one kind of feature.")
+        found = ", ".join(f"{size} in {name!r}" for size, name in sorted(sizes.items())) or "no video"
+        raise DataError(f"{where} has frames of several sizes: {found}.", hint="Use one kind of feature.")
     videos: dict[str, list[int]] = {}
     for place, segment in enumerate(segments):
         videos.setdefault(segment.video, []).append(place)

@@ -13,6 +13,7 @@ from modicum.core.safeload import load_pickle
 from modicum.errors import DataError
 from modicum.fusion.finite import make_finite
 from modicum.fusion.recordings import FloatArray, Recordings
+from modicum.fusion.roles import split_called
 
 __all__ = [
     "PICKLES",
@@ -35,8 +36,8 @@ PICKLES = (".pkl", ".pickle")
 
 Say: TypeAlias = Callable[[str], None]  # is told in a sentence what a reader found and the caller may not expect
 
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "devel": "valid", "test": "test"}
-_SEGMENT = re.compile(r"(?:\[[^\[]*\]|_\d+)$")
+_SEGMENT = re.compile(r"(?:\[[^\[]*\]|\$_\$.*)$")
+_NUMBERED = re.compile(r"(?:\[[^\[]*\]|\$_\$.*|_(?:0|[1-9]\d*))$")  # in clip_0001 the number is no segment's
 
 
 def silent(_note: str) -> None:
@@ -50,30 +51,37 @@ def load(path: Path, *, max_bytes: int) -> object:
 
 def split_in(name: str) -> str | None:
     """Find the split in a name, such as "valid" in "mosi_dev"; None if there is none."""
-    found = [_SPLITS[part] for part in re.split(r"[^a-z]+", name.lower()) if part in _SPLITS]
-    return found[0] if found else None
+    found = filter(None, map(split_called, re.split(r"[^a-z]+", name.lower())))
+    return next(found, None)
 
 
-def splits_in(content: Mapping[str, object], where: object) -> dict[str, object]:
-    """Give what belongs to "train", "valid" and "test".
-
-    Args:
-        content: by name of the split.
-        where: the file, for the message.
-
-    Returns:
-        By split, without what is none.
+def splits_in(content: Mapping[str, object], where: object, say: Say) -> dict[str, object]:
+    """Give what belongs to "train", "valid" and "test", in any spelling; ``say`` is told which parts are left out.
 
     Raises:
-        DataError: if there is no split.
+        DataError: if there is no split, or two parts are of one.
     """
-    splits = {_SPLITS[name]: part for name, part in content.items() if name in _SPLITS}
+    splits: dict[str, tuple[object, object]] = {}
+    others: list[str] = []
+    for name, part in content.items():
+        split = split_called(str(name))
+        if split is None:
+            others.append(repr(name))
+        elif split in splits:
+            raise DataError(
+                f"{where} has the parts {splits[split][0]!r} and {name!r}, both of {split}.",
+                hint="Keep one of them, or give each a file of its own.",
+            )
+        else:
+            splits[split] = name, part
     if not splits:
         raise DataError(
             f"{where} has the parts {', '.join(map(str, content))}, and none is a split.",
             hint="Name the parts train, valid and test.",
         )
-    return splits
+    if others:
+        say(f"{where}: {', '.join(others)} {'are' if len(others) > 1 else 'is'} no split, and left out.")
+    return {split: part for split, (_, part) in splits.items()}
 
 
 def entries(part: object, needed: Iterable[str], where: object) -> dict[str, object]:
@@ -126,13 +134,24 @@ def frames(values: object, axes: int | None, where: str) -> FloatArray:
     return array
 
 
-def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
+def scores(
+    values: object,
+    span: tuple[float, float],
+    where: str,
+    *,
+    names: Sequence[str] = (),
+    clip: bool = False,
+    say: Say = silent,
+) -> FloatArray:
     """Take labels as float32 and hold them against their scale.
 
     Args:
         values: one for each sample.
         span: the least and the most that a label can be.
         where: file and split, for the message.
+        names: of the samples, for the message.
+        clip: whether finite labels off the scale become its nearest end instead.
+        say: is told how many were clipped.
 
     Returns:
         Shape (samples,).
@@ -148,10 +167,15 @@ def scores(values: object, span: tuple[float, float], where: str) -> FloatArray:
         )
     labels = array.reshape(-1)
     wrong = np.flatnonzero(~((labels >= span[0]) & (labels <= span[1])))
+    if clip and len(wrong) and np.isfinite(labels).all():
+        say(f"{where}: {len(wrong):,} labels were not on the scale from {span[0]} to {span[1]}, and are clipped to it.")
+        return labels.clip(*span)
     if len(wrong):
+        sample = f": the sample {names[wrong[0]]!r}" if len(names) == len(labels) else ""
         raise DataError(
-            f"{where}, row {wrong[0]}, is {labels[wrong[0]]}, which is not on the scale from {span[0]} to {span[1]}.",
-            hint="Mend the label, or remove the sample.",
+            f"{where}, row {wrong[0]}, is {labels[wrong[0]]}, which is not on the scale from {span[0]} to {span[1]}"
+            f"{sample}.",
+            hint="Clip finite labels with --clip-labels (clip_labels=True), or remove the sample.",
         )
     return labels
 
@@ -180,7 +204,7 @@ def text_of(value: object) -> str:
 
 
 def names_of(values: object, where: str) -> tuple[str, ...]:
-    """Write the names of segments in one way: "video[3]", whether a file has that, "video$_$3" or (video, begin, end).
+    """Write the names of segments as text: as they are, so that predictions can be joined to the file they came from.
 
     Args:
         values: a name, or several parts of one, for each sample; text, or bytes of UTF-8.
@@ -195,17 +219,12 @@ def names_of(values: object, where: str) -> tuple[str, ...]:
     parts = [np.ravel(np.asarray(value, dtype=object)).tolist() for value in rows_of(values, where)]
     if not all(parts):
         raise DataError(f"{where}, row {parts.index([])}, is empty.", hint="Give each sample a name.")
-    return tuple(_name([text_of(part) for part in name]) for name in parts)
+    return tuple("_".join(map(text_of, name)) for name in parts)
 
 
-def _name(parts: Sequence[str]) -> str:
-    video, mark, clip = parts[0].rpartition("$_$")
-    return f"{video}[{clip}]" if mark else "_".join(parts)
-
-
-def group_of(name: str) -> str:
-    """Give the video of a segment: that of "video[3]" and of "video_3" is "video"."""
-    return _SEGMENT.sub("", name)
+def group_of(name: str, *, numbered: bool = False) -> str:
+    """Give the video of a segment: that of "video[3]", "video$_$3" and, if ``numbered``, of "video_3" is "video"."""
+    return (_NUMBERED if numbered else _SEGMENT).sub("", name)
 
 
 def finished(recordings: Recordings, where: object, say: Say, *, leave_out: bool = False) -> Recordings:

@@ -82,19 +82,23 @@ def read_lists(
     return splits
 
 
-def parse_misa(content: object, path: Path, *, say: Say = silent) -> dict[str, Recordings]:
+def parse_misa(content: object, path: Path, *, say: Say = silent, clip: bool = False) -> dict[str, Recordings]:
     """Do what `read_misa` does with a pickle that is loaded."""
     lists = (
-        splits_in(cast("dict[str, object]", content), path) if isinstance(content, dict) else {_split(path): content}
+        splits_in(cast("dict[str, object]", content), path, say)
+        if isinstance(content, dict)
+        else {_split(path): content}
     )
-    return {name: from_utterances(part, _utterance, f"{path}, {name}", say) for name, part in lists.items()}
+    return {name: from_utterances(part, _utterance, f"{path}, {name}", say, clip=clip) for name, part in lists.items()}
 
 
 def _split(path: Path) -> str:
     return split_in(path.stem) or "all"
 
 
-def from_utterances(part: object, parse: Callable[[Any, str], Utterance], where: str, say: Say) -> Recordings:
+def from_utterances(
+    part: object, parse: Callable[[Any, str], Utterance], where: str, say: Say, *, clip: bool = False
+) -> Recordings:
     """Join utterances.
 
     Args:
@@ -102,6 +106,7 @@ def from_utterances(part: object, parse: Callable[[Any, str], Utterance], where:
         parse: takes an utterance apart; is told where it is, for its messages.
         where: file and split, for messages.
         say: is told what was replaced.
+        clip: as for `fields.scores`.
 
     Returns:
         The samples in the order of the list.
@@ -127,8 +132,8 @@ def from_utterances(part: object, parse: Callable[[Any, str], Utterance], where:
         ids=ids,
         streams={name: _join([row[3][name] for row in rows], name, where) for name in rows[0][3]},
         words=words if len(words) == len(rows) else None,
-        labels=scores([row[1] for row in rows], _SPAN, f"{where}, label"),
-        groups=tuple(map(group_of, ids)),
+        labels=scores([row[1] for row in rows], _SPAN, f"{where}, label", names=ids, clip=clip, say=say),
+        groups=tuple(group_of(name, numbered=True) for name in ids),
     )
     return finished(recordings, where, say)
 

@@ -60,10 +60,11 @@ def read_mmsa(
         max_bytes: the largest file that is read.
 
     Returns:
-        By split; labels are the scores from -3 to 3.
+        By split, with ids as the file has them; labels are the scores from -3 to 3, None if there are none. A file may
+        lack some of text, audio and vision.
 
     Raises:
-        DataError: if an array is missing or of another shape, lengths do not fit, or a score is off the scale.
+        DataError: if all arrays are missing, one is of another shape, lengths do not fit, or a score is off the scale.
         UnsafeFileError: if the pickle has code in it, or is too large.
     """
     return parse_mmsa(load(path, max_bytes=max_bytes), path, text=text, target=target, say=say)
@@ -76,24 +77,36 @@ def parse_mmsa(
     text: Literal["features", "words"] = "features",
     target: Target = "M",
     say: Say = silent,
+    clip: bool = False,
 ) -> dict[str, Recordings]:
     """Do what `read_mmsa` does with a pickle that is loaded."""
-    splits = splits_in(entries(content, (), path), path)
-    return {name: _split(part, f"{path}, {name}", text, target, say) for name, part in splits.items()}
+    splits = splits_in(entries(content, (), path), path, say)
+    return {name: _split(part, f"{path}, {name}", text, target, say, clip=clip) for name, part in splits.items()}
 
 
-def _split(part: object, where: str, text: str, target: Target, say: Say) -> Recordings:
+def _split(part: object, where: str, text: str, target: Target, say: Say, *, clip: bool) -> Recordings:
     label = "regression_labels" if target == "M" else f"regression_labels_{target}"
-    names = ("text", "audio", "video") if text == "features" else ("audio", "video")
-    table = entries(part, ["id", label, *(_KEYS[name] for name in names)], where)
-    mask = _text_bert(table["text_bert"], where)[:, 1] if "text_bert" in table and text == "features" else None
+    table = entries(part, ["id"] if target == "M" else ["id", label], where)
+    wanted = ("text", "audio", "video") if text == "features" else ("audio", "video")
+    names = tuple(name for name in wanted if _KEYS[name] in table)
+    if not names:
+        raise DataError(f"{where} has none of {', '.join(_KEYS[name] for name in wanted)}.", hint="Check the format.")
+    if lost := [_KEYS[name] for name in wanted if name not in names]:
+        say(f"{where} has no {' and no '.join(lost)}.")
+    if label not in table:
+        say(f"{where} has no {label}: its samples have no labels.")
+    mask = _text_bert(table["text_bert"], where)[:, 1] if "text_bert" in table and "text" in names else None
     streams = ragged_streams(table, names, where, say, mask=mask)
     ids = names_of(table["id"], f"{where}, id")
+    if all(group_of(name) == name for name in ids):
+        say(f"{where}: no id says a video, such as video$_$3: each sample is a group of its own.")
     recordings = Recordings(
         ids=ids,
         streams=streams,
         words=_words(table["raw_text"], f"{where}, raw_text") if "raw_text" in table else None,
-        labels=scores(table[label], _SPAN, f"{where}, {label}"),
+        labels=scores(table[label], _SPAN, f"{where}, {label}", names=ids, clip=clip, say=say)
+        if label in table
+        else None,
         groups=tuple(map(group_of, ids)),
     )
     return finished(recordings, where, say)
@@ -139,6 +152,8 @@ def ragged_streams(
         size, lengths = arrays[group[0]].shape[1], table.get(f"{_KEYS[group[0]]}_lengths")
         together, side = common_spans({name: found[name] for name in group}, size)
         say(f"{where}: {', '.join(group)} {'are aligned and have' if aligned else 'has'} {_PADDING[side]}.")
+        if isinstance(lengths, list | tuple) and all(length is None for length in lengths):
+            lengths = None
         if lengths is not None and not aligned:
             together = {group[0]: spans_of_lengths(found[group[0]], size, lengths, f"{where}, {group[0]}")}
         places |= together
@@ -159,7 +174,7 @@ def read_text_bert(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, IntAr
         DataError: if there are none, or a value is no whole number.
         UnsafeFileError: if the pickle has code in it, or is too large.
     """
-    splits = splits_in(entries(load(path, max_bytes=max_bytes), (), path), path)
+    splits = splits_in(entries(load(path, max_bytes=max_bytes), (), path), path, silent)
     return {
         name: _text_bert(entries(part, ["text_bert"], f"{path}, {name}")["text_bert"], f"{path}, {name}")
         for name, part in splits.items()

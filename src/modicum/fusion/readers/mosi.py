@@ -62,7 +62,7 @@ def _split(folder: Path, split: str, transcripts: list[list[str]]) -> Recordings
         words=tuple(tuple(transcripts[row][1].split()) for row in rows),
         labels=labels,
         classes=_CLASSES,
-        groups=tuple(map(group_of, ids)),
+        groups=tuple(group_of(name, numbered=True) for name in ids),
     )
     return finished(recordings.take(np.argsort(rows)), f"{folder}, {split}", silent)
 

@@ -48,15 +48,15 @@ def read_mult(path: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES) -> d
     return parse_mult(load(path, max_bytes=max_bytes), path, say=say)
 
 
-def parse_mult(content: object, path: Path, *, say: Say = silent) -> dict[str, Recordings]:
+def parse_mult(content: object, path: Path, *, say: Say = silent, clip: bool = False) -> dict[str, Recordings]:
     """Do what `read_mult` does with a pickle that is loaded."""
-    splits = splits_in(entries(content, (), path), path)
-    return {name: _split(part, f"{path}, {name}", say) for name, part in splits.items()}
+    splits = splits_in(entries(content, (), path), path, say)
+    return {name: _split(part, f"{path}, {name}", say, clip=clip) for name, part in splits.items()}
 
 
-def _split(part: object, where: str, say: Say) -> Recordings:
+def _split(part: object, where: str, say: Say, *, clip: bool) -> Recordings:
     table = entries(part, ["text", "audio", "vision", "labels"], where)
-    labels = scores(table["labels"], _SPAN, f"{where}, labels")
+    labels = scores(table["labels"], _SPAN, f"{where}, labels", clip=clip, say=say)
     names = rows_of(table.get("id", [f"{place}" for place in range(len(labels))]), f"{where}, id")
     ids = names_of(names, f"{where}, id")
     videos = names_of([np.ravel(np.asarray(name, dtype=object))[:1] for name in names], f"{where}, id")

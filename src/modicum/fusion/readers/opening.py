@@ -13,7 +13,7 @@ from modicum.core.safeload.limits import MAX_BYTES
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.avec import label_files, read_avec
 from modicum.fusion.readers.csd_folder import read_csd_folder
-from modicum.fusion.readers.fields import PICKLES, Say, load
+from modicum.fusion.readers.fields import PICKLES, Say, load, split_in
 from modicum.fusion.readers.misa import parse_misa, read_lists
 from modicum.fusion.readers.mmsa import parse_mmsa
 from modicum.fusion.readers.mosi import read_mosi
@@ -56,13 +56,20 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def open_recordings(path: Path, format: Format | Literal["auto"] = "auto", *, max_bytes: int = MAX_BYTES) -> Opened:  # noqa: A002
+def open_recordings(
+    path: Path,
+    format: Format | Literal["auto"] = "auto",  # noqa: A002 - as its users say
+    *,
+    max_bytes: int = MAX_BYTES,
+    clip_labels: bool = False,
+) -> Opened:
     """Read a file or folder in any of the formats that are known.
 
     Args:
         path: the file or folder.
         format: of `FORMATS`; "auto" recognises it.
         max_bytes: the largest file that is read.
+        clip_labels: whether sentiments beyond -3 and 3, as older files of MOSEI have, are clipped instead of refused.
 
     Returns:
         Its recordings, its format, and what is to be known of them.
@@ -80,15 +87,15 @@ def open_recordings(path: Path, format: Format | Literal["auto"] = "auto", *, ma
     notes: list[str] = []
     chosen = _by_name(path) if format == "auto" else format
     if chosen is None or chosen in _PARSERS:
-        chosen, splits = _pickles(path, chosen, notes.append, max_bytes)
+        chosen, splits = _pickles(path, chosen, notes.append, max_bytes, clip=clip_labels)
     else:
-        splits = _readers(notes.append, max_bytes)[chosen](path)
+        splits = _readers(notes.append, max_bytes, clip=clip_labels)[chosen](path)
     return Opened(format=chosen, splits=splits, notes=tuple(notes))
 
 
-def _readers(say: Say, max_bytes: int) -> Mapping[Format, Callable[[Path], dict[str, Recordings]]]:
+def _readers(say: Say, max_bytes: int, *, clip: bool) -> Mapping[Format, Callable[[Path], dict[str, Recordings]]]:
     return {
-        "csd": lambda path: read_csd_folder(path, say=say, max_bytes=max_bytes),
+        "csd": lambda path: read_csd_folder(path, say=say, max_bytes=max_bytes, clip=clip),
         "avec": lambda path: read_avec(path, say=say),
         "mosi": read_mosi,
         "modicum": lambda path: load_recordings(path, max_bytes=max_bytes),
@@ -123,12 +130,14 @@ def _pickles(
     asked: Format | None,
     say: Say,
     max_bytes: int,
+    *,
+    clip: bool,
 ) -> tuple[Format, dict[str, Recordings]]:
     seen: list[Format] = []
 
     def parse(content: object, file: Path) -> dict[str, Recordings]:
         seen.append(asked or _by_content(content, file))
-        return _PARSERS[seen[-1]](content, file, say=say)
+        return _PARSERS[seen[-1]](content, file, say=say, clip=clip)
 
     splits = (
         read_lists(path, parse, max_bytes=max_bytes) if path.is_dir() else parse(load(path, max_bytes=max_bytes), path)
@@ -141,13 +150,16 @@ def _pickles(
 def _by_content(content: object, path: Path) -> Format:
     first: object = content
     if isinstance(content, dict) and content:
-        first = next(iter(cast("dict[object, object]", content).values()))
+        parts = cast("dict[object, object]", content)
+        first = next((part for name, part in parts.items() if split_in(str(name))), next(iter(parts.values())))
         if isinstance(first, dict):
             keys = set(cast("dict[object, object]", first))
-            if "vision" in keys and any(str(key).startswith("regression_labels") for key in keys):
+            if any(str(key).startswith("regression_labels") for key in keys):
                 return "mmsa"
             if {"vision", "labels"} <= keys:
                 return "mult"
+            if "id" in keys and keys & {"vision", "audio", "text"}:
+                return "mmsa"
             raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), hint=_HINT)
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]

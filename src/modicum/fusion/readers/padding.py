@@ -54,14 +54,19 @@ def spans_of_lengths(found: IntArray, size: int, lengths: object, where: str) ->
     Raises:
         DataError: if there is a length too few or too many, or one that the array has no room for.
     """
-    told = np.asarray(lengths, dtype=np.int64).reshape(-1)
+    try:
+        told = np.asarray(lengths, dtype=np.int64).reshape(-1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"The lengths of {where} are no integers ({error}).", hint="Give one for each sample."
+        ) from error
     if len(told) != len(found):
         raise DataError(f"{where} has {len(found)} samples and {len(told)} lengths.", hint="Give one for each.")
     wrong = np.flatnonzero((told < 0) | (told > size))
     if len(wrong):
         raise DataError(
             f"{where}, row {wrong[0]}, has {told[wrong[0]]} frames by its length, and room for {size}.",
-            hint="Mend the length.",
+            hint="Correct the length.",
         )
     begin = size - told if padding_side(found, size) == "front" else np.zeros_like(told)
     return np.where(found[:, 1:] > 0, np.stack([begin, begin + told], axis=1), 0)

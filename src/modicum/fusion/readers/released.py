@@ -63,6 +63,7 @@ def parse_released(
     audio: str = "covarep",
     video: str | None = None,
     say: Say = silent,
+    clip: bool = False,
 ) -> dict[str, Recordings]:
     """Do what `read_released` does with a pickle that is loaded.
 
@@ -73,6 +74,7 @@ def parse_released(
         audio: likewise.
         video: likewise.
         say: likewise.
+        clip: as for `fields.scores`.
 
     Returns:
         Its one split.
@@ -85,7 +87,7 @@ def parse_released(
             raise DataError(f"There is no feature {asked!r}.", hint=f"Use one of: {', '.join(known)}.")
     split = split_in(path.stem) or "all"
     parse = partial(_utterance, text=text, audio=audio, video=video)
-    return {split: from_utterances(content, parse, f"{path}, {split}", say)}
+    return {split: from_utterances(content, parse, f"{path}, {split}", say, clip=clip)}
 
 
 def _utterance(item: Any, where: str, *, text: str, audio: str, video: str | None) -> Utterance:

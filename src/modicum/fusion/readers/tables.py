@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import DataError
 
-__all__ = ["read_columns", "read_matrix", "read_rows"]
+__all__ = ["is_number", "read_columns", "read_matrix", "read_rows"]
 
 
 def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[list[str]]:
@@ -33,7 +33,7 @@ def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[lis
     """
     try:
         text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, quotechar=quote) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, quotechar=quote) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", hint="Write it anew from its source.") from error
     if not rows:
@@ -42,41 +42,49 @@ def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[lis
 
 
 def read_matrix(
-    path: Path, *, skip: int = 0, delimiter: str = ",", quote: str = '"', header: bool | None = False
+    path: Path,
+    *,
+    skip: int | Callable[[Sequence[str]], int] = 0,
+    delimiter: str = ",",
+    quote: str = '"',
+    header: bool | None = False,
 ) -> npt.NDArray[np.float64]:
-    """Read a table of numbers.
+    """Read a table of numbers in UTF-8, whatever its line ends are; "nan" and "inf" are read as such.
 
-    Args:
-        path: the file, in UTF-8.
-        skip: columns on the left that are left out, such as names and times.
-        delimiter: between cells.
-        quote: around cells.
-        header: whether the first row has names; None looks whether its last cell is a number.
+    ``skip`` counts the columns on the left that are no features, such as names and times, or counts them in the cells
+    of the first row. ``header`` says whether that row has names; None looks whether its last cell is a number.
 
     Returns:
-        Shape (rows, columns - skip); "nan" and "inf" are read as such.
+        Shape (rows, columns - skip).
 
     Raises:
         DataError: if the file cannot be read, a row has other cells than the first, or a cell is no number; the row is
-            named, from 1 and with that of the names.
+            named.
         UnsafeFileError: if it is larger than 1 GiB.
     """
     text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig", errors="replace")
-    first = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, quotechar=quote), [])
-    if len(first) <= skip:
-        raise DataError(f"{path} has {len(first)} columns, and {skip} of them are no features.", hint="Check the file.")
-    named = not _is_number(first[-1]) if header is None else header
-    columns = range(skip, len(first))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    first = [
+        cell.strip() for cell in next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, quotechar=quote), [])
+    ]
+    left = skip if isinstance(skip, int) else skip(first) if first else 1
+    if len(first) <= left:
+        raise DataError(f"{path} has {len(first)} columns, and {left} of them are no features.", hint="Check the file.")
+    named = not is_number(first[-1]) if header is None else header
+    columns = range(left, len(first))
     try:
-        matrix = np.loadtxt(
+        return np.loadtxt(
             io.StringIO(text), delimiter=delimiter, quotechar=quote, skiprows=int(named), usecols=columns, ndmin=2
         )
     except ValueError as error:
-        raise DataError(f"{path} is no table of numbers ({error}).", hint="Mend the row, or remove it.") from error
-    return matrix
+        raise DataError(
+            f"{path} is no table of numbers ({error}).",
+            hint="Correct the row, or remove it; a decimal sign is a point.",
+        ) from error
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a number."""
     try:
         float(cell)
     except ValueError:
@@ -110,5 +118,7 @@ def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[list[str]]
         )
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
-            raise DataError(f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", hint="Mend the row.")
+            raise DataError(
+                f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", hint="Correct the row."
+            )
     return [[row[place].strip() for row in rows[1:]] for place in places if place is not None]
