@@ -1,9 +1,11 @@
 """The record of finished jobs: a run that was killed goes on where it stopped, and nothing is lost.
 
-One SQLite file in WAL mode, one row a finished job. The key of a row is the hash of everything that determines
-the result, so a change of seed, option, code or library version is a new job, and an old row is never mistaken
-for it. Several processes may work on one folder; the first result of a job stays. WAL needs a local disk: SQLite
-does not support it over network file systems.
+One SQLite file, one row a finished job, each committed to the file itself before `Journal.put` returns: there is no
+write-ahead log that a copy could leave out. The key of a row is the hash of everything that determines the result, so
+a change of seed, option, code or library version is a new job, and an old row is never mistaken for it. The file knows
+how many rows it has, and a row its digest: what is lost or changed is noticed when the journal is opened.
+
+One process at a time works on a folder: it holds SQLite's lock of the file, which ends with the process.
 """
 
 from __future__ import annotations
@@ -11,22 +13,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from modicum.errors import ConfigError, JournalError
+from modicum.errors import ConfigError, JournalError, ModicumError
 
 __all__ = ["FILE_NAME", "Journal", "job_key"]
 
 FILE_NAME = "journal.sqlite"
 _APPLICATION = 0x6D6F6469  # "modi": SQLite keeps it in the header, so that a foreign database is noticed
-_VERSION = 1
-_PATIENCE = 60.0  # seconds to wait for another process that is writing
+_VERSION = 2
+_PATIENCE = 2.0  # seconds: a process that is about to end may still hold the lock
 _HINT = "Restore it from a copy, or move it away: the next run then starts from nothing in that folder."
+_TABLES = """
+CREATE TABLE jobs (
+    key TEXT PRIMARY KEY, description TEXT NOT NULL, result TEXT NOT NULL, digest TEXT NOT NULL,
+    finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT, WITHOUT ROWID;
+CREATE TABLE total (jobs INTEGER NOT NULL) STRICT;
+INSERT INTO total (jobs) VALUES (0);
+"""
 
 
 def job_key(description: Mapping[str, Any]) -> str:
@@ -50,25 +61,41 @@ class Journal:
     """Finished jobs of one folder, on disk.
 
     Args:
-        folder: where the journal lies; made if it is missing.
+        folder: where the journal lies; made if it is missing, and taken away again if an error ends a ``with`` block
+            before the first job is finished.
 
     Raises:
-        ConfigError: if the folder cannot be made or written.
-        JournalError: if the file is damaged, empty or not a journal of this version. It is left as it is.
+        ConfigError: if the folder cannot be made or written, or another process works on it.
+        JournalError: if the file is damaged, empty, incomplete or not a journal of this version. It is left as it is.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
+        self._made = [place for place in (folder, *folder.parents) if not place.exists()]
+        self._new = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self._create()
+            if not os.path.lexists(self.path):
+                self._new = self._create()
         except OSError as error:
             raise ConfigError(
                 f"The folder {folder} cannot be written ({error.strerror or error}).",
                 hint="Name another one with --out, or change its permissions.",
             ) from error
-        self._connection = self._open()
+        if not self.path.is_file():
+            raise JournalError(f"{self.path} is no file.", hint=_HINT)
+        if self.path.stat().st_size == 0:
+            raise JournalError(f"{self.path} is empty.", hint=_HINT)
+        with self._translated():
+            # Never makes a file; and a writer of another process is waited for as long as _PATIENCE.
+            address = f"{self.path.absolute().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE)
+        try:
+            with self._translated():
+                self._lock_and_check()
+        except ModicumError:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -76,97 +103,122 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._new and not self._count():
+            self.path.unlink()
+            self.close()
+            with suppress(OSError):  # somebody else's file is in it
+                for folder in self._made:
+                    folder.rmdir()
         self.close()
 
     def __len__(self) -> int:
         with self._translated():
-            (count,) = self._connection.execute("SELECT count(*) FROM jobs").fetchone()
-        return int(count)
+            return self._count()
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Look up the result of a finished job; None if it is not there.
-
-        Raises:
-            JournalError: if the row is not what was written.
-        """
+        """Look up the result of a finished job; None if it is not there."""
         with self._translated():
-            row = self._connection.execute("SELECT result, digest FROM jobs WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        result, digest = row
-        if hashlib.sha256(result.encode()).hexdigest() != digest:
-            raise JournalError(f"The row {key[:12]} of {self.path} is not what was written.", hint=_HINT)
-        return json.loads(result)
+            row = self._connection.execute("SELECT result FROM jobs WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def put(self, key: str, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Record a finished job, durably; if another process was first, its result stays."""
-        text = json.dumps(result, sort_keys=True, allow_nan=False)
-        row = (key, json.dumps(description, sort_keys=True), text, hashlib.sha256(text.encode()).hexdigest())
+        """Record a finished job, durably; a first result stays.
+
+        Raises:
+            JournalError: if it cannot be written; the rows before it are kept.
+        """
+        row = (key, json.dumps(description, sort_keys=True), json.dumps(result, sort_keys=True, allow_nan=False))
         with self._translated(), self._connection:
             self._connection.execute(
-                "INSERT OR IGNORE INTO jobs (key, description, result, digest) VALUES (?, ?, ?, ?)", row
+                "INSERT OR IGNORE INTO jobs (key, description, result, digest) VALUES (?, ?, ?, ?)",
+                (*row, _digest(*row)),
             )
+            self._connection.execute("UPDATE total SET jobs = jobs + changes()")
 
     def close(self) -> None:
         """Close the file; the journal cannot be used afterwards."""
+        with suppress(sqlite3.Error):
+            # Back to a shared lock, or SQLite leaves its emptied rollback journal beside the file.
+            self._connection.execute("PRAGMA locking_mode = NORMAL")
+            self._count()
         self._connection.close()
 
-    def _create(self) -> None:
-        leftovers = [name for suffix in ("-wal", "-shm") if (name := Path(f"{self.path}{suffix}")).exists()]
-        if leftovers:
-            raise JournalError(f"{leftovers[0]} is there, but the journal that it belongs to is gone.", hint=_HINT)
-        # Made aside and linked into place: nobody ever sees half a journal, and of two makers one wins.
-        aside = self.path.with_name(f".{FILE_NAME}.{os.getpid()}")
+    def _create(self) -> bool:
+        for suffix in ("-journal", "-wal"):
+            left = Path(f"{self.path}{suffix}")
+            if left.is_file() and left.read_bytes()[:8].strip(b"\0"):  # SQLite clears the head when a row is finished
+                raise JournalError(f"{left} is there, but the journal that it belongs to is gone.", hint=_HINT)
+        # Written under another name and linked into place: nobody ever sees half a journal, and of two makers one wins.
+        part = self.path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
         try:
-            with closing(sqlite3.connect(aside)) as connection, connection:
-                connection.execute(
-                    "CREATE TABLE jobs (key TEXT PRIMARY KEY, description TEXT NOT NULL, result TEXT NOT NULL, "
-                    "digest TEXT NOT NULL, finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) STRICT, WITHOUT ROWID"
+            with self._translated(), closing(sqlite3.connect(part)) as connection:
+                connection.executescript(
+                    f"BEGIN;{_TABLES}PRAGMA application_id = {_APPLICATION};PRAGMA user_version = {_VERSION};COMMIT;"
                 )
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            try:
-                os.link(aside, self.path)
-            except FileExistsError:
-                return
-        except sqlite3.OperationalError as error:
-            raise OSError(str(error)) from error
+            os.link(part, self.path)
+        except FileExistsError:
+            return False
         finally:
-            aside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+        return True
 
-    def _open(self) -> sqlite3.Connection:
-        if self.path.stat().st_size == 0:
-            raise JournalError(f"{self.path} is empty.", hint=_HINT)
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE)
-        try:
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if application != _APPLICATION:
-                raise JournalError(f"{self.path} is a database, but not a journal of modicum.", hint=_HINT)
-            if version != _VERSION:
-                raise JournalError(f"{self.path} has version {version}, this modicum reads {_VERSION}.", hint=_HINT)
-            (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if state != "ok":
-                raise JournalError(f"{self.path} is damaged ({state}).", hint=_HINT)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.OperationalError as error:
-            connection.close()
-            raise ConfigError(
-                f"{self.path} cannot be opened for writing ({error}).",
-                hint="Name another folder with --out, change its permissions, or wait for the other process.",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise JournalError(f"{self.path} is damaged ({error}).", hint=_HINT) from error
-        except JournalError:
-            connection.close()
-            raise
-        return connection
+    def _lock_and_check(self) -> None:
+        connection = self._connection
+        # Before the first read, so that a half-written row of a killed process is taken back under our lock.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE").execute("COMMIT")
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION:
+            raise JournalError(f"{self.path} is a database, but not a journal of modicum.", hint=_HINT)
+        if version != _VERSION:
+            raise JournalError(f"{self.path} has version {version}, this modicum reads {_VERSION}.", hint=_HINT)
+        (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            raise JournalError(f"{self.path} is damaged ({state}).", hint=_HINT)
+        found = 0
+        for key, description, result, digest in connection.execute("SELECT key, description, result, digest FROM jobs"):
+            found += 1
+            if _digest(key, description, result) != digest:
+                raise JournalError(f"The row {key[:12]} of {self.path} is not what was written.", hint=_HINT)
+        totals = connection.execute("SELECT jobs FROM total").fetchall()
+        if totals != [(found,)]:
+            raise JournalError(f"{self.path} has {found} rows, which are not all that were written.", hint=_HINT)
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = EXTRA")
+
+    def _count(self) -> int:
+        (count,) = self._connection.execute("SELECT count(*) FROM jobs").fetchone()
+        return int(count)
 
     @contextmanager
     def _translated(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            raise JournalError(f"{self.path} cannot be used any more ({error}).", hint=_HINT) from error
+        except sqlite3.Error as error:
+            raise _told(error, self.path) from error
+
+
+def _digest(*fields: str) -> str:
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+
+def _told(error: sqlite3.Error, path: Path) -> ModicumError:
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return ConfigError(
+                f"Another process works on the folder {path.parent}.",
+                hint="Wait until it has ended, then run the same again; or name another folder.",
+            )
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return JournalError(
+                f"{path} cannot be written ({error}).",
+                hint="Make room on that disk and run the same again: the finished jobs before it are kept.",
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return ConfigError(
+                f"The folder {path.parent} cannot be written ({error}).",
+                hint="Name another one with --out, or change its permissions.",
+            )
+        case _:
+            return JournalError(f"{path} is damaged ({error}).", hint=_HINT)
