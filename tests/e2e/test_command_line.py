@@ -43,14 +43,27 @@ def test_help_answers_at_once_and_loads_nothing_heavy(tmp_path: Path) -> None:
         "except SystemExit: pass\n"
         "print(*{'torch', 'numpy', 'matplotlib', 'pydantic'} & set(sys.modules), sep=', ')"
     )
-    seconds: list[float] = []
+    # The least that typer needs to print a help page here: processors differ, tests run side by side.
+    bare = (
+        "import typer\n"
+        "app = typer.Typer()\n"
+        "app.command('one')(lambda: None)\n"
+        "app.command('two')(lambda: None)\n"
+        "app(['--help'])"
+    )
+    ours: list[float] = []
+    least: list[float] = []
     for _ in range(5):
-        start = processor_seconds_of_children()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-        seconds.append(processor_seconds_of_children() - start)
-        assert "compare" in done.stdout
-        assert done.stdout.splitlines()[-1] == "", "something heavy was imported"
-    assert min(seconds) < 0.3  # of the processor, the fastest of five: tests run side by side
+        for code, seconds in ((script, ours), (bare, least)):
+            start = processor_seconds_of_children()
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+            seconds.append(processor_seconds_of_children() - start)
+            if code is script:
+                assert "compare" in done.stdout
+                assert done.stdout.splitlines()[-1] == "", "something heavy was imported"
+            else:
+                assert done.returncode == 0, done.stderr
+    assert min(ours) < 2 * min(least)
 
 
 @pytest.mark.parametrize("command", [("sarcasm", "submit"), ("molecules", "select"), ("compare",)])
