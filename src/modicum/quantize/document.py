@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from torch import Tensor
 
+from modicum.core.safeload import parse_json
 from modicum.errors import ConfigError, DataError
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.configuration import LayerBits, RAPQConfig
@@ -45,6 +48,9 @@ _KINDS: dict[str, type[Any]] = {
     "flatten": Flatten,
 }
 _INPUTS = {"input": 0, "add": 2}  # all others read one node
+# Far beyond any picture; a damaged file must not ask for all memory.
+_MOST_INPUTS = 2**27
+_LONGEST = 2**15
 _DAMAGED = "The file is damaged: write it again."
 _TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
 
@@ -145,7 +151,7 @@ def read_document(text: str) -> Document:
         DataError: if it is anything else.
     """
     try:
-        read = json.loads(text)
+        read = parse_json(text, source="The description of the network", hint=_DAMAGED)
         nodes: list[Blank] = []
         for entry in read["nodes"]:
             nodes.append(_blank(entry, nodes))
@@ -155,7 +161,7 @@ def read_document(text: str) -> Document:
             nodes=tuple(nodes),
             grids={names[entry[0]]: _grid(*entry[1:]) for entry in read["grids"]},
             config=config_from(read["config"]),
-            shape=tuple(_whole(it) for it in read["shape"]),
+            shape=_sample_shape(read["shape"]),
             quality={names[it[0]]: LayerQuality(clipped=it[1], snr_db=it[2]) for it in read["quality"]},
         )
     except DataError:
@@ -197,6 +203,19 @@ def _check_names(nodes: list[Blank]) -> None:
         raise DataError("Two nodes share a name, or the first is not the only input.", hint=_DAMAGED)
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that could mean something to a compiler, a shell or a path; those of Python and of tracing pass.
+
+    Raises:
+        DataError: if it has other characters than letters, digits and `_.#:-`, or more than 256 of them.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.#:-]{1,256}", name):
+        raise DataError(
+            f"The layer name {name[:80]!r} has characters other than letters, digits and _.#:-, or more than 256.",
+            hint="Rename the module and quantize again; do not trust a file from elsewhere that has such a name.",
+        )
+
+
 def _kind(operation: Operation) -> str:
     return next(name for name, kind in _KINDS.items() if type(operation) is kind)
 
@@ -219,6 +238,7 @@ def _blank(entry: list[Any], before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
     if not isinstance(name, str) or len(inputs) != _INPUTS.get(kind, 1):
         raise DataError(f"{name!r} in the file is no node.", hint=_DAMAGED)
+    check_name(name)
     if any(not 0 <= _whole(place) < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _TENSORS
@@ -235,6 +255,13 @@ def _blank(entry: list[Any], before: list[Blank]) -> Blank:
     )
 
 
+def _sample_shape(sizes: list[Any]) -> tuple[int, ...]:
+    shape = tuple(_whole(it) for it in sizes)
+    if not shape or min(shape) < 1 or math.prod(shape) > _MOST_INPUTS:
+        raise DataError(f"A sample of shape {list(shape)} is empty or too large.", hint=_DAMAGED)
+    return shape
+
+
 def _setting(key: str, value: Any) -> Any:
     if key in {"ceiling", "epsilon"}:
         return float(value)
@@ -242,6 +269,8 @@ def _setting(key: str, value: Any) -> Any:
         return bool(value)
     if isinstance(value, list):
         first, second = (_whole(it) for it in value)
+        if max(abs(first), abs(second)) > _LONGEST:
+            raise DataError(f"{key} is {value}.", hint=_DAMAGED)
         return (first, second)
     return _whole(value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from modicum.core.extras import require
+from modicum.core.safeload import read_json
 from modicum.errors import DataError
 
 __all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
@@ -143,7 +143,7 @@ def read_preparation(folder: Path) -> Preparation:
             hint=_HINT,
         )
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = read_json(path, hint=_HINT)
         return _preparation(cast("dict[str, Any]", read))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = error.what if isinstance(error, DataError) else f"{type(error).__name__}: {error}"

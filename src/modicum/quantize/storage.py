@@ -14,7 +14,7 @@ from modicum.errors import DataError, ModelError
 from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS
-from modicum.quantize.document import Blank, Document, read_document, write_document
+from modicum.quantize.document import Blank, Document, check_name, read_document, write_document
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import BatchNorm, Opaque
 from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
@@ -96,6 +96,10 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
     for node in model.graph:
+        try:
+            check_name(node.name)
+        except DataError as error:
+            raise ModelError(error.what, hint=error.hint) from error
         if isinstance(node.operation, Opaque):
             raise ModelError(
                 f"{node.name} is the operator {node.operation.label}, which has no form that can be stored.",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 from tests.unit.quantize.coded import coded
 from tests.unit.quantize.engine_networks import NETWORKS
 
+from modicum.errors import ConfigError
 from modicum.quantize.engine.compiled import build, find_compiler
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.layout import lay_out
@@ -111,7 +114,45 @@ def test_a_library_is_built_once_and_again_for_other_weights() -> None:
     assert build(source, compiler()) == first
     assert first.stat().st_mtime_ns == stamp
     assert build(source_of(lower(coded(make().eval(), shape, seed=1)[0])), compiler()) != first
-    assert [it.suffix for it in first.parent.iterdir()] == [".so", ".so"]
+    assert sorted(it.suffix for it in first.parent.iterdir()) == [".sha256", ".sha256", ".so", ".so"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "half", "writable by others", "link"])
+def test_a_library_that_is_not_as_it_was_built_is_built_again(damage: str, tmp_path: Path) -> None:
+    make, shape = NETWORKS["dense"]
+    source = source_of(lower(coded(make().eval(), shape)[0]))
+    path = build(source, compiler())
+    whole = path.read_bytes()
+    if damage == "link":
+        path.rename(tmp_path / "elsewhere.so")
+        path.symlink_to(tmp_path / "elsewhere.so")
+    elif damage == "writable by others":
+        path.chmod(0o777)
+    else:
+        path.write_bytes({"empty": b"", "text": b"text", "half": whole[: len(whole) // 2]}[damage])
+    assert build(source, compiler()) == path
+    assert not path.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o700
+    ctypes.CDLL(str(path))  # a library cut in half would end the process
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_cache_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "engine"
+    folder.mkdir(parents=True)
+    os.chown(folder, 12345, -1)
+    make, shape = NETWORKS["dense"]
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        build(source_of(lower(coded(make().eval(), shape)[0])), compiler())
+
+
+def test_no_name_of_the_network_stands_in_the_source() -> None:
+    make, shape = NETWORKS["dense"]
+    program = lower(coded(make().eval(), shape)[0])
+    source = source_of(program)
+    comments = re.findall(r"/\*.*?\*/", source.code + source.header, re.DOTALL)
+    for step in program.steps:
+        assert not any(step.result.name in comment.split() for comment in comments)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -208,6 +208,7 @@ DAMAGE: dict[str, Change] = {
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),
     "cannot be read": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
     "Two nodes share a name": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
+    "too large": lambda _, it: it.update(shape=[3, 2**16, 2**15]),
     "is no node": lambda _, it: it["nodes"][2].__setitem__(2, [0, 1]),
     "a grid of 9 bits": lambda _, it: it["grids"][0].__setitem__(1, 9),
     "differs in speed": lambda _, it: it["config"].update(speed=3),
@@ -219,4 +220,26 @@ DAMAGE: dict[str, Change] = {
 def test_damage_is_told(message: str, path: Path) -> None:
     changed(path, DAMAGE[message])
     with pytest.raises(DataError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["*/ int x; /*", "a b", "a\n#include <x>", "../a", 'a"', "", "a" * 300, "caf\u00e9"])
+def test_a_name_that_could_mean_something_elsewhere_is_refused(name: str, path: Path) -> None:
+    changed(path, lambda _, document: document["nodes"][2].__setitem__(0, name))
+    with pytest.raises(DataError, match=r"The layer name .* has characters other than"):
+        load(path)
+
+
+def test_a_network_with_such_a_name_is_not_saved(path: Path) -> None:
+    network = nn.Sequential()
+    network.add_module("a b", nn.Conv2d(3, 4, 3))
+    model = random_model(network, shape=(3, 8, 8), config=RAPQConfig())
+    with pytest.raises(ModelError, match=r"The layer name 'a b' has characters other than"):
+        save(model, path)
+    assert not path.exists()
+
+
+def test_a_description_nested_too_deep_is_told(path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, path, metadata={"modicum.quantize/1": "[" * 100_000})
+    with pytest.raises(DataError, match="nested too deep"):
         load(path)

@@ -47,17 +47,59 @@ def build(source: Source, compiler: str, flags: Sequence[str] = ()) -> Path:
     parts = (source.header, source.code, _output(compiler, "--version"), " ".join(all_flags), _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     folder = places_from_environment().cache / "engine"
-    path = folder / f"{key}.so"
-    if path.is_file():
-        return path
+    path, seal = folder / f"{key}.so", folder / f"{key}.sha256"
     make_folder(folder)
+    _close(folder)
+    if _is_whole(path, seal):
+        return path
     with tempfile.TemporaryDirectory(dir=folder) as work:
         (Path(work) / f"{source.name}.h").write_text(source.header, encoding="utf-8")
         code, built = Path(work) / f"{source.name}.c", Path(work) / "built.so"
         code.write_text(source.code, encoding="utf-8")
         _output(compiler, *all_flags, str(code), "-o", str(built))
-        built.replace(path)  # at once: another process may be building the same
+        digest = Path(work) / "digest"
+        digest.write_text(_digest(built), encoding="ascii")
+        for file, target in ((digest, seal), (built, path)):
+            file.chmod(0o700)
+            file.replace(target)  # at once: another process may be building the same
     return path
+
+
+def _close(folder: Path) -> None:
+    """Leave the folder to its owner: who can write in it has our process run what he likes.
+
+    Raises:
+        ConfigError: if that is another user.
+    """
+    try:
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(0o700)
+            return
+    except OSError:
+        pass
+    raise ConfigError(
+        f"The cache folder {folder} belongs to another user, who could put machine code there.",
+        hint="Set MODICUM_CACHE to a folder of your own.",
+    )
+
+
+def _is_whole(path: Path, seal: Path) -> bool:
+    """See whether a library is ours and as it was built; a shortened one would end the process without a word."""
+    try:
+        ours = all(
+            file.is_file()
+            and not file.is_symlink()
+            and file.stat().st_uid == os.getuid()
+            and not file.stat().st_mode & 0o022
+            for file in (path, seal)
+        )
+        return ours and seal.read_text(encoding="ascii") == _digest(path)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class CompiledProgram:

@@ -167,7 +167,7 @@ class _Writing:
             arguments.append(f"{name}{place}")
         text = (", ".join(signature), *(_either(fast, plain) if fast else plain))
         kernel = self.kernels.setdefault(text, len(self.kernels))
-        return f"step{kernel}({', '.join(arguments)}); /* {step.result.name} */"
+        return f"step{kernel}({', '.join(arguments)});"
 
 
 def _kernel(text: tuple[str, ...], place: int) -> Iterator[str]:
