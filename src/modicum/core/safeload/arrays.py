@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ from modicum.errors import DataError, UnsafeFileError
 __all__ = ["load_npy", "load_npz"]
 
 _MAX_ARRAYS = 10_000  # ours: an .npz with more is no collection of arrays that someone reads by name
+# What NumPy raises on a damaged header: it parses the text as Python's literals, and in old files mends it by tokens.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
 
 
 def load_npy(path: Path, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
@@ -56,14 +70,14 @@ def load_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any
 def _parse(data: bytes, *, place: str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, OverflowError) as error:
+    except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise UnsafeFileError(
                 f"{place} holds pickled objects, which may run code.",
                 hint="Ask its maker for arrays of numbers or text.",
             ) from error
         raise DataError(
-            f"{place} is not a whole .npy array ({error}).",
+            f"{place} is not a whole .npy array ({error or type(error).__name__}).",
             hint="Fetch the file again, and check its size and checksum.",
         ) from error
     return array

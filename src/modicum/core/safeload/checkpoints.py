@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
+import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from modicum.core.safeload.limits import MAX_BYTES, check_size
@@ -13,16 +16,23 @@ from modicum.errors import DataError, UnsafeFileError
 __all__ = ["load_torch"]
 
 # torch's own words: "Unsupported global: GLOBAL builtins.eval", "Trying to load unsupported GLOBAL posix.system".
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]*\w)")
 _DAMAGE = (
     pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
+    tarfile.TarError,
     zipfile.BadZipFile,
+    zlib.error,
 )
 
 

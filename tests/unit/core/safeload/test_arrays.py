@@ -65,3 +65,14 @@ def test_every_truncation_is_a_data_error(tmp_path, save_bytes) -> None:
     for length in range(len(npz)):
         with pytest.raises(DataError, match="not a whole zip, tar"):
             load_npz(save_bytes(npz[:length]))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "header", ["{'descr': (", "{" * 5000, "{'descr': '<f8', 'fortran_order': False, 'shape': (3L,", "{[]: 1}", "1/0"]
+)
+def test_a_damaged_header_is_a_data_error(save_bytes, header, version) -> None:
+    text = header.encode() + b"\n"
+    start = b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 * version, "little")
+    with pytest.raises(DataError, match=r"not a whole \.npy array"):
+        load_npy(save_bytes(start + text))
