@@ -119,12 +119,6 @@ def _load_gp(folder: Path) -> object:
     return GaussianProcess.load(folder, _kernel)
 
 
-def _label(folder: Path) -> object:
-    from modicum.molecules import TableLabeller
-
-    return TableLabeller(folder)
-
-
 TEXTS = 'id,text,sarcastic,rephrase,dialect,language\n1,"Oh, great ",1,Bad,,en\n'
 TEXTS += '2,"Fine\nday",0,,,en\n3,يا سلام,1,سيء,nile,ar\n'
 LINES = (

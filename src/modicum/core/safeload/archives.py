@@ -46,7 +46,7 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
 
     Raises:
         ConfigError: if ``folder`` exists, or its parent does not.
-        DataError: if the archive is damaged or of another kind.
+        DataError: if the archive is damaged or of another kind, or a member cannot be written.
         UnsafeFileError: if a member would leave the folder, is no plain file or folder, or comes twice, or if there are
             too many or too large ones.
     """
@@ -58,13 +58,22 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
         stage = Path(parent) / "stage"
         stage.mkdir()
         for name, data in read_members(archive, max_members=max_members, max_bytes=max_bytes):
-            target = stage / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # "x", because a file system that ignores case would write one member over another.
-            with target.open("xb") as stream:
-                stream.write(data)
+            _write(archive, stage / name, data)
         stage.rename(folder)
     return folder
+
+
+def _write(archive: Path, target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # "x", because a file system that ignores case would write one member over another.
+        with target.open("xb") as stream:
+            stream.write(data)
+    except OSError as error:  # a name that is too long or comes twice in another case, or no room
+        raise DataError(
+            f"{archive} cannot be unpacked: {target.name[:80]} cannot be written ({error.strerror}).",
+            hint="Make room, or unpack it on another file system.",
+        ) from error
 
 
 def read_members(

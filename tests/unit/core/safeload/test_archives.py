@@ -251,3 +251,10 @@ def test_a_killed_extraction_leaves_no_folder_of_that_name(tmp_path) -> None:
             process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "the extraction ended before it could be killed"
     assert not out.exists()
+
+
+def test_a_name_that_no_file_can_have_is_a_data_error_and_leaves_nothing(save_zip, tmp_path) -> None:
+    archive = save_zip({"a": b"1", "x" * 300: b"2"})
+    with pytest.raises(DataError, match=r"archive\.zip cannot be unpacked: xxx"):
+        extract(archive, tmp_path / "out", max_members=9, max_bytes=99)
+    assert list(tmp_path.iterdir()) == [archive]
