@@ -62,6 +62,45 @@ def _read_journal(folder: Path) -> object:
         return len(journal), [journal.get(f"key {place}") for place in range(3)]
 
 
+def _report(folder: Path) -> None:
+    from modicum.core.method import Metric
+    from modicum.core.report import ArmResult, Difference, Environment, Report, write
+
+    told = dict.fromkeys(("modicum", "python", "torch", "numpy", "platform", "processor", "device"), "1.0")
+    machine = Environment(**told, cores=2, commit=None, command="modicum compare", created="2026-11-24T22:00:00+00:00")
+    shared: Any = {"summary": "An arm.", "seconds": 2.0, "memory": 512.0, "deviation": 0.1, "beside": {}, "costs": {}}
+    base = ArmResult(name="SGD", role="baseline", values=(0.5, 0.6), mean=0.55, **shared)
+    ours = ArmResult(name="NSGD", role="method", values=(0.6, 0.7), mean=0.65, **shared)
+    found: Any = {"values": (0.1, 0.1), "mean": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "verdict": "better"}
+    report = Report(
+        method="nsgd",
+        title="NSGD",
+        question="Better?",
+        metric=Metric(name="accuracy"),
+        beside=(),
+        costs=(),
+        budget="demo",
+        data="digits",
+        options={"rate": "1"},
+        seeds=(0, 1),
+        arms=(base, ours),
+        differences=(Difference(arm="NSGD", versus="SGD", **found),),
+        verdicts=("It is better.",),
+        sources=("Doe 2023.",),
+        environment=machine,
+    )
+    write([report], folder)
+    (folder / "report.md").unlink()
+    (folder / "report.html").unlink()
+
+
+def _read_report(path: Path) -> object:
+    from modicum.core.report import load, markdown, page
+
+    reports = load(path)
+    return markdown(reports), page(reports)
+
+
 def _own_csv(folder: Path) -> None:
     rows = [f"{place / 3},{-place},{'ab'[place % 2]}" for place in range(24)]
     (folder / "a.csv").write_text("x,y,label\n" + "\n".join(rows) + "\n")
@@ -238,6 +277,17 @@ def _misa(folder: Path) -> None:
     _dump(folder / "train.pkl", [item, [*item[:2], "abc[4]"]])
 
 
+def _released(folder: Path) -> None:
+    vectors = [np.full((2, 5), float(number)) for number in range(4)]
+    features = [
+        [np.array(["so", "good"]), *vectors[:3], np.full(5, 4.0), vectors[3]],
+        [np.full((2, 2 + number), 1.0) for number in range(3)],
+        [np.full((2, 4 + number), 1.0) for number in range(3)],
+    ]
+    item = [features, np.array(1.5), 1, 5]
+    _dump(folder / "mosi_train.pkl", [[*item, "abc[3]"], [*item, "abc[4]"]])
+
+
 def _fusion(folder: Path) -> None:
     from tests.unit.fusion.made_up import recordings
 
@@ -271,6 +321,21 @@ PREPARATION = """{"do_resize": true, "size": {"shortest_edge": 8}, "crop_pct": 0
 "crop_size": {"height": 8, "width": 8}, "resample": 3, "do_rescale": true, "rescale_factor": 0.00392156862745098,
 "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2],
 "image_processor_type": "ConvNextImageProcessor"}"""
+
+
+def _network(folder: Path) -> None:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    sizes = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # noqa: TID251 - forked
+        ResNetForImageClassification(sizes).save_pretrained(folder)
+
+
+def _open_network(folder: Path) -> object:
+    from modicum.quantize import open_network
+
+    return open_network(str(folder))
 
 
 def _images(folder: Path) -> None:
@@ -323,6 +388,7 @@ FORMATS: dict[str, Format] = {
     "tar-gz": Format(lambda it: _archive(it, "gz"), _one(_extract)),
     "tar-xz": Format(lambda it: _archive(it, "xz"), _one(_extract)),
     "journal": Format(_journal, _read_journal),
+    "report": Format(_report, _one(_read_report)),
     "own-csv": Format(_own_csv, _one(_own)),
     "own-npz": Format(lambda it: np.savez(it / "a.npz", x=X, y=Y), _one(_own)),
     "smi": Format(_text("a.smi", "\n".join(SMILES)), _one(_pool)),
@@ -342,7 +408,9 @@ FORMATS: dict[str, Format] = {
     "mmsa": Format(_mmsa, _one(_open)),
     "mult": Format(_mult, _one(_open)),
     "misa": Format(_misa, _open),
+    "released": Format(_released, _open),
     "fusion-system": Format(_fusion, _load_fusion),
+    "network": Format(_network, _open_network),
     "quantized": Format(_quantized, _one(_load_quantized)),
     "images": Format(_images, _read_images),
     "image-arrays": Format(lambda it: np.savez(it / "a.npz", x=X, y=Y), _one(_read_test)),
