@@ -20,7 +20,7 @@ from tests.property.fuzz.formats import FORMATS, copied
 
 from modicum.errors import ModicumError
 
-CASES = int(os.environ.get("MODICUM_FUZZ_CASES", "15"))
+CASES = int(os.environ.get("MODICUM_FUZZ_CASES", "30"))
 FIRST = int(os.environ.get("MODICUM_FUZZ_SEED", "0"))
 SECONDS = 10.0  # of a case; pytest-timeout, which has the other alarm, ends what does not even come back to Python
 
@@ -34,7 +34,7 @@ def _alarm(_number: int, _frame: object) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.timeout(3600 if CASES > 15 else 240)
+@pytest.mark.timeout(3600 if CASES > 30 else 240)
 def test_damaged_files_end_in_a_result_or_an_error_of_the_library(tmp_path: Path, name: str) -> None:
     whole, sentinel = tmp_path / "whole", tmp_path / "code-was-run"
     whole.mkdir()
