@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.microkernels import (
     Bounds,
@@ -63,11 +64,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
     Raises:
         DataError: if the file is no such file; the entry is named.
     """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Give a JSON file of hyper-parameters.") from error
-    reader = _Reader(path, content)
+    reader = _Reader(path, read_json(path, hint="Give a JSON file of hyper-parameters."))
     return Hyperparameters(
         nodes=reader.composite("atom_", "a_type"),
         edges=reader.composite("bond_", "b_type"),
@@ -152,7 +149,7 @@ class _Reader:
 
     def composite(self, prefix: str, kind: str) -> Composite:
         rule = self.entry(kind)
-        if not isinstance(rule, list) or not rule or rule[0] not in _RULES:
+        if not isinstance(rule, list) or not rule or not isinstance(rule[0], str) or rule[0] not in _RULES:
             raise DataError(self.told(kind, rule, f"one of {', '.join(_RULES)} in a list"), hint=_HINT)
         parts = {
             name.removeprefix(prefix): self.part(name, entry)

@@ -169,6 +169,8 @@ def _check_folder(folder: Path) -> None:
 def _classifier(folder: Path) -> nn.Module:
     transformers = require("transformers", extra="vision", purpose="Reading a model folder")
     damaged = require("safetensors", extra="vision", purpose="Reading weights").SafetensorError
+    # What the configurations of transformers raise for a wrong type in config.json; it is no ValueError.
+    misfit = require("huggingface_hub.errors", extra="vision", purpose="Reading a model folder").StrictDataclassError
     try:
         with quiet_transformers():
             network, info = transformers.AutoModelForImageClassification.from_pretrained(
@@ -184,7 +186,7 @@ def _classifier(folder: Path) -> nn.Module:
             f"The weights in {folder} are no whole safetensors file ({error}).",
             hint="They are truncated or damaged: copy them again.",
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, misfit) as error:
         raise ModelError(
             f"{folder} cannot be read as an image classifier ({_first_line(error)}).",
             hint="Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet.",

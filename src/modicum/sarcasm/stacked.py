@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from modicum.core.files import new_folder
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import language_of_prepared
 from modicum.sarcasm.examples import LANGUAGES, Language
@@ -121,7 +122,7 @@ class StackedModel:
             DataError: if the weights are damaged, or a model is missing.
         """
         try:
-            read = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            read = read_json(folder / DESCRIPTION, hint=_HINT)
             weights: dict[Language, Weights] = {it: _read(read[it]) for it in LANGUAGES if it in read}
             count = len(next(iter(weights.values())).sarcastic)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from modicum.core.files import new_folder
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import Preparation
 from modicum.sarcasm.decisions import Decision
@@ -195,10 +196,7 @@ def _document(folder: Path) -> Mapping[str, Any]:
     path = folder / _DOCUMENT
     if not path.is_file():
         raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", hint=_HINT)
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint=_HINT) from error
+    read = read_json(path, hint=_HINT)
     found = (read.get("format"), read.get("version")) if isinstance(read, dict) else None
     if found != (_FORMAT, _VERSION):
         raise DataError(

@@ -147,7 +147,12 @@ def _member(group: Group, name: str, path: Path) -> Group:
         raise DataError(f"{path} has no {name!r} in {group.name!r}.", hint="Check that it is a .csd file.")
     if not isinstance(link, h5py.HardLink):
         raise UnsafeFileError(f"{path} refers from {name!r} to another place.", hint="Ask its maker for a whole file.")
-    return group[name]
+    try:
+        return group[name]
+    except (KeyError, RuntimeError, OSError) as error:  # what h5py raises where the header of an object is damaged
+        raise DataError(
+            f"{path}: {name!r} cannot be opened ({error}).", hint="It is damaged: copy it again."
+        ) from error
 
 
 def _group(group: Group, name: str, path: Path) -> Group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from modicum.core.encoders import encoder_place, load_encoder
 from modicum.core.extras import require
 from modicum.core.files import new_folder
 from modicum.core.quiet import quiet_transformers
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.encoder.batches import Tokenizer
 from modicum.sarcasm.encoder.configuration import SarcasmConfig
@@ -125,7 +125,7 @@ def write_model(folder: Path, model: SarcasmModel, tokenizer: Tokenizer) -> None
 
 def _check_kind(folder: Path) -> None:
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        kind = read_json(folder / "config.json", hint=_HINT).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{folder} has no config.json of a model ({error}).", hint=_HINT) from error
     if kind != SarcasmConfig.model_type:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modicum.core.extras import require
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.sarcasm.erniem.mapping import Sizes
 
@@ -53,10 +53,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"{path.parent} has no {path.name}.", hint="Name the folder of a model.")
-    try:
-        read: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint=_HINT) from error
+    read: object = read_json(path, hint=_HINT)
     if not isinstance(read, dict):
         raise DataError(f"{path} is no JSON object.", hint=_HINT)
     return cast("dict[str, Any]", read)

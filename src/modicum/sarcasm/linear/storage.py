@@ -11,6 +11,7 @@ import numpy as np
 
 from modicum.core.extras import require
 from modicum.core.files import aside, make_folder, replacing
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.linear.features import Encode, Features, FrozenFeatures, Grams, NgramFeatures
@@ -120,10 +121,7 @@ def _described_ranker(ranker: Ranker | None, tensors: dict[str, np.ndarray]) -> 
 
 
 def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}).", hint=_HINT) from error
+    document = read_json(path, hint=_HINT)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise DataError(f"{path} describes no linear model of modicum.", hint="Name a folder that save() wrote.")
     if document.get("version") != VERSION:
