@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean, median, stdev
 
+from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
 from modicum.core.jobs import Progress, Record, Task, finish
@@ -28,9 +29,9 @@ def compare(
     seeds: int | Sequence[int] = 3,
     budget: Budget = "demo",
     engine: str | Engine = "local",
-    out: Path | None = None,
+    out: Path | str | None = None,
     device: str = "cpu",
-    data: Path | None = None,
+    data: Path | str | None = None,
     options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     command: str = "modicum.core.compare.compare(...)",
@@ -57,6 +58,14 @@ def compare(
         JobFailedError: if a job raised; the finished ones are in the journal.
         JournalError: if the journal in ``out`` is damaged.
     """
+    if not isinstance(subject, Method | Comparison):
+        raise ConfigError(
+            f"compare() takes a method or a comparison, not {subject!r}.",
+            hint="Get the method by its name: modicum.core.registry.load(name).",
+        )
+    if isinstance(engine, str) and "://" not in engine:  # the workers of a cluster have devices of their own
+        check_device(device)
+    out, data = None if out is None else Path(out), None if data is None else Path(data)
     comparison = subject.comparison if isinstance(subject, Method) else subject
     chosen = resolve_options(comparison, budget, options or {})
     if data is not None and not comparison.own_data:

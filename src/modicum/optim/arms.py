@@ -133,7 +133,10 @@ def _limited(split: Split, count: int) -> Split:
 def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
     inputs = {part: values.to(device) * scale for part, values in split.inputs.items()}
     if standardise:
-        deviation, mean = torch.std_mean(inputs["train"])
-        inputs = {part: (values - mean) / deviation for part, values in inputs.items()}
+        # A column of a table has a unit of its own; all pixels of an image share one. A constant column becomes 0.
+        axes = (0,) if inputs["train"].ndim == 2 else None
+        std, mean = torch.std_mean(inputs["train"], dim=axes)
+        std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std))  # rounding gives a constant a std
+        inputs = {part: (values - mean) / std for part, values in inputs.items()}
     labels = {part: values.to(device) for part, values in split.labels.items()}
     return Split(inputs=inputs, labels=labels, classes=split.classes)

@@ -128,12 +128,19 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} has no column called label; its header is {','.join(header)!r}.",
             hint="Give the file a header line and call the column of classes label.",
         )
+    if header.count("label") > 1:
+        raise DataError(f"{path} has {header.count('label')} columns called label.", hint="Keep one of them.")
+    if len(header) < 2 or not rows:
+        raise DataError(
+            f"{path} has {len(rows)} rows and {len(header) - 1} columns other than label.",
+            hint="Give at least one row and one column of numbers.",
+        )
     place = header.index("label")
     inputs: list[list[float]] = []
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}, line {number} has {len(row)} fields, the header has {len(header)}.", hint="Mend that line."
+                f"{path}, line {number} has {len(row)} fields, the header has {len(header)}.", hint="Correct that line."
             )
         inputs.append(
             [_number(text, path, number, name) for text, name in zip(row, header, strict=True) if name != "label"]
@@ -148,7 +155,7 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{path}, line {line}, column {column} is {text!r}, not a finite number.", hint="Mend or drop that line."
+            f"{path}, line {line}, column {column} is {text!r}, not a finite number.", hint="Correct or drop that line."
         )
     return value
 
@@ -159,13 +166,17 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     arrays = load_npz(path)
     if missing := {"x", "y"} - set(arrays):
         raise DataError(f"{path} has no array {min(missing)}; it has {', '.join(arrays)}.", hint="Save x and y.")
+    if arrays["x"].dtype.kind not in "biuf":
+        raise DataError(f"{path} has x of dtype {arrays['x'].dtype}, not numbers.", hint="Save x as floats.")
     inputs, labels = np.asarray(arrays["x"], dtype=float), arrays["y"]
     if inputs.ndim not in (2, 4) or labels.shape != inputs.shape[:1]:
         raise DataError(
             f"{path} has x of shape {inputs.shape} and y of shape {labels.shape}.",
             hint="Give x as (n, features) or (n, channels, height, width), and y as (n,).",
         )
+    if not inputs.size:
+        raise DataError(f"{path} has x of shape {inputs.shape}, which is empty.", hint="Give at least one row.")
     bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
     if len(bad):
-        raise DataError(f"{path}, row {bad[0]} of x has a number that is not finite.", hint="Mend or drop that row.")
+        raise DataError(f"{path}, row {bad[0]} of x has a number that is not finite.", hint="Correct or drop that row.")
     return inputs, labels

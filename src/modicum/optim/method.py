@@ -28,7 +28,7 @@ _COMPARISON = Comparison(
             name="standardised inputs",
             role="control",
             run=arms.sgd_standardised,
-            summary="SGD on inputs of mean 0 and deviation 1: would one line of preprocessing do?",
+            summary="SGD on inputs of mean 0 and std 1 (each column of a table): would one line of preprocessing do?",
         ),
         Arm(
             name="unit gradient",

@@ -217,8 +217,14 @@ def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
         ({"options": {"trian": "3"}}, "has no option 'trian'"),
         ({"data": Path("mine.csv")}, "takes no data of your own"),
         ({"engine": "abacus"}, "There is no engine 'abacus'"),
+        ({"device": "gpu"}, "torch cannot use the device 'gpu'"),
     ],
 )
 def test_nonsense_is_a_config_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compare(RIDGE, **settings)  # type: ignore[arg-type]
+
+
+def test_a_name_in_place_of_a_method_is_told_how_to_get_one() -> None:
+    with pytest.raises(ConfigError, match=r"not 'nsgd'.*registry\.load"):
+        compare("nsgd")  # type: ignore[arg-type]
