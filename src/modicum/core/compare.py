@@ -58,7 +58,7 @@ def compare(
         JobFailedError: if a job raised; the finished ones are in the journal.
         JournalError: if the journal in ``out`` is damaged.
     """
-    if not isinstance(subject, Method | Comparison):
+    if not isinstance(subject, Method | Comparison):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"compare() takes a method or a comparison, not {subject!r}.",
             hint="Get the method by its name: modicum.core.registry.load(name).",
