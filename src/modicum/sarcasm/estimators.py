@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeVar, cast
@@ -137,6 +138,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             DataError: if a text is empty, a label is none, or there are not as many of each.
         """
         labels = _labels(y)
+        X = _written(X)  # noqa: N806
         spoken, dialects, rephrases = _languages(X, languages), _each(dialects, X), _each(rephrases, X)
         _check_lengths(X, labels, spoken, dialects, rephrases)
         return self._fit(
@@ -195,6 +197,7 @@ class IronyCategorizer(_Estimator):
             ConfigError: if a setting is unknown.
             DataError: if a text is empty, the labels are of another shape, or there are not as many of each.
         """
+        X = _written(X)  # noqa: N806
         rows, spoken = _labels(y, len(CATEGORIES)), _languages(X, languages)
         _check_lengths(X, rows, spoken)
         return self._fit(
@@ -297,6 +300,7 @@ class SarcasmRanker(ClassifierMixin, _Estimator):
 def _texts(
     texts: Sequence[str], languages: Sequence[Language] | Language | None, dialects: Sequence[str | None] | None
 ) -> list[Example]:
+    texts = _written(texts)
     spoken, dialects = _languages(texts, languages), _each(dialects, texts)
     _check_lengths(texts, spoken, dialects)
     return [
@@ -310,6 +314,10 @@ def _pairs(
     languages: Sequence[Language] | Language | None,
     labels: np.ndarray | None,
 ) -> list[Pair]:
+    for place, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2:
+            raise DataError(f"X[{place}] is {pair!r}, expected two texts.", hint="Give (first, second).")
+        _written(pair, where=f"X[{place}]")
     spoken = _languages([" ".join(pair) for pair in pairs], languages)
     known = [None] * len(pairs) if labels is None else [int(it) for it in labels]
     _check_lengths(pairs, spoken, known)
@@ -329,8 +337,6 @@ def _labels(given: npt.ArrayLike, *columns: int) -> npt.NDArray[np.int64]:
 
 
 def _languages(texts: Sequence[str], given: Sequence[Language] | Language | None) -> Sequence[Language]:
-    if isinstance(texts, str):
-        raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     if given is None:
         return [language_of(text) for text in texts]
     if isinstance(given, str):
@@ -339,7 +345,29 @@ def _languages(texts: Sequence[str], given: Sequence[Language] | Language | None
 
 
 def _each(values: Sequence[Kind | None] | None, texts: Sequence[str]) -> Sequence[Kind | None]:
-    return [None] * len(texts) if values is None else values
+    return [None] * len(texts) if values is None else [None if _is_missing(it) else it for it in values]
+
+
+def _written(texts: Sequence[str], where: str = "X") -> list[str]:
+    """Give a list of texts; what pandas leaves where there is none is named with its place.
+
+    Raises:
+        DataError: if something is no text.
+    """
+    if isinstance(texts, str):
+        raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            what = "missing" if _is_missing(text) else f"of type {type(text).__name__}"
+            raise DataError(
+                f"{where}[{place}] is {what}, expected a text.", hint="Leave such rows out, with their labels."
+            )
+    return list(texts)
+
+
+def _is_missing(value: object) -> bool:
+    # None, NaN, and the NA of pandas, which is not imported for it and has no truth value.
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType"
 
 
 def _check_lengths(*columns: Sequence[object] | np.ndarray) -> None:

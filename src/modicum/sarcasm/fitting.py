@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,7 +81,7 @@ def fit_system(
         raise ConfigError(f"The number of folds is {folds}.", hint="Give 1 or more.")
     check_rule(rule)  # not after hours of training
     # Whether a part is held out must not depend on how texts are prepared: the arms of a comparison share it.
-    known = [it for it in examples if it.sarcastic is not None]
+    known = _with_strays([it for it in examples if it.sarcastic is not None], least=max(folds, 2))
     parts = grouped_folds(known, folds, seed) if folds > 1 else [grouped_split(known, _HELD_SHARE, seed)]
     models: list[TextModel] = []
     held: list[Example] = []
@@ -102,6 +104,24 @@ def fit_system(
     decision = decide(outputs, held, rule=rule, calibration=calibration)
     system = SarcasmSystem(model=model, preparation=robustness.preparation, decision=decision)
     return Fitted(system=system, held=tuple(held), outputs=outputs, margins=_joined(margins))
+
+
+def _with_strays(examples: list[Example], *, least: int) -> list[Example]:
+    """Read a language that has too few texts as the other: a tweet in other letters stops no training."""
+    spoken = Counter(it.language for it in examples)
+    if len(spoken) < 2:
+        return examples
+    (main, _), (few, count) = spoken.most_common()
+    labelled = Counter(it.sarcastic for it in examples if it.language == few)
+    if 4 * count >= len(examples) or min(labelled[0], labelled[1]) >= least:
+        return examples
+    first = next(it.text for it in examples if it.language == few)
+    warnings.warn(
+        f"{count} of {len(examples)} texts are taken for {few!r}, such as {first[:40]!r}: too few to learn "
+        f"from, so they are read as {main!r}. To say it yourself, pass languages={main!r} (--language {main}).",
+        stacklevel=3,
+    )
+    return [replace(it, language=main) for it in examples]
 
 
 def _margins(model: TextModel, examples: Sequence[Example]) -> np.ndarray | None:

@@ -113,7 +113,8 @@ def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]
         if (distinct := len(np.unique(members[of_stratum]))) < needed:
             one = examples[int(np.argmax(of_stratum))]
             raise DataError(
-                f"{distinct} texts in {one.language!r} labelled {one.sarcastic} can be parted, expected {needed}.",
-                hint="Give more examples, or ask for fewer folds.",
+                f"Only {distinct} distinct texts in {one.language!r} are labelled {one.sarcastic}, such as "
+                f"{one.text[:40]!r}, but {needed} are needed.",
+                hint="Give more, ask for fewer folds (--folds), or name the language of all texts (--language).",
             )
     return strata, members

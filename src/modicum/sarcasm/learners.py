@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from modicum.core.devices import check_device
 from modicum.core.training import telling
 from modicum.sarcasm.decisions import Rule
 from modicum.sarcasm.examples import Example
@@ -70,6 +71,7 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
         DataError: if a language has too few texts of one of the labels.
         MissingExtraError: if a library that the model needs is not installed.
     """
+    check_device(settings.device)
     models = models_of(settings.model)
     if len(models) == 1:
         return _fit(examples, settings, progress)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
-from modicum.core.files import replacing
+from modicum.core.files import check_target, replacing
 from modicum.core.safeload import parse_json
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["Cells", "Form", "Record", "read_records", "require_columns", "source_name", "write_rows"]
+__all__ = ["Cells", "Form", "Record", "check_output", "read_records", "require_columns", "source_name", "write_rows"]
 
 Cells: TypeAlias = Mapping[str, Any]
 Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
@@ -91,6 +91,23 @@ def read_records(
     if not records:
         raise DataError(f"{name} has a header and no rows.", hint="Give it at least one row.")
     return columns, records
+
+
+def check_output(target: Path, source: Path | str) -> None:
+    """See whether predictions can be written, before they are made: to another file than they are made of.
+
+    Raises:
+        ConfigError: if the file cannot be written, or is the source.
+        DataError: if its name ends otherwise than `write_rows` takes it.
+    """
+    _form(target)
+    check_target(target)
+    try:
+        same = target.exists() and target.samefile(source)
+    except OSError:  # a text in quotes, or standard input
+        same = False
+    if same:
+        raise ConfigError(f"--out {target} is the file that is read.", hint="Name another file.")
 
 
 def write_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ class SarcasmSystem:
             ConfigError: if there is no threshold for a language.
         """
         outputs = self.model([self.preparation.text(it) for it in examples])
-        languages: list[Language] = [it.language for it in examples]
+        languages = self._languages(examples)
         knows = outputs.categories is not None and self.decision.categories is not None
         return Readings(
             probabilities=self.decision.probabilities(outputs, languages),
@@ -79,6 +80,20 @@ class SarcasmSystem:
             category_probabilities=self.decision.category_probabilities(outputs, languages) if knows else None,
             category_labels=self.decision.category_labels(outputs, languages) if knows else None,
         )
+
+    def _languages(self, examples: Sequence[Example]) -> list[Language]:
+        """Give the language that each text is read as: a few strays are read as the only one that was trained."""
+        spoken: list[Language] = [it.language for it in examples]
+        strays = [it for it in examples if it.language not in self.decision.thresholds]
+        if not strays or len(self.decision.thresholds) > 1 or 4 * len(strays) >= len(examples):
+            return spoken
+        (only,) = self.decision.thresholds
+        warnings.warn(
+            f"{len(strays)} of {len(examples)} texts are taken for {strays[0].language!r}, such as "
+            f"{strays[0].text[:40]!r}; the system was trained on {only!r} alone and reads them as that.",
+            stacklevel=3,
+        )
+        return [only for _ in spoken]
 
     def compare(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Give the probability that the second text of each pair is the sarcastic one.

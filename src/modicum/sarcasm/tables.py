@@ -124,6 +124,23 @@ def read_rows(
     return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
 
 
+def one_text(text: str, *, language: Asked = None) -> Table:
+    """Give the table of a text that was typed.
+
+    Raises:
+        DataError: if it is empty, or holds bytes that are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("The text is not UTF-8.", hint="Set the terminal to UTF-8, or write a file.") from error
+    if not text.strip():
+        raise DataError("The text is empty.", hint="Write a text in quotes, or the name of a file.")
+    cells = {"text": text}
+    row = Row(line=1, cells=cells, content=_content(cells, {"text": "text"}, language, "The text"))
+    return Table(columns=("text",), rows=(row,))
+
+
 def _recognised(name: str, columns: Sequence[str], asked: Mapping[str, str | None]) -> Roles:
     require_columns(name, columns, filter(None, asked.values()))
     if asked["text"] is None and {"text_0", "text_1"} <= set(columns):

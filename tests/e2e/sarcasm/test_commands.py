@@ -56,12 +56,14 @@ def test_a_file_comes_back_with_probabilities_labels_and_categories(run: Run, pl
     done = run("predict", "new.csv", "--model", "model")
     assert (done.status, done.said) == (0, "")
     rows = done.rows()
-    assert list(rows[0]) == ["text", "dialect", "probability", "predicted", "categories"]
+    assert list(rows[0]) == ["text", "dialect", "probability", "threshold", "predicted", "categories"]
     assert [row["text"] for row in rows] == [it.text for it in UNSEEN]
     readings = SarcasmSystem.load(place / "model").read(UNSEEN)
     assert [float(row["probability"]) for row in rows] == pytest.approx(readings.probabilities, abs=1e-6)
     assert [int(row["predicted"]) for row in rows] == readings.labels.tolist()
     assert {name for row in rows for name in row["categories"].split()} <= set(CATEGORIES)
+    assert not any(row["categories"] for row in rows if row["predicted"] == "0")
+    assert all((float(row["probability"]) >= float(row["threshold"])) == (row["predicted"] == "1") for row in rows)
 
 
 def test_the_same_goes_to_a_file(run: Run, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -82,6 +84,34 @@ def test_languages_are_seen_named_or_told_one_by_one(detector: SarcasmDetector) 
     assert (detector.predict_proba(ASKED, languages="en") != seen).any()
     with pytest.raises(DataError, match=r"The language is 'fr'. Use one of: en, ar"):
         detector.predict(ASKED, languages="fr")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, pd.NA, np.float64("nan")])
+def test_what_pandas_leaves_for_a_missing_text_is_named_and_for_a_missing_rephrase_is_none(missing: object) -> None:
+    texts, labels = TEXTS[:60], LABELS[:60]
+    rephrases = [it.rephrase for it in KNOWN[:60]]
+    left = [missing if it is None else it for it in rephrases]
+    plain = SarcasmDetector(folds=2).fit(texts, labels, rephrases=rephrases).predict_proba(texts)
+    found = SarcasmDetector(folds=2).fit(pd.Series(texts), labels, rephrases=pd.Series(left, dtype=object))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.predict_proba(texts), plain)
+    with pytest.raises(DataError, match=r"X\[1\] is missing, expected a text"):
+        SarcasmDetector(folds=2).fit([texts[0], missing], [0, 1])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"X\[2\] is missing"):
+        found.predict([*texts[:2], missing])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"X\[0\] is of type int"):
+        found.predict([7])  # type: ignore[list-item]
+
+
+def test_a_few_texts_in_other_letters_stop_neither_training_nor_prediction() -> None:
+    arabic = [it.text for it in KNOWN if it.language == "ar"]
+    labels = [it.sarcastic or 0 for it in KNOWN if it.language == "ar"]
+    with pytest.warns(UserWarning, match=r"1 of \d+ texts are taken for 'en', such as 'hahaha LOL'.*read as 'ar'"):
+        found = SarcasmDetector(folds=2).fit([*arabic, "hahaha LOL"], [*labels, 1])
+    assert set(found.system_.decision.thresholds) == {"ar"}
+    with pytest.warns(UserWarning, match=r"1 of \d+ texts are taken for 'en', such as 'nice one'"):
+        assert len(found.predict([*arabic, "nice one"])) == len(arabic) + 1
+    with pytest.raises(ConfigError, match="no threshold for 'en', only for ar"):
+        found.predict(["nice one", arabic[0]])
 
 
 def test_dialects_tell_something(detector: SarcasmDetector) -> None:

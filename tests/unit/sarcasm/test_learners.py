@@ -105,5 +105,5 @@ def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_too_few_texts_are_told() -> None:
-    with pytest.raises(DataError, match=r"can be parted, expected 5"):
+    with pytest.raises(DataError, match=r"but 5 are needed"):
         fit(KNOWN[:6], Settings())

@@ -110,7 +110,7 @@ def test_files_without_labels_or_with_one_alone_are_told(tmp_path: Path) -> None
     plain = [it for it in WRITTEN[:60] if not it.sarcastic]
     lonely = next(it for it in WRITTEN if it.sarcastic)
     one = write(tmp_path / "one.csv", [*plain, lonely], columns=("text", "sarcastic"))
-    with pytest.raises(DataError, match=r"1 texts in 'en' labelled 1 can be parted, expected 2"):
+    with pytest.raises(DataError, match=r"Only 1 distinct texts in 'en' are labelled 1, such as .*, but 2 are needed"):
         demo(data=one)
     with pytest.raises(DataError, match=r"nothing.csv"):
         demo(data=tmp_path / "nothing.csv")

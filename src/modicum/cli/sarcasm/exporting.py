@@ -34,6 +34,7 @@ def export(
 
     Raises:
         ConfigError: if the system has no encoder, or no such member.
+        Exit: with status 1 if 8 bits were asked for and not written.
     """
     from modicum.sarcasm.encoder.export import export_onnx
     from modicum.sarcasm.encoder.model import EnsembleModel
@@ -54,3 +55,5 @@ def export(
     asked = [system.preparation.text(it) for it in read_table(texts, text=text, language=language).examples]
     report = export_onnx(system.model.members[member], folder, asked, int8=int8)
     typer.echo(json_format.dumps(asdict(report), indent=2) if json else str(report))
+    if int8 and not report.int8_written:
+        raise typer.Exit(1)

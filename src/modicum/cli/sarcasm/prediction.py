@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +34,10 @@ def predict(
     json: Json = False,
 ) -> None:
     """Give calibrated probabilities, labels and categories; of pairs, which text is the sarcastic one."""
-    from modicum.sarcasm.records import write_rows
+    from modicum.sarcasm.records import check_output, write_rows
+
+    if file is not None:
+        check_output(file, source)
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
@@ -56,13 +57,9 @@ def predict(
 def _table(source: str, **options: Any) -> Table:
     if source == "-" or _exists(source) or Path(source).suffix.lower() in {".csv", ".tsv", ".jsonl", ".ndjson"}:
         return read_table(source, **options)
-    # A text in quotes is read as standard input is; bytes that are no UTF-8 are named there.
-    data = " ".join(source.split()).encode(errors="surrogateescape")
-    given, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
-    try:
-        return read_table("-", **options)
-    finally:
-        sys.stdin = given
+    from modicum.sarcasm.tables import one_text
+
+    return one_text(" ".join(source.split()), language=options["language"] and options["language"].value)
 
 
 def _exists(source: str) -> bool:
@@ -80,15 +77,30 @@ def _texts(system: SarcasmSystem, examples: list[Example], *, explain: bool) -> 
     for at, example in enumerate(examples):
         cell: dict[str, Any] = {
             "probability": round(float(found.probabilities[at]), 6),
+            **_threshold(system, example),
             "predicted": int(found.labels[at]),
         }
         if found.category_labels is not None:
-            named = [name for name, it in zip(CATEGORIES, found.category_labels[at], strict=True) if it]
+            # None of a text that is not called sarcastic; the files of the shared task list them all the same.
+            chosen = found.category_labels[at] * found.labels[at]
+            named = [name for name, it in zip(CATEGORIES, chosen, strict=True) if it]
             cell["categories"] = " ".join(named)
         if explain:
             cell["explanation"] = _spelt(system.explain(example))
         cells.append(cell)
     return cells
+
+
+def _threshold(system: SarcasmSystem, example: Example) -> dict[str, float]:
+    """Give the probability from which on a text is called sarcastic, where the rule has one: seldom 0.5."""
+    thresholds = system.decision.thresholds
+    match system.decision.rule:
+        case "oof_f1":  # a few strays are read as the only language that was trained
+            return {"threshold": round(thresholds.get(example.language) or max(thresholds.values()), 6)}
+        case "half":
+            return {"threshold": 0.5}
+        case _:
+            return {}
 
 
 def _pairs(system: SarcasmSystem, pairs: list[Pair], *, explain: bool) -> list[dict[str, Any]]:

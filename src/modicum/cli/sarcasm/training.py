@@ -22,6 +22,8 @@ from modicum.cli.sarcasm.columns import (
     TextColumn,
     read_table,
 )
+from modicum.core.devices import check_device
+from modicum.core.files import check_target
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -86,10 +88,12 @@ def train(  # noqa: PLR0913 - one argument an option
     Raises:
         ConfigError: if the folder has something in it, or a setting is unknown.
     """
-    from modicum.sarcasm.learners import Settings, fit
-
+    check_device(device)
+    check_target(folder, folder=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
+    from modicum.sarcasm.learners import Settings, fit
+
     examples: list[Example] = []
     for source in sources:
         examples += _read(source, text, label, rephrase, dialect, language, skip_empty=skip_empty)
