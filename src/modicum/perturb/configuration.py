@@ -52,6 +52,14 @@ class HyPeConfig:
         _check_choice("noise", self.noise, get_args(Noise))
         _check_choice("sigma_mode", self.sigma_mode, get_args(SigmaMode))
         _check_choice("backend", self.backend, get_args(Backend))
+        for name, kind in (("sigma", (int, float)), ("seed", int), ("disable_dropout", bool)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+                what = {"sigma": "a number", "seed": "an integer", "disable_dropout": "True or False"}[name]
+                raise ConfigError(
+                    f"{name} must be {what}, but it is {value!r}.",
+                    hint="YAML reads 1e-5 as text: write 1.0e-5." if name == "sigma" else f"Give {what}.",
+                )
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ConfigError(
                 f"sigma must be a finite number >= 0, but it is {self.sigma}.",

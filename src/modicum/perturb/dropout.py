@@ -43,6 +43,11 @@ class DropoutSwitch:
             if name != "config":
                 setattr(module, name, 0.0)
 
+    def restore_copy(self, memo: dict[int, Any]) -> None:
+        """Put the rates back in a copy that `copy.deepcopy` made with that memo."""
+        for module, name, value in self._rates:
+            setattr(memo[id(module)], name, copy.deepcopy(value, memo))
+
     def restore(self) -> None:
         """Put back the rates."""
         while self._rates:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ class HyPe:
             share samples, as in tensor parallelism.
 
     Raises:
-        ConfigError: if ``rank`` is negative.
+        ConfigError: if ``rank`` is negative, or ``config`` is something else.
         ModelError: if the model has no layers.
 
     Example:
@@ -62,6 +63,10 @@ class HyPe:
     def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
         if rank is not None and rank < 0:
             raise ConfigError(f"rank must be >= 0, but it is {rank}.", hint="Leave it out to ask torch.distributed.")
+        if not isinstance(config, HyPeConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"config must be a HyPeConfig, but it is {config!r}.", hint="Write HyPeConfig(sigma=...)."
+            )
         self.config = config or HyPeConfig()
         self._model = model
         self._rank = rank
@@ -127,6 +132,7 @@ class HyPe:
         self._handles.append(self._model.register_forward_pre_hook(source.begin))
         if self.config.disable_dropout:
             self._dropout = DropoutSwitch(self._model)
+        vars(self._model)["__deepcopy__"] = self._copy
         _drop_compiled_code()
         return self
 
@@ -134,6 +140,7 @@ class HyPe:
         """Take the hooks off and put the dropout rates back; nothing happens if it is not attached."""
         while self._handles:
             self._handles.pop().remove()
+        vars(self._model).pop("__deepcopy__", None)
         if self._dropout is not None:
             self._dropout.restore()
             self._dropout = None
@@ -148,6 +155,21 @@ class HyPe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+    def _copy(self, memo: dict[int, Any]) -> nn.Module:
+        """Copy the model without hooks and with its own rates: an EMA or a best-so-far is a plain model."""
+        own = vars(self._model).pop("__deepcopy__")  # else copying would call itself
+        try:
+            copied = copy.deepcopy(self._model, memo)
+        finally:
+            vars(self._model)["__deepcopy__"] = own
+        for module in copied.modules():
+            for hooks in (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs, module._forward_hooks):
+                for handle in self._handles:
+                    hooks.pop(handle.id, None)
+        if self._dropout is not None:
+            self._dropout.restore_copy(memo)
+        return copied
 
     def _attached(self) -> NoiseSource:
         if self._source is None:

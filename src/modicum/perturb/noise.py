@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +24,19 @@ from modicum.perturb.sites import Site, select_layers
 from modicum.perturb.trial import try_model
 
 __all__ = ["NoiseSource", "SiteHook"]
+
+
+_MOST_PASSES = 64  # over one and the same tensor, between which a backward pass may choose
+
+
+@dataclass(kw_only=True, slots=True)
+class _Call:
+    """A call of a layer in a forward pass."""
+
+    hidden: weakref.ref[Tensor]
+    keys: Tensor
+    layer: int
+    computed_again: int = -1  # in which backward pass
 
 
 class NoiseSource:
@@ -45,6 +60,10 @@ class NoiseSource:
         seed = fold(torch.zeros((), dtype=torch.int32), config.seed & 0xFFFFFFFF, config.seed >> 32)
         self.keys = fold(seed, layers, streams)
         self.current_keys: Tensor | None = None  # of this forward pass; the model was never called if there are none
+        # What was called with a hidden state of this site at this address, for as long as that tensor lives: gradient
+        # checkpointing calls a layer again in the backward pass, with the tensor that it kept, and wants its noise.
+        self._called: dict[tuple[str, int], list[_Call]] = {}
+        self._again: tuple[int, Tensor] | None = None  # the backward pass that computes again, and the keys it takes
         self.tables = {torch.device("cpu"): normal_tables()}
         self.calls = dict.fromkeys((site.name for site in sites), 0)
         self.trying = False  # in the dry run, which measures what sigma does and perturbs nothing
@@ -59,6 +78,37 @@ class NoiseSource:
         if any(site.module.training for site in self.sites):
             self.place[1].add_(1)
         self.current_keys = fold(self.keys, self.place[0], self.place[1])
+        alive = {at: [it for it in calls if it.hidden() is not None] for at, calls in self._called.items()}
+        self._called = {at: calls[-_MOST_PASSES:] for at, calls in alive.items() if calls}
+
+    def keys_of(self, site: Site, hidden: object) -> tuple[Tensor | None, int]:
+        """Give the keys of the pass that a call belongs to, and the number of the layer that it is."""
+        if torch.compiler.is_compiling() or self.trying or not isinstance(hidden, Tensor):
+            return self.current_keys, self._count(site)
+        backward = torch._C._current_graph_task_id()  # pyright: ignore[reportAttributeAccessIssue] - -1 in a forward pass
+        at = site.name, hidden.data_ptr()
+        if backward == -1:
+            layer = self._count(site)
+            if self.current_keys is not None:
+                call = _Call(hidden=weakref.ref(hidden), keys=self.current_keys, layer=layer)
+                self._called.setdefault(at, []).append(call)
+            return self.current_keys, layer
+        calls = [it for it in self._called.get(at, ()) if it.hidden() is not None]
+        if calls:
+            # Several passes over one tensor: autograd goes back through the latest first.
+            call = next((it for it in reversed(calls) if it.computed_again != backward), calls[-1])
+            call.computed_again = backward
+            self._again = backward, call.keys
+            return call.keys, call.layer
+        # Inside a segment of several layers only the first one's input was kept.
+        again = self._again
+        keys = again[1] if again is not None and again[0] == backward else self.current_keys
+        return keys, self._count(site)
+
+    def _count(self, site: Site) -> int:
+        call = self.calls[site.name]
+        self.calls[site.name] = call + 1
+        return site.layers[call % len(site.layers)]
 
     def try_out(self, model: nn.Module) -> bool:
         """Check the hooks, and what sigma does in the model's own number format, by a dry run where one is possible.
@@ -86,7 +136,8 @@ class NoiseSource:
             if not self.calls[site.name] and not self.chosen.isdisjoint(site.layers):
                 raise ModelError(
                     f"{site.name} is a layer of the model, but a forward pass does not call it.",
-                    hint="Leave it out: list the layers that are called in layers=[...].",
+                    hint="Leave it out: list the layers that are called in layers=[...]. If the model skips layers at "
+                    "random (LayerDrop), keep disable_dropout=True.",
                 )
 
     def check_first(self, *_: object) -> None:
@@ -162,13 +213,10 @@ class SiteHook:
             StateError: if the layer is called by another model than the one that HyPe holds.
         """
         site, source = self.site, self.source
-        call = source.calls[site.name]
-        source.calls[site.name] = call + 1
-        layer = site.layers[call % len(site.layers)]
+        keys, layer = source.keys_of(site, args[0] if args else kwargs.get(site.hidden[0]))
         silent = not (module.training or source.trying)
         if silent or layer not in source.chosen or source.config.sigma == 0:
             return None
-        keys = source.current_keys
         if keys is None:
             raise StateError(
                 f"{site.name} ran in training, but the model that HyPe holds was never called itself.",
