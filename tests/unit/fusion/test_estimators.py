@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -48,12 +48,13 @@ def test_scikit_learn_splits_recordings() -> None:
     given = Recordings.from_arrays(X, lengths={"gyroscope": np.arange(24) % 7}, groups=np.arange(24) // 2)
     model = CubeMLPRegressor(**SMALL, epochs=1)
     (train, test), *_ = folds = list(KFold(2).split(y))
-    scores = cross_val_score(model, given, y, cv=folds)
-    assert scores[0] == clone(model).fit(given.take(train), y[train]).score(given.take(test), y[test])
-    search = GridSearchCV(Pipeline([("model", model)]), {"model__channels": [4, 8]}, cv=2, error_score="raise")
+    strict: Any = {"error_score": "raise"}  # which the stubs of scikit-learn take for a float
+    scores, fresh = cross_val_score(model, given, y, cv=folds), cast("CubeMLPRegressor", clone(model))
+    assert scores[0] == fresh.fit(given.take(train), y[train]).score(given.take(test), y[test])
+    search = GridSearchCV(Pipeline([("model", model)]), {"model__channels": [4, 8]}, cv=2, **strict)
     assert search.fit(given, y).predict(given[[0, 3]]).shape == (2,)
     named = CubeMLPClassifier(**SMALL, epochs=1)
-    assert len(cross_val_score(named, given, y > 0, cv=2, scoring="accuracy", error_score="raise")) == 2
+    assert len(cross_val_score(named, given, y > 0, cv=2, scoring="accuracy", **strict)) == 2
 
 
 def test_recordings_are_indexed_as_arrays_are_and_print_in_a_line() -> None:

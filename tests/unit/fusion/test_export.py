@@ -124,7 +124,7 @@ def test_the_file_of_an_estimator_takes_features_as_they_are_and_gives_what_pred
         lengths = {f"{stream}_lengths": np.full(32, 6) for stream in X}
         given = {stream: values.astype(np.float32) for stream, values in X.items()}
         (found,) = session.run(["predicted"], {**given, **lengths})
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-5, atol=1e-4)
     with pytest.raises(NotFittedError):
         export_onnx(CubeMLPRegressor(), tmp_path / "none.onnx")
 

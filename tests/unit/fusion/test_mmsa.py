@@ -176,7 +176,9 @@ def test_labels_above_the_scale_are_clipped_if_asked_for(tmp_path):  # case 17
     with pytest.raises(DataError, match=r"row 0, is 3.66.*: the sample 'abc\$_\$1'. .*--clip-labels"):
         open_recordings(path)
     opened = open_recordings(path, clip_labels=True)
-    assert opened.splits["train"].labels.tolist() == [3, 1]
+    labels = opened.splits["train"].labels
+    assert labels is not None
+    assert labels.tolist() == [3, 1]
     assert any("1 labels were not on the scale" in note for note in [*opened.notes, *notes])
 
 
