@@ -19,7 +19,8 @@ from modicum.optim.gradients import find_unseen, refuse_unusable
 from modicum.optim.instance import InstanceScaler, refuse_scaled
 from modicum.optim.power import PowerWatcher, all_reduce
 from modicum.optim.settings import Reduction, check_group, check_settings
-from modicum.optim.update import sgd_step, update_powers
+from modicum.optim.trainer import warn_of_clipping_trainer
+from modicum.optim.update import clip, divide, sgd_step, update_powers
 
 __all__ = ["NSGD", "LayerPower"]
 
@@ -65,6 +66,9 @@ class NSGD(torch.optim.Optimizer):
         denominator: "power" divides by eps + P, "log" by max(log P, eps).
         beta: weight of the past in the moving average of P, in [0, 1); 0 takes the power of this step alone.
         eps: >= 0 (> 0 for "log"). The default is the paper's.
+        max_norm: clip the divided gradients to this total norm, > 0; None does not clip. The norm is over all
+            parameters, as in `torch.nn.utils.clip_grad_norm_`, which acts too early and brings the dependence on the
+            scale back. A divided gradient counts times the root of its divisor, so that the norm has no scale either.
         params: parameter groups in the forms of torch; all trainable parameters of ``model`` if None.
         maximize: ascend instead of descend.
         foreach: as in `torch.optim.SGD`.
@@ -104,6 +108,7 @@ class NSGD(torch.optim.Optimizer):
         denominator: Denominator = "power",
         beta: float = 0.0,
         eps: float = 0.01,
+        max_norm: float | None = None,
         params: Iterable[Any] | None = None,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -120,6 +125,7 @@ class NSGD(torch.optim.Optimizer):
             "denominator": denominator,
             "beta": beta,
             "eps": eps,
+            "max_norm": max_norm,
             "maximize": maximize,
             "foreach": foreach,
         }
@@ -127,6 +133,7 @@ class NSGD(torch.optim.Optimizer):
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._known_plain = {self._names[table] for table in _embedding_tables(model)}
         self._synchronize = synchronize
+        self._has_stepped = False
         super().__init__(_trainable(self._names) if params is None else params, defaults)
         refuse_scaled(model)
         self._watcher: InstanceScaler | PowerWatcher
@@ -177,11 +184,19 @@ class NSGD(torch.optim.Optimizer):
                 loss = closure()
         totals = self._take_totals()
         self._check_gradients(totals)
+        if not self._has_stepped and self.defaults["reduce"] != "sample":
+            warn_of_clipping_trainer()
+        self._has_stepped = True
+        divisors: dict[nn.Parameter, Tensor] = {}
+        gradients: dict[nn.Parameter, Tensor] = {}
         for group in self.param_groups:
             ledgers = [self._watcher.ledgers[parameter] for parameter in group["params"] if parameter in totals]
-            divisors = update_powers(self.state, group, ledgers, totals)
-            # By sample, the gradient has been divided on its way: the powers are kept for `powers` alone.
-            sgd_step(self.state, group, {} if group["reduce"] == "sample" else divisors)
+            divisors |= update_powers(self.state, group, ledgers, totals)
+            gradients |= divide(group, divisors)
+        if any(group["max_norm"] is not None for group in self.param_groups):
+            gradients = clip(gradients, divisors, self.param_groups)
+        for group in self.param_groups:
+            sgd_step(self.state, group, {p: gradients[p] for p in group["params"] if p in gradients})
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
