@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from modicum.errors import ModelError, StateError
+from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.functional import Denominator, Norm
 from modicum.optim.gradients import find_unseen, refuse_unusable
 from modicum.optim.instance import InstanceScaler, refuse_scaled
 from modicum.optim.power import PowerWatcher, all_reduce
-from modicum.optim.settings import Reduction, check_group, check_settings
+from modicum.optim.settings import Reduction, check_group, check_settings, check_state
 from modicum.optim.trainer import warn_of_clipping_trainer
 from modicum.optim.update import clip, divide, sgd_step, update_powers
 
@@ -30,8 +30,10 @@ class LayerPower:
     """What the optimizer knows of one weight.
 
     Args:
-        power: of the layer's input, averaged over its units (groups or channels).
-        learning_rate: smallest and largest over the units: the rate of the group over the denominator.
+        power: of the layer's input, that the last step divided by; the mean where the weight has several.
+        learning_rate: (smallest, largest) rate that multiplied the gradient: that of the group over the denominator.
+            The two are equal unless the weight has several powers: one for each group of a grouped convolution, each
+            of query, key and value, or each input channel of ``reduce="channel"``.
     """
 
     power: float
@@ -75,7 +77,7 @@ class NSGD(torch.optim.Optimizer):
         synchronize: average powers over the ranks of torch.distributed: None does so when there are several.
 
     Raises:
-        ConfigError: if a setting is out of its range.
+        ConfigError: if a setting is out of its range, or ``model`` is something else, such as its parameters.
         ModelError: if the model has nothing to train, or a parameter is not the model's.
         StateError: if another NSGD with reduce="sample" holds the model.
 
@@ -130,6 +132,12 @@ class NSGD(torch.optim.Optimizer):
             "foreach": foreach,
         }
         check_settings(defaults)
+        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                "NSGD takes the model itself, since it watches the inputs of its layers, but it got "
+                f"{'text' if isinstance(model, str) else f'an object of type {type(model).__name__}'}.",
+                hint="Write NSGD(model, lr=...); some parameters, or groups of them, go into params=.",
+            )
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._known_plain = {self._names[table] for table in _embedding_tables(model)}
         self._synchronize = synchronize
@@ -212,8 +220,9 @@ class NSGD(torch.optim.Optimizer):
         """Load the state of an NSGD with the same norm and reduction, or the momentum of a `torch.optim.SGD`.
 
         Raises:
-            ConfigError: if norm or reduction differ.
+            ConfigError: if norm or reduction differ, or it is the state of another optimizer.
         """
+        check_state(state_dict)
         for group in state_dict["param_groups"]:
             check_group(group, self.defaults)
         super().load_state_dict(state_dict)

@@ -12,7 +12,7 @@ from torch import Tensor
 from modicum.errors import ConfigError
 from modicum.optim.functional import Denominator, Norm
 
-__all__ = ["Reduction", "check_group", "check_settings"]
+__all__ = ["Reduction", "check_group", "check_settings", "check_state"]
 
 Reduction = Literal["batch", "channel", "sample"]
 
@@ -70,6 +70,31 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
                 f"All groups of this NSGD have {name} {defaults[name]!r}, but one has {group[name]!r}.",
                 hint=f"Leave {name} out of the group, or build an NSGD with that {name}.",
             )
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Refuse the state of an optimizer that is neither NSGD nor SGD.
+
+    Args:
+        state: as ``state_dict()`` gives it.
+
+    Raises:
+        ConfigError: naming what gives it away.
+    """
+    known = {"power", "step", "momentum_buffer"}
+    foreign = {str(name) for entries in state.get("state", {}).values() for name in entries} - known
+    missing = {
+        name
+        for group in state.get("param_groups", [{}])
+        for name in ("params", "lr", "momentum", "dampening", "nesterov")
+        if name not in group
+    }
+    if foreign or missing:
+        signs = f"it has {', '.join(sorted(foreign))}" if foreign else f"it lacks {', '.join(sorted(missing))}"
+        raise ConfigError(
+            f"This is not the state of an NSGD or an SGD: {signs}.",
+            hint="Begin with a new NSGD(model, lr=...), or load the state_dict() of the right one.",
+        )
 
 
 def _check_numbers(settings: Mapping[str, Any]) -> None:

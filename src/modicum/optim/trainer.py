@@ -12,7 +12,9 @@ def warn_of_clipping_trainer() -> None:
     """Warn if a Trainer that clips gradients is among the callers."""
     # Trainer clips before it calls the optimizer and tells it nothing; there is no other way to see its settings.
     library: Any = sys.modules.get("transformers.trainer")
-    frame: FrameType | None = None if library is None else sys._getframe()
+    if library is None:
+        return
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         caller: Any = frame.f_locals.get("self")
         if isinstance(caller, library.Trainer):
