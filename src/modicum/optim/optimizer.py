@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.functional import Denominator, Norm
@@ -52,7 +53,8 @@ class NSGD(torch.optim.Optimizer):
     take plain SGD steps. So does every other weight whose input cannot be seen: the output projection of
     ``nn.MultiheadAttention``, recurrent and transposed layers, weights used by function; one warning names them.
 
-    Only forward passes in training mode count, and only those that reach the gradient by ``backward()``.
+    Only forward passes in training mode count, and only those that reach the gradient by ``backward()``. What torch
+    compiled before is compiled anew, since compiled code looks for no new hooks.
     The step is: divide the gradient, add weight decay, apply momentum (torch's own SGD does the last two).
 
     Args:
@@ -149,6 +151,7 @@ class NSGD(torch.optim.Optimizer):
             self._watcher = InstanceScaler(model, norm=norm, kind=denominator, eps=eps)
         else:
             self._watcher = PowerWatcher(model, norm=norm, per_channel=reduce == "channel")
+            drop_compiled_code()
         # The watcher does not know the optimizer, so an optimizer that is let go of frees its model.
         self._finalizer = weakref.finalize(self, self._watcher.close)
         self._finalizer.atexit = False

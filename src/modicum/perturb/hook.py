@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, StateError
 from modicum.perturb.configuration import HyPeConfig
 from modicum.perturb.dropout import DropoutSwitch
@@ -133,7 +133,7 @@ class HyPe:
         if self.config.disable_dropout:
             self._dropout = DropoutSwitch(self._model)
         vars(self._model)["__deepcopy__"] = self._copy
-        _drop_compiled_code()
+        drop_compiled_code()
         return self
 
     def remove(self) -> None:
@@ -146,7 +146,7 @@ class HyPe:
             self._dropout = None
         if self._source is not None:
             self._source = None
-            _drop_compiled_code()
+            drop_compiled_code()
 
     def __enter__(self) -> Self:
         return self if self._source is not None else self.attach()
@@ -183,9 +183,3 @@ def _rank() -> int:
     return (
         torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
     )
-
-
-def _drop_compiled_code() -> None:
-    """Make torch compile anew, since compiled code looks neither for hooks that came nor for those that went."""
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
