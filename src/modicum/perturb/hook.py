@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import torch
 from torch import nn
@@ -132,7 +132,7 @@ class HyPe:
         self._handles.append(self._model.register_forward_pre_hook(source.begin))
         if self.config.disable_dropout:
             self._dropout = DropoutSwitch(self._model)
-        vars(self._model)["__deepcopy__"] = self._copy
+        vars(self._model).update(__deepcopy__=self._copy, __reduce_ex__=self._reduce)
         drop_compiled_code()
         return self
 
@@ -140,7 +140,8 @@ class HyPe:
         """Take the hooks off and put the dropout rates back; nothing happens if it is not attached."""
         while self._handles:
             self._handles.pop().remove()
-        vars(self._model).pop("__deepcopy__", None)
+        for name in ("__deepcopy__", "__reduce_ex__"):
+            vars(self._model).pop(name, None)
         if self._dropout is not None:
             self._dropout.restore()
             self._dropout = None
@@ -158,11 +159,11 @@ class HyPe:
 
     def _copy(self, memo: dict[int, Any]) -> nn.Module:
         """Copy the model without hooks and with its own rates: an EMA or a best-so-far is a plain model."""
-        own = vars(self._model).pop("__deepcopy__")  # else copying would call itself
-        try:
+        own = {name: vars(self._model).pop(name) for name in ("__deepcopy__", "__reduce_ex__")}
+        try:  # with them, copying would call itself
             copied = copy.deepcopy(self._model, memo)
         finally:
-            vars(self._model)["__deepcopy__"] = own
+            vars(self._model).update(own)
         for module in copied.modules():
             for hooks in (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs, module._forward_hooks):
                 for handle in self._handles:
@@ -170,6 +171,10 @@ class HyPe:
         if self._dropout is not None:
             self._dropout.restore_copy(memo)
         return copied
+
+    def _reduce(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle a copy in place of the model, for `torch.save`."""
+        return copy.deepcopy(self._model).__reduce_ex__(protocol)
 
     def _attached(self) -> NoiseSource:
         if self._source is None:

@@ -234,6 +234,21 @@ def test_copy_of_a_watched_model_is_not_watched(
     cross_entropy(convnet(images), torch.arange(4)).backward()
     optimizer.step()
     assert optimizer.powers()["0.weight"].power == watched
+    with NSGD(twin, lr=0.1, reduce=reduce) as second:
+        cross_entropy(twin(images), torch.arange(4)).backward()
+        second.step()
+        assert len(second.powers()) == 3
+
+
+@pytest.mark.parametrize("reduce", ["batch", "sample"])
+def test_saved_model_is_loaded_without_modicum(reduce: Any, convnet: nn.Module, draw: Draw) -> None:
+    images, file = draw(4, 4, 8, 8), io.BytesIO()
+    optimizer = NSGD(convnet, lr=0.1, reduce=reduce)
+    train(convnet, optimizer, images, 1)
+    torch.save(convnet, file)
+    assert b"modicum" not in file.getvalue()
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False)(images), convnet(images))
 
 
 def test_copy_of_the_optimizer_alone_is_refused() -> None:
