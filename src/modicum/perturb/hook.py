@@ -12,12 +12,12 @@ from torch.utils.hooks import RemovableHandle
 
 from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, StateError
-from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.noise import NoiseSource, SiteHook
 from modicum.perturb.sites import find_sites
 
-__all__ = ["HyPe"]
+__all__ = ["HyPe", "attached_to"]
 
 
 class HyPe:
@@ -63,11 +63,8 @@ class HyPe:
     def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
         if rank is not None and rank < 0:
             raise ConfigError(f"rank must be >= 0, but it is {rank}.", hint="Leave it out to ask torch.distributed.")
-        if not isinstance(config, HyPeConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                f"config must be a HyPeConfig, but it is {config!r}.", hint="Write HyPeConfig(sigma=...)."
-            )
-        self.config = config or HyPeConfig()
+        self.config = checked(config)
+        self.training: object | None = None  # of a Trainer, for HyPeCallback
         self._model = model
         self._rank = rank
         self._sites = find_sites(model)
@@ -118,7 +115,10 @@ class HyPe:
         """
         hooks = [hook for site in self._sites for hook in site.module._forward_pre_hooks.values()]
         if any(isinstance(hook, SiteHook) for hook in hooks):
-            raise StateError("A HyPe is attached to this model already.", hint="Call its remove() first.")
+            raise StateError(
+                "A HyPe is attached to this model already.",
+                hint="Call its remove() first, or that of its HyPeCallback if a training was interrupted.",
+            )
         source = NoiseSource(self.config, self._sites, _rank() if self._rank is None else self._rank)
         self._source = source
         try:
@@ -182,6 +182,12 @@ class HyPe:
                 "This HyPe is not attached to its model.", hint="Call attach(), or use it in a with block."
             )
         return self._source
+
+
+def attached_to(model: nn.Module) -> HyPe | None:
+    """Give the HyPe that is attached to exactly this module, if there is one."""
+    owner = getattr(vars(model).get("__deepcopy__"), "__self__", None)
+    return owner if isinstance(owner, HyPe) else None
 
 
 def _rank() -> int:
