@@ -134,7 +134,7 @@ def moving_power(previous: Tensor, current: Tensor, beta: float) -> Tensor:
 
 
 def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
-    """Turn powers into the numbers that a gradient is divided by.
+    """Turn powers into the divisors of a gradient.
 
     Args:
         power: any shape, not negative.
@@ -145,7 +145,7 @@ def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
         The shape of ``power``; at least ``eps``.
 
     Source:
-        arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant beside it.
+        arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant.
     """
     if kind == "log":
         return power.log().clamp(min=eps)

@@ -242,16 +242,16 @@ class NSGD(torch.optim.Optimizer):
         Returns:
             By the parameter's name in the model; weights that take plain SGD steps are left out.
         """
-        readings: dict[str, LayerPower] = {}
+        powers: dict[str, LayerPower] = {}
         for group in self.param_groups:
             for parameter in group["params"]:
                 power = self.state.get(parameter, {}).get("power")
                 if power is not None:
                     rates = float(group["lr"]) / functional.denominator(power, group["denominator"], group["eps"])
-                    readings[self._names[parameter]] = LayerPower(
+                    powers[self._names[parameter]] = LayerPower(
                         power=power.mean().item(), learning_rate=(rates.min().item(), rates.max().item())
                     )
-        return readings
+        return powers
 
     def close(self) -> None:
         """Take the hooks off the model, which is then as it was before; no step can follow."""

@@ -62,7 +62,7 @@ class HyPeCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Tell the number of the step; the passes of an accumulated batch count themselves."""
+        """Set the number of the step; the passes of an accumulated batch count themselves."""
         if self._hype is not None:
             self._hype.step(state.global_step)
 

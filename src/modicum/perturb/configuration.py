@@ -25,7 +25,7 @@ class HyPeConfig:
         noise: "normal" is HyPe-N, N(0, sigma^2); "uniform" is HyPe-U, U(-sigma, sigma); "uniform_positive" is what the
             authors' code draws for HyPe-U, U[0, sigma), whose mean is not 0.
         sigma: size of the noise, >= 0; 0 leaves the layers as they are. The paper takes 1e-5 to 1e-2.
-        layers: "all", "top:k" or "low:k" (the last or first k of each stack), or numbers in the order of `HyPe.sites`.
+        layers: "all", "top:k" or "low:k" (the last or first k of each stack), or integers in the order of `HyPe.sites`.
         sigma_mode: "absolute", or "relative" to the root mean square of each token's hidden state.
         disable_dropout: set every dropout rate of the model to 0 meanwhile, as the paper recommends.
         seed: of the noise, in [0, 2**63).

@@ -74,7 +74,7 @@ class HyPe:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Names of the layers, as in ``model.named_modules()``, in the order that numbers in ``layers`` mean."""
+        """Names of the layers, as in ``model.named_modules()``, in the order that the integers of ``layers`` count."""
         return tuple(site.name for site in self._sites)
 
     @property
