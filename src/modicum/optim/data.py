@@ -74,7 +74,7 @@ def own_data(path: Path, seed: int) -> Split:
     """Load the user's own data, split half, quarter, quarter.
 
     Args:
-        path: a CSV file with a header, one column called ``label`` and numbers in all others; or an NPZ file with
+        path: a CSV file with a header, one column called ``label`` and values in all others; or an NPZ file with
             ``x``, shape (n, features) or (n, channels, height, width), and ``y``, shape (n,).
         seed: of the job; decides the split.
 

@@ -1,4 +1,4 @@
-"""The equations of NSGD as pure functions: input power, its average over steps, and the denominator.
+"""The equations of NSGD as pure functions: input power, its average over steps, the denominator, and clipping.
 
 A layer multiplies its weight with patches. The patch of a linear layer is one input row; that of a convolution is
 what one output position sees, padding included. The power of a patch is its squared l2 norm, or its l1 norm. The
@@ -18,10 +18,12 @@ from modicum.optim.coverage import Geometry, coverage
 __all__ = [
     "Denominator",
     "Norm",
+    "clip_factor",
     "conv_power",
     "denominator",
     "linear_power",
     "moving_power",
+    "output_scale",
     "patch_power_map",
     "power_sum",
     "spread",
@@ -132,7 +134,7 @@ def moving_power(previous: Tensor, current: Tensor, beta: float) -> Tensor:
 
 
 def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
-    """Turn powers into the numbers that a gradient is divided by.
+    """Turn powers into the divisors of a gradient.
 
     Args:
         power: any shape, not negative.
@@ -143,11 +145,43 @@ def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
         The shape of ``power``; at least ``eps``.
 
     Source:
-        arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant beside it.
+        arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant.
     """
     if kind == "log":
         return power.log().clamp(min=eps)
     return power + eps
+
+
+def output_scale(divided: Tensor, divisor: Tensor | None) -> Tensor:
+    """Measure a divided gradient by what it does to the layer's outputs, for `clip_factor`.
+
+    The gradient of a weight grows with the inputs and the divided gradient shrinks with them. Between the two, the
+    gradient over the root of its divisor does neither: its norm is about that of the change of the outputs.
+
+    Args:
+        divided: the gradient over its divisor, any shape.
+        divisor: broadcasts against it; None stands for 1.
+
+    Returns:
+        The divided gradient times the root of its divisor, in the same shape.
+
+    Source:
+        Ours: the norm of the divided gradient itself depends on the scale of the inputs.
+    """
+    return divided if divisor is None else divided * divisor.sqrt()
+
+
+def clip_factor(total: Tensor, max_norm: float) -> Tensor:
+    """Give the factor that brings a total norm down to ``max_norm``, as in `torch.nn.utils.clip_grad_norm_`.
+
+    Args:
+        total: norm over all parameters, no axes.
+        max_norm: > 0.
+
+    Returns:
+        At most 1, no axes.
+    """
+    return (max_norm / (total + 1e-6)).clamp(max=1.0)
 
 
 def spread(values: Tensor, shape: torch.Size, *, blocks: int, transposed: bool = False) -> Tensor:

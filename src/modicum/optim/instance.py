@@ -176,6 +176,8 @@ def _entered(powers: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _has_stock_forward(module: nn.Module) -> bool:
     # A subclass, or an instance that another library has wrapped, computes something that we do not know.
-    if "forward" in vars(module):
+    own = vars(module).get("forward")
+    is_copied = isinstance(own, partial) and own.func is type(module).forward  # from a watched model, by __reduce__
+    if own is not None and not is_copied:
         return False
     return type(module).forward in _STOCK or (is_conv1d(module) and type(module).__name__ == "Conv1D")

@@ -1,4 +1,4 @@
-"""NSGD as the floor sees it: its question, its arms and its sources."""
+"""NSGD as the comparison sees it: its question, its arms and its sources."""
 
 from __future__ import annotations
 

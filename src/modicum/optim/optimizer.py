@@ -12,14 +12,16 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from modicum.errors import ModelError, StateError
+from modicum.core.compiling import drop_compiled_code
+from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.functional import Denominator, Norm
 from modicum.optim.gradients import find_unseen, refuse_unusable
 from modicum.optim.instance import InstanceScaler, refuse_scaled
 from modicum.optim.power import PowerWatcher, all_reduce
-from modicum.optim.settings import Reduction, check_group, check_settings
-from modicum.optim.update import sgd_step, update_powers
+from modicum.optim.settings import Reduction, check_group, check_settings, check_state
+from modicum.optim.trainer import warn_of_clipping_trainer
+from modicum.optim.update import clip, divide, sgd_step, update_powers
 
 __all__ = ["NSGD", "LayerPower"]
 
@@ -29,8 +31,10 @@ class LayerPower:
     """What the optimizer knows of one weight.
 
     Args:
-        power: of the layer's input, averaged over its units (groups or channels).
-        learning_rate: smallest and largest over the units: the rate of the group over the denominator.
+        power: of the layer's input, that the last step divided by; the mean where the weight has several.
+        learning_rate: (smallest, largest) rate that multiplied the gradient: that of the group over the denominator.
+            The two are equal unless the weight has several powers: one for each group of a grouped convolution, each
+            of query, key and value, or each input channel of ``reduce="channel"``.
     """
 
     power: float
@@ -49,7 +53,8 @@ class NSGD(torch.optim.Optimizer):
     take plain SGD steps. So does every other weight whose input cannot be seen: the output projection of
     ``nn.MultiheadAttention``, recurrent and transposed layers, weights used by function; one warning names them.
 
-    Only forward passes in training mode count, and only those that reach the gradient by ``backward()``.
+    Only forward passes in training mode count, and only those that reach the gradient by ``backward()``. What torch
+    compiled before is compiled anew, since compiled code looks for no new hooks.
     The step is: divide the gradient, add weight decay, apply momentum (torch's own SGD does the last two).
 
     Args:
@@ -65,13 +70,16 @@ class NSGD(torch.optim.Optimizer):
         denominator: "power" divides by eps + P, "log" by max(log P, eps).
         beta: weight of the past in the moving average of P, in [0, 1); 0 takes the power of this step alone.
         eps: >= 0 (> 0 for "log"). The default is the paper's.
+        max_norm: clip the divided gradients to this total norm, > 0; None does not clip. The norm is over all
+            parameters, as in `torch.nn.utils.clip_grad_norm_`, which acts too early and brings the dependence on the
+            scale back. A divided gradient counts times the root of its divisor, so that the norm has no scale either.
         params: parameter groups in the forms of torch; all trainable parameters of ``model`` if None.
         maximize: ascend instead of descend.
         foreach: as in `torch.optim.SGD`.
         synchronize: average powers over the ranks of torch.distributed: None does so when there are several.
 
     Raises:
-        ConfigError: if a setting is out of its range.
+        ConfigError: if a setting is out of its range, or ``model`` is something else, such as its parameters.
         ModelError: if the model has nothing to train, or a parameter is not the model's.
         StateError: if another NSGD with reduce="sample" holds the model.
 
@@ -104,6 +112,7 @@ class NSGD(torch.optim.Optimizer):
         denominator: Denominator = "power",
         beta: float = 0.0,
         eps: float = 0.01,
+        max_norm: float | None = None,
         params: Iterable[Any] | None = None,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -120,13 +129,21 @@ class NSGD(torch.optim.Optimizer):
             "denominator": denominator,
             "beta": beta,
             "eps": eps,
+            "max_norm": max_norm,
             "maximize": maximize,
             "foreach": foreach,
         }
         check_settings(defaults)
+        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                "NSGD takes the model itself, since it watches the inputs of its layers, but it got "
+                f"{'text' if isinstance(model, str) else f'an object of type {type(model).__name__}'}.",
+                hint="Write NSGD(model, lr=...); some parameters, or groups of them, go into params=.",
+            )
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._known_plain = {self._names[table] for table in _embedding_tables(model)}
         self._synchronize = synchronize
+        self._has_stepped = False
         super().__init__(_trainable(self._names) if params is None else params, defaults)
         refuse_scaled(model)
         self._watcher: InstanceScaler | PowerWatcher
@@ -134,6 +151,7 @@ class NSGD(torch.optim.Optimizer):
             self._watcher = InstanceScaler(model, norm=norm, kind=denominator, eps=eps)
         else:
             self._watcher = PowerWatcher(model, norm=norm, per_channel=reduce == "channel")
+            drop_compiled_code()
         # The watcher does not know the optimizer, so an optimizer that is let go of frees its model.
         self._finalizer = weakref.finalize(self, self._watcher.close)
         self._finalizer.atexit = False
@@ -177,11 +195,19 @@ class NSGD(torch.optim.Optimizer):
                 loss = closure()
         totals = self._take_totals()
         self._check_gradients(totals)
+        if not self._has_stepped and self.defaults["reduce"] != "sample":
+            warn_of_clipping_trainer()
+        self._has_stepped = True
+        divisors: dict[nn.Parameter, Tensor] = {}
+        gradients: dict[nn.Parameter, Tensor] = {}
         for group in self.param_groups:
             ledgers = [self._watcher.ledgers[parameter] for parameter in group["params"] if parameter in totals]
-            divisors = update_powers(self.state, group, ledgers, totals)
-            # By sample, the gradient has been divided on its way: the powers are kept for `powers` alone.
-            sgd_step(self.state, group, {} if group["reduce"] == "sample" else divisors)
+            divisors |= update_powers(self.state, group, ledgers, totals)
+            gradients |= divide(group, divisors)
+        if any(group["max_norm"] is not None for group in self.param_groups):
+            gradients = clip(gradients, divisors, self.param_groups)
+        for group in self.param_groups:
+            sgd_step(self.state, group, {p: gradients[p] for p in group["params"] if p in gradients})
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
@@ -197,8 +223,9 @@ class NSGD(torch.optim.Optimizer):
         """Load the state of an NSGD with the same norm and reduction, or the momentum of a `torch.optim.SGD`.
 
         Raises:
-            ConfigError: if norm or reduction differ.
+            ConfigError: if norm or reduction differ, or it is the state of another optimizer.
         """
+        check_state(state_dict)
         for group in state_dict["param_groups"]:
             check_group(group, self.defaults)
         super().load_state_dict(state_dict)
@@ -215,16 +242,16 @@ class NSGD(torch.optim.Optimizer):
         Returns:
             By the parameter's name in the model; weights that take plain SGD steps are left out.
         """
-        readings: dict[str, LayerPower] = {}
+        powers: dict[str, LayerPower] = {}
         for group in self.param_groups:
             for parameter in group["params"]:
                 power = self.state.get(parameter, {}).get("power")
                 if power is not None:
                     rates = float(group["lr"]) / functional.denominator(power, group["denominator"], group["eps"])
-                    readings[self._names[parameter]] = LayerPower(
+                    powers[self._names[parameter]] = LayerPower(
                         power=power.mean().item(), learning_rate=(rates.min().item(), rates.max().item())
                     )
-        return readings
+        return powers
 
     def close(self) -> None:
         """Take the hooks off the model, which is then as it was before; no step can follow."""

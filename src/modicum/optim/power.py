@@ -9,6 +9,7 @@ that were dropped before their backward pass and compiled models need no bookkee
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -97,9 +98,9 @@ class PowerWatcher:
             if isinstance(module, nn.Embedding) and weight is not None and weight in owners:
                 known.append(embedding_feed(owners[weight]))
             if known:
-                hook = _Watch([(feed, self.ledgers[feed.weight]) for feed in known])
-                self._handles.append(module.register_forward_pre_hook(hook.measure, with_kwargs=True))
-                self._handles.append(module.register_forward_hook(hook))
+                measure = _Measure([(feed, self.ledgers[feed.weight]) for feed in known])
+                self._handles.append(module.register_forward_pre_hook(measure, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(_Tie(measure)))
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -155,36 +156,47 @@ class _Enter(torch.autograd.Function):
         return gradient, powers, None
 
 
-class _Watch:
-    """The hooks of one module: before the call, while its input is still in the cache, and after it."""
+class _Hook:
+    """A hook that stays behind when its model is copied or saved: another model's has nothing to watch."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A call of the standard library that takes anything and returns None, so that a saved model needs no modicum.
+        return getattr, (nullcontext(), "__exit__")
+
+
+class _Measure(_Hook):
+    """The hook before the call of one module, while its input is still in the cache."""
 
     def __init__(self, feeds: list[tuple[Feed, Ledger]]) -> None:
         self._feeds = feeds
-        self._calls: list[tuple[Ledger, Tensor]] = []
+        self.calls: list[tuple[Ledger, Tensor]] = []
 
-    def measure(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Measure the powers of a call; what an earlier call left that did not come to its end is forgotten."""
-        self._calls = []
+        self.calls = []
         if not reaches_gradient(module):
             return
         for feed, ledger in self._feeds:
             powers = feed.measure(args, kwargs) if feed.weight.requires_grad else None
             if powers is not None:
-                self._calls.append((ledger, torch.cat((powers.to(ledger.entry), ledger.one))))
+                self.calls.append((ledger, torch.cat((powers.to(ledger.entry), ledger.one))))
+
+
+class _Tie(_Hook):
+    """The hook after it."""
+
+    def __init__(self, measure: _Measure) -> None:
+        self._measure = measure
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:  # noqa: ARG002 - torch's signature
         """Tie what was measured to the output."""
-        calls, self._calls = self._calls, []
+        calls, self._measure.calls = self._measure.calls, []
         if not calls:
             return None
         first, *rest = output if isinstance(output, tuple) else (output,)
         for ledger, call in calls:
             first = _Enter.apply(first, ledger.entry, call)
         return (first, *rest) if isinstance(output, tuple) else first
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the model is another model: its hooks have nothing to watch.
-        return _Watch, ([],)
 
 
 def reaches_gradient(module: nn.Module) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal, get_args
+
+from torch import Tensor
 
 from modicum.errors import ConfigError
 from modicum.optim.functional import Denominator, Norm
 
-__all__ = ["Reduction", "check_group", "check_settings"]
+__all__ = ["Reduction", "check_group", "check_settings", "check_state"]
 
 Reduction = Literal["batch", "channel", "sample"]
 
@@ -31,6 +34,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
                 f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
                 hint=f"Set {name} to one of them.",
             )
+    _check_numbers(settings)
     # Written so that NaN is refused too.
     if not 0 < settings["lr"] < math.inf:
         raise ConfigError(f"lr must be > 0 and finite, got {settings['lr']}.", hint="Try lr=0.1 first.")
@@ -66,6 +70,44 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
                 f"All groups of this NSGD have {name} {defaults[name]!r}, but one has {group[name]!r}.",
                 hint=f"Leave {name} out of the group, or build an NSGD with that {name}.",
             )
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Refuse the state of an optimizer that is neither NSGD nor SGD.
+
+    Args:
+        state: as ``state_dict()`` gives it.
+
+    Raises:
+        ConfigError: naming what gives it away.
+    """
+    known = {"power", "step", "momentum_buffer"}
+    foreign = {str(name) for entries in state.get("state", {}).values() for name in entries} - known
+    missing = {
+        name
+        for group in state.get("param_groups", [{}])
+        for name in ("params", "lr", "momentum", "dampening", "nesterov")
+        if name not in group
+    }
+    if foreign or missing:
+        signs = f"it has {', '.join(sorted(foreign))}" if foreign else f"it lacks {', '.join(sorted(missing))}"
+        raise ConfigError(
+            f"This is not the state of an NSGD or an SGD: {signs}.",
+            hint="Begin with a new NSGD(model, lr=...), or load the state_dict() of the right one.",
+        )
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    for name in ("lr", "momentum", "dampening", "weight_decay", "beta", "eps", "max_norm"):
+        if not isinstance(settings[name], Real | Tensor) and not (name == "max_norm" and settings[name] is None):
+            raise ConfigError(
+                f"{name} must be a number, got {settings[name]!r}.", hint="YAML reads 1e-3 as text: write 1.0e-3."
+            )
+    bound = settings["max_norm"]
+    if bound is not None and not 0 < bound < math.inf:
+        raise ConfigError(
+            f"max_norm must be > 0 and finite, got {bound}.", hint="Set max_norm to None for no clipping."
+        )
 
 
 def _check_combinations(settings: Mapping[str, Any]) -> None:

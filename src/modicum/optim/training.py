@@ -29,7 +29,7 @@ Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Opt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The settings of a job, as numbers.
+    """The settings of a job, parsed.
 
     Args:
         rates: learning rates of the grid.
@@ -94,7 +94,7 @@ def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> 
         job: for its seed and device.
 
     Returns:
-        Accuracy on "validation" and "test". A run that left the finite numbers scores what always guessing the
+        Accuracy on "validation" and "test". A run that is not finite scores what always guessing the
         most common training class scores.
     """
     network = build(split, seed=job.seed).to(job.device)

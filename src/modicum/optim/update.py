@@ -1,18 +1,19 @@
-"""One step of one parameter group, once the powers are known."""
+"""One step, once the powers are known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
-from modicum.optim.functional import denominator, moving_power
+from modicum.optim.functional import clip_factor, denominator, moving_power, output_scale
 from modicum.optim.power import Ledger, buckets
 
-__all__ = ["sgd_step", "update_powers"]
+__all__ = ["clip", "divide", "sgd_step", "update_powers"]
 
 State = dict[Any, dict[str, Any]]
 
@@ -50,23 +51,60 @@ def update_powers(
     return divisors
 
 
-def sgd_step(state: State, group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) -> None:
-    """Divide the gradients that have a divisor, then let torch's SGD take the step.
+def divide(group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """Divide the gradients that have a divisor.
 
     Args:
-        state: of the optimizer; holds the momentum buffers.
         group: its parameters and settings.
         divisors: by weight; they broadcast against its gradient.
+
+    Returns:
+        By parameter; a gradient without a divisor is the parameter's own.
     """
     gradients: dict[nn.Parameter, Tensor] = {p: p.grad for p in group["params"] if p.grad is not None}
     divided = [parameter for parameter in gradients if parameter in divisors]
-    if divided:
+    # By sample, the gradient has been divided on its way.
+    if divided and group["reduce"] != "sample":
         quotients: Sequence[Tensor] = torch._foreach_div(  # pyright: ignore[reportPrivateImportUsage]
             [gradients[parameter] for parameter in divided], [divisors[parameter] for parameter in divided]
         )
         for parameter, quotient in zip(divided, quotients, strict=True):
             # A divisor in float32 that has axes of its own turns a gradient of bfloat16 into float32.
             gradients[parameter] = quotient.to(gradients[parameter].dtype)
+    return gradients
+
+
+def clip(
+    gradients: Mapping[nn.Parameter, Tensor], divisors: Mapping[nn.Parameter, Tensor], groups: Iterable[dict[str, Any]]
+) -> dict[nn.Parameter, Tensor]:
+    """Scale the divided gradients of each group that has a ``max_norm`` down to it.
+
+    Args:
+        gradients: of all groups, divided.
+        divisors: by weight.
+        groups: with their parameters and settings.
+
+    Returns:
+        By parameter, new tensors where they were scaled.
+    """
+    total = get_total_norm([output_scale(value, divisors.get(p)) for p, value in gradients.items()])
+    clipped = dict(gradients)
+    for group in groups:
+        if group["max_norm"] is not None:
+            factor = clip_factor(total, group["max_norm"])
+            mine = [parameter for parameter in group["params"] if parameter in gradients]
+            clipped.update((parameter, gradients[parameter] * factor.to(parameter.device)) for parameter in mine)
+    return clipped
+
+
+def sgd_step(state: State, group: Mapping[str, Any], gradients: Mapping[nn.Parameter, Tensor]) -> None:
+    """Let torch's SGD take the step.
+
+    Args:
+        state: of the optimizer; holds the momentum buffers.
+        group: its parameters and settings.
+        gradients: divided, by parameter of the group.
+    """
     buffers: list[Tensor | None] = [state.get(parameter, {}).get("momentum_buffer") for parameter in gradients]
     sgd(
         list(gradients),

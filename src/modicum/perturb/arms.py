@@ -49,7 +49,7 @@ def hype_uniform(job: Job) -> Measurement:
 
 
 def dropout_off(job: Job) -> Measurement:
-    """Fine-tune without dropout and without noise: what HyPe does beside its noise, and nothing else."""
+    """Fine-tune without dropout and without noise: what HyPe does apart from its noise, and nothing else."""
     return _measure(job, _dropout_off)
 
 
@@ -126,7 +126,7 @@ def _problem(job: Job, plan: Plan) -> tuple[Problem, MetricName]:
 def judge(
     result: Result, metric: MetricName, train_labels: np.ndarray, labels: np.ndarray, *, passes: int
 ) -> Measurement:
-    """Score a result; one that left the finite numbers scores as the constant answer does.
+    """Score a result; one that is not finite scores as the constant prediction does.
 
     Args:
         result: of a fine-tuning.
@@ -136,7 +136,7 @@ def judge(
         passes: forward passes an update.
 
     Returns:
-        The main score, and beside it "diverged": 1 if it is at or below that of the constant answer.
+        The main score, and as a secondary metric "diverged": 1 if it is at or below that of the constant prediction.
     """
     constant = constant_answer(metric, train_labels)
     finite = bool(np.isfinite(result.outputs).all()) and math.isfinite(result.training_loss)

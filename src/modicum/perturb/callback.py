@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from modicum.core.extras import require
-from modicum.perturb.configuration import HyPeConfig
-from modicum.perturb.hook import HyPe
+from modicum.perturb.configuration import HyPeConfig, checked
+from modicum.perturb.hook import HyPe, attached_to
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -27,15 +27,19 @@ class HyPeCallback(TrainerCallback):
     was never interrupted. Several GPUs need torch.distributed (as with torchrun): the replicas of nn.DataParallel,
     which Trainer makes otherwise, would share one place.
 
-    Trainer does not tell its callbacks of an error: after one, call `remove`, or use ``with callback:
-    trainer.train()``. The next training takes off what is left in any case.
+    Trainer does not tell its callbacks that a training was interrupted (Ctrl-C) or failed. Only ``with callback:
+    trainer.train()`` takes the hooks off then; without it noise and dropout 0 stay until `remove`, or until the next
+    training of the model with a HyPeCallback, this one or another.
 
     Args:
         config: which noise, and where.
+
+    Raises:
+        ConfigError: if ``config`` is something else.
     """
 
     def __init__(self, config: HyPeConfig | None = None) -> None:
-        self.config = config or HyPeConfig()
+        self.config = checked(config)
         self._hype: HyPe | None = None
 
     def on_train_begin(
@@ -49,12 +53,16 @@ class HyPeCallback(TrainerCallback):
     ) -> None:
         """Attach."""
         self.remove()
+        left = attached_to(model)
+        if left is not None and left.training is not None and left.training is not state:
+            left.remove()  # of an interrupted training, whose callback may be out of reach
         self._hype = HyPe(model, self.config).attach()
+        self._hype.training = state
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Tell the number of the step; the passes of an accumulated batch count themselves."""
+        """Set the number of the step; the passes of an accumulated batch count themselves."""
         if self._hype is not None:
             self._hype.step(state.global_step)
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from modicum.errors import ConfigError
 
-__all__ = ["Backend", "HyPeConfig", "Noise", "SigmaMode"]
+__all__ = ["Backend", "HyPeConfig", "Noise", "SigmaMode", "checked"]
 
 Noise = Literal["normal", "uniform", "uniform_positive"]
 SigmaMode = Literal["absolute", "relative"]
@@ -25,7 +25,7 @@ class HyPeConfig:
         noise: "normal" is HyPe-N, N(0, sigma^2); "uniform" is HyPe-U, U(-sigma, sigma); "uniform_positive" is what the
             authors' code draws for HyPe-U, U[0, sigma), whose mean is not 0.
         sigma: size of the noise, >= 0; 0 leaves the layers as they are. The paper takes 1e-5 to 1e-2.
-        layers: "all", "top:k" or "low:k" (the last or first k of each stack), or numbers in the order of `HyPe.sites`.
+        layers: "all", "top:k" or "low:k" (the last or first k of each stack), or integers in the order of `HyPe.sites`.
         sigma_mode: "absolute", or "relative" to the root mean square of each token's hidden state.
         disable_dropout: set every dropout rate of the model to 0 meanwhile, as the paper recommends.
         seed: of the noise, in [0, 2**63).
@@ -70,17 +70,28 @@ class HyPeConfig:
         if isinstance(self.layers, str):
             if self.layers != "all" and not re.fullmatch(r"(top|low):[1-9][0-9]*", self.layers):
                 raise ConfigError(
-                    f"layers must be 'all', 'top:k', 'low:k' or a list of numbers, but it is {self.layers!r}.",
+                    f"layers must be 'all', 'top:k', 'low:k' or a list of integers, but it is {self.layers!r}.",
                     hint="Use 'top:4' for the last four layers, for example.",
                 )
-        elif not self.layers or len(set(self.layers)) < len(self.layers) or not all(map(_is_number, self.layers)):
+        elif not self.layers or len(set(self.layers)) < len(self.layers) or not all(map(_is_integer, self.layers)):
             raise ConfigError(
-                f"layers must list different whole numbers >= 0, at least one, but it is {list(self.layers)}.",
+                f"layers must list different integers >= 0, at least one, but it is {list(self.layers)}.",
                 hint="Count the layers from 0, or use layers='all'.",
             )
 
 
-def _is_number(layer: object) -> bool:
+def checked(config: HyPeConfig | None) -> HyPeConfig:
+    """Give the default for None, and refuse what is no configuration.
+
+    Raises:
+        ConfigError: if it is something else, such as a dict.
+    """
+    if not isinstance(config, HyPeConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"config must be a HyPeConfig, but it is {config!r}.", hint="Write HyPeConfig(sigma=...).")
+    return config or HyPeConfig()
+
+
+def _is_integer(layer: object) -> bool:
     return isinstance(layer, int) and layer >= 0
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, ModelError
-from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.hook import HyPe
 
 __all__ = ["GradientChange", "gradient_change"]
@@ -47,11 +47,11 @@ def gradient_change(
         One row a sigma, in their order.
 
     Raises:
-        ConfigError: if there is no sigma.
+        ConfigError: if there is no sigma, or ``config`` is something else.
         ModelError: if the output has no loss, or the gradient is 0.
         StateError: if a HyPe is attached to the model.
     """
-    config = config or HyPeConfig()
+    config = checked(config)
     if not sigmas:
         raise ConfigError("gradient_change needs at least one sigma, but sigmas is empty.", hint="Try [1e-5, 1e-3].")
     training = {module: module.training for module in model.modules()}

@@ -19,7 +19,7 @@ PRE_TRAINING = Recipe(epochs=8, batch=32, rate=5e-3)
 
 
 def digits_problem(seed: int, *, train_size: int) -> Problem:
-    """Pre-train a tiny ViT on five classes of scikit-learn's digits, and pose the other five.
+    """Pre-train a tiny ViT on five classes of scikit-learn's digits, and build the task of the other five.
 
     Which classes, and which of their images are labelled, depends on the seed; the images that are not labelled are
     the held-out ones.

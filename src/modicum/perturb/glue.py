@@ -23,7 +23,7 @@ class Layout:
         held_out: the files that are scored, likewise.
         columns: the names that a column may have in the header, by "label", "first" and, for pairs, "second".
         places: likewise the places of the columns, where the files have no header.
-        widths: the numbers of fields that a row may have, where the files have no header.
+        widths: how many fields a row may have, where the files have no header.
     """
 
     train: tuple[str, ...]
@@ -124,7 +124,7 @@ TASKS = {
                     train=("stsbenchmark/sts-train.csv",),
                     held_out=("stsbenchmark/sts-dev.csv",),
                     places={"label": 4, "first": 5, "second": 6},
-                    widths=(7, 9),  # two more fields tell the licence of some rows
+                    widths=(7, 9),  # two more fields give the licence of some rows
                 ),
             ),
         ),
@@ -193,11 +193,11 @@ def _rows(task: Task, layout: Layout, path: Path) -> list[tuple[float, str, str 
         if len(row) not in widths:
             raise DataError(
                 f"{path}, line {number} has {len(row)} fields, expected {' or '.join(map(str, widths))}.",
-                hint="Mend that line: fields are parted by one tab, and quotation marks mean nothing.",
+                hint="Correct that line: fields are separated by one tab, and quotation marks mean nothing.",
             )
         fields = {what: row[place] for what, place in places.items()}
         if not all(text.strip() for text in fields.values()):
-            raise DataError(f"{path}, line {number} has an empty sentence or label.", hint="Mend or drop that line.")
+            raise DataError(f"{path}, line {number} has an empty sentence or label.", hint="Correct or drop that line.")
         label = _label(fields["label"], task, f"{path}, line {number}")
         found.append((label, fields["first"], fields.get("second")))
     return found
@@ -217,7 +217,7 @@ def _place(names: tuple[str, ...], header: list[str], path: Path) -> int:
             return header.index(name)
     raise DataError(
         f"{path}, line 1 has no column {' or '.join(names)}; its columns are {', '.join(header) or 'none'}.",
-        hint="Give the file a header line with that column, parted by tabs.",
+        hint="Give the file a header line with that column, separated by tabs.",
     )
 
 
@@ -226,7 +226,7 @@ def _label(text: str, task: Task, where: str) -> float:
         if text not in task.labels:
             raise DataError(
                 f"{where} has the label {text!r}, which is none of {', '.join(task.labels)}.",
-                hint=f"Mend that line, or check that the file is one of {task.name}.",
+                hint=f"Correct that line, or check that the file is one of {task.name}.",
             )
         return task.labels.index(text)
     try:
@@ -234,5 +234,5 @@ def _label(text: str, task: Task, where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 5:
-        raise DataError(f"{where} has the score {text!r}, not a number from 0 to 5.", hint="Mend or drop that line.")
+        raise DataError(f"{where} has the score {text!r}, not a number from 0 to 5.", hint="Correct or drop that line.")
     return value

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import copy
-import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, StateError
-from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.noise import NoiseSource, SiteHook
 from modicum.perturb.sites import find_sites
 
-__all__ = ["HyPe"]
+__all__ = ["HyPe", "attached_to"]
 
 
 class HyPe:
@@ -63,11 +63,8 @@ class HyPe:
     def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
         if rank is not None and rank < 0:
             raise ConfigError(f"rank must be >= 0, but it is {rank}.", hint="Leave it out to ask torch.distributed.")
-        if not isinstance(config, HyPeConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                f"config must be a HyPeConfig, but it is {config!r}.", hint="Write HyPeConfig(sigma=...)."
-            )
-        self.config = config or HyPeConfig()
+        self.config = checked(config)
+        self.training: object | None = None  # of a Trainer, for HyPeCallback
         self._model = model
         self._rank = rank
         self._sites = find_sites(model)
@@ -77,7 +74,7 @@ class HyPe:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Names of the layers, as in ``model.named_modules()``, in the order that numbers in ``layers`` mean."""
+        """Names of the layers, as in ``model.named_modules()``, in the order that the integers of ``layers`` count."""
         return tuple(site.name for site in self._sites)
 
     @property
@@ -118,7 +115,10 @@ class HyPe:
         """
         hooks = [hook for site in self._sites for hook in site.module._forward_pre_hooks.values()]
         if any(isinstance(hook, SiteHook) for hook in hooks):
-            raise StateError("A HyPe is attached to this model already.", hint="Call its remove() first.")
+            raise StateError(
+                "A HyPe is attached to this model already.",
+                hint="Call its remove() first, or that of its HyPeCallback if a training was interrupted.",
+            )
         source = NoiseSource(self.config, self._sites, _rank() if self._rank is None else self._rank)
         self._source = source
         try:
@@ -132,21 +132,22 @@ class HyPe:
         self._handles.append(self._model.register_forward_pre_hook(source.begin))
         if self.config.disable_dropout:
             self._dropout = DropoutSwitch(self._model)
-        vars(self._model)["__deepcopy__"] = self._copy
-        _drop_compiled_code()
+        vars(self._model).update(__deepcopy__=self._copy, __reduce_ex__=self._reduce)
+        drop_compiled_code()
         return self
 
     def remove(self) -> None:
         """Take the hooks off and put the dropout rates back; nothing happens if it is not attached."""
         while self._handles:
             self._handles.pop().remove()
-        vars(self._model).pop("__deepcopy__", None)
+        for name in ("__deepcopy__", "__reduce_ex__"):
+            vars(self._model).pop(name, None)
         if self._dropout is not None:
             self._dropout.restore()
             self._dropout = None
         if self._source is not None:
             self._source = None
-            _drop_compiled_code()
+            drop_compiled_code()
 
     def __enter__(self) -> Self:
         return self if self._source is not None else self.attach()
@@ -158,11 +159,11 @@ class HyPe:
 
     def _copy(self, memo: dict[int, Any]) -> nn.Module:
         """Copy the model without hooks and with its own rates: an EMA or a best-so-far is a plain model."""
-        own = vars(self._model).pop("__deepcopy__")  # else copying would call itself
-        try:
+        own = {name: vars(self._model).pop(name) for name in ("__deepcopy__", "__reduce_ex__")}
+        try:  # with them, copying would call itself
             copied = copy.deepcopy(self._model, memo)
         finally:
-            vars(self._model)["__deepcopy__"] = own
+            vars(self._model).update(own)
         for module in copied.modules():
             for hooks in (module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs, module._forward_hooks):
                 for handle in self._handles:
@@ -170,6 +171,10 @@ class HyPe:
         if self._dropout is not None:
             self._dropout.restore_copy(memo)
         return copied
+
+    def _reduce(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle a copy in place of the model, for `torch.save`."""
+        return copy.deepcopy(self._model).__reduce_ex__(protocol)
 
     def _attached(self) -> NoiseSource:
         if self._source is None:
@@ -179,13 +184,13 @@ class HyPe:
         return self._source
 
 
+def attached_to(model: nn.Module) -> HyPe | None:
+    """Give the HyPe that is attached to exactly this module, if there is one."""
+    owner = getattr(vars(model).get("__deepcopy__"), "__self__", None)
+    return owner if isinstance(owner, HyPe) else None
+
+
 def _rank() -> int:
     return (
         torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
     )
-
-
-def _drop_compiled_code() -> None:
-    """Make torch compile anew, since compiled code looks neither for hooks that came nor for those that went."""
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()

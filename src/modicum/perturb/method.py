@@ -1,4 +1,4 @@
-"""HyPe as the floor sees it: its question, its arms and its sources."""
+"""HyPe as the comparison sees it: its question, its arms and its sources."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _COMPARISON = Comparison(
         Option(
             name="sigma",
             default={"demo": "1e-5", "full": "1e-5"},
-            help="noise of HyPe and R3F: standard deviation, or bound of the uniform one; the paper's best is 1e-5",
+            help="noise of HyPe and R3F: std, or bound of the uniform one; the paper's best is 1e-5",
         ),
     ),
     data={

@@ -1,4 +1,4 @@
-"""The main metrics of GLUE, and the constant answer of a model that learnt nothing."""
+"""The main metrics of GLUE, and the constant prediction of a model that learnt nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main_score(metric: MetricName, predictions: np.ndarray, labels: np.ndarray) 
 
 
 def second_score(metric: MetricName, predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Give the score that stands beside the main one: Spearman's correlation for "pearson", else the accuracy."""
+    """Give the secondary score: Spearman's correlation for "pearson", else the accuracy."""
     from scipy import stats
 
     if metric == "pearson":

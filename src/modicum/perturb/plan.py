@@ -1,4 +1,4 @@
-"""The settings of a job, as numbers."""
+"""The settings of a job, parsed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Plan:
         batch: examples an update.
         rate: largest learning rate.
         max_length: tokens that an example keeps; 0 in the demo, which has none.
-        sigma: standard deviation (normal) or bound (uniform) of HyPe's noise; standard deviation of R3F's.
+        sigma: std (normal) or bound (uniform) of HyPe's noise; std of R3F's.
     """
 
     task: str

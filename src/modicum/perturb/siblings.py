@@ -70,7 +70,7 @@ def r3f_loss(
         model: a transformers model.
         inputs: of one batch, with "labels".
         weight: of the divergence, lambda in the paper.
-        sigma: standard deviation of the noise.
+        sigma: std of the noise.
         generator: of the noise, on the device of the model.
 
     Returns:
@@ -96,11 +96,11 @@ def noisy_tune_(model: nn.Module, *, intensity: float, generator: torch.Generato
     """Add uniform noise to the pre-trained weights, once, before fine-tuning.
 
     Each parameter W becomes W + u std(W), with u uniform in (-intensity / 2, intensity / 2) for each element. A
-    parameter of one element has no deviation and stays.
+    parameter of one element has no std and stays.
 
     Args:
         model: changed in place; give the pre-trained part without the new head.
-        intensity: width of the noise in standard deviations of the parameter, lambda in the paper.
+        intensity: width of the noise in stds of the parameter, lambda in the paper.
         generator: of the noise, on the CPU.
 
     Source:

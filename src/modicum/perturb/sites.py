@@ -67,7 +67,7 @@ def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozens
 
     Args:
         sites: of the model.
-        layers: "all", "top:k", "low:k" (of each stack) or numbers.
+        layers: "all", "top:k", "low:k" (of each stack) or integers.
 
     Raises:
         ConfigError: if a number is not that of a layer, or a stack has fewer than k.

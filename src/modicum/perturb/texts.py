@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
         The model and the tokenised examples.
 
     Raises:
-        ConfigError: if there is no such model or too few examples, or the files are not in the folder.
+        ConfigError: if there is no such model, it needs code of its own, there are too few examples, or the files are
+            not in the folder.
         DataError: if a file is not one of the task.
         MissingDataError: if the catalogue cannot find or fetch the files.
         MissingExtraError: if transformers, or for "offline" the packaged MiniLM, is not installed.
@@ -47,12 +49,13 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
             place,
             num_labels=len(task.labels) or 1,
             ignore_mismatched_sizes=True,  # a head for other classes makes way for a new one
+            trust_remote_code=False,  # a model brings no code of its own
             dtype="float32",  # else a checkpoint in half precision would be trained so, and small noise would vanish
         )
 
     with seeded_globally(seed, "initialisation"):
         encoder = load_encoder(load, place)
-    tokenizer = load_encoder(transformers.AutoTokenizer.from_pretrained, place)
+    tokenizer = load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), place)
     return Problem(
         model=encoder,
         train=_tokenised(train, task, tokenizer, max_length),

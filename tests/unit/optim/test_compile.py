@@ -66,3 +66,14 @@ def test_optimizer_built_on_the_compiled_model_watches_it(convnet: nn.Module, dr
     cross_entropy(compiled(draw(5, 4, 8, 8)), torch.arange(5)).backward()
     optimizer.step()
     assert len(optimizer.powers()) == 3
+
+
+def test_model_that_was_compiled_and_called_before_is_watched(draw: Draw) -> None:
+    layer, x = nn.Linear(3, 2), draw(4, 3)
+    compiled = torch.compile(layer, backend="eager")
+    compiled(x)
+    for _ in range(2):  # a second optimizer, too
+        with NSGD(layer, lr=0.3) as optimizer:
+            compiled(x).sum().backward()
+            optimizer.step()
+            assert optimizer.powers()["weight"].power == pytest.approx(x.square().sum(1).mean().item())

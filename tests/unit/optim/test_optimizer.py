@@ -234,6 +234,21 @@ def test_copy_of_a_watched_model_is_not_watched(
     cross_entropy(convnet(images), torch.arange(4)).backward()
     optimizer.step()
     assert optimizer.powers()["0.weight"].power == watched
+    with NSGD(twin, lr=0.1, reduce=reduce) as second:
+        cross_entropy(twin(images), torch.arange(4)).backward()
+        second.step()
+        assert len(second.powers()) == 3
+
+
+@pytest.mark.parametrize("reduce", ["batch", "sample"])
+def test_saved_model_is_loaded_without_modicum(reduce: Any, convnet: nn.Module, draw: Draw) -> None:
+    images, file = draw(4, 4, 8, 8), io.BytesIO()
+    optimizer = NSGD(convnet, lr=0.1, reduce=reduce)
+    train(convnet, optimizer, images, 1)
+    torch.save(convnet, file)
+    assert b"modicum" not in file.getvalue()
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False)(images), convnet(images))
 
 
 def test_copy_of_the_optimizer_alone_is_refused() -> None:
@@ -286,6 +301,35 @@ def test_synchronize_needs_initialised_ranks() -> None:
     optimizer = NSGD(layer, lr=0.1, synchronize=True)
     with pytest.raises(StateError, match=r"needs torch.distributed, which is not initialized"):
         optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda model: model.parameters(), "an object of type generator"),
+        (lambda model: list(model.parameters()), "an object of type list"),
+        (lambda model: [{"params": model.parameters()}], "an object of type list"),
+        (lambda model: model.weight, "an object of type Parameter"),
+        (lambda model: "model.pt", "text"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_to_write(make: Callable[[nn.Linear], Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"takes the model itself, .* but it got {words}. Write NSGD\(model, lr="):
+        NSGD(make(nn.Linear(2, 2)), lr=0.1)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("kind", ["AdamW", "RMSprop", "Adagrad"])
+def test_state_of_another_optimizer_is_refused(kind: str, trained: bool, draw: Draw) -> None:
+    layer = nn.Linear(2, 2)
+    other = getattr(torch.optim, kind)(layer.parameters(), lr=0.1)
+    if trained:
+        layer(draw(3, 2)).sum().backward()
+        other.step()
+    optimizer = NSGD(layer, lr=0.5)
+    with pytest.raises(ConfigError, match=r"not the state of an NSGD or an SGD: it (has|lacks) .* Begin with a new"):
+        optimizer.load_state_dict(other.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_state_with_another_reduction_is_refused() -> None:

@@ -105,30 +105,46 @@ def bert() -> Any:
         )
 
 
-def test_trainer_of_transformers_trains_bert(bert: Any, tmp_path: Path, generator: torch.Generator) -> None:
+@pytest.fixture
+def make_trainer(bert: Any, tmp_path: Path, generator: torch.Generator) -> Callable[..., Any]:
     from transformers import Trainer, TrainingArguments
 
     tokens = torch.randint(2, 32, (16, 8), generator=generator)
     labels = torch.arange(16) % 2
     tokens[:, 0] = labels  # the first token gives the answer away
     examples = [{"input_ids": row, "labels": label} for row, label in zip(tokens, labels, strict=True)]
-    optimizer = NSGD(bert, lr=0.1, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=30)
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path),
-        max_steps=30,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=2,
-        logging_steps=1,
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-        save_strategy="no",
-    )
-    trainer = Trainer(bert, arguments, train_dataset=examples, optimizers=(optimizer, scheduler))  # pyright: ignore[reportArgumentType]
+
+    def make(optimizer: NSGD, **settings: Any) -> Any:
+        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=30)
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=8,
+            gradient_accumulation_steps=2,
+            logging_steps=1,
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            save_strategy="no",
+            **settings,
+        )
+        return Trainer(bert, arguments, train_dataset=examples, optimizers=(optimizer, scheduler))  # pyright: ignore[reportArgumentType]
+
+    return make
+
+
+def test_trainer_of_transformers_trains_bert(bert: Any, make_trainer: Callable[..., Any]) -> None:
+    optimizer = NSGD(bert, lr=0.1, momentum=0.9, max_norm=1.0)
+    trainer = make_trainer(optimizer, max_steps=30, max_grad_norm=0)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert losses[-1] < 0.7 * losses[0]
     linear = [name for name, module in bert.named_modules() if isinstance(module, nn.Linear)]
     assert set(optimizer.powers()) == {f"{name}.weight" for name in linear}
     assert optimizer.state[bert.classifier.weight]["step"] == 30
+
+
+def test_trainer_that_clips_before_the_division_is_warned_of(bert: Any, make_trainer: Callable[..., Any]) -> None:
+    with NSGD(bert, lr=0.1) as optimizer, pytest.warns(UserWarning, match=r"max_grad_norm=1 .* Set max_grad_norm=0"):
+        make_trainer(optimizer, max_steps=1).train()
+    # By sample the gradients are divided before Trainer sees them.
+    make_trainer(NSGD(bert, lr=0.1, reduce="sample"), max_steps=1).train()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
+from modicum.errors import StateError
 from modicum.perturb import HyPe, HyPeCallback, HyPeConfig
 
 MakeBert = Callable[..., BertForSequenceClassification]
@@ -112,6 +113,23 @@ def test_training_again_after_an_error_takes_off_what_is_left(make_trainer: Call
     trainer.remove_callback(Fail)
     trainer.train()
     assert hooks(trainer) == 0
+
+
+def test_the_next_training_of_the_model_takes_off_what_another_callback_left(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    interrupted = make_trainer(HyPeCallback(CONFIG), Fail())
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train()
+    again = make_trainer(HyPeCallback(CONFIG), HyPeCallback(CONFIG))
+    again.model = again.model_wrapped = interrupted.model
+    with pytest.raises(StateError, match=r"attached to this model already. Call its remove\(\) first, or that of its"):
+        again.train()  # two at once stay an error
+    last = make_trainer(HyPeCallback(CONFIG))
+    last.model = last.model_wrapped = interrupted.model
+    last.train()
+    assert hooks(interrupted) == 0
+    assert bert_of(interrupted).bert.embeddings.dropout.p == 0.1
 
 
 def test_the_package_does_not_import_transformers_until_the_callback_is_used() -> None:

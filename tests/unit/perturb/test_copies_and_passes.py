@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from typing import Any
 
 import pytest
@@ -70,13 +71,23 @@ def test_a_copy_is_a_plain_model() -> None:
     model = FalconForSequenceClassification(config).train()
     before = {name: module.p for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     hype = HyPe(model, HyPeConfig(sigma=0.5)).attach()
-    copies = [copy.deepcopy(model), torch.optim.swa_utils.AveragedModel(model).module, copy.deepcopy([model])[0]]
+    model(torch.arange(3, 12).view(1, 9))
+    file = io.BytesIO()
+    torch.save(model, file)
+    assert b"modicum" not in file.getvalue()
+    file.seek(0)
+    copies = [
+        torch.load(file, weights_only=False),
+        copy.deepcopy(model),
+        torch.optim.swa_utils.AveragedModel(model).module,
+        copy.deepcopy([model])[0],
+    ]
     hype.step(3)
     hype.remove()
     for it in [model, *copies]:
         assert not any(module._forward_pre_hooks or module._forward_hooks for module in it.modules())
         assert before == {name: module.p for name, module in it.named_modules() if isinstance(module, nn.Dropout)}
-        assert "__deepcopy__" not in vars(it)
+        assert not {"__deepcopy__", "__reduce_ex__"} & set(vars(it))
         configs = [
             module.config for module in it.modules() if isinstance(getattr(module, "config", None), FalconConfig)
         ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,20 @@ def test_the_packaged_encoder_learns_from_the_real_rte(real_job: Job) -> None:
     assert right == pytest.approx(round(right))
     # Two updates move little: the loss stays near ln 2, that of a new head.
     assert measurement.beside["training loss"] == pytest.approx(0.693, abs=0.05)
+
+
+def test_a_model_with_code_of_its_own_is_refused_and_runs_none(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers asks by itself, on a terminal
+    folder = tmp_path / "model"
+    shutil.copytree(encoder, folder)
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: ...\n")
+    classes = {"AutoConfig": "own.Own", "AutoModelForSequenceClassification": "own.Own"}
+    settings = json.loads((folder / "config.json").read_text()) | {"auto_map": classes, "model_type": "own"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\nthe cat\t0\na dog\t1\n")
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nthe cat\t0\n")
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        text_problem(TASKS["sst2"], tmp_path, model=str(folder), seed=0, train_size=0, max_length=8)
+    assert not (tmp_path / "ran").exists()
