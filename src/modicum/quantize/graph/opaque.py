@@ -44,8 +44,7 @@ def opaque(
             name = alias[argument.name]
             if name not in sources:
                 sources.append(name)
-            place = sources.index(name)
-            return lambda given: given[place]
+            return _taken(sources.index(name), contiguous=argument.meta["val"].is_contiguous())
         return call_of(argument)  # a size, or a list of tensors
 
     def call_of(called: fx.Node) -> Callable[[_Given], Any]:
@@ -65,3 +64,8 @@ def opaque(
 
     evaluate = call_of(node)
     return Opaque(label=label, call=lambda *given: evaluate(given)), tuple(sources)
+
+
+def _taken(place: int, *, contiguous: bool) -> Callable[[_Given], Tensor]:
+    # `contiguous` and `clone` are no nodes of the graph, but a `view` needs what they give.
+    return (lambda given: given[place].contiguous()) if contiguous else lambda given: given[place]
