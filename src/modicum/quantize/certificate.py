@@ -11,6 +11,7 @@ from torch import Tensor
 from modicum.quantize.bounds import Bounds, Span, bounds_of
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.leftover import float_parts, float_share
 from modicum.quantize.model import QuantizedModel, bias_step
 from modicum.quantize.table import aligned_rows
 
@@ -58,12 +59,14 @@ class Certificate:
         exact_in_float32: whether float32 computes the very numbers of integers, from the grid of the input to the
             output and in any order of summation (without TF32, Winograd and half precision): every whole number, in
             the unit of its channel, is below 2^24.
+        float_share: share of the weights that belong to no layer, since they stay in floating point.
     """
 
     layers: tuple[LayerProof, ...]
     failures: tuple[str, ...]
     float_operations: tuple[str, ...]
     exact_in_float32: bool
+    float_share: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -82,13 +85,20 @@ class Certificate:
         for it in self.layers:
             sums = ("-" if bound is None else str(bound) for bound in (it.accumulator, it.reach))
             rows.append((it.name, str(it.bits), str(it.levels), f"{it.powers_of_two:.1%}", *sums, it.width))
-        return "\n".join([*aligned_rows(rows), *self._sentences()])
+        return "\n".join([*aligned_rows(rows), *self.sentences()])
 
-    def _sentences(self) -> list[str]:
-        verdict = "The certificate holds." if self.holds else "The certificate does not hold:"
-        lines = [verdict, *(f"  {it}" for it in self.failures)]
+    def sentences(self) -> list[str]:
+        """Give the verdict as lines, without the table; what is computed in floating point comes first."""
+        lines = ["The certificate holds: every scale is a power of two, and every zero point an integer."]
+        if not self.holds:
+            lines = ["The certificate does not hold:", *(f"  {it}" for it in self.failures)]
         if self.float_operations:
-            lines += ["Computed in floating point:", *(f"  {it}" for it in self.float_operations)]
+            floats = ["Computed in floating point:", *(f"  {it}" for it in self.float_operations)]
+            if self.holds:
+                count, share = len(self.layers), 1 - self.float_share
+                them = f"{count} layer{'s' * (count > 1)}, {share:.1%} of all weights"
+                lines = [f"The certificate holds for the weights of {them}, and not for these operations."]
+            lines = floats + lines
         exact = "equals the integers bit for bit" if self.exact_in_float32 else "is not proved equal to the integers"
         return [*lines, f"The simulation in float32 {exact}."]
 
@@ -108,7 +118,13 @@ def certify(model: QuantizedModel) -> Certificate:
     failures += [f"{name}: {it}" for name, grid in model.grids.items() for it in _grid_failures(grid)]
     real = tuple(f"{name}: {reason}" for name, reason in bounds.real.items())
     exact = not failures and not real and all(map(_is_exact, bounds.computed.values()))
-    return Certificate(layers=layers, failures=tuple(failures), float_operations=real, exact_in_float32=exact)
+    return Certificate(
+        layers=layers,
+        failures=tuple(failures),
+        float_operations=real,
+        exact_in_float32=exact,
+        float_share=float_share(model.graph, float_parts(model.graph, model.network)),
+    )
 
 
 def width_of(bound: int | None) -> Width:

@@ -15,7 +15,7 @@ from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWei
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Operation
+from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Opaque, Operation
 from modicum.quantize.graph.placement import source
 
 if TYPE_CHECKING:
@@ -152,11 +152,21 @@ class QuantizedModel(nn.Module):
         save(self, path)
 
     @classmethod
-    def load(cls, path: Path) -> QuantizedModel:
-        """Read a file that `save` wrote; see `storage.load`."""
+    def load(cls, path: Path, network: nn.Module | None = None) -> QuantizedModel:
+        """Read a file that `save` wrote.
+
+        Args:
+            path: of the file.
+            network: of the class and sizes that were quantized, with any weights: needed where an operator has no
+                integer form, since the file has no code.
+
+        Raises:
+            ConfigError: if `network` is needed and missing, or is another one.
+            DataError: if it is no such file, or a damaged one.
+        """
         from modicum.quantize.storage import load
 
-        return load(path)
+        return load(path, network)
 
     def export_onnx(self, path: Path, example: Tensor | None = None, *, opset: int = 21) -> OnnxAgreement | None:
         """Write an ONNX file of QuantizeLinear and DequantizeLinear, and say how far onnxruntime is from this network.
@@ -200,4 +210,6 @@ def _mapped(graph: Graph, fn: Callable[[Tensor], Tensor]) -> Graph:
             operations[node.name] = replace(
                 it, weight=fn(it.weight), bias=fn(it.bias), mean=fn(it.mean), variance=fn(it.variance)
             )
+        elif isinstance(it, Opaque):
+            operations[node.name] = replace(it, tensors={name: fn(value) for name, value in it.tensors.items()})
     return graph.with_operations(operations)

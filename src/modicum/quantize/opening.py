@@ -16,6 +16,7 @@ from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import Opaque
 from modicum.quantize.graph.tracing import trace
+from modicum.quantize.leftover import described, float_parts, float_share
 from modicum.quantize.networks import published_resnet20
 from modicum.quantize.preparation import Preparation, read_preparation
 
@@ -101,12 +102,13 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
             hint="Calibrate with images of the size and channels that it was made for.",
         ) from error
     graph = folded(trace(network, images[:2].clone()))
-    unknown = {node.operation.label: node.name for node in graph if isinstance(node.operation, Opaque)}
-    if unknown:
+    if any(isinstance(node.operation, Opaque) for node in graph):
+        parts = float_parts(graph)
         raise ModelError(
-            f"{type(network).__name__} cannot be stored as whole numbers: no integers stand for its "
-            f"{'operators' if len(unknown) > 1 else 'operator'} {', '.join(unknown)}.",
-            hint="Quantize a convolutional network with rectifiers, such as ResNet, MobileNetV2 or RegNet.",
+            f"{type(network).__name__} cannot be stored as integers: none stand for its operators "
+            f"{described(parts)}, with {float_share(graph, parts):.1%} of the weights.",
+            hint="Quantize a convolutional network with ReLU, such as ResNet, MobileNetV2 or RegNet; in Python, "
+            "quantize() leaves such operators in floating point.",
         )
     return graph
 

@@ -18,6 +18,7 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers, with_biases
+from modicum.quantize.leftover import warn_of_floats
 from modicum.quantize.model import QuantizedModel, simulated
 from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
 from modicum.quantize.polish import Moves, State, grid_moves, polish
@@ -38,6 +39,9 @@ def quantize(
     progress: Callable[[str], None] = lambda _: None,
 ) -> QuantizedModel:
     """Quantize a trained network to powers of two, from some hundred samples and without labels.
+
+    Operators that integers do not stand for (see docs/rapq.md) stay in floating point, with their weights: a
+    `UserWarning` names them, and the result can be simulated and saved, but has no integer engine.
 
     Args:
         model: takes one tensor and gives one; it is not changed.
@@ -82,6 +86,7 @@ def quantize_graph(
         ModelError: if there is no layer to quantize.
     """
     check_layers(graph, config)
+    warn_of_floats(graph)
     if config.method == "paper" and config.scales == "float":
         raise ConfigError("The paper's method gives powers of two.", hint="Use method='hessian' with scales='float'.")
     layered = _by_second_moments(graph, images, config, progress)

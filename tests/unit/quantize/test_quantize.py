@@ -259,6 +259,24 @@ def test_unknown_names_are_refused(digits: Digits) -> None:
         quantize(digits.model, digits.train[:8], tracing=wrong)
 
 
+@pytest.mark.parametrize(("tracing", "kind"), [("export", "conv1d"), ("eager", "Conv1d")])
+def test_what_stays_in_floating_point_is_told_and_counted(tracing: Any, kind: str) -> None:
+    network = nn.Sequential(nn.Conv1d(3, 32, 3), nn.SiLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 4))
+    x = torch.randn(8, 3, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=rf"69.2% of the weights stay in floating point.*{kind} \(0\)") as told:
+        found = quantize(network.eval(), x, tracing=tracing)
+    assert told[0].filename == __file__
+    report, certificate = found.report(), str(found.verify())
+    assert report.parameters == sum(it.numel() for it in network.parameters())
+    assert report.bytes == 4 * (288 + 32) + 128 + 4 * 6
+    assert report.mean_bits == (32 * 288 + 8 * 128) / (288 + 128)
+    assert certificate.index("Computed in floating point") < certificate.index(
+        "holds for the weights of 1 layer, 30.8%"
+    )
+    if tracing == "export":
+        assert torch.allclose(found(x), found.double()(x.double()).float(), atol=1e-5)
+
+
 def test_network_without_layers_is_refused() -> None:
     with pytest.raises(ModelError, match="no convolution"):
         quantize(nn.ReLU(), torch.ones(4, 3))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from modicum.core.measure import Cost
-    from modicum.quantize.certificate import Certificate
     from modicum.quantize.configuration import LayerBits, RAPQConfig
     from modicum.quantize.model import QuantizedModel
 
@@ -151,22 +150,11 @@ def _tell(
         }
         typer.echo(as_json(row))
     else:
-        typer.echo(f"{summary}\n{_verdict(certificate)}")
+        typer.echo("\n".join([str(summary), *certificate.sentences()]))
         if found:
             before, after = found["float"], found["quantized"]
             typer.echo(f"Accuracy on {found['images']:,} images: {before:.4f} float, {after:.4f} quantized.")
     say(f"{samples} images, {cost.seconds:.1f} s, {file.stat().st_size:,} bytes: {file}")
-
-
-def _verdict(certificate: Certificate) -> str:
-    lines = ["Every scale is a power of two, and every zero point whole."]
-    if not certificate.holds:
-        lines = ["The certificate does not hold:", *(f"  {it}" for it in certificate.failures)]
-    if certificate.float_operations:
-        lines += ["Computed in floating point:", *(f"  {it}" for it in certificate.float_operations)]
-    elif certificate.exact_in_float32:
-        lines += ["The simulation in float32 equals the integers bit for bit."]
-    return "\n".join(lines)
 
 
 def _config(**values: Any) -> RAPQConfig:
