@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, ModelError
-from modicum.quantize.calibration import Calibration, gather
+from modicum.quantize.calibration import Calibration, check_samples, gather
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.folding import folded
@@ -57,7 +57,7 @@ def quantize(
     Raises:
         ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
             `RAPQConfig.per_layer` names a layer that is not there.
-        DataError: if the calibration has numbers that are not finite, or samples of different shapes.
+        DataError: if the calibration has numbers that are not finite, samples of different shapes, or one value alone.
         ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
     """
     config = RAPQConfig() if config is None else config
@@ -67,6 +67,7 @@ def quantize(
     weight = next(model.parameters(), None)
     if weight is not None:
         images = images.to(weight.device, weight.dtype)
+    check_samples(images, model)
     _check_input(model, images)
     if tracing == "eager":
         from modicum.quantize.eager import quantize_eagerly
@@ -169,7 +170,7 @@ def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None])
         wanted,
         rebuilt=rebuilt,
         moves=moves,
-        progress=lambda name: progress(f"{name}: exponents beside it tried"),
+        progress=lambda name: progress(f"{name}: neighbouring exponents tried"),
     ).state
     return replace(layered, codes=dict(found.codes), biases=dict(found.biases), grids=dict(found.grids))
 
