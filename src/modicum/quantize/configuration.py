@@ -73,8 +73,8 @@ class RAPQConfig:
         ConfigError: if a value is not one of these.
 
     Source:
-        Yao et al. 2022 (arXiv:2204.12322). Departures: exponents are whole from the start of the last pass, zero
-        points are whole, activation exponents are learned, "hessian", absorption and polish are ours.
+        Yao et al. 2022 (arXiv:2204.12322). Departures: exponents are integers from the start of the last pass, zero
+        points are integers, activation exponents are learned, "hessian", absorption and polish are ours.
     """
 
     weight_bits: int = 4

@@ -304,5 +304,5 @@ def _grid(bits: int, signed: Any, exponent: int, ceiling: float | None, rounding
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{value!r} in the file is no whole number.", hint=_DAMAGED)
+        raise DataError(f"{value!r} in the file is no integer.", hint=_DAMAGED)
     return value

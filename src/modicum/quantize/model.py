@@ -1,4 +1,4 @@
-"""A quantized network: whole codes, whole exponents, and what can be done with them."""
+"""A quantized network: integer codes, integer exponents, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
         grids: of tensors, by node.
 
     Returns:
-        The same graph whose layers compute with dequantized weights; their biases are whole multiples of
+        The same graph whose layers compute with dequantized weights; their biases are integer multiples of
         2^(e_weight + e_input) where both exponents are whole.
     """
     operations: dict[str, Operation] = {}
@@ -70,7 +70,7 @@ def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor
         graph: from `simulated`.
         codes: of layers.
         grids: of tensors.
-        name: of the layer; it and its input have whole exponents.
+        name: of the layer; it and its input have integer exponents.
 
     Returns:
         int64, shape (channels,).
@@ -134,7 +134,7 @@ class QuantizedModel(nn.Module):
         return self.graph.run({}, x=x, through=self._to_grid)[self.graph.output]
 
     def verify(self) -> Certificate:
-        """Prove what can be proved of it: whole codes and exponents, and the width of every sum."""
+        """Prove what can be proved of it: integer codes and exponents, and the width of every sum."""
         from modicum.quantize.certificate import certify
 
         return certify(self)

@@ -22,7 +22,7 @@ from modicum.quantize.networks import published_resnet20
 from modicum.quantize.preparation import PREPARATION_FILE, Preparation, read_preparation
 
 RESNET20 = Preparation(  # ImageNet's numbers, as the checkpoint's authors took
-    resize=(32, 32), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
+    resize=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
 _BATCH = 200
 

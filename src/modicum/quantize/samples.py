@@ -35,7 +35,7 @@ def read_samples(
 
     Raises:
         ConfigError: if there is no such file, it is of another kind, or too few samples are wanted.
-        DataError: if the array has another shape, whole numbers or numbers that are not finite, or a file is damaged.
+        DataError: if the array has another shape, integers or numbers that are not finite, or a file is damaged.
         MissingExtraError: if Pillow is not installed.
         UnsafeFileError: if the file holds pickled objects.
     """

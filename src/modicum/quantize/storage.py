@@ -1,4 +1,4 @@
-"""One safetensors file for a quantized network: packed codes, whole exponents, whole biases, and a description."""
+"""One safetensors file for a quantized network: packed codes, integer exponents, integer biases, and a description."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
     failures += certify(model).failures
     if failures:
         raise ModelError(
-            f"The network is not one of whole codes and exponents; {failures[0]}.",
+            f"The network is not one of integer codes and exponents; {failures[0]}.",
             hint='Quantize it with scales="power_of_two".',
         )
     graph, grids = model.graph, model.grids

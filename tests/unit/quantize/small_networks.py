@@ -113,7 +113,7 @@ def chain() -> nn.Module:
 
 
 class InPlace(nn.Module):
-    """Sums and rectifiers that overwrite their input, of which other names are read afterwards."""
+    """Sums and ReLUs that overwrite their input, of which other names are read afterwards."""
 
     def __init__(self) -> None:
         super().__init__()

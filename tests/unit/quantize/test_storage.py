@@ -223,7 +223,7 @@ DAMAGE: dict[str, Change] = {
     "take 144 bytes": lambda it, _: it.update({"first.codes": it["first.codes"][:-1]}),
     "first has zero points that 4 bits do not have": lambda it, _: _zeros(it, 4, 16),
     "stem has zero points that 8 bits do not have": lambda it, _: _zeros(it, 0, 127),
-    "no whole number": lambda _, it: it["nodes"][1][3].update(bits="8"),
+    "no integer": lambda _, it: it["nodes"][1][3].update(bits="8"),
     "weights of shape .* and 9 bits": lambda _, it: it["nodes"][1][3].update(bits=9),
     "does not come before": lambda _, it: it["nodes"][1].__setitem__(2, [1]),
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),

@@ -128,7 +128,7 @@ class Add:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Activation:
-    """A rectifier.
+    """A ReLU.
 
     Args:
         ceiling: 6 for ReLU6; None for ReLU.
