@@ -229,8 +229,8 @@ def _header(program: Program, layout: Layout, name: str) -> str:
     grid, shape, result = program.grid, program.input.shape, program.values[program.output].shape
     return f"""\
 /* {_ABOUT}
- * Input: shape {shape}, integers k in {grid.low} ... {grid.high}. Of a value x, normalised as for the float network
- * (mean and std of its training), k = round(x / 2^{up}_INPUT_EXPONENT), {_TIES[grid.rounding]}, then clipped to that
+ * Input: shape {shape}, integers k in {grid.low} ... {grid.high}. Of a value x, normalised by the mean and std of the
+ * network's training, k = round(x / 2^{up}_INPUT_EXPONENT), {_TIES[grid.rounding]}, then clipped to that
  * range. Output: shape {result}, integers k for the values k 2^{up}_OUTPUT_EXPONENT.
  * Calls with scratch memory of their own may run side by side. */
 #ifndef {up}_H
