@@ -79,8 +79,15 @@ class Blank:
     bits: int
 
     def filled(self, **tensors: Tensor) -> Node:
-        """Make the node, with its tensors by the names of the operation's fields; not an opaque one, which has code."""
-        operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
+        """Make the node, with its tensors by the names of the operation's fields; not an opaque one, which has code.
+
+        Raises:
+            DataError: if a setting is missing.
+        """
+        try:
+            operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
+        except TypeError as error:
+            raise DataError(f"{self.name} lacks a setting that a {self.kind} has ({error}).", hint=_DAMAGED) from error
         return Node(name=self.name, operation=operation, inputs=self.inputs)
 
 
@@ -261,8 +268,8 @@ def _blank(entry: list[Any], before: list[Blank]) -> Blank:
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _LEFT_OUT
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
-    if set(settings) - allowed:
-        raise DataError(f"{name} has settings that no {kind} has.", hint=_DAMAGED)
+    if set(settings) - allowed or (kind == "opaque" and "label" not in settings):
+        raise DataError(f"{name} has settings that no {kind} has, or lacks one.", hint=_DAMAGED)
     return Blank(
         name=name,
         kind=kind,

@@ -227,6 +227,8 @@ DAMAGE: dict[str, Change] = {
     "weights of shape .* and 9 bits": lambda _, it: it["nodes"][1][3].update(bits=9),
     "does not come before": lambda _, it: it["nodes"][1].__setitem__(2, [1]),
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),
+    "settings that no opaque has, or lacks one": lambda _, it: it["nodes"][2].__setitem__(1, "opaque"),
+    "lacks a setting that a max_pool has": lambda _, it: it["nodes"][3][3].pop("kernel"),
     "cannot be read": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
     "Two nodes share a name": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
     "too large": lambda _, it: it.update(shape=[3, 2**16, 2**15]),
