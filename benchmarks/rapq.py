@@ -28,13 +28,13 @@ from torch import Tensor, nn
 
 from modicum.core.method import Job
 from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Backend, Engine
 from modicum.quantize.engine.program import lower
 from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.onnx_file import compare_onnx, export_onnx
-from modicum.quantize.opening import PUBLISHED
 from modicum.quantize.problem import Problem, problem
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.scale_search import search_scales

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)  # noqa: TID251 - forked
         ResNetForImageClassification(sizes).save_pretrained(folder / "model")
     np.save(folder / "images.npy", IMAGES)
+    np.save(folder / "dark.npy", np.zeros_like(IMAGES[:4]))
     np.savez(folder / "test.npz", x=IMAGES, y=np.arange(16) % 4)
     done = run(
         *("run", "model", "--calibration", "images.npy", "--weights", "2", "--test", "test.npz"),
@@ -63,7 +65,7 @@ def test_a_model_becomes_one_certified_file(place: Path) -> None:
 def test_verify_proves_the_file_and_tells_by_its_status(place: Path) -> None:
     done = run_here("quantize", "verify", "small.safetensors", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "The certificate holds." in done.stdout
+    assert "The certificate holds: every scale is a power of two" in done.stdout
 
 
 def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
@@ -85,6 +87,9 @@ def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
         ("run model --calibration gone.npy --out a.safetensors", "There is nothing at gone.npy"),
         ("run model --calibration images.npy --layer x=4 --out a.safetensors", "'x', which is no layer"),
         ("run model --calibration images.npy --out a.bin", "must end in .safetensors"),
+        ("run model --calibration images.npy --out gone/a.safetensors", "gone/a.safetensors cannot be written"),
+        ("run model --calibration images.npy --device cuda:7 --out a.safetensors", "cannot use the device 'cuda:7'"),
+        ("run model --calibration dark.npy --out a.safetensors", "All 4 calibration samples are one value"),
         ("verify cut.safetensors", "no whole safetensors file"),
         ("export small.safetensors", "nothing to export to"),
     ],
@@ -93,9 +98,30 @@ def test_nonsense_is_two_sentences_and_status_2(place: Path, arguments: str, sai
     refused(lambda *them, cwd: run_here("quantize", *them, cwd=cwd), place, arguments, said)
 
 
-def test_a_process_of_its_own_tells_the_same(place: Path) -> None:
-    arguments = "run model --calibration images.npy --weights 9 --out a.safetensors"
-    refused(run, place, arguments, "from 2 to 8, but it is 9")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("run model --calibration gone.npy --out a.safetensors", "There is nothing at gone.npy"),
+        ("run model --calibration images.npy --weights 9 --out a.safetensors", "from 2 to 8, but it is 9"),
+        ("export small.safetensors --onnx gone/a.onnx", "gone/a.onnx cannot be written"),
+    ],
+)
+def test_a_process_of_its_own_tells_the_same_before_torch_is_imported(place: Path, arguments: str, said: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    refused(run, place, arguments, said)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2  # torch alone takes more
+
+
+def test_a_file_that_cannot_be_exported_does_not_stop_the_other(place: Path) -> None:
+    half_up = ("--rounding", "half_up", "--out", "up.safetensors")  # onnxruntime rounds half to even
+    assert run_here("quantize", "run", "model", "--calibration", "images.npy", *half_up, cwd=place).returncode == 0
+    done = run_here("quantize", "export", "up.safetensors", "--onnx", "up.onnx", "--c", "up", "--json", cwd=place)
+    assert done.returncode == 1
+    assert "--onnx was not written" in done.stderr
+    assert list(json.loads(done.stdout)) == ["file", "c", "failed"]
+    assert "round(x / 2^" in (place / "up" / "model.h").read_text()
+    assert not (place / "up.onnx").exists()
 
 
 def refused(run: Callable[..., Done], place: Path, arguments: str, said: str) -> None:

@@ -1,7 +1,7 @@
 """RAPQ: power-of-two post-training quantization that really is power-of-two.
 
 Yao, Li, Sun, Cheng, Liu, Zhang and Wang, "RAPQ: Rescuing Accuracy for Power-of-Two Low-bit Post-training Quantization"
-(IJCAI 2022, arXiv:2204.12322). Scales are stored as whole exponents, so that no other scale can be, and the result
+(IJCAI 2022, arXiv:2204.12322). Scales are stored as integer exponents, so that no other scale can be, and the result
 runs on integers and shifts alone.
 """
 

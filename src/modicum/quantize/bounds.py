@@ -1,4 +1,4 @@
-"""How large the whole numbers of a quantized network can become: interval arithmetic over its graph."""
+"""How large the integers of a quantized network can become: interval arithmetic over its graph."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Span:
     """What a tensor's values can be: k 2^unit with |k| <= bound.
 
     Args:
-        unit: the exponent, float64 with whole values, shape (channels,), or (1,) for one of all channels.
-        bound: float64 with whole values, of the same shape; exact up to 2^53.
+        unit: the exponent, float64 with integer values, shape (channels,), or (1,) for one of all channels.
+        bound: float64 with integer values, of the same shape; exact up to 2^53.
         layers: those whose accumulators are in these numbers, not yet brought to a grid.
     """
 
@@ -51,7 +51,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """The whole numbers of a network.
+    """The integers of a network.
 
     Args:
         computed: by node, what its operation gives before a grid; nodes of real values are left out.
@@ -92,7 +92,7 @@ def aligned(first: Span, second: Span) -> Span:
 
 
 def bounds_of(graph: Graph, codes: Codes, grids: Grids) -> Bounds:
-    """Bound every tensor of a network that computes with whole numbers.
+    """Bound every tensor of a network that computes with integers.
 
     Args:
         graph: from `simulated`.
@@ -156,7 +156,7 @@ class _Reading:
         if isinstance(operation, Input) and bare:
             return "the input has no grid"
         if isinstance(operation, Activation) and operation.ceiling is not None and bare:
-            return f"a rectifier up to {operation.ceiling:g} without a grid"
+            return f"a ReLU up to {operation.ceiling:g} without a grid"
         return ""
 
     def _layer(self, node: Node) -> Span | str:
@@ -164,7 +164,7 @@ class _Reading:
         if not isinstance(code, WeightCode):
             return "its weights are real"
         if span is None or len(span.unit) > 1 or span.layers:
-            return "its input has no whole grid"
+            return "its input is on no grid"
         bias = bias_integers(self.graph, self.codes, self.grids, node.name)
         bound = accumulator_bound(code.integers, span.largest, bias)
         return Span(unit=code.exponent.double() + span.unit, bound=bound, layers=frozenset([node.name]))
@@ -179,7 +179,7 @@ def _combined(operation: Operation, inputs: list[Span]) -> Span | str:
         return _padded(inputs[0], operation)
     if isinstance(operation, Flatten):
         return _joined(inputs[0])
-    return inputs[0]  # a rectifier, a maximum and a slice make no number larger
+    return inputs[0]  # a ReLU, a maximum and a slice make no number larger
 
 
 def _mean(span: Span, pool: MeanPool) -> Span | str:

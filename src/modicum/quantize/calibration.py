@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modicum.errors import ConfigError, DataError
-
-__all__ = ["Calibration", "gather"]
 
 Calibration = Tensor | Mapping[str, Any] | Iterable[Any]
 
@@ -57,6 +56,46 @@ def gather(calibration: Calibration) -> Tensor:
                 f"Calibration batch {number} has numbers that are not finite.", hint="Drop or correct those samples."
             )
     return torch.cat(batches).detach()
+
+
+def check_samples(samples: Tensor, model: nn.Module | None = None, size: tuple[int, ...] | None = None) -> None:
+    """Refuse samples without any contrast, and warn of those that have another size than the network was made for.
+
+    Args:
+        samples: shape (n, ...), channels second.
+        model: may say its size as `config.image_size` (transformers), `pretrained_cfg["input_size"]` (timm) or
+            `example_input_array` (Lightning).
+        size: rows and columns, where something else says them.
+
+    Raises:
+        DataError: if every channel is one value in all samples.
+    """
+    channels = samples.transpose(0, 1).flatten(1) if samples.ndim > 1 else samples[None]
+    if bool((channels == channels[:, :1]).all()):
+        raise DataError(
+            f"All {len(samples)} calibration samples are one value a channel, so nothing can be learnt from them.",
+            hint="Give some hundred samples of training data.",
+        )
+    size = size or _declared(model)
+    if size and samples.ndim == 4 and tuple(samples.shape[2:]) != size:
+        rows, columns = samples.shape[2:]
+        warnings.warn(
+            f"The calibration images have {rows} x {columns} pixels, but the network was made for "
+            f"{size[0]} x {size[1]}. Quantized so, it takes images of {rows} x {columns} alone.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _declared(model: nn.Module | None) -> tuple[int, ...] | None:
+    found: Any = getattr(getattr(model, "config", None), "image_size", None)
+    if found is None:
+        settings = getattr(model, "pretrained_cfg", None)
+        found = settings.get("input_size") if isinstance(settings, dict) else None
+    if found is None:
+        found = getattr(getattr(model, "example_input_array", None), "shape", None)
+    sides = (found, found) if isinstance(found, int) else tuple(found or ())[-2:]
+    return sides if len(sides) == 2 and all(isinstance(it, int) for it in sides) else None
 
 
 def _tensor(batch: object) -> Tensor:

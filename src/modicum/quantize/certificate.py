@@ -1,4 +1,4 @@
-"""The proof that a quantized network is one of shifts and whole numbers, and how wide these are."""
+"""The proof that a quantized network is one of shifts and integers, and how wide these are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from modicum.quantize.bounds import Bounds, Span, bounds_of
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.leftover import float_parts, float_share
 from modicum.quantize.model import QuantizedModel, bias_step
 from modicum.quantize.table import aligned_rows
 
@@ -18,7 +19,7 @@ __all__ = ["Certificate", "LayerProof", "Width", "certify", "power_of_two_channe
 
 Width = Literal["int16", "float32-exact", "int32", "int64", "none"]
 
-_EXACT = 2**24  # whole numbers up to here, and sums of them that stay below, are exact in float32
+_EXACT = 2**24  # integers up to here, and sums of them that stay below, are exact in float32
 _SMALLEST, _LARGEST = -126, 127  # exponents of float32 that lose no digit
 
 
@@ -30,7 +31,7 @@ class LayerProof:
         name: of the layer.
         bits: n of its weights; 0 if they are real.
         levels: the largest number of distinct weights of a channel, at most 2^n.
-        powers_of_two: share of channels whose weights are (q - z) 2^e with a whole z, to the last digit.
+        powers_of_two: share of channels whose weights are (q - z) 2^e with an integer z, to the last digit.
         accumulator: bound of every sum of the layer, in units of its channel; None if its input is real.
         reach: the same with what is added to it before the next grid, aligned by shifts.
         width: the smallest kind of number that holds `reach`; "none" if there is none.
@@ -56,23 +57,25 @@ class Certificate:
         failures: what does not hold, of layers and of grids, each with the name of its node.
         float_operations: nodes that have no integer form, and why.
         exact_in_float32: whether float32 computes the very numbers of integers, from the grid of the input to the
-            output and in any order of summation (without TF32, Winograd and half precision): every whole number, in
+            output and in any order of summation (without TF32, Winograd and half precision): every integer, in
             the unit of its channel, is below 2^24.
+        float_share: share of the weights that belong to no layer, since they stay in floating point.
     """
 
     layers: tuple[LayerProof, ...]
     failures: tuple[str, ...]
     float_operations: tuple[str, ...]
     exact_in_float32: bool
+    float_share: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether all scales are powers of two, all zero points whole, and all levels within their bits."""
+        """Whether all scales are powers of two, all zero points integers, and all levels within their bits."""
         return not self.failures
 
     @property
     def whole(self) -> bool:
-        """Whether the network can run on whole numbers alone."""
+        """Whether the network can run on integers alone."""
         return self.holds and not self.float_operations
 
     def __str__(self) -> str:
@@ -82,13 +85,20 @@ class Certificate:
         for it in self.layers:
             sums = ("-" if bound is None else str(bound) for bound in (it.accumulator, it.reach))
             rows.append((it.name, str(it.bits), str(it.levels), f"{it.powers_of_two:.1%}", *sums, it.width))
-        return "\n".join([*aligned_rows(rows), *self._sentences()])
+        return "\n".join([*aligned_rows(rows), *self.sentences()])
 
-    def _sentences(self) -> list[str]:
-        verdict = "The certificate holds." if self.holds else "The certificate does not hold:"
-        lines = [verdict, *(f"  {it}" for it in self.failures)]
+    def sentences(self) -> list[str]:
+        """Give the verdict as lines, without the table; what is computed in floating point comes first."""
+        lines = ["The certificate holds: every scale is a power of two, and every zero point an integer."]
+        if not self.holds:
+            lines = ["The certificate does not hold:", *(f"  {it}" for it in self.failures)]
         if self.float_operations:
-            lines += ["Computed in floating point:", *(f"  {it}" for it in self.float_operations)]
+            floats = ["Computed in floating point:", *(f"  {it}" for it in self.float_operations)]
+            if self.holds:
+                count, share = len(self.layers), 1 - self.float_share
+                them = f"{count} layer{'s' * (count > 1)}, {share:.1%} of all weights"
+                lines = [f"The certificate holds for the weights of {them}, and not for these operations."]
+            lines = floats + lines
         exact = "equals the integers bit for bit" if self.exact_in_float32 else "is not proved equal to the integers"
         return [*lines, f"The simulation in float32 {exact}."]
 
@@ -108,11 +118,17 @@ def certify(model: QuantizedModel) -> Certificate:
     failures += [f"{name}: {it}" for name, grid in model.grids.items() for it in _grid_failures(grid)]
     real = tuple(f"{name}: {reason}" for name, reason in bounds.real.items())
     exact = not failures and not real and all(map(_is_exact, bounds.computed.values()))
-    return Certificate(layers=layers, failures=tuple(failures), float_operations=real, exact_in_float32=exact)
+    return Certificate(
+        layers=layers,
+        failures=tuple(failures),
+        float_operations=real,
+        exact_in_float32=exact,
+        float_share=float_share(model.graph, float_parts(model.graph, model.network)),
+    )
 
 
 def width_of(bound: int | None) -> Width:
-    """Name the smallest kind of number that holds all whole numbers up to a bound and down to its negative.
+    """Name the smallest kind of number that holds all integers up to a bound and down to its negative.
 
     Example:
         >>> width_of(2**15 - 1), width_of(2**15), width_of(2**24), width_of(2**31)
@@ -128,7 +144,7 @@ def width_of(bound: int | None) -> Width:
 
 
 def power_of_two_channels(weight: Tensor, code: WeightCode | FloatWeightCode) -> Tensor:
-    """Tell of each channel whether its weights are whole multiples of a power of two, as its code says.
+    """Tell of each channel whether its weights are integer multiples of a power of two, as its code says.
 
     Args:
         weight: what the network multiplies with, shape (channels, ...).
@@ -206,7 +222,7 @@ def _bias_failures(model: QuantizedModel, name: str, layer: Convolution | Linear
         return []
     number = layer.bias.double() / step
     if not bool((number == number.round()).all()):
-        return ["a bias that is no whole multiple of the accumulator's unit"]
+        return ["a bias that is no integer multiple of the accumulator's unit"]
     return ["a bias beyond 32 bits"] if float(number.abs().max()) >= 2**31 else []
 
 

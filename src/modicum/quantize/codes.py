@@ -1,4 +1,4 @@
-"""Numbers on a grid: whole codes, a whole exponent, and nothing that could be another scale."""
+"""Numbers on a grid: integer codes, an integer exponent, and nothing that could be another scale."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WeightCode:
             if value.dtype != kind or tuple(value.shape) != shape:
                 raise DataError(
                     f"{name} must be {kind} of shape {shape}, but it is {value.dtype} of shape {tuple(value.shape)}.",
-                    hint="Round it and bring it to that type: only whole numbers can be stored.",
+                    hint="Round it and bring it to that type: only integers can be stored.",
                 )
         highest = max(int(it.max()) for it in (self.codes, self.zero) if it.numel())
         if not 2 <= self.bits <= 8 or highest >= 2**self.bits:
@@ -90,7 +90,7 @@ class FloatWeightCode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationGrid:
-    """The grid k 2^e of a tensor between layers; k is unsigned after a rectifier and signed elsewhere.
+    """The grid k 2^e of a tensor between layers; k is unsigned after a ReLU and signed elsewhere.
 
     Args:
         bits: n, 2 to 8.
@@ -111,7 +111,7 @@ class ActivationGrid:
 
     def __post_init__(self) -> None:
         if not isinstance(self.exponent, int) or not -128 <= self.exponent <= 127:
-            raise DataError(f"An exponent must fit int8, but it is {self.exponent!r}.", hint="Give a whole number.")
+            raise DataError(f"An exponent must fit int8, but it is {self.exponent!r}.", hint="Give an integer.")
 
     @property
     def scale(self) -> float:

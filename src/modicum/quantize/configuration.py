@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from modicum.errors import ConfigError
-from modicum.quantize.functional import Rounding
+
+if TYPE_CHECKING:  # it imports torch, and the command line checks its options before that
+    from modicum.quantize.functional import Rounding
 
 __all__ = ["Granularity", "LayerBits", "Quantizer", "RAPQConfig", "Scales"]
 
@@ -71,8 +73,8 @@ class RAPQConfig:
         ConfigError: if a value is not one of these.
 
     Source:
-        Yao et al. 2022 (arXiv:2204.12322). Departures: exponents are whole from the start of the last pass, zero
-        points are whole, activation exponents are learned, "hessian", absorption and polish are ours.
+        Yao et al. 2022 (arXiv:2204.12322). Departures: exponents are integers from the start of the last pass, zero
+        points are integers, activation exponents are learned, "hessian", absorption and polish are ours.
     """
 
     weight_bits: int = 4
@@ -103,7 +105,7 @@ class RAPQConfig:
             "method": get_args(Quantizer),
             "p_argument": ("released", "mean_gamma"),
             "initial": ("hessian", "mse"),
-            "rounding": get_args(Rounding),
+            "rounding": ("half_even", "half_up"),
         }.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(
@@ -128,6 +130,6 @@ def _check_bits(name: str, bits: int | None, *, optional: bool = False) -> None:
         return
     if not isinstance(bits, int) or not LEAST_BITS <= bits <= MOST_BITS:
         raise ConfigError(
-            f"{name} must be a whole number from {LEAST_BITS} to {MOST_BITS}, but it is {bits!r}.",
+            f"{name} must be an integer from {LEAST_BITS} to {MOST_BITS}, but it is {bits!r}.",
             hint="Use 8, 4 or 2." if not optional else "Use 8, 4 or 2, or None.",
         )

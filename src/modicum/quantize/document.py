@@ -26,6 +26,7 @@ from modicum.quantize.graph.operations import (
     Linear,
     MaxPool,
     MeanPool,
+    Opaque,
     Operation,
     Pad,
     Slice,
@@ -46,13 +47,15 @@ _KINDS: dict[str, type[Any]] = {
     "pad": Pad,
     "slice": Slice,
     "flatten": Flatten,
+    "opaque": Opaque,
 }
-_INPUTS = {"input": 0, "add": 2}  # all others read one node
+_INPUTS = {"input": 0, "add": 2}  # all others read one node, opaque ones any number
 # Far beyond any picture; a damaged file must not ask for all memory.
 _MOST_INPUTS = 2**27
 _LONGEST = 2**15
 _DAMAGED = "The file is damaged: write it again."
 _TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
+_LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module"}  # the file holds no code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +79,15 @@ class Blank:
     bits: int
 
     def filled(self, **tensors: Tensor) -> Node:
-        """Make the node, with its tensors by the names of the operation's fields."""
-        operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
+        """Make the node, with its tensors by the names of the operation's fields; not an opaque one, which has code.
+
+        Raises:
+            DataError: if a setting is missing.
+        """
+        try:
+            operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
+        except TypeError as error:
+            raise DataError(f"{self.name} lacks a setting that a {self.kind} has ({error}).", hint=_DAMAGED) from error
         return Node(name=self.name, operation=operation, inputs=self.inputs)
 
 
@@ -112,7 +122,7 @@ def write_document(
     """Write it down in few characters; nodes are named by their place where they are read.
 
     Args:
-        graph: without opaque operations.
+        graph: of opaque operations the label is written alone.
         bits: of the weights, by layer.
         grids: by node.
         config: how the network was quantized.
@@ -123,12 +133,9 @@ def write_document(
         JSON.
     """
     places = {node.name: place for place, node in enumerate(graph)}
-    nodes = [
-        [node.name, _kind(node.operation), [places[it] for it in node.inputs], _settings(node, bits)] for node in graph
-    ]
     document = {
         "shape": list(shape),
-        "nodes": nodes,
+        "nodes": described(graph, bits),
         "grids": [
             [places[name], it.bits, it.signed, it.exponent, it.ceiling, it.rounding] for name, it in grids.items()
         ],
@@ -136,6 +143,19 @@ def write_document(
         "quality": [[places[name], it.clipped, it.snr_db] for name, it in quality.items()],
     }
     return json.dumps(document, separators=(",", ":"))
+
+
+def described(graph: Graph, bits: Mapping[str, int]) -> list[list[Any]]:
+    """Give the nodes as what JSON can hold: name, kind, places of the inputs, settings."""
+    places = {node.name: place for place, node in enumerate(graph)}
+    return [
+        [node.name, _kind(node.operation), [places[it] for it in node.inputs], _settings(node, bits)] for node in graph
+    ]
+
+
+def blanks(graph: Graph, bits: Mapping[str, int]) -> tuple[Blank, ...]:
+    """Give the nodes of a graph as they would be read from a file."""
+    return _blanks(json.loads(json.dumps(described(graph, bits))))
 
 
 def read_document(text: str) -> Document:
@@ -152,13 +172,11 @@ def read_document(text: str) -> Document:
     """
     try:
         read = parse_json(text, source="The description of the network", hint=_DAMAGED)
-        nodes: list[Blank] = []
-        for entry in read["nodes"]:
-            nodes.append(_blank(entry, nodes))
+        nodes = _blanks(read["nodes"])
         names = [node.name for node in nodes]
         _check_names(nodes)
         return Document(
-            nodes=tuple(nodes),
+            nodes=nodes,
             grids={names[entry[0]]: _grid(*entry[1:]) for entry in read["grids"]},
             config=config_from(read["config"]),
             shape=_sample_shape(read["shape"]),
@@ -197,7 +215,14 @@ def config_from(values: dict[str, Any]) -> RAPQConfig:
         raise DataError(f"The configuration in the file is not usable: {error}", hint=_DAMAGED) from error
 
 
-def _check_names(nodes: list[Blank]) -> None:
+def _blanks(entries: list[Any]) -> tuple[Blank, ...]:
+    nodes: list[Blank] = []
+    for entry in entries:
+        nodes.append(_blank(entry, nodes))
+    return tuple(nodes)
+
+
+def _check_names(nodes: tuple[Blank, ...]) -> None:
     inputs = [place for place, node in enumerate(nodes) if node.kind == "input"]
     if len({node.name for node in nodes}) < len(nodes) or inputs != [0]:
         raise DataError("Two nodes share a name, or the first is not the only input.", hint=_DAMAGED)
@@ -225,7 +250,7 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for it in fields(operation):
         value = getattr(operation, it.name)
-        if it.name not in _TENSORS and (it.default is MISSING or value != it.default):
+        if it.name not in _LEFT_OUT and (it.default is MISSING or value != it.default):
             kept[it.name] = value
     if isinstance(operation, Convolution | Linear | BatchNorm):
         kept["shape"] = list(operation.weight.shape)
@@ -236,15 +261,15 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
 
 def _blank(entry: list[Any], before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
-    if not isinstance(name, str) or len(inputs) != _INPUTS.get(kind, 1):
+    if not isinstance(name, str) or (kind != "opaque" and len(inputs) != _INPUTS.get(kind, 1)):
         raise DataError(f"{name!r} in the file is no node.", hint=_DAMAGED)
     check_name(name)
     if any(not 0 <= _whole(place) < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
-    allowed = {it.name for it in fields(_KINDS[kind])} - _TENSORS
+    allowed = {it.name for it in fields(_KINDS[kind])} - _LEFT_OUT
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
-    if set(settings) - allowed:
-        raise DataError(f"{name} has settings that no {kind} has.", hint=_DAMAGED)
+    if set(settings) - allowed or (kind == "opaque" and "label" not in settings):
+        raise DataError(f"{name} has settings that no {kind} has, or lacks one.", hint=_DAMAGED)
     return Blank(
         name=name,
         kind=kind,
@@ -267,6 +292,9 @@ def _setting(key: str, value: Any) -> Any:
         return float(value)
     if key == "keep":
         return bool(value)
+    if key == "label":
+        check_name(value)
+        return value
     if isinstance(value, list):
         first, second = (_whole(it) for it in value)
         if max(abs(first), abs(second)) > _LONGEST:
@@ -283,5 +311,5 @@ def _grid(bits: int, signed: Any, exponent: int, ceiling: float | None, rounding
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{value!r} in the file is no whole number.", hint=_DAMAGED)
+        raise DataError(f"{value!r} in the file is no integer.", hint=_DAMAGED)
     return value

@@ -19,6 +19,7 @@ from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Opaque, Pair
 from modicum.quantize.graph.placement import Site, bits_of_weights, check_layers
 from modicum.quantize.hessian.layers import Recipe, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.leftover import warn_of_floats
 from modicum.quantize.model import QuantizedModel, simulated
 
 __all__ = ["quantize_eagerly"]
@@ -66,6 +67,7 @@ def quantize_eagerly(
     layers = _layers(network, images[:2])
     graph = _graph(network, layers)
     check_layers(graph, config)
+    warn_of_floats(graph, network)
     bits = bits_of_weights(graph, config)
     power = config.scales == "power_of_two"
     codes, grids = {}, {}
@@ -180,11 +182,11 @@ def _input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:
 def _graph(network: nn.Module, layers: list[str]) -> Graph:
     nodes = [Node(name="x", operation=Input())]
     for name in layers:
-        before = Opaque(label=_WHOLE, call=lambda x, name=name: _input_of(network, name, x))
+        before = Opaque(label=_WHOLE, call=lambda given, _, name=name: _input_of(network, name, *given))
         nodes.append(Node(name=_input(name), operation=before, inputs=("x",)))
         operation = _operation(name, network.get_submodule(name))
         nodes.append(Node(name=name, operation=operation, inputs=(_input(name),)))
-    whole = Opaque(label=_WHOLE, call=lambda x: _tensor(network(x.clone())))
+    whole = Opaque(label=_WHOLE, call=lambda given, _: _tensor(network(given[0].clone())))
     return Graph(nodes=(*nodes, Node(name=_WHOLE, operation=whole, inputs=("x",))))
 
 

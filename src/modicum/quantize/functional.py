@@ -25,14 +25,14 @@ Rounding = Literal["half_even", "half_up"]
 
 
 def round_to(x: Tensor, rounding: Rounding = "half_even") -> Tensor:
-    """Round to whole numbers; a tie goes to the even one, or up (towards plus infinity).
+    """Round to integers; a tie goes to the even one, or up (towards plus infinity).
 
     Args:
         x: any shape, floating.
         rounding: what happens to a tie.
 
     Returns:
-        Whole numbers of the same dtype.
+        Integers of the same dtype.
     """
     if rounding == "half_even":
         return torch.round(x)
@@ -44,7 +44,7 @@ def power_of_two(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     """Give 2 to a whole power, exactly.
 
     Args:
-        exponent: whole numbers, any integer dtype and shape.
+        exponent: integers, any integer dtype and shape.
         dtype: of the result.
 
     Returns:
@@ -76,7 +76,7 @@ def fake_quantize(
 
 
 def shift_right(number: Tensor, shift: Tensor | int, rounding: Rounding = "half_even") -> Tensor:
-    """Divide whole numbers by 2 to a power and round, with integer operations alone.
+    """Divide integers by 2 to a power and round, with integer operations alone.
 
     A negative shift multiplies, exactly as long as the result fits its type. This is how an accumulator is brought to
     the grid of the next tensor.
@@ -131,7 +131,7 @@ def learnable_quantize(
 
     Source:
         Jain et al. 2020 (TQT), equations 6 to 8; Yao et al. 2022, section 2. Departure: e is the exponent of the step
-        and not of the largest value, and it is rounded, not taken up to the next whole number.
+        and not of the largest value, and it is rounded, not taken up to the next integer.
     """
     step = power_of_two(torch.round(exponent.detach()), x.dtype) * torch.exp2(exponent - exponent.detach())
     level = _straight_through(x / step, round_to(x.detach() / step.detach(), rounding))

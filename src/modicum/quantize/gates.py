@@ -77,7 +77,7 @@ def soft_scale(floor_exponent: Tensor, logit: Tensor) -> Tensor:
     """Give a scale between two powers of two, s = 2^(floor(log2 s0) + h(beta)).
 
     Args:
-        floor_exponent: floor(log2 s0), whole numbers in a floating dtype, shape (channels,).
+        floor_exponent: floor(log2 s0), integers in a floating dtype, shape (channels,).
         logit: beta, shape (channels,).
 
     Returns:

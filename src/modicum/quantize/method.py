@@ -58,7 +58,9 @@ _COMPARISON = Comparison(
         Option(name="weight_bits", default={"demo": "2", "full": "2"}, help="of the layers between first and last"),
         Option(name="activation_bits", default={"demo": "4", "full": "4"}, help="likewise; none for weights only"),
         Option(name="calibration", default={"demo": "256", "full": "256"}, help="training images, without labels"),
-        Option(name="iterations", default={"demo": "200", "full": "300"}, help="of RAPQ paper, a unit"),
+        Option(
+            name="iterations", default={"demo": "200", "full": "300"}, help="gradient steps of RAPQ paper for each unit"
+        ),
         Option(name="p_slope", default={"demo": "0.9", "full": "0.9"}, help="of RAPQ paper's loss; none for p = 2"),
     ),
     data={

@@ -1,4 +1,4 @@
-"""A quantized network: whole codes, whole exponents, and what can be done with them."""
+"""A quantized network: integer codes, integer exponents, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWei
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Operation
+from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Opaque, Operation
 from modicum.quantize.graph.placement import source
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
         grids: of tensors, by node.
 
     Returns:
-        The same graph whose layers compute with dequantized weights; their biases are whole multiples of
+        The same graph whose layers compute with dequantized weights; their biases are integer multiples of
         2^(e_weight + e_input) where both exponents are whole.
     """
     operations: dict[str, Operation] = {}
@@ -70,7 +70,7 @@ def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor
         graph: from `simulated`.
         codes: of layers.
         grids: of tensors.
-        name: of the layer; it and its input have whole exponents.
+        name: of the layer; it and its input have integer exponents.
 
     Returns:
         int64, shape (channels,).
@@ -134,7 +134,7 @@ class QuantizedModel(nn.Module):
         return self.graph.run({}, x=x, through=self._to_grid)[self.graph.output]
 
     def verify(self) -> Certificate:
-        """Prove what can be proved of it: whole codes and exponents, and the width of every sum."""
+        """Prove what can be proved of it: integer codes and exponents, and the width of every sum."""
         from modicum.quantize.certificate import certify
 
         return certify(self)
@@ -152,11 +152,21 @@ class QuantizedModel(nn.Module):
         save(self, path)
 
     @classmethod
-    def load(cls, path: Path) -> QuantizedModel:
-        """Read a file that `save` wrote; see `storage.load`."""
+    def load(cls, path: Path, network: nn.Module | None = None) -> QuantizedModel:
+        """Read a file that `save` wrote.
+
+        Args:
+            path: of the file.
+            network: of the class and sizes that were quantized, with any weights: needed where an operator has no
+                integer form, since the file has no code.
+
+        Raises:
+            ConfigError: if `network` is needed and missing, or is another one.
+            DataError: if it is no such file, or a damaged one.
+        """
         from modicum.quantize.storage import load
 
-        return load(path)
+        return load(path, network)
 
     def export_onnx(self, path: Path, example: Tensor | None = None, *, opset: int = 21) -> OnnxAgreement | None:
         """Write an ONNX file of QuantizeLinear and DequantizeLinear, and say how far onnxruntime is from this network.
@@ -200,4 +210,6 @@ def _mapped(graph: Graph, fn: Callable[[Tensor], Tensor]) -> Graph:
             operations[node.name] = replace(
                 it, weight=fn(it.weight), bias=fn(it.bias), mean=fn(it.mean), variance=fn(it.variance)
             )
+        elif isinstance(it, Opaque):
+            operations[node.name] = replace(it, tensors={name: fn(value) for name, value in it.tensors.items()})
     return graph.with_operations(operations)

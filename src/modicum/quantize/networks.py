@@ -87,7 +87,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int) -> DigitsNet:
 
 
 def published_resnet20() -> CifarResNet:
-    """Load the public ResNet-20 for CIFAR-10 (images normalised by ImageNet's mean and deviation).
+    """Load the public ResNet-20 for CIFAR-10 (images normalised by ImageNet's mean and std).
 
     Returns:
         The network, in evaluation mode.

@@ -69,7 +69,7 @@ def export_onnx(model: QuantizedModel, path: Path | str, *, opset: int = 21) -> 
     grid of fewer bits is clipped to its ends. The batch is of any size.
 
     Args:
-        model: with powers of two, or with real scales and whole zero points.
+        model: with powers of two, or with real scales and integer zero points.
         path: replaced if it exists.
         opset: version of the operators, 13 or later.
 

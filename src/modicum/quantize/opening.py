@@ -11,22 +11,19 @@ from torch import Tensor, nn
 
 from modicum.core.extras import require
 from modicum.core.quiet import quiet_transformers
-from modicum.errors import ConfigError, DataError, ModelError, UnsafeFileError
+from modicum.errors import DataError, ModelError
+from modicum.quantize.doors import PUBLISHED, check_network
 from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import Opaque
 from modicum.quantize.graph.tracing import trace
+from modicum.quantize.leftover import described, float_parts, float_share
 from modicum.quantize.networks import published_resnet20
-from modicum.quantize.preparation import Preparation, read_preparation
+from modicum.quantize.preparation import PREPARATION_FILE, Preparation, read_preparation
 
-__all__ = ["PUBLISHED", "RESNET20", "Opened", "accuracy", "logits", "open_network", "traced"]
-
-PUBLISHED = "resnet20"
 RESNET20 = Preparation(  # ImageNet's numbers, as the checkpoint's authors took
-    resize=(32, 32), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
+    resize=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 _BATCH = 200
 
 
@@ -53,6 +50,14 @@ class Opened:
         """
         return RESNET20 if self.folder is None else read_preparation(self.folder)
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns of an image, where something says them."""
+        if self.folder is not None and not (self.folder / PREPARATION_FILE).is_file():
+            return None
+        prepared = self.preparation
+        return prepared.crop or (prepared.resize if isinstance(prepared.resize, tuple) else None)
+
 
 def open_network(name: str) -> Opened:
     """Read a network; no code of its folder runs, and nothing is fetched but what the catalogue knows.
@@ -73,8 +78,8 @@ def open_network(name: str) -> Opened:
     """
     if name == PUBLISHED:
         return Opened(name=name, network=published_resnet20(), folder=None)
+    check_network(name)
     folder = Path(name)
-    _check_folder(folder)
     return Opened(name=name, network=_classifier(folder), folder=folder)
 
 
@@ -101,12 +106,13 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
             hint="Calibrate with images of the size and channels that it was made for.",
         ) from error
     graph = folded(trace(network, images[:2].clone()))
-    unknown = {node.operation.label: node.name for node in graph if isinstance(node.operation, Opaque)}
-    if unknown:
+    if any(isinstance(node.operation, Opaque) for node in graph):
+        parts = float_parts(graph)
         raise ModelError(
-            f"{type(network).__name__} cannot be stored as whole numbers: no integers stand for its "
-            f"{'operators' if len(unknown) > 1 else 'operator'} {', '.join(unknown)}.",
-            hint="Quantize a convolutional network with rectifiers, such as ResNet, MobileNetV2 or RegNet.",
+            f"{type(network).__name__} cannot be stored as integers: none stand for its operators "
+            f"{described(parts)}, with {float_share(graph, parts):.1%} of the weights.",
+            hint="Quantize a convolutional network with ReLU, such as ResNet, MobileNetV2 or RegNet; in Python, "
+            "quantize() leaves such operators in floating point.",
         )
     return graph
 
@@ -143,27 +149,6 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     for batch, answers in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
         right += int((logits(network, batch.to(device)).argmax(1).cpu() == answers).sum())
     return right / len(labels)
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError(
-            f"There is no folder {folder}.", hint=f"Name a folder that save_pretrained wrote, or {PUBLISHED}."
-        )
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            f"{folder} has no config.json, so it is no model of transformers.",
-            hint="Name a folder that save_pretrained wrote.",
-        )
-    if any((folder / name).is_file() for name in _WEIGHTS):
-        return
-    pickled = [path.name for pattern in _PICKLED for path in folder.glob(pattern)]
-    if pickled:
-        raise UnsafeFileError(
-            f"{folder} has its weights in {min(pickled)} alone, a pickle, which may run code.",
-            hint="Get them as model.safetensors: whoever trusts the file loads it and calls save_pretrained again.",
-        )
-    raise ConfigError(f"{folder} has no model.safetensors.", hint="Name a folder that save_pretrained wrote.")
 
 
 def _classifier(folder: Path) -> nn.Module:

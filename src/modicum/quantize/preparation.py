@@ -35,7 +35,7 @@ class Preparation:
         resample: Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic.
         factor: by which a pixel of 0 to 255 is multiplied.
         mean: then subtracted, of each channel; one channel reads images as grey.
-        deviation: then divided by, likewise.
+        std: then divided by, likewise.
     """
 
     resize: int | tuple[int, int] | None = None
@@ -43,7 +43,7 @@ class Preparation:
     resample: int = _BILINEAR
     factor: float = 1 / 255
     mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    std: tuple[float, ...]
 
     def pixels(self, path: Path) -> Tensor:
         """Read an image, and resize and crop it.
@@ -60,7 +60,7 @@ class Preparation:
             with pillow.open(path) as opened:
                 image = opened.convert("L" if len(self.mean) == 1 else "RGB")
         except (OSError, ValueError, pillow.DecompressionBombError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}).", hint="Mend or remove it.") from error
+            raise DataError(f"{path} cannot be read as an image ({error}).", hint="Correct or remove it.") from error
         if self.resize is not None:
             height, width = _resized(self.resize, image.height, image.width)
             image = image.resize((width, height), resample=self.resample)
@@ -71,7 +71,7 @@ class Preparation:
         return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """Bring pixels of 0 to 255 to what the network wants, (factor x - mean) / deviation.
+        """Bring pixels of 0 to 255 to what the network wants, (factor x - mean) / std.
 
         Args:
             pixels: shape (..., channels, height, width).
@@ -79,8 +79,8 @@ class Preparation:
         Returns:
             float32, same shape.
         """
-        mean, deviation = (torch.tensor(it, device=pixels.device).view(-1, 1, 1) for it in (self.mean, self.deviation))
-        return (pixels.float() * self.factor - mean) / deviation
+        mean, std = (torch.tensor(it, device=pixels.device).view(-1, 1, 1) for it in (self.mean, self.std))
+        return (pixels.float() * self.factor - mean) / std
 
     def images(self, files: Sequence[Path]) -> Tensor:
         """Read images as one batch.
@@ -120,7 +120,7 @@ class Preparation:
             "rescale_factor": self.factor,
             "do_normalize": True,
             "image_mean": list(self.mean),
-            "image_std": list(self.deviation),
+            "image_std": list(self.std),
         }
 
 
@@ -155,9 +155,9 @@ def _preparation(read: dict[str, Any]) -> Preparation:
     rescaled = read.get("do_rescale", True)
     normalised = read.get("do_normalize", True)
     mean = _numbers(read["image_mean"]) if normalised else (0.0, 0.0, 0.0)
-    deviation = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
-    if len(mean) != len(deviation) or len(mean) not in {1, 3} or min(deviation) <= 0:
-        raise DataError(f"mean {list(mean)} and deviation {list(deviation)}", hint=_HINT)
+    std = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
+    if len(mean) != len(std) or len(mean) not in {1, 3} or min(std) <= 0:
+        raise DataError(f"mean {list(mean)} and std {list(std)}", hint=_HINT)
     resample = read.get("resample", _BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
     if resample not in range(6):
         raise DataError(f"resample {resample!r}", hint=_HINT)
@@ -167,7 +167,7 @@ def _preparation(read: dict[str, Any]) -> Preparation:
         resample=resample,
         factor=float(read.get("rescale_factor", 1 / 255)) if rescaled else 1.0,
         mean=mean,
-        deviation=deviation,
+        std=std,
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, ModelError
-from modicum.quantize.calibration import Calibration, gather
+from modicum.quantize.calibration import Calibration, check_samples, gather
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.folding import folded
@@ -18,6 +18,7 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers, with_biases
+from modicum.quantize.leftover import warn_of_floats
 from modicum.quantize.model import QuantizedModel, simulated
 from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
 from modicum.quantize.polish import Moves, State, grid_moves, polish
@@ -39,6 +40,9 @@ def quantize(
 ) -> QuantizedModel:
     """Quantize a trained network to powers of two, from some hundred samples and without labels.
 
+    Operators that integers do not stand for (see docs/rapq.md) stay in floating point, with their weights: a
+    `UserWarning` names them, and the result can be simulated and saved, but has no integer engine.
+
     Args:
         model: takes one tensor and gives one; it is not changed.
         calibration: samples of its input, as a tensor or as batches; see `calibration.gather`.
@@ -53,7 +57,7 @@ def quantize(
     Raises:
         ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
             `RAPQConfig.per_layer` names a layer that is not there.
-        DataError: if the calibration has numbers that are not finite, or samples of different shapes.
+        DataError: if the calibration has numbers that are not finite, samples of different shapes, or one value alone.
         ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
     """
     config = RAPQConfig() if config is None else config
@@ -63,6 +67,7 @@ def quantize(
     weight = next(model.parameters(), None)
     if weight is not None:
         images = images.to(weight.device, weight.dtype)
+    check_samples(images, model)
     _check_input(model, images)
     if tracing == "eager":
         from modicum.quantize.eager import quantize_eagerly
@@ -82,6 +87,7 @@ def quantize_graph(
         ModelError: if there is no layer to quantize.
     """
     check_layers(graph, config)
+    warn_of_floats(graph)
     if config.method == "paper" and config.scales == "float":
         raise ConfigError("The paper's method gives powers of two.", hint="Use method='hessian' with scales='float'.")
     layered = _by_second_moments(graph, images, config, progress)
@@ -164,7 +170,7 @@ def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None])
         wanted,
         rebuilt=rebuilt,
         moves=moves,
-        progress=lambda name: progress(f"{name}: exponents beside it tried"),
+        progress=lambda name: progress(f"{name}: neighbouring exponents tried"),
     ).state
     return replace(layered, codes=dict(found.codes), biases=dict(found.biases), grids=dict(found.grids))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.leftover import FloatPart, float_parts
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.packing import packed_size
 from modicum.quantize.table import aligned_rows
@@ -81,20 +82,22 @@ class Summary:
     Args:
         layers: in the order of running.
         grids: likewise.
+        floats: what stays in floating point, with 32 bits a parameter, likewise.
     """
 
     layers: tuple[LayerSummary, ...]
     grids: tuple[GridSummary, ...]
+    floats: tuple[FloatPart, ...] = ()
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases."""
-        return sum(it.parameters for it in self.layers)
+        """Number of weights and biases, also of those that stay in floating point."""
+        return sum(it.parameters for it in (*self.layers, *self.floats))
 
     @property
     def bytes(self) -> int | None:
-        """Of all layers, without names and graph; None if one cannot be stored."""
-        sizes = [it.bytes for it in self.layers]
+        """Of all parameters, without names and graph; None if a layer cannot be stored."""
+        sizes = [it.bytes for it in (*self.layers, *self.floats)]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
@@ -110,14 +113,19 @@ class Summary:
         """Give all of it as what JSON can hold; exponents and zero points become strings there."""
         layers = [asdict(it) | {"exponents": _as_text(it.exponents), "zeros": _as_text(it.zeros)} for it in self.layers]
         totals = {"parameters": self.parameters, "bytes": self.bytes, "mean_bits": self.mean_bits}
-        return {"layers": layers, "grids": [asdict(it) for it in self.grids], "totals": totals}
+        grids, floats = ([asdict(it) for it in them] for them in (self.grids, self.floats))
+        return {"layers": layers, "grids": grids, "floats": floats, "totals": totals}
 
     @property
     def mean_bits(self) -> float | None:
-        """Bits per weight, without exponents, zero points and biases; None if some weights are real."""
+        """Bits per weight, 32 of those in floating point; without exponents, zero points and biases.
+
+        None if a layer has no codes.
+        """
         stored = [(it.bits, it.weights) for it in self.layers if it.bits is not None]
         if len(stored) < len(self.layers):
             return None
+        stored += [(32, it.weights) for it in self.floats]
         return sum(bits * count for bits, count in stored) / sum(count for _, count in stored)
 
     def __str__(self) -> str:
@@ -125,6 +133,7 @@ class Summary:
         head = ("layer", "kind", "bits", "exponents", "zero points", "parameters", "bytes")
         rows = [head + (("clipped", "SNR") if measured else ())]
         rows += [_row(it, measured=measured) for it in self.layers]
+        rows += [_float_row(it, measured=measured) for it in self.floats if it.parameters]
         lines = aligned_rows(rows)
         if self.grids:
             grids = [("grid", "bits", "sign", "step")]
@@ -149,7 +158,8 @@ def summarise(model: QuantizedModel) -> Summary:
     layers = [
         _layer(name, layer, model.codes.get(name), quality.get(name)) for name, layer in model.graph.layers.items()
     ]
-    return Summary(layers=tuple(layers), grids=tuple(_grid(name, grid) for name, grid in model.grids.items()))
+    grids = tuple(_grid(name, grid) for name, grid in model.grids.items())
+    return Summary(layers=tuple(layers), grids=grids, floats=float_parts(model.graph, model.network))
 
 
 def _layer(
@@ -205,6 +215,10 @@ def _row(layer: LayerSummary, *, measured: bool) -> tuple[str, ...]:
         return row
     quality = layer.quality
     return row + (("-", "-") if quality is None else (f"{quality.clipped:.2%}", f"{quality.snr_db:.1f} dB"))
+
+
+def _float_row(part: FloatPart, *, measured: bool) -> tuple[str, ...]:
+    return (part.name, part.kind, "float", "-", "-", str(part.parameters), str(part.bytes), *["-", "-"] * measured)
 
 
 def _range(counts: dict[int, int]) -> str:

@@ -14,12 +14,8 @@ from torch import Tensor
 from modicum.core.safeload import load_npy, load_npz
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
+from modicum.quantize.doors import check_count, check_images, check_there, images_below
 from modicum.quantize.preparation import Preparation
-
-__all__ = ["read_samples", "read_test"]
-
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_FEWEST = 2
 
 
 def read_samples(
@@ -39,16 +35,16 @@ def read_samples(
 
     Raises:
         ConfigError: if there is no such file, it is of another kind, or too few samples are wanted.
-        DataError: if the array has another shape, whole numbers or numbers that are not finite, or a file is damaged.
+        DataError: if the array has another shape, integers or numbers that are not finite, or a file is damaged.
         MissingExtraError: if Pillow is not installed.
         UnsafeFileError: if the file holds pickled objects.
     """
-    if count is not None and count < _FEWEST:
-        raise ConfigError(f"Calibration needs {_FEWEST} samples or more, got {count}.", hint="Use some hundred.")
-    if path.is_dir():
-        if preparation is None:
-            raise ConfigError(f"{path} is a folder.", hint="Give an .npy or .npz file of normalised images.")
-        files = _images_below(path)
+    check_count(count)
+    if preparation is None and path.is_dir():
+        raise ConfigError(f"{path} is a folder.", hint="Give an .npy or .npz file of normalised images.")
+    check_images(path)
+    if preparation is not None and path.is_dir():
+        files = images_below(path)
         chosen, prepared = _drawn(len(files), count, seed), preparation()
         return prepared.normalised(prepared.images([files[place] for place in chosen]))
     array = _array(path)
@@ -69,7 +65,7 @@ def read_test(path: Path) -> tuple[Tensor, Tensor]:
         DataError: if an array is missing or is not what it should be, or the file is damaged.
         UnsafeFileError: if the file holds pickled objects.
     """
-    _check_there(path)
+    check_there(path)
     arrays = load_npz(path)
     labels = _member(arrays, "y", path)
     images = _checked(_member(arrays, "x", path), path)
@@ -77,27 +73,13 @@ def read_test(path: Path) -> tuple[Tensor, Tensor]:
         raise DataError(
             f"y in {path} must have a class from 0 on for each of the {len(images)} images, but it is {labels.dtype} "
             f"of shape {labels.shape}.",
-            hint="Store whole numbers, one an image.",
+            hint="Store integers, one an image.",
         )
     return images, torch.from_numpy(labels.astype(np.int64))
 
 
 def _array(path: Path) -> NDArray[Any]:
-    _check_there(path)
-    if path.suffix == ".npy":
-        return load_npy(path)
-    if path.suffix == ".npz":
-        return _member(load_npz(path), "x", path)
-    raise ConfigError(
-        f"{path} is no .npy or .npz file, and no folder.", hint="Give normalised images in one, or a folder of images."
-    )
-
-
-def _check_there(path: Path) -> None:
-    if not path.exists():
-        raise ConfigError(
-            f"There is nothing at {path}.", hint="Name an .npy or .npz file of normalised images, or a folder."
-        )
+    return load_npy(path) if path.suffix == ".npy" else _member(load_npz(path), "x", path)
 
 
 def _member(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
@@ -118,7 +100,7 @@ def _checked(array: NDArray[Any], path: Path) -> Tensor:
     if array.dtype.kind != "f":
         raise DataError(
             f"The images in {path} must be normalised, but they are {array.dtype}.",
-            hint="Subtract the mean, divide by the deviation and store float32.",
+            hint="Subtract the mean, divide by the std and store float32.",
         )
     with np.errstate(over="ignore"):
         images = torch.from_numpy(array.astype(np.float32))
@@ -127,15 +109,6 @@ def _checked(array: NDArray[Any], path: Path) -> Tensor:
             f"The images in {path} have numbers that are not finite.", hint="Drop or correct those samples."
         )
     return images
-
-
-def _images_below(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise DataError(
-            f"{folder} has no images ({', '.join(sorted(_SUFFIXES))}).", hint="Name a folder with some hundred."
-        )
-    return files
 
 
 def _drawn(there: int, count: int | None, seed: int) -> NDArray[Any]:

@@ -1,22 +1,27 @@
-"""One safetensors file for a quantized network: packed codes, whole exponents, whole biases, and a description."""
+"""One safetensors file for a quantized network: packed codes, integer exponents, integer biases, and a description."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modicum.core.extras import require
 from modicum.core.files import aside
-from modicum.errors import DataError, ModelError
+from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS
-from modicum.quantize.document import Blank, Document, check_name, read_document, write_document
-from modicum.quantize.graph.network import Graph
+from modicum.quantize.document import Blank, Document, blanks, check_name, read_document, write_document
+from modicum.quantize.graph.folding import folded
+from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import BatchNorm, Opaque
+from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
 from modicum.quantize.packing import pack_bits, unpack_bits
 
@@ -24,6 +29,8 @@ __all__ = ["FORMAT", "VERSION", "load", "save"]
 
 FORMAT = "modicum.quantize"
 VERSION = "1"
+_FLOAT = "float/"  # before the names of tensors that stay in floating point
+_ANOTHER = "Pass the network that was quantized, in the class and sizes that it had, or quantize again."
 
 
 def save(model: QuantizedModel, path: Path | str) -> None:
@@ -31,11 +38,12 @@ def save(model: QuantizedModel, path: Path | str) -> None:
 
     Weights take n bits each. There is a tensor "<layer>.codes" for each layer; "exponents", "zeros" and "biases" hold
     those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
-    folded batch norms, which nothing needs after quantization, is left out. The metadata has one entry,
+    folded batch norms, which nothing needs after quantization, is left out. Of an operator that integers do not stand
+    for there are its label and its tensors ("float/<name>"), and no code. The metadata has one entry,
     "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
 
     Args:
-        model: with powers of two alone, and without opaque operations.
+        model: with powers of two alone, not quantized with tracing="eager".
         path: ends in .safetensors; replaced if it exists.
 
     Raises:
@@ -52,18 +60,22 @@ def save(model: QuantizedModel, path: Path | str) -> None:
         part.write_bytes(content)
 
 
-def load(path: Path | str) -> QuantizedModel:
+def load(path: Path | str, network: nn.Module | None = None) -> QuantizedModel:
     """Read a network that `save` wrote; nothing in the file is executed.
 
     Args:
         path: of the file.
+        network: of the class and sizes that were quantized, where it has operators that integers do not stand for: the
+            file has no code for these. All weights come from the file.
 
     Returns:
         The network in float32; it computes what the saved one did, to the last bit.
 
     Raises:
+        ConfigError: if `network` is needed and missing, or is another one.
         DataError: if it is no such file, is truncated, has another version of the format, lacks a tensor, or holds
             numbers that no quantized network has.
+        ModelError: if `network` cannot be traced.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -76,7 +88,8 @@ def load(path: Path | str) -> QuantizedModel:
             hint="Read it with the version of modicum that wrote it, or quantize the network again.",
         )
     try:
-        return _rebuilt(read_document(versions[VERSION]), _Store(tensors))
+        document = read_document(versions[VERSION])
+        return _rebuilt(document, _Store(tensors), _opaque(document, path, network))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from error
 
@@ -95,22 +108,22 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
+    if model.network is not None:
+        raise ModelError(
+            "A network that was quantized layer by layer has no form that can be stored.",
+            hint="Quantize it with tracing='export', or keep the network and its configuration.",
+        )
     for node in model.graph:
         try:
             check_name(node.name)
         except DataError as error:
             raise ModelError(error.what, hint=error.hint) from error
-        if isinstance(node.operation, Opaque):
-            raise ModelError(
-                f"{node.name} is the operator {node.operation.label}, which has no form that can be stored.",
-                hint="Take it out of the network, or keep the network that was quantized and its configuration.",
-            )
     codes = {name: code for name, code in model.codes.items() if isinstance(code, WeightCode)}
     failures = [f"{name}: its scale is real" for name in model.graph.layers if name not in codes]
     failures += certify(model).failures
     if failures:
         raise ModelError(
-            f"The network is not one of whole codes and exponents; {failures[0]}.",
+            f"The network is not one of integer codes and exponents; {failures[0]}.",
             hint='Quantize it with scales="power_of_two".',
         )
     graph, grids = model.graph, model.grids
@@ -127,6 +140,9 @@ def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
         if isinstance(node.operation, BatchNorm):
             it = node.operation
             tensors[f"{node.name}.constants"] = torch.stack([it.weight, it.bias, it.mean, it.variance]).float()
+        elif isinstance(node.operation, Opaque):
+            own = node.operation.tensors
+            tensors |= {f"{_FLOAT}{name}": _single(value) for name, value in own.items()}
     return {name: it.detach().cpu().contiguous() for name, it in tensors.items()}
 
 
@@ -155,6 +171,22 @@ class _Store:
         self._taken[name] = end
         return found.flatten()[start:end]
 
+    def like(self, name: str, wanted: Tensor) -> Tensor:
+        """Give a tensor of the shape and kind of another; the same one again if it is asked for again.
+
+        Raises:
+            ConfigError: if it is of another shape or kind.
+        """
+        found = self._tensors.get(name)
+        if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            kind = "is missing" if found is None else f"is {found.dtype} of shape {tuple(found.shape)}"
+            raise ConfigError(
+                f"{name} must be {wanted.dtype} of shape {tuple(wanted.shape)}, but in the file it {kind}.",
+                hint=_ANOTHER,
+            )
+        self._taken[name] = found.numel()
+        return found
+
     def check_empty(self) -> None:
         """Refuse what nothing asked for.
 
@@ -168,7 +200,27 @@ class _Store:
             )
 
 
-def _rebuilt(document: Document, store: _Store) -> QuantizedModel:
+def _opaque(document: Document, path: Path, network: nn.Module | None) -> dict[str, Opaque]:
+    labels = {it.name: it.settings["label"] for it in document.nodes if it.kind == "opaque"}
+    if not labels:
+        return {}
+    if network is None:
+        raise ConfigError(
+            f"{path} has operators that integers do not stand for ({', '.join(dict.fromkeys(labels.values()))}), and "
+            "no code for them.",
+            hint="Pass the network that was quantized, with any weights: QuantizedModel.load(path, network=...).",
+        )
+    graph = folded(trace(copy.deepcopy(network).cpu().float(), torch.zeros(2, *document.shape)))
+    if blanks(graph, {it.name: it.bits for it in document.nodes}) != document.nodes:
+        raise ConfigError(f"{path} has other operators than {type(network).__name__}.", hint=_ANOTHER)
+    return {name: cast("Opaque", graph[name].operation) for name in labels}
+
+
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _rebuilt(document: Document, store: _Store, opaque: Mapping[str, Opaque]) -> QuantizedModel:
     codes: dict[str, WeightCode] = {}
     nodes = []
     for blank in document.nodes:
@@ -179,6 +231,10 @@ def _rebuilt(document: Document, store: _Store) -> QuantizedModel:
             constants = store.take(f"{blank.name}.constants", 4 * blank.shape[0], torch.float32).view(4, -1)
             names = ("weight", "bias", "mean", "variance")
             nodes.append(blank.filled(**dict(zip(names, constants, strict=True))))
+        elif blank.kind == "opaque":
+            it = opaque[blank.name]
+            own = {name: store.like(f"{_FLOAT}{name}", _single(value)) for name, value in it.tensors.items()}
+            nodes.append(Node(name=blank.name, operation=replace(it, tensors=own), inputs=blank.inputs))
         else:
             nodes.append(blank.filled())
     graph = _with_biases(Graph(nodes=tuple(nodes)), codes, document.grids, store)

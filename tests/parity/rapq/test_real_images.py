@@ -8,9 +8,9 @@ import torch
 
 from modicum.core.method import Job
 from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.program import lower
-from modicum.quantize.opening import PUBLISHED
 from modicum.quantize.problem import problem
 from modicum.quantize.quantizer import quantize
 

@@ -31,7 +31,7 @@ def coded(
         module: traced; its weights do not matter.
         shape: of one sample.
         config: bits and rounding.
-        signed: whether the grids that may be signed are; the input's, and those behind additions without a rectifier.
+        signed: whether the grids that may be signed are; the input's, and those behind additions without a ReLU.
         seed: of codes, biases and data.
     """
     config, generator = config or RAPQConfig(), torch.Generator().manual_seed(seed)

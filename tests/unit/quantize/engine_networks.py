@@ -30,7 +30,7 @@ class Projected(nn.Module):
 
 
 class Inverted(nn.Module):
-    """Wide inside, depthwise, and without a rectifier at the end: its sum is signed."""
+    """Wide inside, depthwise, and without a ReLU at the end: its sum is signed."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def dense() -> nn.Module:
 
 
 def wide() -> nn.Module:
-    """An image comes out, from a rectifier without a grid."""
+    """An image comes out, from a ReLU without a grid."""
     return nn.Sequential(nn.Conv2d(64, 130, 1, bias=False), nn.ReLU(), nn.Conv2d(130, 6, 3, stride=2), nn.ReLU())
 
 

@@ -113,7 +113,7 @@ def chain() -> nn.Module:
 
 
 class InPlace(nn.Module):
-    """Sums and rectifiers that overwrite their input, of which other names are read afterwards."""
+    """Sums and ReLUs that overwrite their input, of which other names are read afterwards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,6 +170,24 @@ class Shared(nn.Module):
         for _ in range(2):
             x = torch.relu(self.norm(self.conv(x)))
         return self.last(functional.avg_pool2d(x, x.shape[3])[:, :, 0, 0])
+
+
+class Shuffled(nn.Module):
+    """Channel shuffles as ShuffleNet and Swin write them: a view reads what `contiguous` or `clone` gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.second = nn.Conv2d(8, 8, 1, groups=2)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to four numbers."""
+        h = torch.relu(self.first(x))
+        n, c, rows, columns = h.shape
+        h = h.view(n, 2, c // 2, rows, columns).transpose(1, 2).contiguous().view(n, c, rows, columns)
+        h = torch.relu(self.second(h)).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        return self.last(functional.dropout(h, training=False).view(n, rows * columns, c).mean(1))
 
 
 class ReadTwice(nn.Module):

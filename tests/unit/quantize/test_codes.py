@@ -1,4 +1,4 @@
-"""Codes hold whole numbers only, and give them back exactly."""
+"""Codes hold integers only, and give them back exactly."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from modicum.quantize.configuration import LayerBits, RAPQConfig
 @pytest.mark.parametrize("bits", [1, 9, 0, -4, 2.5, "4", True])
 @pytest.mark.parametrize("name", ["weight_bits", "activation_bits", "first_last_bits"])
 def test_bits_are_whole_numbers_from_two_to_eight(name: str, bits: Any) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"{name} must be a whole number from 2 to 8, but it is {bits!r}.")):
+    with pytest.raises(ConfigError, match=re.escape(f"{name} must be an integer from 2 to 8, but it is {bits!r}.")):
         RAPQConfig(**{name: bits})
 
 
 @pytest.mark.parametrize("bits", [1, 9])
 def test_bits_of_single_layers_are_checked_likewise(bits: int) -> None:
-    with pytest.raises(ConfigError, match="weight_bits must be a whole number"):
+    with pytest.raises(ConfigError, match="weight_bits must be an integer"):
         LayerBits(weight_bits=bits)
-    with pytest.raises(ConfigError, match="activation_bits must be a whole number"):
+    with pytest.raises(ConfigError, match="activation_bits must be an integer"):
         LayerBits(activation_bits=bits)
 
 

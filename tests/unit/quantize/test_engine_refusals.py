@@ -103,9 +103,9 @@ def test_input_of_another_shape_kind_or_range_is_refused(program: Program) -> No
         engine.run(np.zeros((2, 3, 8, 8), np.int64))
     with pytest.raises(DataError, match="NaN"):
         engine.run(np.full((2, 3, 8, 8), np.nan))
-    with pytest.raises(DataError, match=r"whole numbers in -128 ... 127"):
+    with pytest.raises(DataError, match=r"integers in -128 ... 127"):
         engine.run_integers(np.full((2, 3, 8, 8), 128))
-    with pytest.raises(DataError, match=r"whole numbers in -128 ... 127"):
+    with pytest.raises(DataError, match=r"integers in -128 ... 127"):
         engine.run_integers(np.zeros((2, 3, 8, 8)))
 
 

@@ -199,7 +199,7 @@ def test_images_are_prepared_as_transformers_does(written: dict, width: int, hei
 def test_a_preparation_is_read_as_it_was_written(
     resize: int | tuple[int, int] | None, crop: tuple[int, int] | None, tmp_path: Path
 ) -> None:
-    prepared = Preparation(resize=resize, crop=crop, resample=3, mean=(0.1, 0.2, 0.3), deviation=(0.5, 0.6, 0.7))
+    prepared = Preparation(resize=resize, crop=crop, resample=3, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     (tmp_path / PREPARATION_FILE).write_text(json.dumps(prepared.to_dict()))
     assert read_preparation(tmp_path) == prepared
 
@@ -225,7 +225,7 @@ def test_a_preparation_that_says_nothing_usable_is_refused(text: str, tmp_path: 
 
 def test_grey_networks_read_grey_images(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2), (255, 0, 0)).save(tmp_path / "red.png")
-    found = Preparation(mean=(0.0,), deviation=(1.0,)).images([tmp_path / "red.png"])
+    found = Preparation(mean=(0.0,), std=(1.0,)).images([tmp_path / "red.png"])
     assert found.shape == (1, 1, 2, 3)
     assert found.unique().tolist() == [76]  # ITU-R 601: 0.299 of 255
 
@@ -280,7 +280,7 @@ def test_pictures_of_several_sizes_are_refused_where_nothing_resizes(tmp_path: P
     picture(tmp_path / "a.png", width=8, height=8)
     picture(tmp_path / "b.png", width=9, height=8)
     with pytest.raises(DataError, match="9 x 8 pixels"):
-        read_samples(tmp_path, preparation=lambda: Preparation(mean=(0.0,) * 3, deviation=(1.0,) * 3))
+        read_samples(tmp_path, preparation=lambda: Preparation(mean=(0.0,) * 3, std=(1.0,) * 3))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from types import SimpleNamespace
 from typing import Any, Literal, cast, get_args
 
 import pytest
@@ -238,12 +239,21 @@ def spoiled(x: Tensor) -> Tensor:
         (lambda x: x.flatten(1), ModelError, r"cannot take samples of shape \(64,\)"),
         (lambda x: [x, x[:, :, 1:]], DataError, "batch 1"),
         (lambda x: "images", ConfigError, "str"),
+        (torch.zeros_like, DataError, "one value a channel"),
     ],
 )
 @pytest.mark.parametrize("tracing", ["export", "eager"])
 def test_bad_calibration_is_refused(digits: Digits, calibration: Any, error: type, words: str, tracing: Any) -> None:
     with pytest.raises(error, match=words):
         quantize(digits.model, calibration(digits.train[:8]), tracing=tracing)
+
+
+def test_images_of_another_size_than_the_network_declares_are_told() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    network.config = SimpleNamespace(image_size=16)  # pyright: ignore[reportAttributeAccessIssue] - as transformers
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=r"have 8 x 8 pixels, but the network was made for 16 x 16"):
+        quantize(network.eval(), x)
 
 
 def test_samples_of_another_shape_are_refused_later_too(digits: Digits) -> None:
@@ -259,6 +269,24 @@ def test_unknown_names_are_refused(digits: Digits) -> None:
         quantize(digits.model, digits.train[:8], tracing=wrong)
 
 
+@pytest.mark.parametrize(("tracing", "kind"), [("export", "conv1d"), ("eager", "Conv1d")])
+def test_what_stays_in_floating_point_is_told_and_counted(tracing: Any, kind: str) -> None:
+    network = nn.Sequential(nn.Conv1d(3, 32, 3), nn.SiLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 4))
+    x = torch.randn(8, 3, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match=rf"69.2% of the weights stay in floating point.*{kind} \(0\)") as told:
+        found = quantize(network.eval(), x, tracing=tracing)
+    assert told[0].filename == __file__
+    report, certificate = found.report(), str(found.verify())
+    assert report.parameters == sum(it.numel() for it in network.parameters())
+    assert report.bytes == 4 * (288 + 32) + 128 + 4 * 6
+    assert report.mean_bits == (32 * 288 + 8 * 128) / (288 + 128)
+    assert certificate.index("Computed in floating point") < certificate.index(
+        "holds for the weights of 1 layer, 30.8%"
+    )
+    if tracing == "export":
+        assert torch.allclose(found(x), found.double()(x.double()).float(), atol=1e-5)
+
+
 def test_network_without_layers_is_refused() -> None:
     with pytest.raises(ModelError, match="no convolution"):
-        quantize(nn.ReLU(), torch.ones(4, 3))
+        quantize(nn.ReLU(), torch.arange(12.0).view(4, 3))

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, images, random_model, random_resnet20
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.certificate import certify
@@ -116,17 +117,37 @@ def test_codes_take_their_bits_in_the_file(path: Path) -> None:
         assert torch.equal(file.get_tensor("exponents"), exponents)
 
 
-def test_an_operator_without_a_form_is_named(path: Path) -> None:
-    class Odd(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+class Odd(nn.Module):
+    def __init__(self, hidden: int = 8) -> None:
+        super().__init__()
+        self.stem, self.hidden, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, hidden), nn.Linear(hidden, 2)
+        self.upper = nn.ConvTranspose2d(4, 4, 2)
+        self.register_buffer("order", torch.tensor([3, 2, 1, 0]))
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.last(torch.sigmoid(self.stem(x)).mean(dim=(2, 3)))
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.upper(torch.sigmoid(self.stem(x)))[:, self.order]
+        return self.last(functional.silu(self.hidden(h.mean(dim=(2, 3)))))
 
-    with pytest.raises(ModelError, match="operator sigmoid"):
-        save(random_model(Odd(), shape=(3, 4, 4)), path)
+
+def test_a_network_with_other_operators_comes_back_with_its_class(path: Path) -> None:
+    model = random_model(Odd(), shape=(3, 4, 4))
+    x = images(model.shape)
+    model.save(path)
+    with pytest.raises(ConfigError, match=r"sigmoid, conv_transpose2d, .*silu\).*network="):
+        QuantizedModel.load(path)
+    with pytest.raises(ConfigError, match="other operators than Odd"):
+        QuantizedModel.load(path, network=Odd(hidden=9))
+    loaded = QuantizedModel.load(path, network=Odd())
+    assert torch.equal(loaded(x), model(x))
+    assert loaded.report() == model.report()
+    assert torch.allclose(loaded.double()(x.double()).float(), model(x), atol=1e-5)
+
+
+def test_a_network_that_was_not_traced_is_refused(path: Path) -> None:
+    model = a_model()
+    model.network = ResidualNet()
+    with pytest.raises(ModelError, match="layer by layer"):
+        save(model, path)
     assert not path.exists()
 
 
@@ -202,10 +223,12 @@ DAMAGE: dict[str, Change] = {
     "take 144 bytes": lambda it, _: it.update({"first.codes": it["first.codes"][:-1]}),
     "first has zero points that 4 bits do not have": lambda it, _: _zeros(it, 4, 16),
     "stem has zero points that 8 bits do not have": lambda it, _: _zeros(it, 0, 127),
-    "no whole number": lambda _, it: it["nodes"][1][3].update(bits="8"),
+    "no integer": lambda _, it: it["nodes"][1][3].update(bits="8"),
     "weights of shape .* and 9 bits": lambda _, it: it["nodes"][1][3].update(bits=9),
     "does not come before": lambda _, it: it["nodes"][1].__setitem__(2, [1]),
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),
+    "settings that no opaque has, or lacks one": lambda _, it: it["nodes"][2].__setitem__(1, "opaque"),
+    "lacks a setting that a max_pool has": lambda _, it: it["nodes"][3][3].pop("kernel"),
     "cannot be read": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
     "Two nodes share a name": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
     "too large": lambda _, it: it.update(shape=[3, 2**16, 2**15]),

@@ -40,6 +40,7 @@ def counted(graph: Graph, kind: type) -> int:
         (nets.InPlace, 8, 0),
         (nets.Gated, 8, 0),
         (nets.Shared, 7, 0),
+        (nets.Shuffled, 8, 0),
         (nets.ReadTwice, 8, 3),
     ],
 )

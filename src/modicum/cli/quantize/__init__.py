@@ -1,4 +1,4 @@
-"""``modicum quantize``: networks of shifts and whole numbers."""
+"""``modicum quantize``: networks of shifts and integers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,13 @@ import typer
 from modicum.cli.console import Json, say, stoppable
 from modicum.cli.quantize.running import NOTHING_HALF
 from modicum.cli.quantize.verification import StoredNetwork, as_json
-from modicum.errors import ConfigError
+from modicum.core.files import check_target
+from modicum.errors import ConfigError, ModicumError
+from modicum.quantize.doors import check_images, check_stored
 
 if TYPE_CHECKING:
-    from modicum.quantize.engine.steps import Program
+    from torch import Tensor
+
     from modicum.quantize.model import QuantizedModel
 
 __all__ = ["export"]
@@ -33,36 +37,67 @@ def export(
 
     Raises:
         ConfigError: if nothing is to be written, or there are images and no ONNX file.
+        Exit: with status 1 if one of two files cannot be written; the other is.
     """
+    _check(onnx, c, example)
+    check_stored(file)
+    # Torch takes seconds to import: what is wrong in the arguments is said before.
     from modicum.quantize.model import QuantizedModel
 
+    model = QuantizedModel.load(file)
+    images = None if example is None else _images(example, model.shape)
+    wanted: dict[str, Callable[[], Any]] = {}
+    if c is not None:
+        wanted["c"] = lambda: _c(model, c)
+    if onnx is not None:
+        wanted["onnx"] = lambda: _onnx(model, onnx, images, json=json)
+    summary: dict[str, Any] = {"file": str(file)}
+    failed: dict[str, ModicumError] = {}
+    with stoppable(NOTHING_HALF):
+        for name, write in wanted.items():
+            try:
+                summary[name] = write()
+            except ModicumError as error:
+                failed[name] = error
+    if len(failed) == len(wanted):
+        (error, *_) = failed.values()
+        raise error
+    for name, error in failed.items():
+        say(f"modicum: --{name} was not written: {error.what}\n  {error.hint}")
+    if json:
+        typer.echo(as_json(summary | ({"failed": {name: str(it) for name, it in failed.items()}} if failed else {})))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check(onnx: Path | None, c: Path | None, example: Path | None) -> None:
     if onnx is None and c is None:
         raise ConfigError("There is nothing to export to.", hint="Give --onnx FILE, --c FOLDER or both.")
     if example is not None and onnx is None:
         raise ConfigError("--example compares an ONNX file, and none is written.", hint="Give --onnx FILE.")
-    model = QuantizedModel.load(file)
-    summary: dict[str, Any] = {"file": str(file)}
-    with stoppable(NOTHING_HALF):
-        program = None if c is None else _lowered(model)
-        if onnx is not None:
-            summary["onnx"] = _onnx(model, onnx, example, json=json)
-        if c is not None and program is not None:
-            summary["c"] = _c(program, c)
-    if json:
-        typer.echo(as_json(summary))
+    if onnx is not None:
+        check_target(onnx)
+    if c is not None:
+        check_target(c, folder=True)
+    if example is not None:
+        check_images(example)
 
 
-def _onnx(model: QuantizedModel, path: Path, example: Path | None, *, json: bool) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _images(path: Path, shape: tuple[int, ...]) -> Tensor:
     from modicum.quantize.samples import read_samples
 
-    images = None if example is None else read_samples(example)
-    if images is not None and tuple(images.shape[1:]) != model.shape:
+    images = read_samples(path)
+    if tuple(images.shape[1:]) != shape:
         raise ConfigError(
-            f"The images in {example} have shape {tuple(images.shape[1:])}, but the network takes {model.shape}.",
+            f"The images in {path} have shape {tuple(images.shape[1:])}, but the network takes {shape}.",
             hint="Give images of that shape.",
         )
+    return images
+
+
+def _onnx(model: QuantizedModel, path: Path, images: Tensor | None, *, json: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
     agreement = model.export_onnx(path, images)
     say(f"ONNX: {path}")
     if agreement is None or images is None:
@@ -72,16 +107,10 @@ def _onnx(model: QuantizedModel, path: Path, example: Path | None, *, json: bool
     return {"path": str(path), "images": len(images), **asdict(agreement)}
 
 
-def _lowered(model: QuantizedModel) -> Program:
-    # Before anything is written: a network without integers for everything is refused here.
+def _c(model: QuantizedModel, folder: Path) -> list[str]:
     from modicum.quantize.engine.program import lower
-
-    return lower(model)
-
-
-def _c(program: Program, folder: Path) -> list[str]:
     from modicum.quantize.engine.source import write_c
 
-    written = [str(path) for path in write_c(program, folder)]
+    written = [str(path) for path in write_c(lower(model), folder)]
     say(f"C: {', '.join(written)}")
     return written

@@ -1,4 +1,4 @@
-"""``modicum quantize run``: from a trained network and some images to a file of whole numbers."""
+"""``modicum quantize run``: from a trained network and some images to a file of integers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import typer
 
 from modicum.cli.console import Json, progress_bar, say, stoppable
 from modicum.cli.quantize.verification import as_json, certificate_row
+from modicum.core.devices import check_device
+from modicum.core.files import check_target
 from modicum.errors import ConfigError
+from modicum.quantize.doors import check_count, check_images, check_network, check_there
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from modicum.core.measure import Cost
-    from modicum.quantize.certificate import Certificate
     from modicum.quantize.configuration import LayerBits, RAPQConfig
     from modicum.quantize.model import QuantizedModel
 
@@ -61,16 +63,18 @@ def run(  # noqa: PLR0913 - one argument an option
         list[str] | None, typer.Option(help="Bits of one layer, NAME=WEIGHTS or NAME=WEIGHTS/ACTIVATIONS; repeatable.")
     ] = None,
     method: Annotated[
-        MethodName, typer.Option(help="Second moments alone (hessian), or gradient descent after that (paper).")
+        MethodName, typer.Option(help="Second moments alone (hessian), or gradient descent after them (paper).")
     ] = MethodName.hessian,
     granularity: Annotated[
-        GranularityName, typer.Option(help="One exponent of weights a channel, or a tensor.")
+        GranularityName, typer.Option(help="Exponents of weights: one for each output channel, or one for a layer.")
     ] = GranularityName.channel,
-    iterations: Annotated[int, typer.Option(help="Of gradient descent, a unit (paper).")] = 2000,
-    rounding: Annotated[RoundingName, typer.Option(help="What requantization does to ties.")] = RoundingName.half_even,
-    samples: Annotated[int, typer.Option(help="Images that are drawn from the calibration.")] = 256,
-    test: Annotated[Path | None, typer.Option(help=".npz of images x and classes y, to judge both networks.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw, and of batches (paper).")] = 0,
+    iterations: Annotated[int, typer.Option(help="Gradient steps for each unit (--method paper).")] = 2000,
+    rounding: Annotated[RoundingName, typer.Option(help="How requantization rounds ties.")] = RoundingName.half_even,
+    samples: Annotated[int, typer.Option(help="Number of images drawn from the calibration.")] = 256,
+    test: Annotated[
+        Path | None, typer.Option(help=".npz of images x and classes y: accuracy of both networks.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw, and of batches (--method paper).")] = 0,
     device: Annotated[str, typer.Option(help="cpu, or a GPU as torch knows it: cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
@@ -78,10 +82,6 @@ def run(  # noqa: PLR0913 - one argument an option
 
     A folder is what save_pretrained of transformers writes: config.json and model.safetensors.
     """
-    from modicum.core.measure import measured
-    from modicum.quantize.opening import open_network
-    from modicum.quantize.samples import read_samples, read_test
-
     config = _config(
         weight_bits=weights,
         activation_bits=_activation_bits(activations),
@@ -94,10 +94,22 @@ def run(  # noqa: PLR0913 - one argument an option
         seed=seed,
     )
     _check_place(file)
-    _check_device(device)
+    check_count(samples)
+    check_network(model)
+    check_images(calibration)
+    if test is not None:
+        check_there(test)
+    check_device(device)
+    # Torch takes seconds to import: what is wrong in the arguments is said before.
+    from modicum.core.measure import measured
+    from modicum.quantize.calibration import check_samples
+    from modicum.quantize.opening import open_network
+    from modicum.quantize.samples import read_samples, read_test
+
     with stoppable(NOTHING_HALF):
         opened = open_network(model)
         images = read_samples(calibration, samples, seed=seed, preparation=lambda: opened.preparation)
+        check_samples(images, opened.network, opened.size)
         judged = None if test is None else read_test(test)
         network = opened.network.to(device)
         quantized, cost = measured(lambda: _quantize(network, images.to(device), config))
@@ -151,22 +163,11 @@ def _tell(
         }
         typer.echo(as_json(row))
     else:
-        typer.echo(f"{summary}\n{_verdict(certificate)}")
+        typer.echo("\n".join([str(summary), *certificate.sentences()]))
         if found:
             before, after = found["float"], found["quantized"]
             typer.echo(f"Accuracy on {found['images']:,} images: {before:.4f} float, {after:.4f} quantized.")
     say(f"{samples} images, {cost.seconds:.1f} s, {file.stat().st_size:,} bytes: {file}")
-
-
-def _verdict(certificate: Certificate) -> str:
-    lines = ["Every scale is a power of two, and every zero point whole."]
-    if not certificate.holds:
-        lines = ["The certificate does not hold:", *(f"  {it}" for it in certificate.failures)]
-    if certificate.float_operations:
-        lines += ["Computed in floating point:", *(f"  {it}" for it in certificate.float_operations)]
-    elif certificate.exact_in_float32:
-        lines += ["The simulation in float32 equals the integers bit for bit."]
-    return "\n".join(lines)
 
 
 def _config(**values: Any) -> RAPQConfig:
@@ -180,7 +181,7 @@ def _activation_bits(text: str) -> int | None:
         return None
     if not text.isdecimal():
         raise ConfigError(
-            f"--activations takes a whole number from 2 to 8 or none, got {text!r}.", hint="Write --activations 4."
+            f"--activations takes an integer from 2 to 8 or none, got {text!r}.", hint="Write --activations 4."
         )
     return int(text)
 
@@ -205,18 +206,4 @@ def _check_place(file: Path) -> None:
     # Said before the work, not after it.
     if file.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, got {file}.", hint=f"Write --out {file.stem}.safetensors.")
-    if not file.parent.is_dir():
-        raise ConfigError(
-            f"{file} cannot be written: there is no folder {file.parent}.",
-            hint="Name a file in a folder that is there.",
-        )
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ConfigError(f"torch cannot use the device {device!r} ({reason}).", hint="Write --device cpu.") from error
+    check_target(file)

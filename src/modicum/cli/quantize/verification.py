@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modicum.cli.console import Json
+from modicum.quantize.doors import check_stored
 
 if TYPE_CHECKING:
     from modicum.quantize.certificate import Certificate
@@ -25,6 +26,7 @@ def verify(file: StoredNetwork, *, json: Json = False) -> None:
     Raises:
         Exit: with status 1 if the certificate does not hold.
     """
+    check_stored(file)
     from modicum.quantize.model import QuantizedModel
 
     certificate = QuantizedModel.load(file).verify()

@@ -60,7 +60,7 @@ class Accumulator:
         A shift by more bits than a channel's numbers have gives 0 whatever the shift; it is cut to what int32 can do.
 
         Args:
-            grid: with a whole exponent.
+            grid: with an integer exponent.
 
         Returns:
             The numbers of the grid, and how they are reached.

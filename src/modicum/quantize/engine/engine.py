@@ -1,4 +1,4 @@
-"""The engine: float in, float out, and whole numbers in between, the same whatever runs them."""
+"""The engine: float in, float out, and integers in between, the same whatever runs them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Engine:
         return np.ldexp(numbers.astype(np.float64), exponent)
 
     def run_integers(self, numbers: np.ndarray) -> tuple[np.ndarray, int]:
-        """Give logits as whole numbers and their exponent.
+        """Give logits as integers and their exponent.
 
         Args:
             numbers: on the grid of the input, an integer dtype, shape (batch, *shape of a sample).
@@ -82,7 +82,7 @@ class Engine:
                 numbers.size and (numbers.min() < grid.low or numbers.max() > grid.high)
             ):
                 raise DataError(
-                    f"The input must be whole numbers in {grid.low} ... {grid.high}.",
+                    f"The input must be integers in {grid.low} ... {grid.high}.",
                     hint="Bring real numbers there by to_grid, or call run with them.",
                 )
             numbers = numbers.astype(self._dtype)

@@ -83,7 +83,7 @@ def _layer(
     grid = model.grids.get(at)
     if not isinstance(grid, ActivationGrid):
         raise ConfigError(
-            f"{name} reads {at}, which has no grid of whole exponents.", hint="Quantize activations, too."
+            f"{name} reads {at}, which has no grid of integer exponents.", hint="Quantize activations, too."
         )
     integers = code.integers.cpu().numpy()
     bias = bias_integers(model.graph, {name: code}, {at: grid}, name).cpu().numpy()

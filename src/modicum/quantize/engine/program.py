@@ -21,7 +21,7 @@ __all__ = ["Program", "lower"]
 def lower(model: QuantizedModel) -> Program:
     """Write a quantized model down as integer operations.
 
-    A layer takes the addition, the rectifier and the grid behind it along, so that only 8 bits a number are stored.
+    A layer takes the addition, the ReLU and the grid behind it along, so that only 8 bits a number are stored.
 
     Args:
         model: weights and activations on grids of powers of two.
@@ -65,7 +65,7 @@ class _Chain:
         return self.tail[-1] if self.tail else self.head
 
     def takes(self, kind: type) -> bool:
-        """Tell whether another node fits: one addition, then one rectifier."""
+        """Tell whether another node fits: one addition, then one ReLU."""
         return not any(isinstance(node.operation, Activation | kind) for node in self.tail)
 
 
@@ -74,7 +74,7 @@ def _input_grid(model: QuantizedModel) -> ActivationGrid:
     grid = _grid(model, name)
     if grid is None:
         raise ConfigError(
-            f"The input {name} has no grid of whole exponents.",
+            f"The input {name} has no grid of integer exponents.",
             hint="Quantize activations, too, with scales='power_of_two'.",
         )
     return grid
@@ -180,9 +180,9 @@ def _on_grid(numbers: Accumulator, grid: ActivationGrid, rectify: bool) -> tuple
 
 
 def _check_ceiling(name: str, ceiling: float | None, grid: ActivationGrid | None) -> None:
-    # With a ceiling that is no higher, the clip at the top of the grid is the clip of the rectifier.
+    # With a ceiling that is no higher, the clip at the top of the grid is the clip of the ReLU.
     if ceiling is not None and (grid is None or grid.ceiling is None or grid.ceiling > ceiling):
         raise ConfigError(
-            f"The rectifier {name} has the ceiling {ceiling:g}, but its grid does not know it.",
+            f"The ReLU {name} has the ceiling {ceiling:g}, but its grid does not know it.",
             hint="Give its grid that ceiling.",
         )

@@ -82,10 +82,10 @@ def run_head(head: Head, x: Integers) -> Integers:
 
     Args:
         head: of the step.
-        x: whole numbers, shape (batch, channels, height, width).
+        x: integers, shape (batch, channels, height, width).
 
     Returns:
-        Whole numbers, of the same number of dimensions.
+        Integers, of the same number of dimensions.
     """
     if isinstance(head, Layer):
         return _layer(head, x)

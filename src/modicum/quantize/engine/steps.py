@@ -1,4 +1,4 @@
-"""What an integer program consists of: values with whole exponents, and steps from one value to the next."""
+"""What an integer program consists of: values with integer exponents, and steps from one value to the next."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Value:
-    """A tensor of whole numbers k that stand for k 2^e, without the batch.
+    """A tensor of integers k that stand for k 2^e, without the batch.
 
     Args:
         name: of the node of the graph that it is the output of.
@@ -123,7 +123,7 @@ class Ravel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copy:
-    """The numbers as they are, for an addition, a rectifier or a grid that nothing else can take along."""
+    """The numbers as they are, for an addition, a ReLU or a grid that nothing else can take along."""
 
 
 Head: TypeAlias = Layer | Total | WindowMaximum | Enlarge | Subsample | Ravel | Copy
@@ -163,7 +163,7 @@ class Rescale:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Step:
-    """One pass over the data: head, then addition, then rectifier, then grid.
+    """One pass over the data: head, then addition, then ReLU, then grid.
 
     Args:
         head: what is computed first.
@@ -191,7 +191,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Program:
-    """A network of whole numbers.
+    """A network of integers.
 
     Args:
         input: the value that the caller gives.

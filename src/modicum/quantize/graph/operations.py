@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from torch import Tensor
@@ -128,7 +128,7 @@ class Add:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Activation:
-    """A rectifier.
+    """A ReLU.
 
     Args:
         ceiling: 6 for ReLU6; None for ReLU.
@@ -226,15 +226,21 @@ class Opaque:
 
     Args:
         label: name of the operator, for messages.
-        call: takes the input tensors.
+        call: takes the input tensors, and the tensors of its own.
+        tensors: of its own, by their names in the module.
+        parameters: which of these are parameters.
+        module: where in the network it stands, "layer1.0.act"; empty if nothing says so.
     """
 
     label: str
-    call: Callable[..., Tensor]
+    call: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    parameters: frozenset[str] = frozenset()
+    module: str = ""
 
     def run(self, *inputs: Tensor) -> Tensor:
         """Run it."""
-        return self.call(*inputs)
+        return self.call(inputs, self.tensors)
 
 
 Operation: TypeAlias = (

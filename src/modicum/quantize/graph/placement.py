@@ -74,7 +74,7 @@ def bits_of_weights(graph: Graph, config: RAPQConfig) -> dict[str, int]:
 
 
 def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
-    """Place grids: at the input, behind every rectifier, and before every layer.
+    """Place grids: at the input, behind every ReLU, and before every layer.
 
     What is added to a residual stream is added in full precision and brought to a grid behind the sum. The network's
     output has no grid.
@@ -108,7 +108,7 @@ def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
 def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
     layers = list(graph.layers)
     result = {node.name: config.first_last_bits for node in graph if isinstance(node.operation, Input)}
-    for node in graph:  # the output of the first layer, behind its rectifier
+    for node in graph:  # the output of the first layer, behind its ReLU
         if isinstance(node.operation, Activation) and node.inputs == (layers[0],):
             result[node.name] = config.first_last_bits
     for name in layers:

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from modicum.errors import ModelError
 from modicum.quantize.graph.exporting import exported
 from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.opaque import opaque
+from modicum.quantize.graph.opaque import Plan, opaque
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Operation, Slice
 from modicum.quantize.graph.operators import READERS, Call
 
@@ -51,6 +51,7 @@ class _Reading:
         lifted = signature.inputs_to_lifted_tensor_constants
         self._program = program
         self._parameters = names
+        self._names = {**names, **lifted}
         self._tensors = {
             place: cast("Tensor", program.state_dict.get(name, program.constants.get(name)))
             for place, name in names.items()
@@ -92,7 +93,7 @@ class _Reading:
             return  # sizes, checks and lists; an operator that needs one computes it itself
         if node.target is operator.getitem:
             self._memory[node.name] = self._root(cast("fx.Node", node.args[0]))
-            self._append_opaque(node, "getitem")
+            self._append_opaque(node, Call(cast("fx.Node", node.args[0]), self._tensors).name)
             return
         call = Call(node, self._tensors)
         if self._is_identity(call):
@@ -130,8 +131,10 @@ class _Reading:
             self._memory[node.name] = self._root(first)
 
     def _append_opaque(self, node: fx.Node, label: str) -> None:
-        operation, inputs = opaque(node, label, self._tensors, self._alias)
-        self._append(node, operation, inputs)
+        plan = Plan(self._tensors, self._names, self._alias)
+        parameters = set(self._program.graph_signature.parameters)
+        operation = opaque(node, plan, label=label, module=_module(node), parameters=parameters)
+        self._append(node, operation, tuple(plan.sources))
 
     def _append(self, node: fx.Node, operation: Operation, inputs: tuple[str, ...] = ()) -> None:
         name = self._name(node, operation)
@@ -170,6 +173,11 @@ class _Reading:
         name = self._parameters.get(place, node.name).removesuffix(".weight") or node.name
         self._used[name] += 1
         return name if self._used[name] == 1 else f"{name}#{self._used[name]}"
+
+
+def _module(node: fx.Node) -> str:
+    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
+    return stack[-1] if stack and not stack[-1].startswith("_empty") else ""
 
 
 def _writes(schema: Any) -> bool:

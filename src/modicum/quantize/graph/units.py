@@ -34,7 +34,7 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     """Cut a graph wherever a single tensor is alive, and join what has no layer to what comes before it.
 
     A residual block is one unit, since its input stays alive until the addition; a layer outside of blocks is a unit
-    with the rectifier behind it.
+    with the ReLU behind it.
 
     Args:
         graph: with batch norms folded.

@@ -94,7 +94,7 @@ class Layered:
     Args:
         graph: the float network, with absorbed factors.
         biases: of the quantized layers, not on a grid yet, by name.
-        codes: of every layer; whole where the choice was of whole exponents.
+        codes: of every layer; whole where the choice was of integer exponents.
         grids: of every site.
         neighbours: of the layers, if the recipe asks for them.
     """

@@ -137,5 +137,5 @@ def exchange(
 
 
 def _change(sign: float, slope: Tensor, diagonal: Tensor, scale: Tensor) -> Tensor:
-    # Of the objective, by a step of one whole number up or down.
+    # Of the objective, by a step of one integer up or down.
     return 2 * sign * scale[..., None] * slope + scale[..., None].square() * diagonal

@@ -70,7 +70,7 @@ def candidate_zeros(wanted: Tensor, scale: Tensor, bits: int) -> Tensor:
         bits: n; with 8 only 128, since q - z must fit int8.
 
     Returns:
-        Whole numbers in 0 ... 2^n - 1, float64, shape (candidates, groups, rows).
+        Integers in 0 ... 2^n - 1, float64, shape (candidates, groups, rows).
     """
     levels = 2**bits
     if bits == _SYMMETRIC_BITS:

@@ -39,7 +39,7 @@ def learn_grids(
     Source:
         Yao et al. 2022, section 2; Jain et al. 2020 (TQT). Departures: the released code learns nothing here, since
         it makes its parameter anew in each forward pass; the learning rate falls along a cosine as published, but
-        begins at 4 / iterations (and 4e-4 at least), so that a whole exponent can reach its neighbours in any number
+        begins at 4 / iterations (and 4e-4 at least), so that an integer exponent can reach its neighbours in any number
         of iterations. What was learned is kept if it lowers the loss on all images.
     """
     names = [*task.unit.nodes, *([task.unit.entry] if task.own_entry else [])]
