@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from modicum.errors import DataError
-from modicum.molecules.smiles import in_own_order, read_molecule
+from modicum.molecules.smiles import own_order
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -55,8 +55,8 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
         molecule: of RDKit, without explicit hydrogen, or a SMILES string.
 
     Returns:
-        Its atoms and bonds in RDKit's order, or in that of the canonical SMILES if a stereocentre is marked.
-        Lists are sorted; an empty one is ``(0,)``, and its count is 1, as in the official code.
+        Its atoms in RDKit's order. Lists are sorted; an empty one is ``(0,)``, and its count is 1, as in the official
+        code.
 
     Raises:
         DataError: if it cannot be read, has no atom, or has more than one part.
@@ -65,9 +65,10 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
         The official ALMS at 8db99ca, described in the specification. Departure: ``RingStereo`` is 0 for every
         bond, since its rule is not known to us; it is that for all alkanes without rings. ``Chiral`` is 2 and 3 for R
         and S where RDKit assigns one (else by the order of atoms in the canonical SMILES), so that it is the same for
-        every spelling of a molecule; the official code has RDKit's mark, which is not.
+        every spelling of a molecule; the official code has RDKit's mark, which is not. For the same reason the Morgan
+        identifiers of molecules with rings or stereo are those of the canonical SMILES.
     """
-    molecule = in_own_order(read_molecule(molecule) if isinstance(molecule, str) else molecule)
+    molecule, given = own_order(molecule)
     distances = _distances(molecule)
     elements = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     lists = [_neighbourhood(row, elements) for row in distances]
@@ -75,7 +76,7 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
     hydrogens = [atom.GetTotalNumHs() for atom in molecule.GetAtoms()]
     chirality = _chirality(molecule, [*zip(elements, hydrogens, strict=True)])
     rings = _rings(molecule)
-    atoms = tuple(
+    atoms = [
         (
             elements[place],
             *lists[place],
@@ -86,13 +87,17 @@ def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
             len(lists[place][1]),
             chirality[place],
         )
-        for place in range(len(elements))
-    )
-    bonds = tuple(
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), (bond.GetBondTypeAsDouble(), int(bond.GetStereo()), 0))
+        for _, place in sorted(zip(given, range(len(given)), strict=True))
+    ]
+    bonds = [
+        (
+            given[bond.GetBeginAtomIdx()],
+            given[bond.GetEndAtomIdx()],
+            (bond.GetBondTypeAsDouble(), int(bond.GetStereo()), 0),
+        )
         for bond in molecule.GetBonds()
-    )
-    return MoleculeGraph(atoms, bonds)
+    ]
+    return MoleculeGraph(tuple(atoms), tuple(bonds))
 
 
 def _distances(molecule: Mol) -> list[list[float]]:

@@ -59,7 +59,8 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
             ``Normalization``.
 
     Returns:
-        The kernel's parts, with bounds; the third number of an entry, a step of their search, is not used.
+        The kernel's parts, with bounds, widened where they leave the value out, as the published ones of ``scale`` do:
+        100 in (1000, 30000). The third number of an entry, a step of their search, is not used.
 
     Raises:
         DataError: if the file is no such file; the entry is named.
@@ -138,6 +139,8 @@ class _Reader:
             case [int() | float() as value, "fixed", *_]:
                 return float(value), "fixed"
             case [int() | float() as value, [int() | float() as low, int() | float() as high], *_]:
+                if value > 0 and 0 < low <= high:
+                    low, high = min(low, value), max(high, value)
                 return float(value), (float(low), float(high))
         raise DataError(self.told(name, entry, 'a list [value, [low, high]] or [value, "fixed"]'), hint=_HINT)
 

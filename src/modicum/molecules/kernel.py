@@ -132,7 +132,7 @@ class MarginalizedGraphKernel(Kernel):
             TensorProduct(**nodes),
             TensorProduct(**dict.fromkeys(BOND_ATTRIBUTES, plain)),
             q=Constant(0.01, (0.01, 0.5)),
-            scale=Constant(100.0, (1000.0, 30000.0)),
+            scale=Constant(100.0, (100.0, 30000.0)),  # the file's own 1000 leaves the value out
             **settings,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from modicum.core.extras import require
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
-def read_molecule(smiles: str) -> Mol:
+def read_molecule(smiles: str, *, keep_hydrogen: bool = False) -> Mol:
     """Read a SMILES string, in silence.
+
+    Args:
+        smiles: of one molecule.
+        keep_hydrogen: whether a hydrogen that is written as an atom stays one.
 
     Raises:
         DataError: if RDKit cannot, or there is no atom.
@@ -23,7 +28,12 @@ def read_molecule(smiles: str) -> Mol:
 
     with BlockLogs():
         try:
-            molecule = chemistry.MolFromSmiles(smiles)
+            if keep_hydrogen:
+                settings = chemistry.SmilesParserParams()
+                settings.removeHs = False
+                molecule = chemistry.MolFromSmiles(smiles, settings)
+            else:
+                molecule = chemistry.MolFromSmiles(smiles)
         except RuntimeError:  # a limit of RDKit, such as that of its stack of branches
             molecule = None
     if molecule is None or not molecule.GetNumAtoms():
@@ -32,15 +42,26 @@ def read_molecule(smiles: str) -> Mol:
 
 
 def in_own_order(molecule: Mol) -> Mol:
-    """Give a molecule with stereocentres with its atoms as in its canonical SMILES; others as they are.
+    """Give a molecule with its atoms in an order that every spelling of it has, see `own_order`."""
+    return own_order(molecule)[0]
 
-    RDKit's mark of a stereocentre is relative to the order of its neighbours.
+
+def own_order(molecule: Mol | str) -> tuple[Mol, list[int]]:
+    """Give a molecule with its atoms as in its canonical SMILES, and the index of each as it was given.
+
+    What RDKit derives from the order of atoms is then the same for every spelling: the mark of a stereocentre, which is
+    relative to the order of its neighbours, and which of two equivalent environments a Morgan fingerprint drops.
+    A chain without stereocentre or double bond of known geometry is returned as it is: nothing depends on its order.
     """
-    from rdkit.Chem import ChiralType, MolToSmiles
+    read = read_molecule(molecule) if isinstance(molecule, str) else molecule
+    from rdkit.Chem import MolToSmiles
 
-    if any(atom.GetChiralTag() != ChiralType.CHI_UNSPECIFIED for atom in molecule.GetAtoms()):
-        return read_molecule(MolToSmiles(molecule))
-    return molecule
+    # Marks are sought in the text: a loop over RDKit's atoms would take a tenth of the time of an alkane's graph.
+    smiles = molecule if isinstance(molecule, str) else MolToSmiles(molecule)
+    if not smiles or not (any(mark in smiles for mark in "@/\\|") or read.GetRingInfo().NumRings()):
+        return read, list(range(read.GetNumAtoms()))
+    own = read_molecule(MolToSmiles(read), keep_hydrogen=True)
+    return own, json.loads(read.GetProp("_smilesAtomOutputOrder"))
 
 
 def canonical(smiles: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 from rdkit import Chem
 
@@ -71,7 +73,10 @@ def test_bonds_tell_order_and_stereo() -> None:
         "C[C@H]1CC[C@@H](C)CC1",  # no CIP label: the two senses are those of the ring
         "O[C@H]1[C@H](O)[C@@H](O)[C@H](O)[C@H](O)[C@@H]1O",
         "CC[C@@H](C)/C=C/C",
+        "C/C=C/C=C\\C",  # the two inner atoms have one environment
         "C1CC2CCC1CC2",
+        "C1=CC=C(C=C1)C[Sn](CC2=CC=CC=C2)(CC3=CC=CC=C3)OC=O",  # likewise, in rings
+        "[2H]C1CC1C",
     ],
 )
 def test_a_molecule_is_the_same_in_every_spelling(smiles: str) -> None:
@@ -86,6 +91,32 @@ def test_a_molecule_is_the_same_in_every_spelling(smiles: str) -> None:
 )
 def test_stereoisomers_are_told_apart(first: str, second: str) -> None:
     assert graph_as_sets(first) != graph_as_sets(second)
+
+
+def test_no_spelling_changes_a_molecule_of_a_collection() -> None:
+    table = files("chemicals") / "Identifiers" / "chemical identifiers pubchem large.tsv"
+    listed = [line.split("\t")[4] for line in table.read_text("utf-8").splitlines()[::900]]
+    ringed = 0
+    for smiles in listed:
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None or "." in smiles or molecule.GetNumAtoms() > 30:
+            continue
+        ringed += molecule.GetRingInfo().NumRings() > 0
+        first, *others = (graph_as_sets(it) for it in Chem.MolToRandomSmilesVect(molecule, 4, randomSeed=0))
+        assert all(other == first for other in others), smiles
+    assert ringed > 30
+
+
+def test_atoms_are_in_the_order_of_the_spelling() -> None:
+    molecule = Chem.MolFromSmiles("C[C@H]1CC(=O)NC1/C=C/C#N")
+    for spelling in Chem.MolToRandomSmilesVect(molecule, 5, randomSeed=0):
+        given = Chem.MolFromSmiles(spelling)
+        for it in (given, Chem.AddHs(given)):
+            graph = molecule_graph(it)
+            assert [atom[0] for atom in graph.atoms] == [atom.GetAtomicNum() for atom in it.GetAtoms()]
+            for first, second, (order, *_) in graph.bonds:
+                assert it.GetBondBetweenAtoms(first, second).GetBondTypeAsDouble() == order
+            assert len(graph.bonds) == it.GetNumBonds()
 
 
 def graph_as_sets(smiles: str) -> tuple[object, ...]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from modicum.core import catalogue
@@ -47,7 +48,20 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
     assert (read.nodes.rule, read.edges.rule) == ("product", "sum")
     assert (read.q.value, read.q.bounds, read.p.bounds) == (0.01, (0.01, 0.5), "fixed")
     assert read.scale is not None
-    assert (read.scale.value, read.scale.bounds) == (100, (1000, 30000))
+    assert (read.scale.value, read.scale.bounds) == (100, (100, 30000))  # of the file: (1000, 30000)
+
+
+@pytest.mark.parametrize(("value", "bounds"), [(0.1, (0.1, 0.9)), (0.95, (0.5, 0.95)), (0.6, (0.5, 0.9))])
+def test_bounds_of_a_file_hold_its_value(value: float, bounds: tuple[float, float], tmp_path: Path) -> None:
+    path = write(tmp_path, atom_AtomicNumber={"kDelta": [value, [0.5, 0.9]]})
+    assert read_hyperparameters(path).nodes.parts["AtomicNumber"].bounds == bounds
+
+
+def test_the_published_values_lie_within_their_bounds(tmp_path: Path) -> None:
+    for kernel in (MarginalizedGraphKernel.published(), MarginalizedGraphKernel.from_json(write(tmp_path))):
+        low, high = kernel.bounds.T
+        assert np.all(low <= kernel.theta + 1e-12)
+        assert np.all(kernel.theta <= high + 1e-12)
 
 
 def test_without_a_scale_the_normalisation_is_the_cosine(tmp_path: Path) -> None:
@@ -97,6 +111,7 @@ def test_the_published_file_is_read_unchanged() -> None:
         ({"a_type": ["Mean", "fixed"]}, "a_type must be one of Tensorproduct, Additive in a list"),
         ({"atom_AtomicNumber": {"kRBF": [1, "fixed"]}}, "atom_AtomicNumber must be one of kDelta, kSE, kConv, kC"),
         ({"atom_AtomicNumber": {"kDelta": [1.5, "fixed"]}}, r"h of KroneckerDelta must be in \[0, 1\], got 1.5"),
+        ({"atom_AtomicNumber": {"kDelta": [0.8, [0.9, 0.5]]}}, "bounds of the h of KroneckerDelta must be 0 < low"),
         ({"bond_Order": None}, "has no entry bond_"),
         ({"probability_Hcount": {"Const_p": [1.0, "fixed"]}}, "must be one entry"),
         ({"probability_AtomicNumber": {"Assign_p": [1.0, "fixed"]}}, "must be Const_p"),
