@@ -15,16 +15,16 @@ from modicum.cli.console import Json, say, stoppable
 from modicum.cli.sarcasm.columns import (
     DialectColumn,
     LabelColumn,
-    LanguageChoice,
     LanguageOption,
     RephraseColumn,
     SkipEmpty,
     TextColumn,
+    read_labelled,
     read_table,
 )
 from modicum.core.devices import check_device
 from modicum.core.files import check_target
-from modicum.errors import ConfigError, DataError
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,15 @@ def train(  # noqa: PLR0913 - one argument an option
 
     examples: list[Example] = []
     for source in sources:
-        examples += _read(source, text, label, rephrase, dialect, language, skip_empty=skip_empty)
+        examples += read_labelled(
+            source,
+            text=text,
+            label=label,
+            rephrase=rephrase,
+            dialect=dialect,
+            language=language,
+            skip_empty=skip_empty,
+        )
     examples += _further(external or [], examples)
     settings = Settings(
         model=model,
@@ -130,33 +138,6 @@ def _encoder_settings(given: list[str]) -> dict[str, Any]:
             raise ConfigError(f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(known)}.")
         settings[name] = known[name](text)
     return settings
-
-
-def _read(
-    source: str,
-    text: str | None,
-    label: str | None,
-    rephrase: str | None,
-    dialect: str | None,
-    language: LanguageChoice | None,
-    *,
-    skip_empty: bool,
-) -> list[Example]:
-    if Path(source).is_dir():
-        from modicum.cli.sarcasm.columns import read_source
-
-        return read_source(source, language=language)
-    table = read_table(
-        source, text=text, label=label, rephrase=rephrase, dialect=dialect, language=language, skip_empty=skip_empty
-    )
-    known = [it for it in table.examples if it.sarcastic is not None]
-    if not known:
-        raise DataError(
-            f"{source} has no labelled text.", hint="Name the column of 0 and 1 by --label-col, or call it sarcastic."
-        )
-    if len(known) < len(table):
-        say(f"{source}: {len(table) - len(known)} rows without a label were left out.")
-    return known
 
 
 def _further(names: list[str], others: list[Example]) -> list[Example]:
