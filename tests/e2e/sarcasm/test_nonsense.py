@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.e2e.sarcasm.program import KNOWN, Run
 
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.learners import Settings, fit
+from modicum.sarcasm.tiny import make_tiny_encoder
 
 BAD = {
     "renamed.csv": "tweets,sarcastic\nso it is,1\n",
@@ -76,12 +78,13 @@ BAD = {
         ("submit new.csv --model model --out new.zip --task C", "new.csv has no pairs; its columns are text, dialect"),
         ("submit new.csv --model alone --out new.zip --task B", "The system knows no categories"),
         ("train train.csv --model ngrams+ --out new", "The model '' cannot be loaded"),
+        ("train english.csv --out new --model coded", "The model 'coded' cannot be loaded"),
         ("export new.csv --model model --out new", "model holds n-grams, no encoder. Train with --model"),
     ],
 )
 def test_nonsense_is_two_sentences_and_status_2(run: Run, bad: Path, arguments: str, said: str) -> None:
     before = sorted(bad.iterdir())
-    done = run(*arguments.split(" "))
+    done = run(*arguments.split(" "), given="y\n")  # transformers would ask whether to run code
     assert done.status == 2, done
     assert said in " ".join(done.said.split())
     assert done.said.startswith(("modicum: ", "Fitting"))
@@ -100,6 +103,11 @@ def bad(place: Path) -> Path:
     (place / "sent.txt").write_text("task_a_en\n1\n0\n")
     (place / "other").mkdir()
     (place / "other" / "system.json").write_text('{"format": "other", "version": 1}')
+    make_tiny_encoder(place / "coded", [it.text for it in KNOWN], seed=0)  # with code, which is not run
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (place / "coded" / "tokenizer_config.json").write_text(json.dumps(own))
+    (place / "coded" / "config.json").write_text(json.dumps({"model_type": "own"}))
+    (place / "coded" / "own.py").write_text("import pathlib\n\npathlib.Path('code-was-run').touch()\n")
     bare = [Example(text=it.text, language=it.language, sarcastic=it.sarcastic) for it in KNOWN]
     for name, examples in (("english", KNOWN[:80]), ("alone", bare)):
         fit(examples, Settings(folds=2)).system.save(place / name)
