@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,11 +45,11 @@ BAD = {
         ("train english.csv --out model", "model is there already and not an empty folder. Name a new one"),
         ("train english.csv --out new --set epoch=3", "There is no setting 'epoch'. Write --set with one of epochs"),
         ("train english.csv --out new --set epochs=none", "epochs must be a whole number from 1 on, got 'none'"),
-        ("train english.csv --out new --folds 0", "The number of folds is 0"),
+        ("train english.csv --out new --folds 0", "--folds is 0. Give 1 or more"),
         ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
         ("train english.csv --out file/new --folds 2", "file/new cannot be written"),
-        ("predict new.csv --model nowhere", "nowhere holds no sarcasm system: there is no system.json"),
+        ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),
         ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
         ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
         ("predict gap.csv --model model", "gap.csv, line 3 has an empty text"),
@@ -90,6 +92,42 @@ def test_nonsense_is_two_sentences_and_status_2(run: Run, bad: Path, arguments: 
     assert done.said.startswith(("modicum: ", "Fitting"))
     assert done.out == ""
     assert sorted(bad.iterdir()) == before
+
+
+def test_wrong_arguments_are_refused_before_a_library_is_imported_and_n_grams_need_no_torch(bad: Path) -> None:
+    script = """
+import sys
+heavy = ("torch", "transformers", "sklearn", "scipy")
+sys.modules.update(dict.fromkeys(heavy))  # an import of them raises
+from modicum.cli.main import run
+for line in sys.stdin.read().splitlines():
+    if "torchless" in line:
+        for name in heavy:
+            del sys.modules[name]
+    sys.argv[1:] = ["sarcasm", *line.split(" ")]
+    try:
+        run()
+    except SystemExit as left:
+        print(left.code)
+print("torch" in sys.modules)
+"""
+    lines = (
+        *("train nothing.csv --out new", "train english.csv --out new --folds 0", "train english.csv --out file/new"),
+        *(
+            "train english.csv --out new --set epoch=3",
+            "predict new.csv --model nowhere",
+            "predict no.csv --model model",
+        ),
+        *("audit bare.csv new.csv", "submit new.csv --model model --out new.zip --task C", "score bare.csv sent.txt"),
+        *("score two-gold.csv --prediction-col mine", "export no.csv --model model --out new"),
+        *("export new.csv --model nowhere --out new", "predict new.csv --model model --out found.json"),
+    )
+    last = "predict new.csv --model model --out torchless.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=bad, input="\n".join((*lines, last)), capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2"] * len(lines) + ["0", "False"], done.stderr
+    assert (bad / "torchless.csv").is_file()
 
 
 @pytest.fixture(scope="module")

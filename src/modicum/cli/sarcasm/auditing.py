@@ -38,8 +38,6 @@ def audit(
     The area under the ROC curve: 0.5 is chance. The direction is learnt in training, so that below 0.5 in test it
     misleads.
     """
-    from modicum.sarcasm.shortcuts import audit as measure
-
     seen, later = (
         read_labelled(
             source,
@@ -52,6 +50,8 @@ def audit(
         )
         for source, needed in ((train, True), (test, False))
     )
+    from modicum.sarcasm.shortcuts import audit as measure  # scikit-learn takes a second to import
+
     found = measure(seen, later, seed=seed)
     if json:
         typer.echo(json_format.dumps([asdict(row) for row in found.rows], indent=2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from modicum.cli.console import say
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from modicum.sarcasm.examples import Example, Language
@@ -23,7 +23,9 @@ __all__ = [
     "LanguageOption",
     "RephraseColumn",
     "SkipEmpty",
+    "System",
     "TextColumn",
+    "check_model",
     "read_labelled",
     "read_table",
 ]
@@ -52,7 +54,18 @@ LanguageOption = Annotated[
     LanguageChoice | None,
     typer.Option("--language", help="Of all texts; auto goes by the script. Default: the column language, or auto."),
 ]
+System = Annotated[Path, typer.Option("--model", help="Folder that train wrote.")]
 SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Leave rows without a text out, and say how many.")]
+
+
+def check_model(folder: Path) -> None:
+    """See whether there is a folder, before libraries are imported to read it.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.", hint="Write --model with a folder that train wrote.")
 
 
 def read_table(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.sarcasm.columns import LabelColumn, LanguageName, TextColumn, read_table
-from modicum.cli.sarcasm.prediction import System
+from modicum.cli.sarcasm.columns import LabelColumn, LanguageName, System, TextColumn, check_model, read_table
+from modicum.core.files import check_target
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -80,9 +80,6 @@ def score(
         ConfigError: if votes are to be counted where there are none.
         DataError: if a file is of another task, language or number of texts.
     """
-    from modicum.sarcasm.intervals import difference_interval, score_interval
-    from modicum.sarcasm.metrics import score_a, score_b, score_c
-
     files = [predicted or Path(gold), *([] if against is None else [against])]
     column = prediction or ("categories" if task is TaskName.B else "predicted")
     kinds: list[Kind] = [_kind(it, column, named=prediction is not None) for it in files]
@@ -97,6 +94,9 @@ def score(
         else _predictions(said, path, truth, task, at_least or _MAJORITY)
         for path, said in zip(files, read, strict=True)
     ]
+    from modicum.sarcasm.intervals import difference_interval, score_interval
+    from modicum.sarcasm.metrics import score_a, score_b, score_c
+
     scorer: Any = {"A": score_a, "B": score_b, "C": score_c}[task.value]
     told = asdict(scorer(truth, ours)) | {"interval": _main(score_interval(task.value, truth, ours), task)}
     for theirs in others:
@@ -118,11 +118,13 @@ def submit(
     Raises:
         DataError: if the system knows no categories.
     """
+    check_target(file)
+    check_model(model)
+    asked = _items(items, task, language)
     from modicum.sarcasm.submission import write_submission
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
-    asked = _items(items, task, language)
     if task is TaskName.C:
         predictions: Any = [int(it > 0.5) for it in system.compare(cast("list[Pair]", asked))]
     else:

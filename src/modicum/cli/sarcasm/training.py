@@ -60,9 +60,13 @@ def train(  # noqa: PLR0913 - one argument an option
     model: Annotated[
         str, typer.Option(help="ngrams, an encoder to fine-tune (hub id, folder, offline), or both: ngrams+ENCODER.")
     ] = "ngrams",
-    preset: Annotated[PresetName, typer.Option(help="What is done to texts against shortcuts: all, or nothing.")] = (
-        PresetName.modicum
-    ),
+    preset: Annotated[
+        PresetName,
+        typer.Option(
+            help="plain where the texts to be read are collected as the training texts are: it ranks and calibrates "
+            "better there. modicum, which takes away shortcuts such as lengths, where they are not, or audit shows any."
+        ),
+    ] = PresetName.modicum,
     rule: Annotated[RuleName, typer.Option(help="How labels are decided; see the docs.")] = RuleName.oof_f1,
     folds: Annotated[int, typer.Option(help="Models of the ensemble; 1 trains one and holds a fifth out.")] = 5,
     external: Annotated[
@@ -92,8 +96,9 @@ def train(  # noqa: PLR0913 - one argument an option
     check_target(folder, folder=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
-    from modicum.sarcasm.learners import Settings, fit
-
+    if folds < 1:
+        raise ConfigError(f"--folds is {folds}.", hint="Give 1 or more.")
+    given = _encoder_settings(encoder or [])
     examples: list[Example] = []
     for source in sources:
         examples += read_labelled(
@@ -106,6 +111,9 @@ def train(  # noqa: PLR0913 - one argument an option
             skip_empty=skip_empty,
         )
     examples += _further(external or [], examples)
+    # What is wrong in the arguments and the files is said before torch is imported.
+    from modicum.sarcasm.learners import Settings, fit
+
     settings = Settings(
         model=model,
         preset=preset.value,
@@ -113,7 +121,7 @@ def train(  # noqa: PLR0913 - one argument an option
         folds=folds,
         seed=seed,
         device=device,
-        **_encoder_settings(encoder or []),
+        **given,
     )
     with stoppable("Nothing was written: the same command begins again."):
         fitted = fit(examples, settings, progress=lambda what: say(f"Fitting {what}"))
