@@ -343,7 +343,7 @@ def bad(place: Path) -> Path:
             "train other.npz --out new",
             "test has the streams audio of 5 values, video of 2 values, and train audio of 3",
         ),
-        ("train wild.npz --out new", "frames of audio hold a value that is not finite, the first in film0[0]"),
+        ("train wild.npz --out new", "frames of audio have a value that is not finite, the first in film0[0]"),
         ("train void.npz --out new", "1 samples have no frame of any modality, the first is film0[3]"),
         ("train silent.npz --out new", "The recordings have no stream of features"),
         ("train classes.npz --out new --stream smell", "no stream 'smell'. Write --stream with one of: audio, video"),

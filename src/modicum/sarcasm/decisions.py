@@ -198,7 +198,7 @@ class Decision:
             if language not in self.thresholds:
                 raise ConfigError(
                     f"There is no threshold for {language!r}, only for {', '.join(self.thresholds) or 'nothing'}.",
-                    hint="Fit on examples of that language, too.",
+                    hint="Train on texts of that language, too, or name the language of all texts by --language.",
                 )
             chosen = np.array([it == language for it in languages])
             given[chosen] = give(outputs.sarcastic[chosen], language)

@@ -278,5 +278,5 @@ def _words(cells: Cells, column: str | None, where: str) -> str:
         raise DataError(f"{where} has {value!r} in {column!r}, which is no text.", hint="Write it in quotation marks.")
     # JSON can escape what UTF-8 cannot hold.
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise DataError(f"{where} holds half a character in {column!r}.", hint="Write the text anew from its source.")
+        raise DataError(f"{where} holds half a character in {column!r}.", hint="Write the text again from its source.")
     return value

@@ -144,7 +144,10 @@ def _encoder_settings(given: list[str]) -> dict[str, Any]:
         name, _, text = entry.partition("=")
         if name not in known:
             raise ConfigError(f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(known)}.")
-        settings[name] = known[name](text)
+        try:
+            settings[name] = known[name](text)
+        except ConfigError as error:  # which is worded for the options of a comparison
+            raise ConfigError(error.what, hint=error.hint.replace("--option", "--set")) from error
     return settings
 
 
