@@ -168,6 +168,20 @@ def test_json_is_alone_on_stdout(run: Run) -> None:
     assert {type(line["estimate"]) for line in lines} == {float}
 
 
+def test_arrays_of_ones_own_become_a_file_whose_integer_labels_are_classes(run: Run, tmp_path: Path) -> None:
+    streams = {"audio": np.ones((16, 1, 3)), "video": np.ones((16, 1, 2))}
+    own = Recordings.from_arrays(streams, ids=[f"v$_${it}" for it in range(16)], labels=[0, 1] * 8)
+    save_recordings(tmp_path / "mine.npz", {"train": own, "test": own.take([2, 3])})
+    told = run("convert", tmp_path / "mine.npz", "--out", tmp_path / "again.npz").stdout
+    assert "    audio: 1 frame of 3 values\n" in told
+    told = run("train", tmp_path / "mine.npz", "--out", tmp_path / "model", *ONE).stdout
+    assert "On the test split:\n  accuracy: 0.5000\n" in told  # of one seed there is no spread
+    found = rows(run("predict", tmp_path / "mine.npz", "--model", tmp_path / "model").stdout)
+    assert [list(row) for row in found] == [["id", "predicted", "0", "1"]] * 2
+    assert [row["id"] for row in found] == ["v$_$2", "v$_$3"]
+    assert all(row["predicted"] == max("01", key=lambda it: float(row[it])) for row in found)
+
+
 def test_classes_come_with_their_probabilities(run: Run) -> None:
     found = rows(run("predict", "classes.npz", "--model", "classifier").stdout)
     assert list(found[0]) == ["id", "predicted", "mood 0", "mood 1"]
@@ -329,7 +343,7 @@ def bad(place: Path) -> Path:
             "train other.npz --out new",
             "test has the streams audio of 5 values, video of 2 values, and train audio of 3",
         ),
-        ("train wild.npz --out new", "frames of audio hold a value that is not finite, the first in film0[0]"),
+        ("train wild.npz --out new", "frames of audio have a value that is not finite, the first in film0[0]"),
         ("train void.npz --out new", "1 samples have no frame of any modality, the first is film0[3]"),
         ("train silent.npz --out new", "The recordings have no stream of features"),
         ("train classes.npz --out new --stream smell", "no stream 'smell'. Write --stream with one of: audio, video"),

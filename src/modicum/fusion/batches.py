@@ -230,7 +230,9 @@ def _check_finite(recordings: Recordings, name: str, ragged: Ragged) -> None:
     if rows.size:
         sample = int(np.searchsorted(ragged.lengths.cumsum(), rows[0], side="right"))
         raise DataError(
-            f"{len(rows)} frames of {name} hold a value that is not finite, the first in {recordings.ids[sample]}.",
+            f"{len(rows)} frames of {name} have a value that is not finite, the first in {recordings.ids[sample]}."
+            if len(rows) > 1
+            else f"A frame of {name} has a value that is not finite, in {recordings.ids[sample]}.",
             hint="Replace such values by 0 where they are read, and say so.",
         )
 

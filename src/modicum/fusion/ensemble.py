@@ -26,12 +26,12 @@ class Spread:
 
     Args:
         mean: over the seeds.
-        deviation: of the sample, with n - 1; 0 of one seed.
+        std: of the sample, with n - 1; 0 for one seed.
         values: of each seed.
     """
 
     mean: float
-    deviation: float
+    std: float
     values: tuple[float, ...]
 
 
@@ -135,5 +135,5 @@ def fit_seeds(
 
 
 def _spread(values: Sequence[float]) -> Spread:
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return Spread(mean=float(np.mean(values)), deviation=deviation, values=tuple(values))
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Spread(mean=float(np.mean(values)), std=std, values=tuple(values))

@@ -103,12 +103,12 @@ class _Estimator(BaseEstimator):
 class CubeMLPRegressor(RegressorMixin, _Estimator):
     """Estimates one target or several; see `_Estimator` for the settings.
 
-    Targets are brought to mean 0 and deviation 1 for training, and back in predictions.
+    Targets are brought to mean 0 and std 1 for training, and back in predictions.
 
     Attributes:
         system_: the `FusionSystem`, which gives targets before they are brought back.
         mean_: of the targets.
-        deviation_: of the targets, 1 for one that never changes.
+        std_: of the targets, 1 for one that never changes.
 
     Example:
         >>> import numpy as np
@@ -146,9 +146,9 @@ class CubeMLPRegressor(RegressorMixin, _Estimator):
         recordings = to_recordings(X, lengths=lengths, groups=groups)
         targets = _given(recordings, y).astype(np.float32)
         self.mean_ = targets.mean(axis=0)
-        deviation = targets.std(axis=0)
-        self.deviation_ = np.where(deviation > 0, deviation, np.float32(1))
-        return self._fit(replace(recordings, labels=(targets - self.mean_) / self.deviation_, classes=()))
+        std = targets.std(axis=0)
+        self.std_ = np.where(std > 0, std, np.float32(1))
+        return self._fit(replace(recordings, labels=(targets - self.mean_) / self.std_, classes=()))
 
     def predict(
         self,
@@ -163,7 +163,7 @@ class CubeMLPRegressor(RegressorMixin, _Estimator):
             DataError: if a sample cannot be read.
         """
         check_is_fitted(self)
-        return self.system_.predict(to_recordings(X, lengths=lengths)) * self.deviation_ + self.mean_
+        return self.system_.predict(to_recordings(X, lengths=lengths)) * self.std_ + self.mean_
 
     def score(  # pyright: ignore[reportIncompatibleMethodOverride] - lengths in place of weights
         self,

@@ -145,7 +145,7 @@ def _traced(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | Cube
         device, regressor = model.system_.model.device, cast("CubeMLPRegressor", model)
         traced.target_mean, traced.target_std = (
             torch.from_numpy(np.atleast_1d(np.asarray(it, np.float32))).to(device)
-            for it in (regressor.mean_, regressor.deviation_)
+            for it in (regressor.mean_, regressor.std_)
         )
     return traced
 

@@ -197,14 +197,15 @@ def _check_names(recordings: Recordings, per_word: Collection[str], text: str | 
     names = ", ".join(recordings.streams) or "none"
     if unknown := sorted(set(per_word) - recordings.streams.keys()):
         raise ConfigError(
-            f"There is no stream {unknown[0]!r} to have a frame for each word.", hint=f"There are: {names}."
+            f"There is no stream {unknown[0]!r} to have a frame for each word.",
+            hint=f"Choose per_word (--per-word) of: {names}.",
         )
     if text is None and not recordings.streams:
-        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words.")
+        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
     if text is not None and "text" in recordings.streams:
         raise ConfigError(
             "The recordings have features of their text, and an encoder shall read the same words.",
-            hint=f"Choose streams other than text for it, of: {names}.",
+            hint=f"Choose streams (--stream) without text, of: {names}.",
         )
 
 

@@ -83,7 +83,7 @@ def mix_in_place(x: Tensor, weights: MixerWeights, manner: Manner, *, own: Tenso
 
 
 def standardise(x: Tensor, size: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Centre values and divide them by their deviation, zeros behind them included.
+    """Centre values and divide them by their std, zeros behind them included.
 
     The squares are those of centred values: the mean of squares less the square of the mean loses digits.
 

@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1, by what the training split says of them and nothing else."""
+"""Features brought to mean 0 and std 1, by what the training split says of them and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Scaling"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
-    """Mean and deviation of each feature of each stream.
+    """Mean and std of each feature of each stream.
 
     Args:
         means: by stream, shape (size,).

@@ -78,7 +78,11 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
         raise DataError(f"{path} is no file.", hint="Check the path.")
     arrays, text = (_npz if path.suffix == ".npz" else _safetensors)(path, max_bytes)
     if text is None:
-        raise DataError(f"{path} holds no recordings.", hint="Give a file that save_recordings wrote.")
+        raise DataError(
+            f"{path} holds no recordings.",
+            hint="Give a file that `modicum fusion convert` or save_recordings wrote; for arrays of your own, pass "
+            "Recordings.from_arrays(...) to save_recordings.",
+        )
     try:
         description = parse_json(text, source=path, hint="Write the file again.")
         if description["form"] != _FORM:

@@ -9,9 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
 from modicum.errors import ConfigError, DataError
 
@@ -100,6 +98,8 @@ def temperature(logits: np.ndarray, labels: np.ndarray, *, bias: bool = False) -
     Source:
         Guo et al. 2017, section 4.2; with a bias, Platt 1999.
     """
+    from scipy.optimize import minimize, minimize_scalar
+
     logits, labels = _checked(logits, labels)
     signs = 1.0 - 2.0 * labels
     bound = math.log(100.0)
@@ -130,6 +130,8 @@ def isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
         DataError: if the labels are not of both kinds, or not as many as the logits.
     """
     logits, labels = _checked(logits, labels)
+    from sklearn.isotonic import IsotonicRegression
+
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
     return Isotonic(logits=tuple(fitted.X_thresholds_.tolist()), probabilities=tuple(fitted.y_thresholds_.tolist()))
 

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
 
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.calibration import CALIBRATIONS, Calibration, CalibrationName, read_calibration
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
-from modicum.sarcasm.functional import gated_categories, prior_shift
 from modicum.sarcasm.scoring import Outputs
 from modicum.sarcasm.thresholds import (
     best_threshold,
@@ -128,8 +126,10 @@ class Decision:
         """
         if outputs.categories is None:
             raise ConfigError("The model knows no categories.", hint="Fit it on texts whose categories are known.")
-        gates = torch.from_numpy(self.probabilities(outputs, languages)).logit()
-        return gated_categories(gates, torch.from_numpy(outputs.categories)).numpy()
+        from scipy.special import expit
+
+        # `functional.gated_categories`; n-grams need no torch, which takes seconds to import.
+        return self.probabilities(outputs, languages)[:, None] * expit(outputs.categories)
 
     def category_labels(self, outputs: Outputs, languages: Sequence[Language]) -> np.ndarray:
         """Give labels of the categories.
@@ -198,7 +198,7 @@ class Decision:
             if language not in self.thresholds:
                 raise ConfigError(
                     f"There is no threshold for {language!r}, only for {', '.join(self.thresholds) or 'nothing'}.",
-                    hint="Fit on examples of that language, too.",
+                    hint="Train on texts of that language, too, or name the language of all texts by --language.",
                 )
             chosen = np.array([it == language for it in languages])
             given[chosen] = give(outputs.sarcastic[chosen], language)
@@ -208,6 +208,10 @@ class Decision:
         probabilities = self.calibrations[language](logits)
         if self.rule != "prior_shift":
             return probabilities
+        import torch
+
+        from modicum.sarcasm.functional import prior_shift
+
         corrected, _ = prior_shift(torch.from_numpy(probabilities), self.shares[language])
         return corrected.numpy()
 

@@ -30,7 +30,7 @@ class _Estimator(BaseEstimator):
 
     Args:
         model: "ngrams", or an encoder that is fine-tuned: a hub id, a folder, or "offline" for the packaged MiniLM.
-        preset: "plain" or "modicum"; see `Robustness`.
+        preset: "plain" where use resembles training, "modicum" where it does not; see `Robustness`.
         rule: of labels; see `Decision`.
         folds: see `Settings`.
         seed: of all that is drawn.

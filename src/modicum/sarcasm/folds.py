@@ -105,7 +105,7 @@ def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]
         DataError: if a stratum has fewer groups than are needed.
     """
     if not examples:
-        raise DataError("There are no examples to part.", hint="Give some.")
+        raise DataError("There are no examples to split.", hint="Give some.")
     names = [f"{example.language}/{example.sarcastic}" for example in examples]
     strata, members = np.unique(names, return_inverse=True)[1].astype(np.int64), groups(examples)
     for stratum in np.unique(strata):

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.folds import key
 from modicum.sarcasm.records import read_records, require_columns
 from modicum.sarcasm.tables import Table, read_rows
 
@@ -267,6 +266,8 @@ def conflicts(examples: Sequence[Example]) -> list[list[int]]:
     Returns:
         The places of each such text, ascending.
     """
+    from modicum.sarcasm.folds import key
+
     places: dict[str, list[int]] = defaultdict(list)
     for place, example in enumerate(examples):
         places[key(example.text)].append(place)

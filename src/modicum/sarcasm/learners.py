@@ -32,7 +32,7 @@ class Settings:
     Args:
         model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
             folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
-        preset: "plain" or "modicum", of what is done to texts against shortcuts.
+        preset: "plain" where use resembles training, or "modicum" against shortcuts, where it does not.
         rule: of labels; see `Decision`.
         folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
         seed: of all that is drawn.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from modicum.errors import DataError
 from modicum.sarcasm.examples import CATEGORIES, Category
@@ -65,6 +64,8 @@ def score_a(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
     Raises:
         DataError: if the two differ in length, are empty, or hold anything but 0 and 1.
     """
+    from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+
     truth, guess = paired_labels(gold, predicted, columns=None)
     return Scores(
         f1=float(f1_score(truth, guess, average="binary", pos_label=1, zero_division=_ZERO)),
@@ -88,6 +89,8 @@ def score_b(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> CategoryScores:
     Raises:
         DataError: if the two differ in shape, are empty, have not six columns, or hold anything but 0 and 1.
     """
+    from sklearn.metrics import f1_score
+
     truth, guess = paired_labels(gold, predicted, columns=len(CATEGORIES))
     each = np.asarray(f1_score(truth, guess, average=_EACH, zero_division=_ZERO), dtype=float)
     return CategoryScores(macro_f1=float(each.mean()), f1=dict(zip(CATEGORIES, each.tolist(), strict=True)))

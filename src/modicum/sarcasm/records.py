@@ -52,7 +52,7 @@ def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable
     if missing:
         raise DataError(
             f"{source} has no column {missing[0]!r}; its columns are {', '.join(map(repr, columns))}.",
-            hint="Rename the column, or say which one it is.",
+            hint="Rename the column, or name yours: --text-col, --label-col and so on.",
         )
 
 

@@ -114,8 +114,8 @@ def read_submission(path: Path) -> Submission:
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) != width or not set(cells) <= {"0", "1"}:
             raise DataError(
-                f"{path}, line {number} is {line[:80]!r}, expected {width} whole number{'s' * (width > 1)}, 0 or 1.",
-                hint="Write the predictions anew.",
+                f"{path}, line {number} is {line[:80]!r}, expected {width} label{'s' * (width > 1)}, 0 or 1.",
+                hint="Write the predictions again.",
             )
         rows.append([int(cell) for cell in cells])
     predictions = np.array(rows, dtype=np.int64).reshape(len(rows), width)
@@ -188,4 +188,4 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is no text ({error.reason}).", hint="Write the predictions anew.") from error
+        raise DataError(f"{name} is no text ({error.reason}).", hint="Write the predictions again.") from error

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
@@ -19,8 +19,10 @@ from modicum.sarcasm.cleaning import Preparation
 from modicum.sarcasm.decisions import Decision
 from modicum.sarcasm.examples import Example, Language, Pair
 from modicum.sarcasm.scoring import TextModel, compare_texts
-from modicum.sarcasm.shares import Share, shares_of
 from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
+
+if TYPE_CHECKING:
+    from modicum.sarcasm.shares import Share
 
 __all__ = ["Readings", "SarcasmSystem"]
 
@@ -33,7 +35,7 @@ class Readings:
     """What is made of n texts.
 
     Args:
-        probabilities: of "sarcastic", calibrated, shape (n,).
+        probabilities: of "sarcastic", calibrated on held-out training texts as the preset prepared them, shape (n,).
         labels: 0 or 1, shape (n,).
         category_probabilities: shape (n, 6); None where the model knows no categories.
         category_labels: 0 or 1, shape (n, 6); None likewise.
@@ -143,6 +145,8 @@ class SarcasmSystem:
         Raises:
             ModelError: if the model can only be asked as a whole.
         """
+        from modicum.sarcasm.shares import shares_of
+
         return shares_of(self.model, self.preparation.text(example), head="sarcastic")
 
     def explain_pair(self, pair: Pair) -> tuple[list[Share], list[Share]]:
@@ -164,6 +168,8 @@ class SarcasmSystem:
         Raises:
             ModelError: if the model ranks no texts, reads both together, or can only be asked as a whole.
         """
+        from modicum.sarcasm.shares import shares_of
+
         first, second = (shares_of(self.model, text, head="rank") for text in self.preparation.pair(pair).texts)
         return [replace(it, share=-it.share) for it in first], second
 

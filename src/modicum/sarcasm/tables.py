@@ -72,6 +72,7 @@ def read_rows(
     dialect_column: str | None = None,
     rephrase_column: str | None = None,
     skip_empty: bool = False,
+    need_label: bool = True,
 ) -> Table:
     """Read texts, or pairs of texts, with whatever else the file says of them.
 
@@ -90,6 +91,7 @@ def read_rows(
         dialect_column: of the dialect.
         rephrase_column: of the author's plain wording.
         skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`.
+        need_label: whether a ``label_column`` that is not there is an error; if not, no label is known.
 
     Returns:
         The rows in the order of the file.
@@ -109,6 +111,8 @@ def read_rows(
         "rephrase": rephrase_column,
     }
     names, records = read_records(source, names=() if any(asked.values()) else ("text", "tweet", "text_0"))
+    if not need_label and label_column not in names:
+        asked["label"] = None
     roles = _recognised(name, names, asked)
     rows: list[Row] = []
     empty: list[int] = []
@@ -122,6 +126,70 @@ def read_rows(
         else:
             raise DataError(f"{where} has an empty text.", hint="Remove it, or leave such rows out by --skip-empty.")
     return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
+
+
+def read_predictions(
+    source: Path | str, items: Sequence[Example] | Sequence[Pair], *, column: str, text_column: str | None = None
+) -> list[int]:
+    """Read 0 or 1 for each item from a column of a table; of what categories it is made, see `read_named_categories`.
+
+    Raises:
+        DataError: if the file cannot be read, lacks the column, has more or fewer rows or texts than the items, or a
+            cell is neither 0 nor 1.
+    """
+    found: list[int] = []
+    for where, cells in _predicted(source, items, column, text_column):
+        label = _label(cells, column, where)
+        if label is None:
+            raise DataError(f"{where} has no prediction in {column!r}.", hint="Write 1 for sarcastic and 0 for not.")
+        found.append(label)
+    return found
+
+
+def read_named_categories(
+    source: Path | str, items: Sequence[Example] | Sequence[Pair], *, column: str, text_column: str | None = None
+) -> list[list[int]]:
+    """Read the categories of each text from a column of their names, with spaces or commas between them.
+
+    Raises:
+        DataError: as `read_predictions`, or if there is no such category.
+    """
+    found: list[list[int]] = []
+    for where, cells in _predicted(source, items, column, text_column):
+        named = _words(cells, column, where).replace(",", " ").split()
+        if unknown := [it for it in named if it not in CATEGORIES]:
+            raise DataError(
+                f"{where} has the category {unknown[0]!r} in {column!r}.", hint=f"Use: {', '.join(CATEGORIES)}."
+            )
+        found.append([int(name in named) for name in CATEGORIES])
+    return found
+
+
+def _predicted(
+    source: Path | str, items: Sequence[Example] | Sequence[Pair], column: str, text_column: str | None
+) -> Iterator[tuple[str, Cells]]:
+    # Each row with its place, if the rows are those of the items as far as can be seen.
+    name = source_name(source)
+    names, records = read_records(source)
+    require_columns(name, names, [column])
+    if len(records) != len(items):
+        raise DataError(
+            f"{name} has {len(records):,} predictions, the labelled file {len(items):,} rows.",
+            hint="Give one prediction for each row, in the same order.",
+        )
+    texts = ("text_0", "text_1") if isinstance(items[0], Pair) else (text_column or "text",)
+    compared = set(texts) <= set(names)
+    for record, item in zip(records, items, strict=True):
+        where = f"{name}, line {record.line}"
+        wanted = item.texts if isinstance(item, Pair) else (item.text,)
+        if compared and any(
+            _words(record.cells, it, where).split() != text.split() for it, text in zip(texts, wanted, strict=True)
+        ):
+            raise DataError(
+                f"{where} has another text than that row of the labelled file.",
+                hint="Give the predictions in the order of the labelled file.",
+            )
+        yield where, record.cells
 
 
 def one_text(text: str, *, language: Asked = None) -> Table:
@@ -210,5 +278,5 @@ def _words(cells: Cells, column: str | None, where: str) -> str:
         raise DataError(f"{where} has {value!r} in {column!r}, which is no text.", hint="Write it in quotation marks.")
     # JSON can escape what UTF-8 cannot hold.
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise DataError(f"{where} holds half a character in {column!r}.", hint="Write the text anew from its source.")
+        raise DataError(f"{where} holds half a character in {column!r}.", hint="Write the text again from its source.")
     return value

@@ -177,6 +177,12 @@ def test_an_audit_shows_what_is_told_without_reading(run: Run, tmp_path: Path) -
     assert "1.000" in done.out
     rows = json.loads(run("audit", tmp_path / "sorted.csv", tmp_path / "test.csv", "--json").out)
     assert {row["cue"]: row["train"] for row in rows}["words"] == 1.0
+    for name, header in (("sorted", "post,irony"), ("test", "post,mood")):  # the test file needs no labels
+        lines = (tmp_path / f"{name}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / f"own-{name}.csv").write_text("".join([f"{header}\n", *lines[1:]]), encoding="utf-8")
+    names = ("--text-col", "post", "--label-col", "irony", "--json")
+    own = json.loads(run("audit", tmp_path / "own-sorted.csv", tmp_path / "own-test.csv", *names).out)
+    assert [row | {"test": None, "remark": ""} for row in own] == [row | {"test": None, "remark": ""} for row in rows]
 
 
 def test_an_encoder_is_trained_and_exported(run: Run, place: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from tests.e2e.sarcasm.program import KNOWN, Run
 
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.learners import Settings, fit
+from modicum.sarcasm.tiny import make_tiny_encoder
 
 BAD = {
     "renamed.csv": "tweets,sarcastic\nso it is,1\n",
@@ -40,12 +44,12 @@ BAD = {
         ("train nothing.csv --out new", "nothing.csv"),
         ("train english.csv --out model", "model is there already and not an empty folder. Name a new one"),
         ("train english.csv --out new --set epoch=3", "There is no setting 'epoch'. Write --set with one of epochs"),
-        ("train english.csv --out new --set epochs=none", "epochs must be a whole number from 1 on, got 'none'"),
-        ("train english.csv --out new --folds 0", "The number of folds is 0"),
+        ("train english.csv --out new --set epochs=none", "got 'none'. Write --set epochs=NUMBER"),
+        ("train english.csv --out new --folds 0", "--folds is 0. Give 1 or more"),
         ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
         ("train english.csv --out file/new --folds 2", "file/new cannot be written"),
-        ("predict new.csv --model nowhere", "nowhere holds no sarcasm system: there is no system.json"),
+        ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),
         ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
         ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
         ("predict gap.csv --model model", "gap.csv, line 3 has an empty text"),
@@ -60,12 +64,12 @@ BAD = {
         ("predict new.csv --model model --out new.csv", "--out new.csv is the file that is read"),
         ("predict new.csv --model model --out no/where.csv", "no/where.csv cannot be written"),
         ("train english.csv --out new --device gpu", "torch cannot use the device 'gpu'"),
-        ("audit bare.csv new.csv", "Give each a label"),
+        ("audit bare.csv new.csv", "bare.csv has no labelled text. Name the column of 0 and 1 by --label-col"),
         ("score bare.csv sent.txt", "1 of the 1 rows of bare.csv have no label of task A"),
         ("score train.csv wrong.txt", "wrong.txt has the header 'labels'"),
-        ("score train.csv odd.txt", "odd.txt, line 3 is '2', expected 1 whole number, 0 or 1"),
-        ("score train.csv sent.txt", "sent.txt is of 2 items, the test file of 160. Give what was said of that"),
-        ("score two-gold.csv sent.txt --against long.txt", "long.txt is of 3 items, the test file of 2"),
+        ("score train.csv odd.txt", "odd.txt, line 3 is '2', expected 1 label, 0 or 1"),
+        ("score train.csv sent.txt", "sent.txt is of 2 items, the labelled file of 160. Give the predictions of"),
+        ("score two-gold.csv sent.txt --against long.txt", "long.txt is of 3 items, the labelled file of 2"),
         ("score two-gold.csv sent.txt --against arabic.txt", "arabic.txt is of task A in 'ar', not A in 'en'"),
         ("score two-gold.csv votes.csv", "1 of the 2 labels in votes.csv are not those of the test file"),
         ("score two-gold.csv votes.csv --task C", "votes.csv has no column 'sarcastic_id_ref'; its columns are 'text'"),
@@ -76,17 +80,54 @@ BAD = {
         ("submit new.csv --model model --out new.zip --task C", "new.csv has no pairs; its columns are text, dialect"),
         ("submit new.csv --model alone --out new.zip --task B", "The system knows no categories"),
         ("train train.csv --model ngrams+ --out new", "The model '' cannot be loaded"),
+        ("train english.csv --out new --model coded", "The model 'coded' cannot be loaded"),
         ("export new.csv --model model --out new", "model holds n-grams, no encoder. Train with --model"),
     ],
 )
 def test_nonsense_is_two_sentences_and_status_2(run: Run, bad: Path, arguments: str, said: str) -> None:
     before = sorted(bad.iterdir())
-    done = run(*arguments.split(" "))
+    done = run(*arguments.split(" "), given="y\n")  # transformers would ask whether to run code
     assert done.status == 2, done
     assert said in " ".join(done.said.split())
     assert done.said.startswith(("modicum: ", "Fitting"))
     assert done.out == ""
     assert sorted(bad.iterdir()) == before
+
+
+def test_wrong_arguments_are_refused_before_a_library_is_imported_and_n_grams_need_no_torch(bad: Path) -> None:
+    script = """
+import sys
+heavy = ("torch", "transformers", "sklearn", "scipy")
+sys.modules.update(dict.fromkeys(heavy))  # an import of them raises
+from modicum.cli.main import run
+for line in sys.stdin.read().splitlines():
+    if "torchless" in line:
+        for name in heavy:
+            del sys.modules[name]
+    sys.argv[1:] = ["sarcasm", *line.split(" ")]
+    try:
+        run()
+    except SystemExit as left:
+        print(left.code)
+print("torch" in sys.modules)
+"""
+    lines = (
+        *("train nothing.csv --out new", "train english.csv --out new --folds 0", "train english.csv --out file/new"),
+        *(
+            "train english.csv --out new --set epoch=3",
+            "predict new.csv --model nowhere",
+            "predict no.csv --model model",
+        ),
+        *("audit bare.csv new.csv", "submit new.csv --model model --out new.zip --task C", "score bare.csv sent.txt"),
+        *("score two-gold.csv --prediction-col mine", "export no.csv --model model --out new"),
+        *("export new.csv --model nowhere --out new", "predict new.csv --model model --out found.json"),
+    )
+    last = "predict new.csv --model model --out torchless.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=bad, input="\n".join((*lines, last)), capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2"] * len(lines) + ["0", "False"], done.stderr
+    assert (bad / "torchless.csv").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +141,11 @@ def bad(place: Path) -> Path:
     (place / "sent.txt").write_text("task_a_en\n1\n0\n")
     (place / "other").mkdir()
     (place / "other" / "system.json").write_text('{"format": "other", "version": 1}')
+    make_tiny_encoder(place / "coded", [it.text for it in KNOWN], seed=0)  # with code, which is not run
+    own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (place / "coded" / "tokenizer_config.json").write_text(json.dumps(own))
+    (place / "coded" / "config.json").write_text(json.dumps({"model_type": "own"}))
+    (place / "coded" / "own.py").write_text("import pathlib\n\npathlib.Path('code-was-run').touch()\n")
     bare = [Example(text=it.text, language=it.language, sarcastic=it.sarcastic) for it in KNOWN]
     for name, examples in (("english", KNOWN[:80]), ("alone", bare)):
         fit(examples, Settings(folds=2)).system.save(place / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.sarcasm.program import ENGLISH, Run, write
@@ -85,6 +86,54 @@ def test_two_submissions_are_compared(run: Run, tmp_path: Path) -> None:
     assert words[-1] == (
         f"f1 less that of {tmp_path / 'never.txt'}: +0.0000 (95 % interval +0.0000 to +0.0000), no difference shown"
     )
+
+
+def test_own_predictions_are_scored_whatever_their_columns_are_called(run: Run, tmp_path: Path) -> None:
+    texts = ["so it is", "so be it", "oh, great", "the bus"]
+    truth, ours = [1, 0, 1, 0], [1, 0, 0, 1]
+
+    def table(name: str, header: str, *columns: list[Any]) -> Path:
+        rows = [";".join(map(str, row)) for row in zip(*columns, strict=True)]
+        (tmp_path / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    gold = table("gold.csv", "post;irony", texts, truth)
+    mine = table("mine.csv", "post;says_my_model", texts, ["TRUE", "False", "0", "1.0"])
+    bare = table("bare.csv", "id;says_my_model", [1, 2, 3, 4], ours)
+    both = table("both.csv", "text;sarcastic;predicted;rate", texts, truth, ours, [0.9, 0.1, 0.4, 0.6])
+    names = ("--text-col", "post", "--label-col", "irony", "--prediction-col", "says_my_model")
+    for arguments in ((gold, mine, *names), (gold, bare, *names), (both,)):
+        done = run("score", *arguments, "--json")
+        assert (done.status, done.said) == (0, ""), done.said
+        assert json.loads(done.out)["f1"] == 0.5
+    against = run("score", gold, mine, "--against", bare, *names, "--json")
+    assert json.loads(against.out)["difference"]["value"] == 0
+    moved = table("moved.csv", "post;says_my_model", texts[::-1], ours)
+    short = table("short.csv", "post;says_my_model", texts[:3], ours[:3])
+    for arguments, said in (
+        ((gold, moved, *names), "moved.csv, line 2 has another text than that row of the labelled file"),
+        ((gold, short, *names), "short.csv has 3 predictions, the labelled file 4 rows"),
+        ((gold, mine, *names[:4]), "mine.csv has no column 'predicted'; its columns are 'post', 'says_my_model'. Name"),
+        ((both, both, "--prediction-col", "rate"), "both.csv, line 2 has the label '0.9' in 'rate'. Write 1 for"),
+        ((gold, mine, *names[:2], *names[4:]), "have no label of task A. Give a file with all labels, and name their"),
+    ):
+        done = run("score", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert said in " ".join(done.said.split())
+
+
+def test_own_predictions_of_categories_and_pairs_are_scored(run: Run, place: Path, tmp_path: Path) -> None:
+    write(tmp_path / "gold.csv", ENGLISH[:40])
+    assert run("predict", tmp_path / "gold.csv", "--model", "model", "--out", tmp_path / "found.csv").status == 0
+    done = run("score", tmp_path / "gold.csv", tmp_path / "found.csv", "--task", "B", "--json")
+    assert (done.status, done.said) == (0, "")
+    assert set(json.loads(done.out)["f1"]) == set(CATEGORIES)
+    first = (place / "pairs.csv").read_text(encoding="utf-8").splitlines()
+    labelled = [f"{first[0]},sarcastic_id,mine", *(f"{line},1,{at % 2}" for at, line in enumerate(first[1:]))]
+    (tmp_path / "pairs.csv").write_text("\n".join(labelled) + "\n", encoding="utf-8")
+    done = run("score", tmp_path / "pairs.csv", "--task", "C", "--prediction-col", "mine", "--json")
+    assert (done.status, done.said) == (0, "")
+    assert json.loads(done.out)["accuracy"] == pytest.approx((len(first) - 1) // 2 / (len(first) - 1))
 
 
 @pytest.mark.data("isarcasmeval")

@@ -153,7 +153,7 @@ def test_recordings_that_do_not_fit_are_refused(
 def test_a_value_that_is_not_finite_is_refused() -> None:
     drawn = recordings(5)
     drawn.streams["audio"].values[drawn.streams["audio"].lengths[:3].sum(), 1] = -np.inf
-    with pytest.raises(DataError, match=r"1 frames of audio .* the first in film0\[3\]"):
+    with pytest.raises(DataError, match=r"A frame of audio .* in film0\[3\]"):
         Items(config(AUDIO, VIDEO), drawn)
 
 

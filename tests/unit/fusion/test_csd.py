@@ -112,7 +112,7 @@ def test_metadata_that_is_no_json_is_text(tmp_path):
 
 def test_a_file_that_refers_to_others_or_is_too_large_is_refused(tmp_path):
     path = raw(tmp_path / "a.csd", features=np.zeros((9, 2)), intervals=np.zeros((9, 2)))
-    with pytest.raises(UnsafeFileError, match="may bring at most 200 bytes"):
+    with pytest.raises(UnsafeFileError, match="at most 200 are read"):
         read_csd(path, max_bytes=200)
     with h5py.File(path, "a") as file:
         del file["COVAREP/data/abc/features"]

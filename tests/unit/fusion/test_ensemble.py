@@ -48,9 +48,9 @@ def test_a_score_is_told_with_its_spread(ensemble: FusionEnsemble) -> None:
     spread = ensemble.score(TEST)["mae"]
     assert spread.values == (first, second)
     assert spread.mean == pytest.approx((first + second) / 2)
-    assert spread.deviation == pytest.approx(abs(first - second) / np.sqrt(2))  # of two, with n - 1
+    assert spread.std == pytest.approx(abs(first - second) / np.sqrt(2))  # of two, with n - 1
     one = FusionEnsemble({3: ensemble.systems[3]}).score(TEST)["mae"]
-    assert (one.mean, one.deviation, one.values) == (first, 0.0, (first,))
+    assert (one.mean, one.std, one.values) == (first, 0.0, (first,))
     with pytest.raises(DataError, match="no labels to score by"):
         ensemble.score(replace(TEST, labels=None))
 

@@ -71,7 +71,7 @@ def test_several_targets_and_one_that_never_changes() -> None:
     targets = np.stack([y, -2 * y, np.full(24, 3.0)], axis=1)
     model = CubeMLPRegressor(**SMALL, epochs=2).fit(X, targets)
     assert model.predict(X).shape == (24, 3)
-    assert model.deviation_[2] == 1
+    assert model.std_[2] == 1
 
 
 def test_classes_of_any_name_are_learnt() -> None:

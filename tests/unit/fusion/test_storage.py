@@ -67,7 +67,7 @@ def test_a_damaged_file_is_refused(tmp_path, suffix):
 def test_a_file_that_is_too_large_is_refused(tmp_path, suffix):
     path = tmp_path / f"recordings{suffix}"
     save_recordings(path, splits())
-    with pytest.raises(UnsafeFileError, match="may bring at most 100 bytes"):
+    with pytest.raises(UnsafeFileError, match="at most 100 are read"):
         load_recordings(path, max_bytes=100)
 
 

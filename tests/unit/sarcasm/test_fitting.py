@@ -268,5 +268,5 @@ def test_too_few_texts_of_a_label_are_refused(folds: int) -> None:
     english = [*[it for it in english if it.sarcastic][:9], *[it for it in english if not it.sarcastic][:9]]
     with pytest.raises(DataError, match=r"Only 1 distinct texts in 'ar' are labelled 1, such as"):
         recorded([*english, *arabic, lonely], folds=folds)
-    with pytest.raises(DataError, match="There are no examples to part"):
+    with pytest.raises(DataError, match="There are no examples to split"):
         recorded([], folds=folds)

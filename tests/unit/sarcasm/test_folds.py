@@ -101,7 +101,7 @@ def test_a_share_that_leaves_nothing_is_refused(share: float) -> None:
 
 
 def test_nothing_cannot_be_parted() -> None:
-    with pytest.raises(DataError, match="There are no examples to part"):
+    with pytest.raises(DataError, match="There are no examples to split"):
         grouped_folds([], 2, seed=0)
 
 

@@ -81,12 +81,12 @@ def test_a_text_file_alone_is_read_whatever_its_line_ends_and_spaces(tmp_path: P
         ("", r"has the header ''. Begin it with one of: task_a_en; task_a_ar; sarcasm,irony"),
         ("sarcastic\n1\n", r"has the header 'sarcastic'"),
         ("irony,sarcasm,satire,understatement,overstatement,rhetorical_question\n", r"has the header 'irony,sarcasm"),
-        ("task_a_en\n1\n1.0\n", r"line 3 is '1.0', expected 1 whole number, 0 or 1. Write the predictions anew"),
+        ("task_a_en\n1\n1.0\n", r"line 3 is '1.0', expected 1 label, 0 or 1. Write the predictions again"),
         ("task_a_en\nnan\n", r"line 2 is 'nan'"),
         ("task_a_en\n2\n", r"line 2 is '2'"),
         ("task_a_en\n\n1\n", r"line 2 is ''"),
-        ("task_a_en\n0,1\n", r"line 2 is '0,1', expected 1 whole number"),
-        (f"{SIX}\n0,0,0,0,0\n", r"line 2 is '0,0,0,0,0', expected 6 whole numbers"),
+        ("task_a_en\n0,1\n", r"line 2 is '0,1', expected 1 label"),
+        (f"{SIX}\n0,0,0,0,0\n", r"line 2 is '0,0,0,0,0', expected 6 labels"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
@@ -107,10 +107,12 @@ def test_a_zip_of_more_or_less_than_one_file_is_refused(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = zipped(tmp_path / "bomb.zip", {"a.txt": "0\n" * 10_000_000})
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(UnsafeFileError, match=r"bomb.zip may bring at most 1,048,576 bytes, but brings 20,000,000"):
+    with pytest.raises(
+        UnsafeFileError, match=r"bomb.zip holds 20,000,000 bytes or more, and at most 1,048,576 are read"
+    ):
         read_submission(path)
     (tmp_path / "long.txt").write_text("0\n" * 1_000_000, encoding="utf-8")
-    with pytest.raises(UnsafeFileError, match=r"long.txt may bring at most 1,048,576 bytes"):
+    with pytest.raises(UnsafeFileError, match=r"long.txt holds 2,000,000 bytes, and at most 1,048,576 are read"):
         read_submission(tmp_path / "long.txt")
 
 

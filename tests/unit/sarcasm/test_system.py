@@ -257,7 +257,7 @@ def test_another_model_is_read_but_not_taken_apart(ngrams: SarcasmSystem) -> Non
 
 def test_a_language_without_a_threshold_is_named() -> None:
     english = fit_system(KNOWN[:60], LinearLearner(), robustness=PRESETS["modicum"], folds=2).system
-    with pytest.raises(ConfigError, match=r"no threshold for 'ar', only for en. Fit on examples of that language"):
+    with pytest.raises(ConfigError, match=r"no threshold for 'ar', only for en. Train on texts of that language"):
         english.read(UNSEEN)
 
 

@@ -67,5 +67,6 @@ def _words(summary: dict[str, Any]) -> str:
         for stream, it in part["streams"].items():
             absent = f", absent in {it['absent']:,}" if it["absent"] else ""
             frames = " to ".join(f"{number:,}" for number in sorted(set(it["frames"])))
-            lines.append(f"    {stream}: {frames} frames of {it['size']} values{absent}")
+            frames += " frame" if it["frames"] == [1, 1] else " frames"
+            lines.append(f"    {stream}: {frames} of {it['size']} values{absent}")
     return "\n".join(lines)

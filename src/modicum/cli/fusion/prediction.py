@@ -79,10 +79,13 @@ def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) 
     present = np.tile([name not in without for name in names], (len(recordings), 1))
     found = ensemble.predict(recordings, present=present)
     columns = found.reshape(len(recordings), -1)
-    heads = list(system.classes) or ["estimate", *(f"estimate {number}" for number in range(2, columns.shape[1] + 1))]
+    count = columns.shape[1]
+    # Classes that have no names are integers from 0 on.
+    classes = list(system.classes) or (list(map(str, range(count))) if system.task == "classes" else [])
+    heads = classes or ["estimate", *(f"estimate {number}" for number in range(2, count + 1))]
     rows: list[dict[str, Any]] = []
     for name, numbers in zip(recordings.ids, columns.tolist(), strict=True):
-        chosen = {"predicted": heads[int(np.argmax(numbers))]} if system.classes else {}
+        chosen = {"predicted": heads[int(np.argmax(numbers))]} if classes else {}
         rows.append({"id": name, **chosen, **{head: round(it, 6) for head, it in zip(heads, numbers, strict=True)}})
     return rows
 

@@ -178,6 +178,7 @@ def _words(summary: dict[str, Any]) -> str:
     count = len(summary["seeds"])
     lines = [f"{count} {'system' if count == 1 else 'systems'}: {summary['folder']}"]
     if summary["test"]:
-        lines.append("On the test split, mean and standard deviation over the seeds:")
-    lines += [f"  {name}: {it['mean']:.4f} ± {it['deviation']:.4f}" for name, it in summary["test"].items()]
+        lines.append("On the test split" + (", mean ± std over the seeds:" if count > 1 else ":"))
+    for name, it in summary["test"].items():
+        lines.append(f"  {name}: {it['mean']:.4f}" + (f" ± {it['std']:.4f}" if count > 1 else ""))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from modicum.cli.console import Json, out
-from modicum.cli.sarcasm.columns import LanguageOption, read_source
+from modicum.cli.sarcasm.columns import DialectColumn, LabelColumn, LanguageOption, SkipEmpty, TextColumn, read_labelled
 
 __all__ = ["audit"]
 
@@ -25,7 +25,11 @@ def audit(
     train: Annotated[str, typer.Argument(help="Labelled training file, or a folder as iSarcasmEval.")],
     test: Annotated[str, typer.Argument(help="Test file, labelled or not.")],
     *,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    dialect: DialectColumn = None,
     language: LanguageOption = None,
+    skip_empty: SkipEmpty = False,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     json: Json = False,
 ) -> None:
@@ -34,9 +38,21 @@ def audit(
     The area under the ROC curve: 0.5 is chance. The direction is learnt in training, so that below 0.5 in test it
     misleads.
     """
-    from modicum.sarcasm.shortcuts import audit as measure
+    seen, later = (
+        read_labelled(
+            source,
+            text=text,
+            label=label,
+            dialect=dialect,
+            language=language,
+            skip_empty=skip_empty,
+            needed=needed,
+        )
+        for source, needed in ((train, True), (test, False))
+    )
+    from modicum.sarcasm.shortcuts import audit as measure  # scikit-learn takes a second to import
 
-    found = measure(read_source(train, language=language), read_source(test, language=language), seed=seed)
+    found = measure(seen, later, seed=seed)
     if json:
         typer.echo(json_format.dumps([asdict(row) for row in found.rows], indent=2))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from modicum.cli.console import say
+from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from modicum.sarcasm.examples import Example, Language
@@ -22,8 +23,10 @@ __all__ = [
     "LanguageOption",
     "RephraseColumn",
     "SkipEmpty",
+    "System",
     "TextColumn",
-    "read_source",
+    "check_model",
+    "read_labelled",
     "read_table",
 ]
 
@@ -51,7 +54,18 @@ LanguageOption = Annotated[
     LanguageChoice | None,
     typer.Option("--language", help="Of all texts; auto goes by the script. Default: the column language, or auto."),
 ]
+System = Annotated[Path, typer.Option("--model", help="Folder that train wrote.")]
 SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Leave rows without a text out, and say how many.")]
+
+
+def check_model(folder: Path) -> None:
+    """See whether there is a folder, before libraries are imported to read it.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.", hint="Write --model with a folder that train wrote.")
 
 
 def read_table(
@@ -63,6 +77,7 @@ def read_table(
     dialect: str | None = None,
     language: LanguageChoice | None = None,
     skip_empty: bool = False,
+    need_label: bool = True,
 ) -> Table:
     """Read a file, or "-" for standard input; what was left out is said."""
     from modicum.sarcasm.tables import read_rows
@@ -75,18 +90,65 @@ def read_table(
         dialect_column=dialect,
         language=None if language is None else language.value,
         skip_empty=skip_empty,
+        need_label=need_label,
     )
     if table.empty:
         say(f"{source}: {len(table.empty)} rows without a text were left out, the first at line {table.empty[0]}.")
     return table
 
 
-def read_source(source: str, *, language: LanguageChoice | None = None) -> list[Example]:
-    """Read a labelled file, or the training files of a folder that is laid out as iSarcasmEval."""
-    if not Path(source).is_dir():
-        return read_table(source, language=language).examples
-    from modicum.sarcasm.examples import LANGUAGES
-    from modicum.sarcasm.isarcasm import read_train
+def read_labelled(
+    source: str,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    rephrase: str | None = None,
+    dialect: str | None = None,
+    language: LanguageChoice | None = None,
+    skip_empty: bool = False,
+    needed: bool = True,
+) -> list[Example]:
+    """Read a labelled file, or the training files of a folder that is laid out as iSarcasmEval.
 
-    chosen = LANGUAGES if language in {None, LanguageChoice.auto} else (cast("Language", str(language)),)
-    return [example for it in chosen for example in read_train(Path(source), it)]
+    Args:
+        source: file or folder; of a file, rows without a label are left out, and how many is said.
+        text: column of the texts.
+        label: of the labels.
+        rephrase: of the plain wordings.
+        dialect: of the dialects.
+        language: of all rows.
+        skip_empty: whether rows without a text are left out.
+        needed: whether labels are; if not, all rows stay.
+
+    Returns:
+        The texts in the order of the file.
+
+    Raises:
+        DataError: if labels are needed and there is none.
+    """
+    if Path(source).is_dir():
+        from modicum.sarcasm.examples import LANGUAGES
+        from modicum.sarcasm.isarcasm import read_train
+
+        chosen = LANGUAGES if language in {None, LanguageChoice.auto} else (cast("Language", str(language)),)
+        return [example for it in chosen for example in read_train(Path(source), it)]
+    table = read_table(
+        source,
+        text=text,
+        label=label,
+        rephrase=rephrase,
+        dialect=dialect,
+        language=language,
+        skip_empty=skip_empty,
+        need_label=needed,
+    )
+    if not needed:
+        return table.examples
+    known = [it for it in table.examples if it.sarcastic is not None]
+    if not known:
+        raise DataError(
+            f"{source} has no labelled text.", hint="Name the column of 0 and 1 by --label-col, or call it sarcastic."
+        )
+    if len(known) < len(table):
+        say(f"{source}: {len(table) - len(known)} rows without a label were left out.")
+    return known

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from modicum.cli.console import Json
-from modicum.cli.sarcasm.columns import LanguageOption, TextColumn, read_table
-from modicum.cli.sarcasm.prediction import System
+from modicum.cli.sarcasm.columns import LanguageOption, System, TextColumn, check_model, read_table
+from modicum.core.files import check_target
 from modicum.errors import ConfigError
 
 __all__ = ["export"]
@@ -36,12 +36,16 @@ def export(
         ConfigError: if the system has no encoder, or no such member.
         Exit: with status 1 if 8 bits were asked for and not written.
     """
-    from modicum.sarcasm.encoder.export import export_onnx
-    from modicum.sarcasm.encoder.model import EnsembleModel
-    from modicum.sarcasm.stacked import StackedModel
+    check_target(folder, folder=True)
+    check_model(model)
+    table = read_table(texts, text=text, language=language)
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
+    from modicum.sarcasm.encoder.export import export_onnx
+    from modicum.sarcasm.encoder.model import EnsembleModel
+    from modicum.sarcasm.stacked import StackedModel
+
     if isinstance(system.model, StackedModel):
         raise ConfigError(
             f"{model} joins n-grams and an encoder; ONNX holds an encoder alone.", hint="Train with --model ENCODER."
@@ -52,7 +56,7 @@ def export(
         raise ConfigError(
             f"There is no model {member}: the ensemble has {len(system.model.members)}.", hint="Count from 0."
         )
-    asked = [system.preparation.text(it) for it in read_table(texts, text=text, language=language).examples]
+    asked = [system.preparation.text(it) for it in table.examples]
     report = export_onnx(system.model.members[member], folder, asked, int8=int8)
     typer.echo(json_format.dumps(asdict(report), indent=2) if json else str(report))
     if int8 and not report.int8_written:

@@ -6,16 +6,18 @@ import json as json_format
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
 from modicum.cli.console import Json, say
-from modicum.cli.sarcasm.columns import LanguageName, read_table
-from modicum.cli.sarcasm.prediction import System
+from modicum.cli.sarcasm.columns import LabelColumn, LanguageName, System, TextColumn, check_model, read_table
+from modicum.core.files import check_target
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from modicum.sarcasm.examples import Example, Pair
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from modicum.sarcasm.submission import Submission
 
 __all__ = ["score", "submit"]
+
+Kind: TypeAlias = Literal["submission", "votes", "table"]  # what a file of predictions is
 
 _MAJORITY = 3  # of the five readers
 
@@ -41,8 +45,14 @@ Spoken = Annotated[LanguageName, typer.Option("--language", help="Of the task.")
 
 
 def score(
-    gold: Annotated[str, typer.Argument(help="Test file of the task, with its labels.")],
-    predicted: Annotated[Path, typer.Argument(help="Submission, .zip or .txt, or the file of readers' votes, .csv.")],
+    gold: Annotated[str, typer.Argument(help="Labelled file: the test file of the task, or your own.")],
+    predicted: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Predictions in the same order: CSV, TSV or JSONL, a submission (.zip, .txt) or the file of readers' "
+            "votes. If not given, they are a column of GOLD."
+        ),
+    ] = None,
     *,
     task: TaskOption = TaskName.A,
     language: Spoken = LanguageName.en,
@@ -50,25 +60,43 @@ def score(
     at_least: Annotated[
         int | None, typer.Option(min=1, max=5, help="Votes of readers that make a text sarcastic (A); 3.")
     ] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(
+            "--prediction-col", help="Column of predictions, 0 and 1; predicted. On task B of categories; categories."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Score a submission as the shared task does: A by F1 of sarcastic, B by macro F1 of six, C by accuracy.
+    """Score predictions as the shared task does: A by F1 of sarcastic, B by macro F1 of six, C by accuracy.
 
     The main score has its 95 % interval, by a bootstrap over the texts. iSarcasmEval's third-party annotations are
-    scored likewise: what five readers said.
+    scored likewise: what five readers said. What "predict --out found.csv" made of a labelled file is scored by
+    "score found.csv"; columns of other names are named.
 
     Raises:
         ConfigError: if votes are to be counted where there are none.
         DataError: if a file is of another task, language or number of texts.
     """
+    files = [predicted or Path(gold), *([] if against is None else [against])]
+    column = prediction or ("categories" if task is TaskName.B else "predicted")
+    kinds: list[Kind] = [_kind(it, column, named=prediction is not None) for it in files]
+    if at_least is not None and (task is not TaskName.A or "votes" not in kinds):
+        raise ConfigError("--at-least counts the votes of readers on task A.", hint="Give it with their .csv file.")
+    read = [None if kind == "table" else _read(it, kind, task, language) for it, kind in zip(files, kinds, strict=True)]
+    items = _items(gold, task, language, text=text, label=label)
+    truth = _labels(gold, items, task)
+    ours, *others = [
+        _from_table(path, items, task, column, text)
+        if said is None
+        else _predictions(said, path, truth, task, at_least or _MAJORITY)
+        for path, said in zip(files, read, strict=True)
+    ]
     from modicum.sarcasm.intervals import difference_interval, score_interval
     from modicum.sarcasm.metrics import score_a, score_b, score_c
 
-    files = [it for it in (predicted, against) if it is not None]
-    least = _least_votes(at_least, task, files)
-    read = [_read(it, task, language) for it in files]
-    truth = _gold(gold, task, language)
-    ours, *others = [_predictions(said, path, truth, task, least) for said, path in zip(read, files, strict=True)]
     scorer: Any = {"A": score_a, "B": score_b, "C": score_c}[task.value]
     told = asdict(scorer(truth, ours)) | {"interval": _main(score_interval(task.value, truth, ours), task)}
     for theirs in others:
@@ -90,11 +118,13 @@ def submit(
     Raises:
         DataError: if the system knows no categories.
     """
+    check_target(file)
+    check_model(model)
+    asked = _items(items, task, language)
     from modicum.sarcasm.submission import write_submission
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
-    asked = _items(items, task, language)
     if task is TaskName.C:
         predictions: Any = [int(it > 0.5) for it in system.compare(cast("list[Pair]", asked))]
     else:
@@ -106,50 +136,66 @@ def submit(
     say(f"{len(asked):,} predictions of task {task.value}: {file}")
 
 
-def _items(source: str, task: TaskName, language: LanguageName) -> list[Example] | list[Pair]:
+def _items(
+    source: str, task: TaskName, language: LanguageName, *, text: str | None = None, label: str | None = None
+) -> list[Example] | list[Pair]:
     from modicum.cli.sarcasm.columns import LanguageChoice
 
-    table = read_table(source, language=LanguageChoice(language.value))
+    table = read_table(source, text=text, label=label, language=LanguageChoice(language.value))
     found = table.pairs if task is TaskName.C else table.examples
     if not found:
         raise DataError(
             f"{source} has no {'pairs' if task is TaskName.C else 'texts'}; its columns are "
             f"{', '.join(table.columns)}.",
-            hint="Give the test file of that task.",
+            hint="Give a file of texts, or --task C for pairs in text_0 and text_1."
+            if table.pairs
+            else "Give a file of pairs, in the columns text_0 and text_1.",
         )
     return found
 
 
-def _gold(source: str, task: TaskName, language: LanguageName) -> list[Any]:
-    labels = [_label(it, task) for it in _items(source, task, language)]
-    missing = sum(label is None for label in labels)
-    if missing:
+def _labels(source: str, items: Sequence[Example] | Sequence[Pair], task: TaskName) -> list[Any]:
+    labels = [cast("Example", it).categories if task is TaskName.B else it.sarcastic for it in items]
+    if missing := sum(label is None for label in labels):
         raise DataError(
             f"{missing} of the {len(labels)} rows of {source} have no label of task {task.value}.",
-            hint="Give the test file with its labels.",
+            hint="Give a file with all labels, in the six columns of the categories."
+            if task is TaskName.B
+            else "Give a file with all labels, and name their column by --label-col.",
         )
     return labels
 
 
-def _label(item: Example | Pair, task: TaskName) -> Any:
-    return cast("Example", item).categories if task is TaskName.B else item.sarcastic
+def _kind(path: Path, column: str, *, named: bool) -> Kind:
+    from modicum.sarcasm.records import read_records
+
+    if path.suffix.lower() in {".zip", ".txt"}:
+        return "submission"
+    columns, _ = read_records(path)
+    if not named and column not in columns and "human_aggregated" in columns:
+        return "votes"
+    if column not in columns:
+        raise DataError(
+            f"{path} has no column {column!r}; its columns are {', '.join(map(repr, columns))}.",
+            hint="Name the column of the predictions by --prediction-col.",
+        )
+    return "table"
 
 
-def _least_votes(given: int | None, task: TaskName, files: list[Path]) -> int:
-    if given is not None and (task is not TaskName.A or not any(map(_holds_votes, files))):
-        raise ConfigError("--at-least counts the votes of readers on task A.", hint="Give it with their .csv file.")
-    return given or _MAJORITY
+def _from_table(
+    path: Path, items: list[Example] | list[Pair], task: TaskName, column: str, text: str | None
+) -> npt.ArrayLike:
+    from modicum.sarcasm.tables import read_named_categories, read_predictions
+
+    read = read_named_categories if task is TaskName.B else read_predictions
+    return read(path, items, column=column, text_column=text)
 
 
-def _holds_votes(path: Path) -> bool:
-    return path.suffix.lower() == ".csv"
-
-
-def _read(path: Path, task: TaskName, language: LanguageName) -> Submission | Votes:
+def _read(path: Path, kind: Kind, task: TaskName, language: LanguageName) -> Submission | Votes:
     from modicum.sarcasm.isarcasm import read_vote_file
     from modicum.sarcasm.submission import read_submission
 
-    if _holds_votes(path):
+    if kind == "votes":
         if task is TaskName.B:
             raise DataError(f"{path} has no categories: readers were not asked for them.", hint="Give a submission.")
         return read_vote_file(path, task.value)
@@ -157,7 +203,7 @@ def _read(path: Path, task: TaskName, language: LanguageName) -> Submission | Vo
     if (submission.task, submission.language) != (task.value, language.value):
         raise DataError(
             f"{path} is of task {submission.task} in {submission.language!r}, not {task.value} in {language.value!r}.",
-            hint="Name the task and the language that it was made for.",
+            hint="Write --task and --language as it was made for.",
         )
     return submission
 
@@ -170,8 +216,8 @@ def _predictions(
     labels = said.labels if isinstance(said, Votes) else said.predictions
     if len(labels) != len(truth):
         raise DataError(
-            f"{path} is of {len(labels):,} items, the test file of {len(truth):,}.",
-            hint="Give what was said of that test file.",
+            f"{path} is of {len(labels):,} items, the labelled file of {len(truth):,}.",
+            hint="Give the predictions of that file.",
         )
     if not isinstance(said, Votes):
         return said.predictions

@@ -15,16 +15,16 @@ from modicum.cli.console import Json, say, stoppable
 from modicum.cli.sarcasm.columns import (
     DialectColumn,
     LabelColumn,
-    LanguageChoice,
     LanguageOption,
     RephraseColumn,
     SkipEmpty,
     TextColumn,
+    read_labelled,
     read_table,
 )
 from modicum.core.devices import check_device
 from modicum.core.files import check_target
-from modicum.errors import ConfigError, DataError
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,9 +60,13 @@ def train(  # noqa: PLR0913 - one argument an option
     model: Annotated[
         str, typer.Option(help="ngrams, an encoder to fine-tune (hub id, folder, offline), or both: ngrams+ENCODER.")
     ] = "ngrams",
-    preset: Annotated[PresetName, typer.Option(help="What is done to texts against shortcuts: all, or nothing.")] = (
-        PresetName.modicum
-    ),
+    preset: Annotated[
+        PresetName,
+        typer.Option(
+            help="plain where the texts to be read are collected as the training texts are: it ranks and calibrates "
+            "better there. modicum, which takes away shortcuts such as lengths, where they are not, or audit shows any."
+        ),
+    ] = PresetName.modicum,
     rule: Annotated[RuleName, typer.Option(help="How labels are decided; see the docs.")] = RuleName.oof_f1,
     folds: Annotated[int, typer.Option(help="Models of the ensemble; 1 trains one and holds a fifth out.")] = 5,
     external: Annotated[
@@ -92,12 +96,24 @@ def train(  # noqa: PLR0913 - one argument an option
     check_target(folder, folder=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
-    from modicum.sarcasm.learners import Settings, fit
-
+    if folds < 1:
+        raise ConfigError(f"--folds is {folds}.", hint="Give 1 or more.")
+    given = _encoder_settings(encoder or [])
     examples: list[Example] = []
     for source in sources:
-        examples += _read(source, text, label, rephrase, dialect, language, skip_empty=skip_empty)
+        examples += read_labelled(
+            source,
+            text=text,
+            label=label,
+            rephrase=rephrase,
+            dialect=dialect,
+            language=language,
+            skip_empty=skip_empty,
+        )
     examples += _further(external or [], examples)
+    # What is wrong in the arguments and the files is said before torch is imported.
+    from modicum.sarcasm.learners import Settings, fit
+
     settings = Settings(
         model=model,
         preset=preset.value,
@@ -105,7 +121,7 @@ def train(  # noqa: PLR0913 - one argument an option
         folds=folds,
         seed=seed,
         device=device,
-        **_encoder_settings(encoder or []),
+        **given,
     )
     with stoppable("Nothing was written: the same command begins again."):
         fitted = fit(examples, settings, progress=lambda what: say(f"Fitting {what}"))
@@ -128,35 +144,11 @@ def _encoder_settings(given: list[str]) -> dict[str, Any]:
         name, _, text = entry.partition("=")
         if name not in known:
             raise ConfigError(f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(known)}.")
-        settings[name] = known[name](text)
+        try:
+            settings[name] = known[name](text)
+        except ConfigError as error:  # which is worded for the options of a comparison
+            raise ConfigError(error.what, hint=error.hint.replace("--option", "--set")) from error
     return settings
-
-
-def _read(
-    source: str,
-    text: str | None,
-    label: str | None,
-    rephrase: str | None,
-    dialect: str | None,
-    language: LanguageChoice | None,
-    *,
-    skip_empty: bool,
-) -> list[Example]:
-    if Path(source).is_dir():
-        from modicum.cli.sarcasm.columns import read_source
-
-        return read_source(source, language=language)
-    table = read_table(
-        source, text=text, label=label, rephrase=rephrase, dialect=dialect, language=language, skip_empty=skip_empty
-    )
-    known = [it for it in table.examples if it.sarcastic is not None]
-    if not known:
-        raise DataError(
-            f"{source} has no labelled text.", hint="Name the column of 0 and 1 by --label-col, or call it sarcastic."
-        )
-    if len(known) < len(table):
-        say(f"{source}: {len(table) - len(known)} rows without a label were left out.")
-    return known
 
 
 def _further(names: list[str], others: list[Example]) -> list[Example]:

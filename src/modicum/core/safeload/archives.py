@@ -134,7 +134,7 @@ def _check(
         if count > max_members:
             refuse(archive, f"may have at most {max_members:,} members, but has more")
         if total > max_bytes:
-            refuse(archive, f"may bring at most {max_bytes:,} bytes, but brings {total:,} or more")
+            refuse(archive, f"holds {total:,} bytes or more, and at most {max_bytes:,} are read")
         name = _check_name(archive, member.name)
         if member.kind == "folder":
             folders.add(name)

@@ -1,4 +1,4 @@
-"""The bound that all readers share: how many bytes one file may bring."""
+"""The bound that all readers share: how many bytes of one file are read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_size(path: Path, size: int, *, max_bytes: int) -> None:
     """
     if size > max_bytes:
         raise UnsafeFileError(
-            f"{path} may bring at most {max_bytes:,} bytes, but it brings {size:,}.",
+            f"{path} holds {size:,} bytes, and at most {max_bytes:,} are read.",
             hint="If you trust the file, pass a larger max_bytes.",
         )
 

@@ -35,7 +35,7 @@ def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[lis
         text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, quotechar=quote) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", hint="Write it anew from its source.") from error
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", hint="Write it again from its source.") from error
     if not rows:
         raise DataError(f"{path} is empty.", hint="Fetch the file again.")
     return rows

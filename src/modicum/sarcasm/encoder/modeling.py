@@ -80,7 +80,7 @@ class SarcasmModel(PreTrainedModel):
 
     def __init__(self, config: SarcasmConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        self.encoder: Any = AutoModel.from_config(config.encoder) if encoder is None else encoder
+        self.encoder: Any = encoder or AutoModel.from_config(config.encoder, trust_remote_code=False)
         width = getattr(config.encoder, "hidden_size", None)
         if width is None or self.encoder.config.is_encoder_decoder:
             raise ModelError(

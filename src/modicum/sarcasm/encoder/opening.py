@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def open_tokenizer(place: str) -> Tokenizer:
     found = encoder_folder(place)
     if has_ernie_m_tokenizer(Path(found)):
         return ErnieMTokenizer.from_pretrained(Path(found))
-    return load_encoder(transformers.AutoTokenizer.from_pretrained, found)
+    return load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), found)
 
 
 def encoder_folder(place: str) -> str:
@@ -75,7 +76,9 @@ def open_model(folder: Path) -> SarcasmModel:
     _check_kind(folder)
     try:
         with quiet_transformers():
-            loaded: Any = SarcasmModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+            loaded: Any = SarcasmModel.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error

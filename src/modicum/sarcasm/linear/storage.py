@@ -15,7 +15,6 @@ from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.linear.features import Encode, Features, FrozenFeatures, Grams, NgramFeatures
-from modicum.sarcasm.linear.frozen import FrozenEncoder
 from modicum.sarcasm.linear.model import Head, LinearModel, Ranker
 
 __all__ = ["DESCRIPTION", "FORMAT", "VERSION", "WEIGHTS", "load", "save"]
@@ -97,6 +96,8 @@ def _model(document: Mapping[str, Any], store: _Store, encode: Encode | None) ->
 def _described(features: Features, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     if isinstance(features, NgramFeatures):
         return {"ngrams": _described_ngrams(features, "features", tensors)}
+    from modicum.sarcasm.linear.frozen import FrozenEncoder
+
     encoder = features.encode
     known = {"place": encoder.place, "longest": encoder.longest} if isinstance(encoder, FrozenEncoder) else None
     return {"ngrams": None, "encoder": known}
@@ -190,6 +191,8 @@ def _ngrams(kinds: Sequence[Mapping[str, Any]], name: str, store: _Store) -> Ngr
 def _encoder(document: Mapping[str, Any] | None) -> Encode:
     if document is None:
         raise ConfigError("The model was fitted with an encoder of your own.", hint="Give it as encode=.")
+    from modicum.sarcasm.linear.frozen import FrozenEncoder  # and torch, which n-grams do without
+
     return FrozenEncoder(document["place"], longest=document["longest"])
 
 

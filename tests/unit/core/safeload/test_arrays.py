@@ -38,13 +38,13 @@ def test_pickled_objects_are_refused_and_do_not_run(tmp_path, command, sentinel)
 def test_npz_is_measured_uncompressed_before_it_is_read(tmp_path) -> None:
     np.savez_compressed(tmp_path / "a.npz", zeros=np.zeros(1_000_000))
     assert (tmp_path / "a.npz").stat().st_size < 100_000
-    with pytest.raises(UnsafeFileError, match=r"may bring at most 1,000,000 bytes, but brings 8,000,128 or more"):
+    with pytest.raises(UnsafeFileError, match=r"holds 8,000,128 bytes or more, and at most 1,000,000 are read"):
         load_npz(tmp_path / "a.npz", max_bytes=1_000_000)
 
 
 def test_npy_above_the_limit_is_refused(tmp_path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(1000))
-    with pytest.raises(UnsafeFileError, match="at most 1,000 bytes, but it brings 8,128"):
+    with pytest.raises(UnsafeFileError, match="holds 8,128 bytes, and at most 1,000 are read"):
         load_npy(tmp_path / "a.npy", max_bytes=1000)
 
 

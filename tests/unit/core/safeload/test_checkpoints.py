@@ -41,7 +41,7 @@ def test_a_bomb_is_measured_uncompressed_before_it_is_read(tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", pickle.dumps(None, protocol=2))
         archive.writestr("a/data/0", bytes(5_000_000))
-    with pytest.raises(UnsafeFileError, match="at most 1,000,000 bytes, but it brings 5,000,"):
+    with pytest.raises(UnsafeFileError, match=r"holds 5,000,.* bytes, and at most 1,000,000 are read"):
         load_torch(tmp_path / "a.pt", max_bytes=1_000_000)
 
 

@@ -293,7 +293,7 @@ def test_a_file_above_the_limit_is_refused(save_pickle) -> None:
     path = save_pickle(np.zeros(100))
     size = path.stat().st_size
     assert np.array_equal(np.asarray(load_pickle(path, max_bytes=size)), np.zeros(100))
-    with pytest.raises(UnsafeFileError, match=f"at most {size - 1} bytes, but it brings {size}. If you trust"):
+    with pytest.raises(UnsafeFileError, match=f"holds {size} bytes, and at most {size - 1} are read. If you trust"):
         load_pickle(path, max_bytes=size - 1)
 
 

@@ -1,0 +1,70 @@
+"""Compare the presets where use resembles training: n-grams, on a fifth of iSarcasmEval's training files.
+
+Run: python benchmarks/xpudu_presets.py [--seeds 3] [--json]
+
+A text and its rephrase stay on one side. Each system is fitted as `modicum sarcasm train` does, on the other four
+fifths of both languages. The shifted case, the official test files, is that of xpudu_official.py.
+Data: the catalogue's isarcasmeval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from modicum.core import catalogue
+from modicum.sarcasm import Settings, fit
+from modicum.sarcasm.examples import LANGUAGES
+from modicum.sarcasm.folds import grouped_split
+from modicum.sarcasm.isarcasm import read_train
+from modicum.sarcasm.metrics import score_a
+
+PRESETS = ("plain", "modicum")
+
+
+def run(preset: str, seed: int) -> dict[str, Any]:
+    """Fit on four fifths and score on the fifth that the seed holds out, each language by itself."""
+    folder = catalogue.fetch("isarcasmeval")
+    known = [it for language in LANGUAGES for it in read_train(folder, language)]
+    train, held = ([known[at] for at in part] for part in grouped_split(known, 0.2, seed))
+    found = fit(train, Settings(preset=preset, seed=seed)).system.read(held)
+    scores: dict[str, Any] = {"preset": preset, "seed": seed}
+    for language in LANGUAGES:
+        places = [at for at, it in enumerate(held) if it.language == language]
+        truth = np.array([held[at].sarcastic for at in places])
+        probabilities, share = found.probabilities[places], float(truth.mean())
+        scores[language] = {
+            "texts": len(places),
+            "AUC": float(roc_auc_score(truth, probabilities)),
+            "F1": score_a(truth, found.labels[places]).f1,
+            "Brier": float(brier_score_loss(truth, probabilities)),
+            "Brier of a constant": share * (1 - share),
+            "mean probability": float(probabilities.mean()),
+            "share of sarcastic": share,
+        }
+    return scores
+
+
+def main() -> None:
+    """Run all seeds of both presets and print their scores."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=3, help="splits, each with both presets")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    options = parser.parse_args()
+    results = [run(preset, seed) for preset, seed in itertools.product(PRESETS, range(options.seeds))]
+    if options.json:
+        print(json.dumps({"runs": results}, indent=2))
+        return
+    for preset, language in itertools.product(PRESETS, LANGUAGES):
+        each = [it[language] for it in results if it["preset"] == preset]
+        means = {name: float(np.mean([it[name] for it in each])) for name in each[0]}
+        print(preset, language, "  ".join(f"{name} {it:.3f}" for name, it in means.items()))
+
+
+if __name__ == "__main__":
+    main()
