@@ -16,6 +16,7 @@ from modicum.molecules.cholesky import FloatArray
 from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, smiles_of
 from modicum.molecules.lazy import LazyPosterior
 from modicum.molecules.posterior import Certificate
+from modicum.molecules.smiles import canonical
 
 __all__ = ["ActiveLearner", "Selection", "Start"]
 
@@ -82,6 +83,7 @@ class ActiveLearner(Generic[P]):
             raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Leave it out.")
         self._batch = batch
         self._names = smiles_of(pool)
+        self._canonical: dict[str, int] | None = None
         first = self._read_start(start, seed)
         self._posterior = LazyPosterior(kernel, self._names, noise)
         self._failed: list[int] = []
@@ -174,10 +176,11 @@ class ActiveLearner(Generic[P]):
         go on.
 
         Args:
-            molecule: index or SMILES, selected or not.
+            molecule: index, or SMILES in any spelling; selected or not.
 
         Raises:
             ConfigError: if it is not in the pool.
+            DataError: if it is not an index and RDKit cannot read it.
             StateError: if it was taken out before.
         """
         index = self._find([molecule])[0]
@@ -244,13 +247,25 @@ class ActiveLearner(Generic[P]):
             for place, name in enumerate(self._names):
                 places.setdefault(name, place)
         indices = [places.get(one, -1) if isinstance(one, str) else int(one) for one in molecules]
+        if any(index < 0 and isinstance(one, str) for index, one in zip(indices, molecules, strict=True)):
+            spelt = self._canonical_places()  # as a labeller spells it, say; a minute for a quarter of a million
+            for at, one in enumerate(molecules):
+                if indices[at] < 0 and isinstance(one, str):
+                    indices[at] = spelt.get(canonical(one), -1)
         for index, molecule in zip(indices, molecules, strict=True):
             if not 0 <= index < len(self._names):
                 raise ConfigError(
                     f"{molecule!r} is no molecule of the pool of {len(self._names)}.",
-                    hint="Give an index from 0, or its SMILES letter by letter as the pool has it.",
+                    hint="Give an index from 0, or the SMILES of a molecule of the pool.",
                 )
         return indices
+
+    def _canonical_places(self) -> dict[str, int]:
+        if self._canonical is None:
+            self._canonical = {}
+            for place, name in enumerate(self._names):
+                self._canonical.setdefault(canonical(name), place)
+        return self._canonical
 
 
 def _floor(threshold: float) -> float:
