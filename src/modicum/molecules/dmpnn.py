@@ -189,8 +189,8 @@ class DMPNN:
             DataError: if the file is missing, damaged or something else.
         """
         path = folder / DMPNN_FILE
+        content = cast("dict[str, object]", load_torch(path))
         try:
-            content = cast("dict[str, object]", load_torch(path))
             model = cls(width=int(cast("int", content["width"])))
             name, unit, temperature = cast("tuple[str, str, bool]", content["property"])
             model.property = Property(str(name), str(unit), bool(temperature))

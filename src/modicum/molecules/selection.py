@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.seeding import numpy_generator
-from modicum.errors import ConfigError, StateError
+from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.cholesky import FloatArray
 from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, smiles_of
 from modicum.molecules.lazy import LazyPosterior
@@ -180,7 +180,6 @@ class ActiveLearner(Generic[P]):
 
         Raises:
             ConfigError: if it is not in the pool.
-            DataError: if it is not an index and RDKit cannot read it.
             StateError: if it was taken out before.
         """
         index = self._find([molecule])[0]
@@ -247,11 +246,9 @@ class ActiveLearner(Generic[P]):
             for place, name in enumerate(self._names):
                 places.setdefault(name, place)
         indices = [places.get(one, -1) if isinstance(one, str) else int(one) for one in molecules]
-        if any(index < 0 and isinstance(one, str) for index, one in zip(indices, molecules, strict=True)):
-            spelt = self._canonical_places()  # as a labeller spells it, say; a minute for a quarter of a million
-            for at, one in enumerate(molecules):
-                if indices[at] < 0 and isinstance(one, str):
-                    indices[at] = spelt.get(canonical(one), -1)
+        for at, one in enumerate(molecules):
+            if isinstance(one, str) and indices[at] < 0:  # in another spelling, as of a labeller
+                indices[at] = self._canonical_places().get(_spelt(one), -1)
         for index, molecule in zip(indices, molecules, strict=True):
             if not 0 <= index < len(self._names):
                 raise ConfigError(
@@ -263,9 +260,16 @@ class ActiveLearner(Generic[P]):
     def _canonical_places(self) -> dict[str, int]:
         if self._canonical is None:
             self._canonical = {}
-            for place, name in enumerate(self._names):
-                self._canonical.setdefault(canonical(name), place)
+            for place, name in enumerate(self._names):  # a minute for a quarter of a million
+                self._canonical.setdefault(_spelt(name) or name, place)
         return self._canonical
+
+
+def _spelt(smiles: str) -> str:
+    try:
+        return canonical(smiles)
+    except DataError:  # kernels may know molecules by other names
+        return ""
 
 
 def _floor(threshold: float) -> float:

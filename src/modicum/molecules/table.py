@@ -145,11 +145,12 @@ def check_temperatures(temperatures: Iterable[float]) -> None:
     Raises:
         ConfigError: if one of them cannot.
     """
-    for kelvin in temperatures:
-        if not 0 < kelvin <= HOTTEST:
-            raise ConfigError(
-                f"A temperature must be above 0 and at most {HOTTEST:g} K, got {kelvin:g}.", hint="Give it in kelvin."
-            )
+    given = np.array([*temperatures], dtype=float)
+    wrong = given[~((given > 0) & (given <= HOTTEST))]
+    if wrong.size:
+        raise ConfigError(
+            f"A temperature must be above 0 and at most {HOTTEST:g} K, got {wrong[0]:g}.", hint="Give it in kelvin."
+        )
 
 
 def kelvins(known: Property | None, count: int, temperature: FloatArray | None) -> FloatArray:
@@ -242,44 +243,44 @@ class _Reader:
         self.rest: list[tuple[str, ...]] = []
         self.bad: list[tuple[int, str]] = []
         self._asked, self._width, self._places, self._strip_salts = asked, len(header), places, strip_salts
+        self._error = places.get(f"{asked.name}_error")
         self._molecules: dict[str, tuple[str, str]] = {}
 
     def read(self, row: int, cells: list[str], rest: Mapping[str, int]) -> None:
-        cells = [*cells, *[""] * (self._width - len(cells))]
-        name = self._asked.name
-        text = {column: cells[place] for column, place in self._places.items()}
-        if len(cells) > self._width or not text["smiles"]:
+        if len(cells) < self._width:
+            cells += [""] * (self._width - len(cells))
+        smiles, given = cells[self._places["smiles"]], cells[self._places[self._asked.name]]
+        if len(cells) > self._width or not smiles:
             self.bad.append((row, f"expected {self._width} fields with a SMILES, got {', '.join(cells)}"))
             return
-        if not text[name]:
+        if not given:
             return
-        spelt, reason = self._molecule(text["smiles"])
-        reasons = [f"{text['smiles']!r} {reason}"] if reason else []
-        kelvin, value, error = (_number(text.get(column, "")) for column in ("T", name, f"{name}_error"))
-        checks = [
-            ("T", 0 < kelvin <= HOTTEST, f"a temperature in K, above 0 and at most {HOTTEST:g}"),
-            (name, _possible(name, value), "a number above 0" if name in PROPERTIES else "a number"),
-        ]
-        if text.get(f"{name}_error"):
-            checks.append((f"{name}_error", 0 <= error < math.inf, "a number, 0 or above"))
-        reasons += [
-            f"{column} must be {words}, got {text[column]!r}"
-            for column, good, words in checks
-            if column in text and not good
-        ]
+        spelt, reason = self._molecules.get(smiles) or self._molecule(smiles)
+        at = cells[self._places["T"]] if self._asked.temperature else ""
+        error = cells[self._error] if self._error is not None else ""
+        numbers = (_number(at), _number(given), _number(error))
+        reasons = [reason] if reason else []
+        if self._asked.temperature and not 0 < numbers[0] <= HOTTEST:
+            reasons.append(f"T must be a temperature in K, above 0 and at most {HOTTEST:g}, got {at!r}")
+        if not _possible(self._asked.name, numbers[1]):
+            above = " above 0" if self._asked.name in PROPERTIES else ""
+            reasons.append(f"{self._asked.name} must be a number{above}, got {given!r}")
+        if error and not 0 <= numbers[2] < math.inf:
+            reasons.append(f"{self._asked.name}_error must be a number, 0 or above, got {error!r}")
         if reasons:
             self.bad.append((row, "; ".join(reasons)))
             return
         self.smiles.append(spelt)
-        self.numbers.append((kelvin, value, error))
-        self.rest.append(tuple(cells[place] for place in rest.values()))
+        self.numbers.append(numbers)
+        if rest:
+            self.rest.append(tuple(cells[place] for place in rest.values()))
 
     def _molecule(self, text: str) -> tuple[str, str]:
-        if text not in self._molecules:
-            molecule, spelt = parse(text, strip_salts=self._strip_salts)
-            stripped = self._strip_salts and "." in text
-            self._molecules[text] = (spelt if stripped else text, "" if molecule is not None else spelt)
-        return self._molecules[text]
+        molecule, spelt = parse(text, strip_salts=self._strip_salts)
+        stripped = self._strip_salts and "." in text
+        found = (spelt if stripped else text, "" if molecule is not None else f"{text!r} {spelt}")
+        self._molecules[text] = found
+        return found
 
 
 def _possible(name: str, value: float) -> bool:
@@ -299,7 +300,7 @@ def check_labels(table: PropertyTable) -> None:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text) if text else math.nan
     except ValueError:
         return math.nan
 
