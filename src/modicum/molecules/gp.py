@@ -253,9 +253,9 @@ class GaussianProcess:
                 quantity=str(content["quantity"]),
                 unit=str(content["unit"]),
                 smiles=tuple(content["smiles"].tolist()),
-                temperature=content["temperature"],
-                value=content["value"],
-                error=content["error"] if content["error"].size else None,
+                temperature=content["temperature"].astype(float),
+                value=content["value"].astype(float),
+                error=content["error"].astype(float) if content["error"].size else None,
             )
             text, factor = str(content["hyperparameters"]), float(content["factor"])
         except (KeyError, TypeError, ValueError) as error:

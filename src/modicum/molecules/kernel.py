@@ -209,7 +209,7 @@ class MarginalizedGraphKernel(Kernel):
         free = self._free()
         if len(theta) != len(free):
             raise ConfigError(
-                f"theta must have {len(free)} numbers, got {len(theta)}.", hint=f"Give one each of {', '.join(free)}."
+                f"theta must have {len(free)} values, got {len(theta)}.", hint=f"Give one each of {', '.join(free)}."
             )
         values = {name: math.exp(number) for name, number in zip(free, theta, strict=True)}
         inside = {

@@ -56,7 +56,7 @@ def select(  # noqa: PLR0913 - one argument an option
     failed: Annotated[
         Path | None, typer.Option(help="Molecules to leave out, .smi or .csv, as label --failed writes them.")
     ] = None,
-    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools; the published numbers if not given.")] = None,
+    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools; the published values if not given.")] = None,
     skip_invalid: SkipInvalid = False,
     smiles_column: SmilesColumn = None,
     strip_salts: StripSalts = False,
