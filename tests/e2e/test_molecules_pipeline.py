@@ -128,6 +128,27 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
         (("predict", "nothing", "--out", "x.csv"), "Give either a pool or --labels"),
         (("predict", "nothing", "pool.smi", "--out", "x.csv", "--parity", "x.png"), "needs labels"),
         (("predict", "nothing", "--labels", "measured.csv", "--out", "x.csv", "--parity", "x.gif"), "A picture is"),
+        (("train", "measured.csv", "--out", "old"), "--out old has files in it"),
+        (("predict", "old", "pool.smi", "--out", "x.csv"), "old holds two models, gp.npz and dmpnn.pt"),
+        (("predict", "old", "pool.smi", "--out", "x.csv", "-t", "nan"), "at most 5000 K, got nan"),
+        (
+            ("predict", "old", "--labels", "measured.csv", "--out", "x.csv", "-t", "300"),
+            "-t and --skip-invalid are for",
+        ),
+        (("predict", "old", "pool.smi", "--out", "pool.smi"), "--out pool.smi is a file that is read"),
+        (("label", "pool.smi", "--out", "x.csv", "-t", "inf"), "at most 5000 K, got inf"),
+        (("label", "pool.smi", "--table", "measured.csv", "--out", "x.csv"), "options of --labeller table"),
+        (
+            ("label", "pool.smi", "--labeller", "table", "--table", "measured.csv", "--ns", "1", "--out", "x.csv"),
+            "--ns is an option of --labeller openmm",
+        ),
+        (("select", "pool.smi", "--to", "9"), "--from and --to are sizes of alkanes"),
+        (("select", "pool.smi", "--out", "no/x.csv"), "no/x.csv cannot be written"),
+        (("select", "pool.smi", "--device", "gpu"), "torch cannot use the device 'gpu'"),
+        (("train", "measured.csv", "--out", "x", "--device", "cuda:77"), "torch cannot use the device 'cuda:77'"),
+        (("train", "measured.csv", "--out", "x", "--smiles-col", "structure"), "has no column 'structure'"),
+        (("train", "measured.csv", "--out", "x", "--unit", "g/mL"), "density is in kg/m3"),
+        (("train", "measured.csv", "--out", "x", "--epochs", "5"), "--epochs is an option of --predictor dmpnn"),
     ],
 )
 def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:
@@ -145,9 +166,68 @@ def test_a_process_of_its_own_tells_the_same(arguments: tuple[str, ...], message
     refused(run, arguments, message, folder)
 
 
+HEAVY = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "scipy", "sklearn", "numba", "chemprop", "openmm")))  # an import raises
+from modicum.cli.main import run
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("select", "pool.smi", "--kernel", "measured.csv"),
+        ("label", "broken.smi", "--out", "x.csv"),
+        ("train", "measured.csv", "--property", "colour", "--out", "x"),
+        ("predict", "nothing", "pool.smi", "--out", "x.csv"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_the_heavy_imports(arguments: tuple[str, ...], folder: Path) -> None:
+    def light(*arguments: object, cwd: Path) -> Done:
+        command = [sys.executable, "-c", HEAVY, "molecules", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+    refused(light, arguments, "", folder)
+
+
+def test_a_property_of_ones_own_is_learnt_and_ids_are_kept(folder: Path) -> None:
+    boiling = ["id,structure,tb", "a,CCCC,272.7", "b,C(C)CCC,309.2", "c,CCCCCC,341.9", "d,CCN.Cl,289.8"]
+    (folder / "boiling.csv").write_text("\n".join(boiling))
+    reading = ("--smiles-col", "structure", "--strip-salts")
+    done = here("train", "boiling.csv", "--property", "tb", "--unit", "K", *reading, "--out", "tb", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "tb is a property without temperature" in done.stderr
+    done = here("predict", "tb", "boiling.csv", *reading, "--out", "tb.csv", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["unit"] == "K"
+    with (folder / "tb.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    assert [*rows[0]] == ["smiles", "tb", "tb_error", "id"]
+    assert [(row["smiles"], row["id"]) for row in rows[1::2]] == [("C(C)CCC", "b"), ("CCN", "d")]
+    assert float(rows[0]["tb"]) == pytest.approx(272.7, abs=3)
+    refused(here, ("predict", "tb", "boiling.csv", *reading, "--out", "x.csv", "-t", "300"), "Leave -t out", folder)
+
+
+def test_a_selection_leaves_out_what_label_wrote_as_failed(folder: Path) -> None:
+    (folder / "named.csv").write_text("id,smiles\n1,C(C)CC\n2,C(CC)CC\n3,C(CC)CCC\n")
+    (folder / "one.csv").write_text("smiles,tb\nCCCCC,309.2\nCCCC,272.7\n")
+    look_up = ("--labeller", "table", "--table", "one.csv", "--property", "tb")
+    done = here("label", "named.csv", *look_up, "--out", "found.csv", "--failed", "failed.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "found.csv").read_text() == "smiles,tb,id\nCCCC,272.7,1\nCCCCC,309.2,2\n"
+    with (folder / "failed.csv").open() as file:
+        assert [(row["smiles"], row["id"]) for row in csv.DictReader(file)] == [("CCCCCC", "3")]
+    done = here("select", "named.csv", "--failed", "failed.csv", "--start", "maxvar", "--json", cwd=folder)
+    assert [row["smiles"] for row in json.loads(done.stdout)["certificate"]["failed"]] == ["C(CC)CCC"], done.stderr
+
+
 def refused(run: Callable[..., Done], arguments: tuple[str, ...], message: str, folder: Path) -> None:
     for name, text in {"broken": "CCCC\nC(C\n", "twice": "CCCC\nC(C)CC\n", "salt": "CC.CC\n", "empty": "\n"}.items():
         (folder / f"{name}.smi").write_text(text)
+    (folder / "old").mkdir(exist_ok=True)
+    for name in ("gp.npz", "dmpnn.pt"):
+        (folder / "old" / name).touch()
     before = {*folder.iterdir()}
     done = run(*arguments, cwd=folder)
     assert done.returncode == 2, done.stderr
@@ -161,4 +241,4 @@ def test_invalid_rows_are_kept_out_on_request_and_told(folder: Path) -> None:
     done = here("select", "mixed.smi", "--skip-invalid", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pool"] == 3
-    assert "mixed.smi, row 2: 'C(C' is not a valid SMILES; kept out." in done.stderr
+    assert "mixed.smi, row 2: 'C(C' is not a valid SMILES; left out." in done.stderr

@@ -20,6 +20,7 @@ from .posterior import certify as certify
 from .posterior import posterior_deviation as posterior_deviation
 from .selection import ActiveLearner as ActiveLearner
 from .selection import Selection as Selection
+from .table import Property as Property
 from .table import PropertyTable as PropertyTable
 from .table import read_table as read_table
 from .table import write_table as write_table

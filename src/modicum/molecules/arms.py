@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from modicum.core.extras import require
@@ -93,7 +95,7 @@ def _fit(job: Job, plan: Plan, training: PropertyTable) -> DMPNN | GaussianProce
 
 def _predicted(predictor: DMPNN | GaussianProcess, asked: PropertyTable) -> PropertyTable:
     value = predictor.predict(asked.smiles, asked.temperature)
-    return PropertyTable(quantity=asked.quantity, smiles=asked.smiles, temperature=asked.temperature, value=value)
+    return replace(asked, value=value, error=None)
 
 
 def _kernel() -> MarginalizedGraphKernel:

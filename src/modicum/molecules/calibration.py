@@ -76,11 +76,11 @@ def calibrate(residual: FloatArray, deviation: FloatArray, groups: tuple[str, ..
 def _standardise(residual: FloatArray, deviation: FloatArray, groups: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
     if residual.shape != deviation.shape or residual.shape != (len(groups),) or not groups:
         raise ConfigError(
-            f"There must be as many deviations and molecules as residuals, one at least, got {residual.shape}, "
+            f"There must be as many std and molecules as residuals, one at least, got {residual.shape}, "
             f"{deviation.shape} and {len(groups)}.",
             hint="Give one of each a row.",
         )
     if not (deviation > 0).all():
-        raise ConfigError(f"Deviations must be > 0, got {deviation.min()}.", hint="Leave rows without noise out.")
+        raise ConfigError(f"Each std must be > 0, got {deviation.min()}.", hint="Leave rows without noise out.")
     _, group, count = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     return np.abs(residual) / deviation, 1 / (len(count) * count[group])

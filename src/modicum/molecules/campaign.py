@@ -25,7 +25,7 @@ from modicum.errors import (
 )
 from modicum.molecules.labeller import Label, Labeller, tabulate
 from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PropertyTable, Quantity
+from modicum.molecules.table import PropertyTable
 
 __all__ = ["Campaign", "Learner", "Progress", "explore", "label_molecules"]
 
@@ -49,8 +49,8 @@ class Campaign:
     labels: Mapping[str, Label]
     failures: Mapping[str, str]
 
-    def tables(self) -> dict[Quantity, PropertyTable]:
-        """Give the labels as one table a quantity; see `write_table`."""
+    def tables(self) -> dict[str, PropertyTable]:
+        """Give the labels as one table a property; see `write_table`."""
         return tabulate(self.labels)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modicum.core.devices import check_device
 from modicum.core.extras import require
 from modicum.core.files import aside, make_folder
 from modicum.core.safeload import load_torch
@@ -19,7 +21,8 @@ from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.descriptors import describe
 from modicum.molecules.smiles import in_own_order, read_molecule
-from modicum.molecules.table import FloatArray, PropertyTable, Quantity
+from modicum.molecules.storage import DMPNN_FILE
+from modicum.molecules.table import FloatArray, Property, PropertyTable, check_labels, kelvins
 
 if TYPE_CHECKING:
     from chemprop.data import BatchMolGraph
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from chemprop.models import MPNN
 
 __all__ = ["DMPNN", "DMPNN_FILE"]
-
-DMPNN_FILE = "dmpnn.pt"
 
 # Official code: the settings of the published models.
 DEPTH = 3
@@ -61,11 +62,16 @@ class DMPNN:
         if width < 1:
             raise ConfigError(f"The width must be at least 1, got {width}.", hint="Use 300, or 32 for a trial.")
         self.width = width
-        self.quantity: Quantity | None = None
+        self.property: Property | None = None
         self.losses: tuple[float, ...] = ()
         self._network: MPNN | None = None
         self._inputs = np.empty((2, 0))  # mean and scale of each descriptor and of T
         self._target = (0.0, 1.0)  # mean and scale
+
+    @property
+    def quantity(self) -> str | None:
+        """Name of the property that it predicts; None before `fit`."""
+        return None if self.property is None else self.property.name
 
     def fit(
         self,
@@ -89,7 +95,8 @@ class DMPNN:
             Itself; `losses` holds the mean loss of each epoch.
 
         Raises:
-            ConfigError: if there are no epochs, or no two different values.
+            ConfigError: if there are no epochs, torch has no such device, there are no two different values, or one
+                cannot be a label.
             DataError: if a molecule cannot be read.
             MissingExtraError: if chemprop is not installed.
         """
@@ -97,11 +104,13 @@ class DMPNN:
             raise ConfigError(f"There must be at least 1 epoch, got {epochs}.", hint="The published number is 100.")
         if len(table) < 2 or np.ptp(table.value) == 0:
             raise ConfigError("A network needs labels that differ.", hint="Give rows of more than one value.")
-        raw = _inputs(table.smiles, table.temperature)
+        check_labels(table)
+        check_device(device)
+        raw = _inputs(table.smiles, kelvins(table.property, len(table), table.temperature))
         scaler = require("sklearn.preprocessing", extra="molecules", purpose="Scaling").StandardScaler().fit(raw)
         self._inputs = np.stack([scaler.mean_, scaler.scale_])
         self._target = (float(table.value.mean()), float(table.value.std()))
-        self.quantity = table.quantity
+        self.property = table.property
         self._network = _build(self.width, raw.shape[1]).to(device)
         _initialise(self._network, torch_generator(seed, "initialisation"))
         target = (table.value - self._target[0]) / self._target[1]
@@ -116,27 +125,23 @@ class DMPNN:
         )
         return self
 
-    def predict(self, smiles: Sequence[str], temperature: FloatArray) -> FloatArray:
+    def predict(self, smiles: Sequence[str], temperature: FloatArray | None = None) -> FloatArray:
         """Predict the property.
 
         Args:
             smiles: of the molecule of each row; each distinct one is encoded once.
-            temperature: K, shape (n,).
+            temperature: K, shape (n,), above 0 and up to 5000; None for a property without temperature.
 
         Returns:
             In the unit of the labels, shape (n,).
 
         Raises:
-            ConfigError: if the columns differ in length.
+            ConfigError: if the columns differ in length, or a temperature is impossible, missing or not used.
             DataError: if a molecule cannot be read.
             StateError: if it was not fitted.
         """
         network = self._fitted()
-        if temperature.shape != (len(smiles),):
-            raise ConfigError(
-                f"There are {len(smiles)} molecules, but temperatures of shape {temperature.shape}.",
-                hint="Give one temperature for each molecule.",
-            )
+        temperature = kelvins(self.property, len(smiles), temperature)
         device = next(network.parameters()).device
         molecules = list(dict.fromkeys(smiles))
         places = {molecule: place for place, molecule in enumerate(molecules)}
@@ -164,7 +169,7 @@ class DMPNN:
         """
         content = {
             "width": self.width,
-            "quantity": self.quantity,
+            "property": None if self.property is None else astuple(self.property),
             "losses": list(self.losses),
             "inputs": torch.tensor(self._inputs),
             "target": list(self._target),
@@ -184,17 +189,18 @@ class DMPNN:
             DataError: if the file is missing, damaged or something else.
         """
         path = folder / DMPNN_FILE
+        content = cast("dict[str, object]", load_torch(path))
         try:
-            content = cast("dict[str, object]", load_torch(path))
             model = cls(width=int(cast("int", content["width"])))
-            model.quantity = cast("Quantity", content["quantity"])
+            name, unit, temperature = cast("tuple[str, str, bool]", content["property"])
+            model.property = Property(str(name), str(unit), bool(temperature))
             model.losses = tuple(cast("list[float]", content["losses"]))
             model._inputs = cast("Tensor", content["inputs"]).numpy()
             mean, scale = cast("list[float]", content["target"])
             model._target = (float(mean), float(scale))
             model._network = _build(model.width, model._inputs.shape[1])
             model._network.load_state_dict(cast("dict[str, Tensor]", content["weights"]))
-        except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
             raise DataError(
                 f"{path} is not a network of this library ({error}).", hint="Train it again with DMPNN.fit and save."
             ) from error

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, overload
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -27,12 +27,11 @@ from modicum.molecules.regression import (
     trend,
 )
 from modicum.molecules.smiles import canonical, read_molecule
-from modicum.molecules.table import FloatArray, PropertyTable, Quantity
+from modicum.molecules.storage import GP_FILE
+from modicum.molecules.table import FloatArray, Property, PropertyTable, check_labels, kelvins
 from modicum.molecules.thinning import search_rows
 
 __all__ = ["GP_FILE", "GaussianProcess", "MoleculeKernel"]
-
-GP_FILE = "gp.npz"
 
 _MOST_ROWS = 8_000  # ours: the covariance of so many takes 0.5 GB, and its factor 15 s on one core
 _CHUNK = 2_000  # rows predicted at once
@@ -73,9 +72,10 @@ class GaussianProcess:
     """Predict a property at temperatures, with intervals.
 
     The covariance is ``signal (k + own [same molecule]) RBF(T)``, noise a row, and a free linear trend of seven terms
-    in size and T. Noise is the label errors, where there are any, and a nugget; the four numbers maximise the
-    marginal likelihood of the training rows (at most four temperatures a molecule and 1,300 rows, drawn by molecule).
-    Rows are dense: 5,000 take some 10 s and 1 GB; `thin` larger tables.
+    in size and T; a property without temperature has one T for all rows. Noise is the label errors, where there are
+    any, and a nugget; the four hyper-parameters maximise the marginal likelihood of the training rows (at most four
+    temperatures a molecule and 1,300 rows, drawn by molecule). Rows are dense: 5,000 take some 10 s and 1 GB; `thin`
+    larger tables.
 
     Args:
         kernel: of molecules.
@@ -86,8 +86,13 @@ class GaussianProcess:
         self.kernel = kernel
         self.numbers = numbers
         self.factor = 1.0
-        self.quantity: Quantity | None = None
+        self.property: Property | None = None
         self._table: PropertyTable | None = None
+
+    @property
+    def quantity(self) -> str | None:
+        """Name of the property that it predicts; None before `fit`."""
+        return None if self.property is None else self.property.name
 
     def fit(self, table: PropertyTable, *, seed: int = 0) -> GaussianProcess:
         """Learn from labels.
@@ -100,7 +105,7 @@ class GaussianProcess:
             Itself; `numbers` holds what was learnt, and `factor` is 1 until `calibrate`.
 
         Raises:
-            ConfigError: if there are too many rows, or no two different values.
+            ConfigError: if there are too many rows, no two different values, or one that cannot be a label.
             DataError: if a molecule cannot be read.
             RunError: if the covariance cannot be factored.
         """
@@ -111,6 +116,7 @@ class GaussianProcess:
             )
         if len(table) < 2 or np.ptp(table.value) == 0:
             raise ConfigError("A Gaussian process needs labels that differ.", hint="Give rows of more than one value.")
+        check_labels(table)
         self._set(table)
         if self.numbers is None:
             self.numbers = self._search(seed)
@@ -120,38 +126,34 @@ class GaussianProcess:
 
     @overload
     def predict(
-        self, smiles: Sequence[str], temperature: FloatArray, *, return_std: Literal[False] = False
+        self, smiles: Sequence[str], temperature: FloatArray | None = None, *, return_std: Literal[False] = False
     ) -> FloatArray: ...
     @overload
     def predict(
-        self, smiles: Sequence[str], temperature: FloatArray, *, return_std: Literal[True]
+        self, smiles: Sequence[str], temperature: FloatArray | None = None, *, return_std: Literal[True]
     ) -> tuple[FloatArray, FloatArray]: ...
     def predict(
-        self, smiles: Sequence[str], temperature: FloatArray, *, return_std: bool = False
+        self, smiles: Sequence[str], temperature: FloatArray | None = None, *, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict the property.
 
         Args:
             smiles: of the molecule of each row.
-            temperature: K, shape (n,).
-            return_std: whether to give deviations, too.
+            temperature: K, shape (n,), above 0 and up to 5000; None for a property without temperature.
+            return_std: whether to give standard deviations, too.
 
         Returns:
-            Means in the unit of the labels, shape (n,); with deviations, also those: of a new label of that molecule
-            (its own part and the nugget included), times `factor`. A molecule of the training set, however it is
-            spelt, keeps its own part.
+            Means in the unit of the labels, shape (n,); with `return_std` also their std: that of a new label of that
+            molecule (its own part and the nugget included), times `factor`. A molecule of the training set, however
+            it is spelt, keeps its own part.
 
         Raises:
-            ConfigError: if the columns differ in length.
+            ConfigError: if the columns differ in length, or a temperature is impossible, missing or not used.
             DataError: if a molecule cannot be read.
             StateError: if it was not fitted.
         """
         self._fitted()
-        if temperature.shape != (len(smiles),):
-            raise ConfigError(
-                f"There are {len(smiles)} molecules, but temperatures of shape {temperature.shape}.",
-                hint="Give one temperature for each molecule.",
-            )
+        temperature = kelvins(self.property, len(smiles), temperature)
         mean, deviation = np.empty(len(smiles)), np.empty(len(smiles))
         for start in range(0, len(smiles), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -218,6 +220,7 @@ class GaussianProcess:
         table = self._fitted()
         content = {
             "quantity": np.array(table.quantity),
+            "unit": np.array(table.unit),
             "smiles": np.array(table.smiles),
             "temperature": table.temperature,
             "value": table.value,
@@ -247,11 +250,12 @@ class GaussianProcess:
         try:
             numbers = Numbers(**dict(zip(Numbers.__slots__, content["numbers"].tolist(), strict=True)))
             table = PropertyTable(
-                quantity=cast("Quantity", str(content["quantity"])),
+                quantity=str(content["quantity"]),
+                unit=str(content["unit"]),
                 smiles=tuple(content["smiles"].tolist()),
-                temperature=content["temperature"],
-                value=content["value"],
-                error=content["error"] if content["error"].size else None,
+                temperature=content["temperature"].astype(float),
+                value=content["value"].astype(float),
+                error=content["error"].astype(float) if content["error"].size else None,
             )
             text, factor = str(content["hyperparameters"]), float(content["factor"])
         except (KeyError, TypeError, ValueError) as error:
@@ -281,17 +285,18 @@ class GaussianProcess:
         self._places = {name: place for place, name in enumerate(dict.fromkeys(spelt.values()))}
         self._prepared = self.kernel.prepare(list(self._places))
         self._molecules = self.kernel(self._prepared)
-        terms = _terms(table.smiles, table.temperature)
+        temperature = kelvins(table.property, len(table), table.temperature)
+        terms = _terms(table.smiles, temperature)
         self._basis_center, self._basis_scale = terms.mean(axis=0), terms.std(axis=0)
         self._basis_center[0] = 0.0  # the first term is the constant 1
         self._basis_scale[self._basis_scale < 1e-9 * np.abs(terms).max(axis=0)] = 1.0
         self._rows = _Rows(
-            np.array([self._places[spelt[smiles]] for smiles in table.smiles]), table.temperature, self._standard(terms)
+            np.array([self._places[spelt[smiles]] for smiles in table.smiles]), temperature, self._standard(terms)
         )
         self._center, self._scale = float(table.value.mean()), float(table.value.std())
         self._target = (table.value - self._center) / self._scale
         self._variance = np.zeros(len(table)) if table.error is None else (table.error / self._scale) ** 2
-        self._table, self.quantity = table, table.quantity
+        self._table, self.property = table, table.property
 
     def _standard(self, terms: FloatArray) -> FloatArray:
         return (terms - self._basis_center) / self._basis_scale

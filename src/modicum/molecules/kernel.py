@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
+from modicum.core.devices import check_device
 from modicum.errors import ConfigError
 from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES
 from modicum.molecules.functional import normalise
@@ -54,7 +55,7 @@ class MarginalizedGraphKernel(Kernel):
         device: of torch.
 
     Raises:
-        ConfigError: if an argument is out of its range.
+        ConfigError: if an argument is out of its range, or torch has no such device.
 
     Source:
         Tang and de Jong 2019, and Xiang et al. 2024 for the normalisation. Departures from the official code: float64
@@ -92,6 +93,7 @@ class MarginalizedGraphKernel(Kernel):
             raise ConfigError(f"tolerance must be in (0, 1), got {tolerance}.", hint="The default is 1e-9.")
         if backend not in get_args(Literal["numba", "torch"]):
             raise ConfigError(f"There is no backend {backend!r}.", hint="Use numba or torch.")
+        check_device(device)
 
     @classmethod
     def from_json(cls, path: Path | str, *, normalize: bool = True, **settings: Any) -> Self:
@@ -207,7 +209,7 @@ class MarginalizedGraphKernel(Kernel):
         free = self._free()
         if len(theta) != len(free):
             raise ConfigError(
-                f"theta must have {len(free)} numbers, got {len(theta)}.", hint=f"Give one each of {', '.join(free)}."
+                f"theta must have {len(free)} values, got {len(theta)}.", hint=f"Give one each of {', '.join(free)}."
             )
         values = {name: math.exp(number) for name, number in zip(free, theta, strict=True)}
         inside = {

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from modicum.molecules.table import PropertyTable, Quantity
+from modicum.molecules.table import PROPERTIES, PropertyTable
 
 __all__ = ["Label", "Labeller", "StatePoint", "tabulate"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StatePoint:
-    """What is known of a liquid at one temperature; None for what is not known.
+    """What is known of a molecule at one temperature; None for what is not known.
 
     Args:
-        temperature: K.
+        temperature: K; None for properties without temperature.
         density: kg/m3.
         density_error: standard error, kg/m3.
         hvap: enthalpy of vaporisation, kJ/mol.
         hvap_error: standard error, kJ/mol.
         cp: heat capacity at constant pressure, J/mol/K.
         cp_error: standard error, J/mol/K.
+        others: properties of your own by name: value, and standard error or None.
     """
 
-    temperature: float
+    temperature: float | None = None
     density: float | None = None
     density_error: float | None = None
     hvap: float | None = None
     hvap_error: float | None = None
     cp: float | None = None
     cp_error: float | None = None
+    others: Mapping[str, tuple[float, float | None]] = field(default_factory=dict[str, tuple[float, float | None]])
+
+    def properties(self) -> dict[str, tuple[float, float | None]]:
+        """Give all that is known: value and standard error by the name of the property."""
+        known = {name: (getattr(self, name), getattr(self, f"{name}_error")) for name in PROPERTIES}
+        return {**{name: pair for name, pair in known.items() if pair[0] is not None}, **self.others}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +59,18 @@ class Label:
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON data; `from_json` reads it back to the last bit."""
-        points = [{name: value for name, value in asdict(point).items() if value is not None} for point in self.points]
+        points = [
+            {name: value for name, value in asdict(point).items() if value not in (None, {})} for point in self.points
+        ]
         return {"points": points, "missing": dict(self.missing), "seconds": self.seconds}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Label:
         """Read what `to_json` gave."""
-        points = tuple(StatePoint(**point) for point in data["points"])
+        points = tuple(
+            StatePoint(**{**point, "others": {name: tuple(pair) for name, pair in point.get("others", {}).items()}})
+            for point in data["points"]
+        )
         return cls(points=points, missing=dict(data["missing"]), seconds=data["seconds"])
 
 
@@ -90,32 +102,31 @@ class Labeller(Protocol):
         ...
 
 
-def tabulate(labels: Mapping[str, Label]) -> dict[Quantity, PropertyTable]:
-    """Turn labels into one table a quantity; quantities that no molecule has are left out.
+def tabulate(labels: Mapping[str, Label]) -> dict[str, PropertyTable]:
+    """Turn labels into one table a property; properties that no molecule has are left out.
 
     Args:
         labels: by SMILES.
 
     Returns:
-        Tables; with standard errors where every row has one.
+        Tables by the name of their property, `PROPERTIES` first; with standard errors where every row has one, and
+        without the unit of properties of your own.
     """
-    quantities: tuple[Quantity, ...] = ("density", "hvap", "cp")
-    tables = [_table(quantity, labels) for quantity in quantities]
-    return {table.quantity: table for table in tables if len(table)}
+    rows: dict[str, list[tuple[str, float, float, float | None]]] = {name: [] for name in PROPERTIES}
+    for smiles, label in labels.items():
+        for point in label.points:
+            kelvin = np.nan if point.temperature is None else point.temperature
+            for name, (value, error) in point.properties().items():
+                rows.setdefault(name, []).append((smiles, kelvin, value, error))
+    return {name: _table(name, found) for name, found in rows.items() if found}
 
 
-def _table(quantity: Quantity, labels: Mapping[str, Label]) -> PropertyTable:
-    rows: Sequence[tuple[str, float, float, float | None]] = [
-        (smiles, point.temperature, value, getattr(point, f"{quantity}_error"))
-        for smiles, label in labels.items()
-        for point in label.points
-        if (value := getattr(point, quantity)) is not None
-    ]
+def _table(name: str, rows: Sequence[tuple[str, float, float, float | None]]) -> PropertyTable:
     errors = [error for *_, error in rows if error is not None]
     return PropertyTable(
-        quantity=quantity,
+        quantity=name,
         smiles=tuple(row[0] for row in rows),
         temperature=np.array([row[1] for row in rows], dtype=float),
         value=np.array([row[2] for row in rows], dtype=float),
-        error=np.array(errors) if rows and len(errors) == len(rows) else None,
+        error=np.array(errors) if len(errors) == len(rows) else None,
     )

@@ -37,7 +37,7 @@ _COMPARISON = Comparison(
         Option(
             name="quantity",
             default={"demo": "density", "full": "density"},
-            help="density (kg/m3), hvap (kJ/mol) or cp (J/mol/K)",
+            help="density (kg/m3), hvap (kJ/mol), cp (J/mol/K), or with --data any of its columns",
         ),
         Option(
             name="labels",
@@ -60,7 +60,8 @@ _COMPARISON = Comparison(
         "demo": "measured liquid densities of 67 alkanes up to C9 (package chemicals); a third is held out by the seed",
         "full": "alkanes: published simulations of about 310 molecules for each rule and draw; seeds 0, 1 and 2",
     },
-    own_data="A CSV table with the columns smiles, T and the quantity; a third of its molecules is held out.",
+    own_data="A CSV table with the columns smiles, T (K, if the quantity has one) and the quantity; a third of its "
+    "molecules is held out.",
 )
 
 METHOD = Method(

@@ -13,7 +13,7 @@ from modicum.core.files import aside, check_picture
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.table import UNITS, FloatArray, Quantity
+from modicum.molecules.table import FloatArray, Property
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def draw_space(
     _save(path, draw)
 
 
-def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantity: Quantity, note: str = "") -> None:
+def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantity: Property, note: str = "") -> None:
     """Draw predictions against labels, with the line on which both are the same.
 
     Args:
@@ -97,13 +97,14 @@ def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantit
     Raises:
         ConfigError: if the picture cannot be written.
     """
+    unit = f", {quantity.unit}" if quantity.unit else ""
     ends = [float(min(predicted.min(), label.min())), float(max(predicted.max(), label.max()))]
 
     def draw(axes: Axes) -> None:
         axes.plot(label, predicted, "o", color=_MARK, markersize=2.5, alpha=max(0.05, min(0.6, 2000 / len(label))))
         axes.plot(ends, ends, color=_INK, linewidth=1)
-        axes.set(xlabel=f"label, {UNITS[quantity]}", ylabel=f"prediction, {UNITS[quantity]}", aspect="equal")
-        axes.set_title(f"{quantity} {note}".strip(), fontsize=11)
+        axes.set(xlabel=f"label{unit}", ylabel=f"prediction{unit}", aspect="equal")
+        axes.set_title(f"{quantity.name} {note}".strip(), fontsize=11)
 
     _save(path, draw)
 

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from modicum.core.extras import require
 from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.alkanes import enumerate_alkanes
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+from modicum.molecules.reading import Rejected, column, opened, others, parse, refuse, silent_rdkit, table_rows
 
 __all__ = ["Pool", "Rejected", "read_pool", "write_smiles"]
 
-_PURPOSE = "Reading SMILES"
-_HINT = "Correct or remove that row, or pass over such rows with skip_invalid=True (--skip-invalid)."
+Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row of a file that is not in the pool.
-
-    Args:
-        row: line of the file, from 1.
-        text: what stood there.
-        reason: why it was kept out, as the end of a sentence that begins with the text.
-    """
-
-    row: int
-    text: str
-    reason: str
+_HINT = "Correct or remove them, or pass over such rows with skip_invalid=True (--skip-invalid)."
+_SALTS = " Salts are left out with strip_salts=True (--strip-salts)."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +30,8 @@ class Pool:
     Args:
         smiles: one a molecule, in the order of their source.
         sizes: heavy atoms of each, shape (n,).
-        rejected: rows of the file that were kept out, when it was read so.
+        rejected: rows of the file that were left out, when it was read so.
+        columns: the other columns of the file by name, one text a molecule: ids, names.
 
     Raises:
         DataError: if there is no molecule.
@@ -60,6 +41,7 @@ class Pool:
     smiles: tuple[str, ...]
     sizes: npt.NDArray[np.int64]
     rejected: tuple[Rejected, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
         if not self.smiles:
@@ -95,43 +77,54 @@ class Pool:
         return cls.of(enumerate_alkanes(smallest, largest))
 
 
-def read_pool(path: Path, *, skip_invalid: bool = False) -> Pool:
+def read_pool(
+    path: Path, *, skip_invalid: bool = False, smiles_column: str | None = None, strip_salts: bool = False
+) -> Pool:
     """Read the molecules of a file, each of them checked by RDKit.
 
     Args:
-        path: a ``.smi`` or ``.smiles`` file (SMILES, then anything; blank lines and lines that begin with ``#`` are
-            passed over), or a ``.csv`` file with a column ``smiles`` in any case; either may be compressed (``.gz``).
-        skip_invalid: keep out rows that are not one connected molecule, or that repeat one, and tell them in
-            ``rejected``. Otherwise the first of them is an error.
+        path: a ``.smi`` or ``.smiles`` file (SMILES, then a name; blank lines and lines that begin with ``#`` are
+            passed over), or a ``.csv`` file with a column of SMILES; either may be compressed (``.gz``).
+        skip_invalid: leave out rows that are not one connected molecule, or that repeat one, and list them in
+            ``rejected``. Otherwise they are an error.
+        smiles_column: of a ``.csv`` file; None takes ``smiles``, in any case.
+        strip_salts: leave out fragments that RDKit knows as salts or solvents; such a molecule is then spelt as RDKit
+            spells what is left.
 
     Returns:
-        The pool, with the SMILES as they stand in the file.
+        The pool, with the SMILES as they stand in the file, and its other columns; the names of a ``.smi`` file are
+        the column ``name``.
 
     Raises:
-        DataError: if the file cannot be read, a row is refused, or no molecule is left; file and row are named.
+        DataError: if the file cannot be read, rows are refused, or no molecule is left; all bad rows are named.
         MissingExtraError: if RDKit is not installed.
     """
     kept: list[str] = []
     sizes: list[int] = []
+    cells: list[tuple[str, ...]] = []
     rejected: list[Rejected] = []
     first_row: dict[str, int] = {}
-    with _silent_rdkit():
-        for row, text in _rows(path):
-            molecule, reason = _parse(text)
-            if molecule is not None:
-                before = first_row.setdefault(_canonical(molecule), row)
-                reason = "" if before == row else f"is the same molecule as row {before}"
-            if molecule is not None and not reason:
-                kept.append(text)
-                sizes.append(molecule.GetNumHeavyAtoms())
-            elif skip_invalid:
-                rejected.append(Rejected(row, text, reason))
+    names, rows = molecule_rows(path, smiles_column)
+    with silent_rdkit():
+        for row, text, rest in rows:
+            molecule, spelt = parse(text, strip_salts=strip_salts)
+            before = first_row.setdefault(spelt, row) if molecule is not None else row
+            if molecule is None:
+                rejected.append(Rejected(row, text, spelt))
+            elif before != row:
+                rejected.append(Rejected(row, text, f"is the same molecule as row {before}"))
             else:
-                raise DataError(f"{path}, row {row}: {text!r} {reason}.", hint=_HINT)
+                kept.append(spelt if strip_salts and "." in text else text)
+                sizes.append(molecule.GetNumHeavyAtoms())
+                cells.append(rest)
+    if rejected and not skip_invalid:
+        salts = _SALTS if not strip_salts and any("molecules, not one" in bad.reason for bad in rejected) else ""
+        refuse(path, [(bad.row, f"{bad.text!r} {bad.reason}") for bad in rejected], _HINT + salts)
     if not kept:
-        refused = f"; {len(rejected)} rows were kept out" if rejected else ""
+        refused = f"; {len(rejected)} rows were left out" if rejected else ""
         raise DataError(f"The pool {path} is empty{refused}.", hint="Give at least one molecule.")
-    return Pool(tuple(kept), np.array(sizes, dtype=np.int64), tuple(rejected))
+    columns = dict(zip(names, zip(*cells, strict=True), strict=True)) if names else {}
+    return Pool(tuple(kept), np.array(sizes, dtype=np.int64), tuple(rejected), columns)
 
 
 def write_smiles(path: Path, smiles: Iterable[str]) -> int:
@@ -155,99 +148,48 @@ def write_smiles(path: Path, smiles: Iterable[str]) -> int:
     return count
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Read a file of either kind.
-
-    Yields:
-        The row and the SMILES of each molecule.
+def molecule_rows(path: Path, smiles_column: str | None) -> tuple[tuple[str, ...], list[Row]]:
+    """Read a file of either kind: the names of its other columns; row, SMILES and other cells of each molecule.
 
     Raises:
+        ConfigError: if a column is named for a file that has none.
         DataError: if the file is of no such kind or cannot be read.
     """
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    readers = {".smi": _smiles_rows, ".smiles": _smiles_rows, ".csv": _csv_rows}
-    if kind.lower() not in readers:
+    if kind.lower() not in (".smi", ".smiles", ".csv"):
         raise DataError(
-            f"A pool is a .smi or a .csv file (or .gz of one), got {path}.", hint="Rename it by what it holds."
+            f"A pool is a .smi or a .csv file (or .gz of one), got {path}.", hint="Give a file with one of those names."
         )
-    try:
-        with _open(path) as file:
-            yield from readers[kind.lower()](path, file)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Give a text file in UTF-8.") from error
+    if smiles_column is not None and kind.lower() != ".csv":
+        raise ConfigError(f"{path} has no columns, so none {smiles_column!r}.", hint="Leave --smiles-col out.")
+    with opened(path) as file:
+        if kind.lower() == ".csv":
+            header, rows = table_rows(file)
+            place = column(path, header, smiles_column)
+            kept = others(header, [place])
+            return tuple(kept), [
+                (row, _cell(cells, place), tuple(_cell(cells, at) for at in kept.values())) for row, cells in rows
+            ]
+        found = [*_smiles_rows(file)]
+    return (("name",), found) if any(name for *_, (name,) in found) else ((), [(*row[:2], ()) for row in found])
 
 
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _cell(cells: list[str], place: int) -> str:
+    return cells[place] if place < len(cells) else ""
 
 
-def _smiles_rows(_: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
+def _smiles_rows(file: IO[str]) -> Iterator[Row]:
     for row, line in enumerate(file, start=1):
         words = line.split(maxsplit=1)
         if words and not words[0].startswith("#"):
-            yield row, words[0]
-
-
-def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
-    reader = csv.reader(file)
-    header = [name.strip().lower() for name in next(reader, [])]
-    if header.count("smiles") != 1:
-        raise DataError(
-            f"{path} must have one column 'smiles', but it has {', '.join(header) or 'nothing'}.",
-            hint="Give the column of the molecules that name.",
-        )
-    place = header.index("smiles")
-    for fields in reader:
-        if fields:
-            yield reader.line_num, fields[place].strip() if place < len(fields) else ""
-
-
-@contextmanager
-def _silent_rdkit() -> Generator[None]:
-    """Keep RDKit from writing to stderr what the errors here say with file and row."""
-    rdbase = require("rdkit.rdBase", extra="molecules", purpose=_PURPOSE)
-    with rdbase.BlockLogs():
-        yield
-
-
-def _parse(text: str) -> tuple[Mol | None, str]:
-    """Give the molecule, or None and the reason why the text is no molecule."""
-    from rdkit import Chem
-
-    strict = Chem.SmilesParserParams()
-    strict.parseName = strict.allowCXSMILES = False
-    molecule = Chem.MolFromSmiles(text, strict)
-    if molecule is None:
-        return None, _complaint(text)
-    if molecule.GetNumHeavyAtoms() == 0:
-        return None, "has no heavy atom"
-    pieces = len(Chem.GetMolFrags(molecule))
-    return (molecule, "") if pieces == 1 else (None, f"is {pieces} molecules, not one")
-
-
-def _complaint(text: str) -> str:
-    """Say what RDKit has against a text that it does not turn into a molecule."""
-    from rdkit import Chem
-
-    raw = Chem.MolFromSmiles(text, sanitize=False)
-    problems = Chem.DetectChemistryProblems(raw) if raw is not None else ()
-    detail = f" ({problems[0].Message().rstrip('.')})" if problems else ""
-    return f"is not a valid SMILES{detail}"
-
-
-def _canonical(molecule: Mol) -> str:
-    from rdkit import Chem
-
-    return Chem.MolToSmiles(molecule)
+            yield row, words[0], (words[1].strip() if len(words) > 1 else "",)
 
 
 def _heavy_atoms(text: str) -> int:
     if text and not text.strip("C()"):
         return text.count("C")  # an alkane: counted in a thousandth of the time that parsing takes
-    with _silent_rdkit():
-        molecule, reason = _parse(text)
+    with silent_rdkit():
+        molecule, reason = parse(text)
     if molecule is None:
         raise DataError(f"{text!r} {reason}.", hint="Give the SMILES of one molecule, or read a file with read_pool.")
     return molecule.GetNumHeavyAtoms()

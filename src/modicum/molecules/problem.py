@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias, cast, get_args
+from typing import Literal, Self, TypeAlias, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.pool import Pool
 from modicum.molecules.published import published_labels
 from modicum.molecules.scores import apart
-from modicum.molecules.table import PropertyTable, Quantity, read_table
+from modicum.molecules.table import PROPERTIES, PropertyTable, Quantity, read_table
 
 __all__ = ["Plan", "Rule", "candidates_and_test", "published_sets"]
 
@@ -33,14 +33,14 @@ class Plan:
     """The settings of a job, the same for all arms.
 
     Args:
-        quantity: that is predicted.
+        quantity: that is predicted; with data of the user any column of them.
         labels: molecules that get labels; 0 in the full budget, where the published sets say it.
         predictor: "gp" or "dmpnn".
         epochs: of the network.
         test: "simulation" or "experiment".
     """
 
-    quantity: Quantity
+    quantity: str
     labels: int
     predictor: Predictor
     epochs: int
@@ -55,7 +55,7 @@ class Plan:
         """
         options = job.options
         plan = cls(
-            quantity=cast("Quantity", one_of("quantity", options["quantity"], get_args(Quantity))),
+            quantity=options["quantity"] if job.data else one_of("quantity", options["quantity"], tuple(PROPERTIES)),
             labels=whole("labels", options["labels"]),
             predictor=cast("Literal['gp', 'dmpnn']", one_of("predictor", options["predictor"], ("gp", "dmpnn"))),
             epochs=whole("epochs", options["epochs"]),
@@ -131,8 +131,8 @@ def published_sets(seed: int, plan: Plan) -> tuple[dict[Rule, PropertyTable], Pr
         MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
     """
     names = (f"0.5_{seed}", f"0.5_random{seed}", f"0.5_nheavy{seed}")
-    active, random, per_size = (published_labels(name, plan.quantity) for name in names)
+    active, random, per_size = (published_labels(name, cast("Quantity", plan.quantity)) for name in names)
     training: dict[Rule, PropertyTable] = {"active": active, "random": random, "per size": per_size}
     if plan.test == "experiment":
         return training, experimental_labels(plan.quantity)
-    return training, apart(published_labels("test", plan.quantity), *training.values())
+    return training, apart(published_labels("test", cast("Quantity", plan.quantity)), *training.values())

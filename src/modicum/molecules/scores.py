@@ -108,15 +108,17 @@ def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
             f"Predictions of {predicted.quantity} cannot be scored with labels of {labels.quantity}.",
             hint="Give two tables of one quantity.",
         )
-    found: dict[tuple[str, float], float] = {}
+    if _keys(predicted) == _keys(labels):  # a molecule may have several labels at one temperature
+        return predicted.value
+    found: dict[tuple[str, str], float] = {}
     for key, value in zip(_keys(predicted), predicted.value.tolist(), strict=True):
         if key in found:
-            raise DataError(f"There are two predictions for {key[0]} at {key[1]:g} K.", hint="Keep one of them.")
+            raise DataError(f"There are two predictions for {key[0]}{key[1]}.", hint="Keep one of them.")
         found[key] = value
     missing = [key for key in _keys(labels) if key not in found]
     if missing:
         raise DataError(
-            f"There is no prediction for {missing[0][0]} at {missing[0][1]:g} K, and for {len(missing)} rows in all.",
+            f"There is no prediction for {missing[0][0]}{missing[0][1]}, and for {len(missing)} rows in all.",
             hint="Predict each row of the labels, with the same SMILES strings.",
         )
     return np.array([found[key] for key in _keys(labels)])
@@ -149,5 +151,6 @@ def apart(labels: PropertyTable, *others: PropertyTable) -> PropertyTable:
     return labels.of(frozenset(smiles for smiles in labels.molecules if canonical(smiles) not in known))
 
 
-def _keys(table: PropertyTable) -> list[tuple[str, float]]:
-    return list(zip(table.smiles, table.temperature.tolist(), strict=True))
+def _keys(table: PropertyTable) -> list[tuple[str, str]]:
+    at = ["" if np.isnan(kelvin) else f" at {kelvin:.12g} K" for kelvin in table.temperature.tolist()]
+    return list(zip(table.smiles, at, strict=True))

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.seeding import numpy_generator
-from modicum.errors import ConfigError, StateError
+from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.cholesky import FloatArray
 from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, smiles_of
 from modicum.molecules.lazy import LazyPosterior
 from modicum.molecules.posterior import Certificate
+from modicum.molecules.smiles import canonical
 
 __all__ = ["ActiveLearner", "Selection", "Start"]
 
@@ -82,6 +83,7 @@ class ActiveLearner(Generic[P]):
             raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Leave it out.")
         self._batch = batch
         self._names = smiles_of(pool)
+        self._canonical: dict[str, int] | None = None
         first = self._read_start(start, seed)
         self._posterior = LazyPosterior(kernel, self._names, noise)
         self._failed: list[int] = []
@@ -174,7 +176,7 @@ class ActiveLearner(Generic[P]):
         go on.
 
         Args:
-            molecule: index or SMILES, selected or not.
+            molecule: index, or SMILES in any spelling; selected or not.
 
         Raises:
             ConfigError: if it is not in the pool.
@@ -244,13 +246,30 @@ class ActiveLearner(Generic[P]):
             for place, name in enumerate(self._names):
                 places.setdefault(name, place)
         indices = [places.get(one, -1) if isinstance(one, str) else int(one) for one in molecules]
+        for at, one in enumerate(molecules):
+            if isinstance(one, str) and indices[at] < 0:  # in another spelling, as of a labeller
+                indices[at] = self._canonical_places().get(_spelt(one), -1)
         for index, molecule in zip(indices, molecules, strict=True):
             if not 0 <= index < len(self._names):
                 raise ConfigError(
                     f"{molecule!r} is no molecule of the pool of {len(self._names)}.",
-                    hint="Give an index from 0, or its SMILES letter by letter as the pool has it.",
+                    hint="Give an index from 0, or the SMILES of a molecule of the pool.",
                 )
         return indices
+
+    def _canonical_places(self) -> dict[str, int]:
+        if self._canonical is None:
+            self._canonical = {}
+            for place, name in enumerate(self._names):  # a minute for a quarter of a million
+                self._canonical.setdefault(_spelt(name) or name, place)
+        return self._canonical
+
+
+def _spelt(smiles: str) -> str:
+    try:
+        return canonical(smiles)
+    except DataError:  # kernels may know molecules by other names
+        return ""
 
 
 def _floor(threshold: float) -> float:

@@ -1,26 +1,67 @@
-"""Labels: a property of molecules at temperatures, simulated, measured or predicted."""
+"""Labels: a property of molecules, at temperatures or without, simulated, measured or predicted."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
+from modicum.molecules.reading import column, opened, others, parse, refuse, silent_rdkit, table_rows
 
-__all__ = ["UNITS", "PropertyTable", "Quantity", "quantities", "read_table", "write_table"]
+__all__ = ["PROPERTIES", "Property", "PropertyTable", "Quantity", "check_temperatures", "read_table", "write_table"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
 
-UNITS: dict[Quantity, str] = {"density": "kg/m3", "hvap": "kJ/mol", "cp": "J/mol/K"}
+HOTTEST = 5000.0  # ours, K: no molecule lasts there, so that the number is in another unit or a slip
+_HINT = "Correct or remove them."
+_SALTS = " Salts are left out with strip_salts=True (--strip-salts)."
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A quantity that molecules have.
+
+    Args:
+        name: of its column in tables; "density", "hvap" and "cp" are those of `PROPERTIES`.
+        unit: of its values, for pictures and messages; "" if it has none.
+        temperature: whether a value belongs to a temperature. A boiling point has none.
+
+    Raises:
+        ConfigError: if the name is empty, is that of another column, or is one of `PROPERTIES` with another unit or
+            without temperature.
+    """
+
+    name: str
+    unit: str = ""
+    temperature: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or self.name in ("smiles", "T"):
+            raise ConfigError(f"A property cannot have the name {self.name!r}.", hint="Name it as its column.")
+        known = PROPERTIES.get(self.name)
+        if known is not None and (self.unit, self.temperature) != (known.unit, known.temperature):
+            raise ConfigError(
+                f"{self.name} is in {known.unit} and belongs to a temperature, got the unit {self.unit!r}"
+                f"{'' if self.temperature else ' and no temperature'}.",
+                hint="Convert the values, or give your property another name.",
+            )
+
+
+PROPERTIES: dict[str, Property] = {}
+PROPERTIES |= {
+    "density": Property("density", "kg/m3"),
+    "hvap": Property("hvap", "kJ/mol"),
+    "cp": Property("cp", "J/mol/K"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,34 +69,42 @@ class PropertyTable:
     """One property, one row a molecule and temperature.
 
     Args:
-        quantity: "density" (kg/m3), "hvap" (enthalpy of vaporisation, kJ/mol) or "cp" (heat capacity, J/mol/K).
+        quantity: name of the property: "density" (kg/m3), "hvap" (enthalpy of vaporisation, kJ/mol), "cp" (heat
+            capacity, J/mol/K) or one of your own.
         smiles: of the molecule of each row; a molecule has as many rows as it has temperatures.
-        temperature: K, shape (n,).
-        value: in the unit of the quantity, shape (n,).
+        temperature: K, shape (n,), above 0 and up to 5000; leave it out for a property without temperature, whose
+            rows then have NaN.
+        value: in the unit of the property, shape (n,).
         error: standard error in that unit, shape (n,); None if it is not known.
+        unit: of a property of your own; "" if it has none, or of `PROPERTIES`.
+        columns: other columns by name, one text a row: ids, names.
 
     Raises:
-        ConfigError: if the columns differ in length or there is no such quantity.
+        ConfigError: if the columns differ in length, a temperature is impossible, or the property is (`Property`).
     """
 
-    quantity: Quantity
+    quantity: str
     smiles: tuple[str, ...]
-    temperature: FloatArray
+    temperature: FloatArray = field(default_factory=lambda: np.empty(0))
     value: FloatArray
     error: FloatArray | None = None
+    unit: str = ""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
-        if self.quantity not in UNITS:
-            raise ConfigError(
-                f"There is no quantity {self.quantity!r}.", hint=f"Use one of: {', '.join(get_args(Quantity))}."
-            )
+        count = len(self.smiles)
+        if not self.temperature.size:
+            object.__setattr__(self, "temperature", np.full(count, np.nan))
         columns = (self.temperature, self.value) if self.error is None else (self.temperature, self.value, self.error)
-        if any(column.shape != (len(self.smiles),) for column in columns):
+        lengths = [len(texts) for texts in self.columns.values()]
+        if any(column.shape != (count,) for column in columns) or any(length != count for length in lengths):
             raise ConfigError(
-                f"The columns of a table must have its {len(self.smiles)} rows, got "
-                f"{', '.join(str(column.shape) for column in columns)}.",
+                f"The columns of a table must have its {count} rows, got "
+                f"{', '.join(map(str, [*(column.shape for column in columns), *lengths]))}.",
                 hint="Give one temperature and one value a row.",
             )
+        if self.property.temperature:
+            check_temperatures(self.temperature)
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -65,124 +114,223 @@ class PropertyTable:
         """The distinct molecules, in the order of their first rows."""
         return tuple(dict.fromkeys(self.smiles))
 
+    @property
+    def property(self) -> Property:
+        """What the values are."""
+        without = bool(len(self) and np.isnan(self.temperature).all())
+        known = PROPERTIES.get(self.quantity)
+        return Property(self.quantity, self.unit or (known.unit if known else ""), not without)
+
     def of(self, molecules: frozenset[str]) -> PropertyTable:
         """Keep the rows of some molecules."""
-        rows = np.array([place for place, smiles in enumerate(self.smiles) if smiles in molecules], dtype=int)
+        return self.take([place for place, smiles in enumerate(self.smiles) if smiles in molecules])
+
+    def take(self, rows: Sequence[int]) -> PropertyTable:
+        """Keep some rows, by their places."""
+        index = np.array(rows, dtype=int)
         return PropertyTable(
             quantity=self.quantity,
             smiles=tuple(self.smiles[row] for row in rows),
-            temperature=self.temperature[rows],
-            value=self.value[rows],
-            error=None if self.error is None else self.error[rows],
+            temperature=self.temperature[index],
+            value=self.value[index],
+            error=None if self.error is None else self.error[index],
+            unit=self.unit,
+            columns={name: tuple(texts[row] for row in rows) for name, texts in self.columns.items()},
         )
 
 
-def read_table(path: Path, quantity: Quantity) -> PropertyTable:
-    """Read a table with the columns ``smiles``, ``T`` (K) and the quantity; others are left alone.
+def check_temperatures(temperatures: Iterable[float]) -> None:
+    """See whether temperatures can be those of a molecule: above 0 and up to `HOTTEST`, in K.
 
-    A column ``density_error`` (or of the quantity at hand) is read as standard errors. Rows whose value is empty are
-    passed over: one file may hold several quantities.
+    Raises:
+        ConfigError: if one of them cannot.
+    """
+    given = np.array([*temperatures], dtype=float)
+    wrong = given[~((given > 0) & (given <= HOTTEST))]
+    if wrong.size:
+        raise ConfigError(
+            f"A temperature must be above 0 and at most {HOTTEST:g} K, got {wrong[0]:g}.", hint="Give it in kelvin."
+        )
+
+
+def kelvins(known: Property | None, count: int, temperature: FloatArray | None) -> FloatArray:
+    """Give the temperatures at which a model of a property computes rows: those that are given, after a check.
+
+    A property without temperature is computed at one for all, which then says nothing: the trend in T and the factor
+    of the covariance are constants.
+
+    Raises:
+        ConfigError: if they are not one a row, impossible, missing, or given for a property that has none.
+    """
+    if known is not None and not known.temperature:
+        if temperature is not None and not np.isnan(temperature).all():
+            raise ConfigError(f"{known.name} was learnt without temperature.", hint="Give no temperature.")
+        return np.full(count, 298.15)
+    if temperature is None or temperature.shape != (count,):
+        shape = "none" if temperature is None else f"temperatures of shape {temperature.shape}"
+        raise ConfigError(f"There are {count} molecules, but {shape}.", hint="Give one temperature for each molecule.")
+    check_temperatures(temperature)
+    return temperature
+
+
+def read_table(
+    path: Path, quantity: Property | str, *, smiles_column: str | None = None, strip_salts: bool = False
+) -> PropertyTable:
+    """Read a table with a column of SMILES, ``T`` (K) and the property; all others are kept as they are.
+
+    A column ``density_error`` (or of the property at hand) is read as standard errors. Rows whose value is empty are
+    passed over: one file may hold several properties.
 
     Args:
-        path: of a CSV file with a header.
-        quantity: whose column is read.
+        path: of a CSV file with a header; it may be compressed (``.gz``).
+        quantity: whose column is read. The name of a property of your own has a temperature where the file has a
+            column ``T``; of a `Property` without temperature a column ``T`` is not read.
+        smiles_column: name of the column of SMILES; None takes ``smiles``, in any case.
+        strip_salts: leave out fragments that RDKit knows as salts or solvents; such a molecule is then spelt as RDKit
+            spells what is left.
 
     Returns:
         The rows in the order of the file.
 
     Raises:
-        DataError: if the file cannot be read, a column is missing, or a row is broken; the file and the row are named.
+        DataError: if the file cannot be read, a column is missing, or rows are bad: no number, a temperature or a
+            density that cannot be, no SMILES of one molecule. All bad rows are named.
+        MissingExtraError: if RDKit is not installed.
     """
-    smiles: list[str] = []
-    columns: list[tuple[float, float, float]] = []
-    for place, row in _rows(path, ("smiles", "T", quantity)):
-        if not row[quantity]:
-            continue
-        numbers = [_number(path, place, name, row[name]) for name in ("T", quantity)]
-        text = row.get(f"{quantity}_error")
-        numbers.append(_number(path, place, f"{quantity}_error", text) if text else math.nan)
-        smiles.append(row["smiles"])
-        columns.append((numbers[0], numbers[1], numbers[2]))
-    if not smiles:
-        raise DataError(f"{path} holds no value of {quantity}.", hint="Give at least one row with a value.")
-    temperature, value, error = np.array(columns).T
+    with opened(path) as file:
+        header, rows = table_rows(file)
+        asked = _property(quantity, header)
+        places = {"smiles": column(path, header, smiles_column)}
+        places |= {"T": column(path, header, "T")} if asked.temperature else {}
+        places[asked.name] = column(path, header, asked.name)
+        error_name = f"{asked.name}_error"
+        if error_name in header:
+            places[error_name] = column(path, header, error_name)
+        rest = others(header, [*places.values()])
+        reader = _Reader(asked, header, places, strip_salts=strip_salts)
+        with silent_rdkit():
+            for row, cells in rows:
+                reader.read(row, cells, rest)
+    if reader.bad:
+        salts = _SALTS if not strip_salts and any("molecules, not one" in reason for _, reason in reader.bad) else ""
+        refuse(path, reader.bad, _HINT + salts)
+    if not reader.smiles:
+        raise DataError(f"{path} holds no value of {asked.name}.", hint="Give at least one row with a value.")
+    temperature, value, error = np.array(reader.numbers).T
     return PropertyTable(
-        quantity=quantity,
-        smiles=tuple(smiles),
+        quantity=asked.name,
+        smiles=tuple(reader.smiles),
         temperature=temperature,
         value=value,
         error=None if np.isnan(error).any() else error,
+        unit=asked.unit,
+        columns=dict(zip(rest, zip(*reader.rest, strict=True), strict=True)) if rest else {},
     )
 
 
-def quantities(path: Path) -> tuple[Quantity, ...]:
-    """Tell which quantities a file has columns for.
+def _property(quantity: Property | str, header: Sequence[str]) -> Property:
+    if isinstance(quantity, Property):
+        return quantity
+    return PROPERTIES.get(quantity) or Property(quantity, temperature="T" in header)
+
+
+class _Reader:
+    """Reads the rows of a table one after another, and remembers the bad ones."""
+
+    def __init__(self, asked: Property, header: Sequence[str], places: Mapping[str, int], *, strip_salts: bool) -> None:
+        self.smiles: list[str] = []
+        self.numbers: list[tuple[float, float, float]] = []
+        self.rest: list[tuple[str, ...]] = []
+        self.bad: list[tuple[int, str]] = []
+        self._asked, self._width, self._places, self._strip_salts = asked, len(header), places, strip_salts
+        self._error = places.get(f"{asked.name}_error")
+        self._molecules: dict[str, tuple[str, str]] = {}
+
+    def read(self, row: int, cells: list[str], rest: Mapping[str, int]) -> None:
+        if len(cells) < self._width:
+            cells += [""] * (self._width - len(cells))
+        smiles, given = cells[self._places["smiles"]], cells[self._places[self._asked.name]]
+        if len(cells) > self._width or not smiles:
+            self.bad.append((row, f"expected {self._width} fields with a SMILES, got {', '.join(cells)}"))
+            return
+        if not given:
+            return
+        spelt, reason = self._molecules.get(smiles) or self._molecule(smiles)
+        at = cells[self._places["T"]] if self._asked.temperature else ""
+        error = cells[self._error] if self._error is not None else ""
+        numbers = (_number(at), _number(given), _number(error))
+        reasons = [reason] if reason else []
+        if self._asked.temperature and not 0 < numbers[0] <= HOTTEST:
+            reasons.append(f"T must be a temperature in K, above 0 and at most {HOTTEST:g}, got {at!r}")
+        if not _possible(self._asked.name, numbers[1]):
+            above = " above 0" if self._asked.name in PROPERTIES else ""
+            reasons.append(f"{self._asked.name} must be a number{above}, got {given!r}")
+        if error and not 0 <= numbers[2] < math.inf:
+            reasons.append(f"{self._asked.name}_error must be a number, 0 or above, got {error!r}")
+        if reasons:
+            self.bad.append((row, "; ".join(reasons)))
+            return
+        self.smiles.append(spelt)
+        self.numbers.append(numbers)
+        if rest:
+            self.rest.append(tuple(cells[place] for place in rest.values()))
+
+    def _molecule(self, text: str) -> tuple[str, str]:
+        molecule, spelt = parse(text, strip_salts=self._strip_salts)
+        stripped = self._strip_salts and "." in text
+        found = (spelt if stripped else text, "" if molecule is not None else f"{text!r} {spelt}")
+        self._molecules[text] = found
+        return found
+
+
+def _possible(name: str, value: float) -> bool:
+    return math.isfinite(value) and (value > 0 or name not in PROPERTIES)
+
+
+def check_labels(table: PropertyTable) -> None:
+    """See whether the values of a table can be labels, before a model learns them.
 
     Raises:
-        DataError: if it cannot be read.
+        ConfigError: if one is no number, or a density, hvap or cp that is not above 0.
     """
+    for smiles, value in zip(table.smiles, table.value.tolist(), strict=True):
+        if not _possible(table.quantity, value):
+            raise ConfigError(f"{smiles} cannot have a {table.quantity} of {value:g}.", hint="Correct that label.")
+
+
+def _number(text: str) -> float:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Give a CSV file in UTF-8.") from error
-    return tuple(quantity for quantity in UNITS if quantity in header)
+        return float(text) if text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def write_table(path: Path, *tables: PropertyTable) -> None:
-    """Write tables of different quantities into one CSV file, whole or not at all.
+    """Write tables of different properties into one CSV file, whole or not at all.
 
     Args:
         path: replaced if it exists.
-        tables: at most one a quantity; rows of the same molecule and temperature become one row.
+        tables: at most one a property; of several, rows of the same molecule and temperature become one row. Other
+            columns of theirs stand last; one that has the name of a column of the properties is left out.
 
     Raises:
         ConfigError: if the file cannot be written.
     """
-    header = ["smiles", "T"]
-    rows: dict[tuple[str, float], dict[str, str]] = {}
+    header = ["smiles", "T"] if any(table.property.temperature for table in tables) else ["smiles"]
     for table in tables:
         header += [table.quantity] if table.error is None else [table.quantity, f"{table.quantity}_error"]
-        for place, (smiles, temperature) in enumerate(zip(table.smiles, table.temperature, strict=True)):
-            row = rows.setdefault((smiles, float(temperature)), {"smiles": smiles, "T": repr(float(temperature))})
+    rest = dict.fromkeys(name for table in tables for name in table.columns if name not in header)
+    rows: dict[tuple[object, ...], dict[str, str]] = {}
+    for table in tables:
+        for place, (smiles, temperature) in enumerate(zip(table.smiles, table.temperature.tolist(), strict=True)):
+            kelvin = "" if math.isnan(temperature) else repr(temperature)
+            key = (place,) if len(tables) == 1 else (smiles, kelvin)
+            row = rows.setdefault(key, {"smiles": smiles, "T": kelvin})
             row[table.quantity] = repr(float(table.value[place]))
             if table.error is not None:
                 row[f"{table.quantity}_error"] = repr(float(table.error[place]))
+            row |= {name: texts[place] for name, texts in table.columns.items() if name in rest}
     with replacing(path) as file:
-        writer = csv.DictWriter(file, header, lineterminator="\n")
+        writer = csv.DictWriter(file, [*header, *rest], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows.values())
-
-
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [name for name in needed if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {missing[0]!r}, but {', '.join(reader.fieldnames or ('nothing',))}.",
-                    hint=f"Give it the columns {', '.join(needed)}.",
-                )
-            for row in reader:
-                if None in row or not row["smiles"]:
-                    raise DataError(
-                        f"{path}, row {reader.line_num}: expected {len(reader.fieldnames or ())} fields with a SMILES, "
-                        f"got {row}.",
-                        hint="Correct or remove that row.",
-                    )
-                yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Give a CSV file in UTF-8.") from error
-
-
-def _number(path: Path, row: int, name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(
-            f"{path}, row {row}: {name} must be a number, got {text!r}.", hint="Correct or remove that row."
-        )
-    return number

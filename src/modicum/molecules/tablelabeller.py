@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modicum.errors import ConfigError, SimulationError
 from modicum.molecules.labeller import Label, StatePoint
 from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PropertyTable
+from modicum.molecules.table import PROPERTIES, PropertyTable, check_temperatures
 
 __all__ = ["TableLabeller"]
 
@@ -20,20 +20,27 @@ class TableLabeller:
     It carries its tables with every job: give it the engine "inline" rather than worker processes.
 
     Args:
-        tables: any quantities; rows of one molecule and temperature are joined.
+        tables: any properties; rows of one molecule and temperature are joined.
         source: where the values come from, for its name: "ALMS, U = 0.5".
+        temperatures: K; rows of other temperatures are left out, nothing is interpolated. None takes all.
 
     Raises:
-        ConfigError: if there is no table, or two values for one quantity of one molecule at one temperature.
+        ConfigError: if there is no table, a temperature is impossible, or there are two values for one property of one
+            molecule at one temperature.
         DataError: if a molecule of a table is not a SMILES string.
     """
 
-    def __init__(self, tables: Sequence[PropertyTable], *, source: str) -> None:
+    def __init__(
+        self, tables: Sequence[PropertyTable], *, source: str, temperatures: Sequence[float] | None = None
+    ) -> None:
         if not tables:
             raise ConfigError("A TableLabeller needs at least one table, got none.", hint="Read one with read_table.")
+        check_temperatures(temperatures or ())
+        self._temperatures = None if temperatures is None else tuple(sorted({float(t) for t in temperatures}))
         self.name = f"published table ({source}), not simulated"
         self._source = source
-        self._points: dict[str, dict[float, dict[str, float]]] = {}
+        self._points: dict[str, dict[float | None, dict[str, tuple[float, float | None]]]] = {}
+        self._names = dict.fromkeys([*PROPERTIES, *(table.quantity for table in tables)])
         digest = hashlib.sha256()
         spelling = {smiles: canonical(smiles) for table in tables for smiles in table.molecules}
         for table in tables:
@@ -42,8 +49,9 @@ class TableLabeller:
         self._digest = digest.hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """Give the source and the hash of all values."""
-        return {"source": self._source, "values": self._digest}
+        """Give the source, the hash of all values, and the temperatures that are asked for."""
+        asked = self._temperatures and list(self._temperatures)
+        return {"source": self._source, "values": self._digest, "temperatures": asked}
 
     def label(self, smiles: str) -> Label:
         """Look one molecule up, in any spelling.
@@ -55,7 +63,7 @@ class TableLabeller:
             Its published values, by rising temperature.
 
         Raises:
-            SimulationError: if it is in none of the tables.
+            SimulationError: if it is in none of the tables, or not at these temperatures.
         """
         rows = self._points.get(canonical(smiles))
         if rows is None:
@@ -63,22 +71,40 @@ class TableLabeller:
                 f"{smiles} is not in the published table ({self._source}).",
                 hint="Choose among the molecules of the table, or simulate it with OpenMMLabeller.",
             )
-        points = tuple(StatePoint(temperature=temperature, **rows[temperature]) for temperature in sorted(rows))
-        known = {name for row in rows.values() for name in row}
-        missing = {name: "not in the table" for name in ("density", "hvap", "cp") if name not in known}
-        return Label(points=points, missing=missing, seconds=0.0)
+        there = sorted(kelvin for kelvin in rows if kelvin is not None)
+        asked = there if self._temperatures is None else self._temperatures
+        points = tuple(_point(kelvin, rows[kelvin]) for kelvin in (None, *asked) if kelvin in rows)
+        if not points:
+            raise SimulationError(
+                f"{smiles} is in the published table ({self._source}) at {', '.join(f'{t:g}' for t in there)} K alone, "
+                f"not at {', '.join(f'{t:g}' for t in asked)} K.",
+                hint="Ask for a temperature of the table, or for none: then all are taken.",
+            )
+        known = {name for point in points for name in point.properties()}
+        absent = [name for name in self._names if name not in known]
+        absent += [f"{kelvin:g} K" for kelvin in asked if kelvin not in rows]
+        return Label(points=points, missing=dict.fromkeys(absent, "not in the table"), seconds=0.0)
 
     def _add(self, table: PropertyTable, spelling: dict[str, str]) -> Iterator[str]:
         for place, smiles in enumerate(table.smiles):
-            temperature, value = float(table.temperature[place]), float(table.value[place])
+            value = float(table.value[place])
+            temperature = float(table.temperature[place]) if table.property.temperature else None
             row = self._points.setdefault(spelling[smiles], {}).setdefault(temperature, {})
             if table.quantity in row:
                 raise ConfigError(
-                    f"The tables give {table.quantity} of {smiles} at {temperature:g} K twice.",
+                    f"The tables give {table.quantity} of {smiles}"
+                    f"{'' if temperature is None else f' at {temperature:g} K'} twice.",
                     hint="Keep one of the two rows.",
                 )
-            row[table.quantity] = value
             error = None if table.error is None else float(table.error[place])
-            if error is not None:
-                row[f"{table.quantity}_error"] = error
+            row[table.quantity] = (value, error)
             yield f"{spelling[smiles]} {temperature!r} {table.quantity} {value!r} {error!r}\n"
+
+
+def _point(temperature: float | None, row: Mapping[str, tuple[float, float | None]]) -> StatePoint:
+    known = {name: row[name] for name in PROPERTIES if name in row}
+    fields = {name: pair[0] for name, pair in known.items()} | {
+        f"{name}_error": pair[1] for name, pair in known.items()
+    }
+    others = {name: pair for name, pair in row.items() if name not in PROPERTIES}
+    return StatePoint(temperature=temperature, **fields, others=others)

@@ -29,13 +29,7 @@ def thin(table: PropertyTable, temperatures: int) -> PropertyTable:
         raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", hint="Four are plenty.")
     names = {smiles: place for place, smiles in enumerate(table.molecules)}
     rows = _spread(np.array([names[smiles] for smiles in table.smiles]), table.temperature, temperatures)
-    return PropertyTable(
-        quantity=table.quantity,
-        smiles=tuple(table.smiles[row] for row in rows.tolist()),
-        temperature=table.temperature[rows],
-        value=table.value[rows],
-        error=None if table.error is None else table.error[rows],
-    )
+    return table.take(rows.tolist())
 
 
 def _spread(molecule: IntArray, temperature: FloatArray, count: int) -> IntArray:

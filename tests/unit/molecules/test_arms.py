@@ -12,7 +12,7 @@ from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.method import METHOD
 from modicum.molecules.problem import Plan, Rule, candidates_and_test, published_sets
 from modicum.molecules.scores import shared_molecules
-from modicum.molecules.table import PropertyTable, write_table
+from modicum.molecules.table import PropertyTable, read_table, write_table
 
 
 def job(budget: str = "demo", *, seed: int = 0, data: Path | None = None, **options: str) -> Job:
@@ -107,3 +107,7 @@ def test_the_demo_is_judged_by_experiment_and_a_users_table_is_not(tmp_path: Pat
     write_table(tmp_path / "mine.csv", experimental_labels("hvap"))
     mine = active_learning(job(data=tmp_path / "mine.csv", quantity="hvap", labels="40"))
     assert "R2 by experiment" not in mine.beside
+    hvap = read_table(tmp_path / "mine.csv", "hvap")
+    write_table(tmp_path / "own.csv", PropertyTable(quantity="own", smiles=hvap.smiles, value=hvap.value))
+    own = active_learning(job(data=tmp_path / "own.csv", quantity="own", labels="40"))
+    assert own.value == pytest.approx(mine.value, abs=0.05)  # all at 298.15 K

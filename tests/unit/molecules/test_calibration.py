@@ -56,9 +56,9 @@ def test_a_molecule_counts_once_however_many_rows_it_has() -> None:
 
 def test_bad_arguments_are_named() -> None:
     for check in (reliability, calibrate):
-        with pytest.raises(ConfigError, match="as many deviations and molecules as residuals"):
+        with pytest.raises(ConfigError, match="as many std and molecules as residuals"):
             check(np.zeros(2), np.ones(2), ("a",))
         with pytest.raises(ConfigError, match="one at least"):
             check(np.zeros(0), np.ones(0), ())
-        with pytest.raises(ConfigError, match=r"Deviations must be > 0, got 0\.0"):
+        with pytest.raises(ConfigError, match=r"Each std must be > 0, got 0\.0"):
             check(np.zeros(2), np.array([1.0, 0.0]), ("a", "b"))

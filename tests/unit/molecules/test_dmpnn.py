@@ -135,6 +135,10 @@ def test_bad_arguments_are_named(trained: DMPNN) -> None:
         DMPNN(width=0)
     with pytest.raises(ConfigError, match="at least 1 epoch, got 0"):
         DMPNN().fit(labels(), epochs=0)
+    with pytest.raises(ConfigError, match="torch cannot use the device 'gpu'"):
+        DMPNN().fit(labels(), device="gpu")
+    with pytest.raises(ConfigError, match="at most 5000 K, got nan"):
+        trained.predict(("CCCC",), np.array([np.nan]))
     one = labels(("CCCC",)).of(frozenset())
     with pytest.raises(ConfigError, match="labels that differ"):
         DMPNN().fit(one)

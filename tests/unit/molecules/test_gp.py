@@ -14,7 +14,7 @@ from modicum.errors import ConfigError, DataError, RunError, StateError
 from modicum.molecules.gp import GP_FILE, GaussianProcess
 from modicum.molecules.regression import TREND_DEVIATION, Numbers, trend
 from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PropertyTable
+from modicum.molecules.table import Property, PropertyTable
 
 SMILES = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC", "CCCC(C)C", "CCC(C)CC", "CC(C)C(C)C")
 NUMBERS = Numbers(signal=0.5, own=0.1, length=120.0, noise=1e-4)
@@ -231,13 +231,40 @@ def test_bad_arguments_are_named() -> None:
         process.predict(*QUERIES)
     with pytest.raises(ConfigError, match="labels that differ"):
         process.fit(labels().of(frozenset()))
-    many = np.arange(8001.0)
+    many = np.linspace(1.0, 5000.0, 8001)
     with pytest.raises(ConfigError, match=r"at most 8000 rows, got 8001.*thin"):
         process.fit(PropertyTable(quantity="density", smiles=("C",) * 8001, temperature=many, value=many))
     with pytest.raises(ConfigError, match="3 molecules, but temperatures"):
         process.fit(labels()).predict(QUERIES[0], np.array([300.0]))
     with pytest.raises(DataError, match=r"cannot read the SMILES 'C\(C'"):
         process.predict(["C(C"], np.array([300.0]))
+
+
+def test_temperatures_and_labels_that_cannot_be_are_refused() -> None:
+    process = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(labels())
+    for kelvin in (np.nan, np.inf, -5.0, 0.0, 1e9):
+        with pytest.raises(ConfigError, match="must be above 0 and at most 5000 K"):
+            process.predict(["CCCC"], np.array([kelvin]))
+    for value in (np.nan, -1.0):
+        with pytest.raises(ConfigError, match=f"CCCC cannot have a density of {value:g}"):
+            process.fit(replace(labels(), value=np.array([value, *labels().value[1:]])))
+
+
+def test_a_property_without_temperature_is_the_same_as_at_one_temperature(tmp_path: Path) -> None:
+    boiling = PropertyTable(quantity="tb", unit="K", smiles=SMILES, value=np.linspace(270.0, 330.0, len(SMILES)))
+    somewhere = replace(boiling, temperature=np.full(len(SMILES), 400.0))
+    process = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(boiling)
+    other = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(somewhere)
+    asked = ("CCCCCCC", "CC(C)(C)CC")
+    np.testing.assert_allclose(process.predict(asked), other.predict(asked, np.full(2, 400.0)), rtol=1e-9)
+    process.save(tmp_path, hyperparameters="1.5")
+    again = GaussianProcess.load(tmp_path, lambda _: DegreeKernel())
+    assert again.property == Property("tb", "K", temperature=False)
+    np.testing.assert_allclose(again.predict(asked), process.predict(asked), rtol=1e-9)
+    with pytest.raises(ConfigError, match="tb was learnt without temperature"):
+        process.predict(asked, np.array([300.0, 300.0]))
+    with pytest.raises(ConfigError, match="2 molecules, but none"):
+        other.predict(asked)
 
 
 def test_a_kernel_that_is_no_kernel_is_said() -> None:

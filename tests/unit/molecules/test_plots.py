@@ -10,6 +10,7 @@ from modicum.errors import ConfigError
 from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.plots import draw_calibration, draw_parity, project
+from modicum.molecules.table import PROPERTIES
 
 KERNEL = MarginalizedGraphKernel.published()
 
@@ -27,11 +28,11 @@ def test_the_plane_is_that_of_kernel_principal_components() -> None:
 
 def test_a_picture_is_whole_or_not_there(tmp_path: Path) -> None:
     numbers = np.linspace(0, 1, 5)
-    draw_parity(tmp_path / "parity.png", numbers, numbers + 0.1, quantity="density", note="R2 = 0.9")
+    draw_parity(tmp_path / "parity.png", numbers, numbers + 0.1, quantity=PROPERTIES["density"], note="R2 = 0.9")
     draw_calibration(tmp_path / "calibration.svg", numbers, numbers)
     assert {path.name for path in tmp_path.iterdir()} == {"parity.png", "calibration.svg"}
     with pytest.raises(ConfigError, match=r"A picture is a .png, .svg, .pdf file, got parity.gif"):
-        draw_parity(Path("parity.gif"), numbers, numbers, quantity="density")
+        draw_parity(Path("parity.gif"), numbers, numbers, quantity=PROPERTIES["density"])
     with pytest.raises(ConfigError, match="cannot be written"):
         draw_calibration(tmp_path / "no" / "calibration.png", numbers, numbers)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError, SimulationError
-from modicum.molecules.labeller import StatePoint
+from modicum.molecules.labeller import Label, StatePoint, tabulate
 from modicum.molecules.table import PropertyTable, Quantity
 from modicum.molecules.tablelabeller import TableLabeller
 
@@ -31,6 +33,28 @@ def test_rows_of_a_molecule_are_joined_in_any_spelling() -> None:
         StatePoint(temperature=300.0, density=580.0, density_error=0.5, hvap=21.0),
     )
     assert label.missing == {"cp": "not in the table"}
+
+
+def test_temperatures_that_are_asked_for_are_the_only_ones() -> None:
+    labeller = TableLabeller([DENSITY], source="here", temperatures=[300.0, 310.0])
+    label = labeller.label("CCCC")
+    assert [point.temperature for point in label.points] == [300.0]
+    assert label.missing["310 K"] == "not in the table"
+    assert labeller.settings() != TableLabeller([DENSITY], source="here").settings()
+    with pytest.raises(SimulationError, match="at 280 K alone, not at 300, 310 K"):
+        labeller.label("CC(C)C")
+    with pytest.raises(ConfigError, match="at most 5000 K, got inf"):
+        TableLabeller([DENSITY], source="here", temperatures=[np.inf])
+
+
+def test_a_property_of_ones_own_is_looked_up_too() -> None:
+    boiling = PropertyTable(quantity="tb", smiles=("CCCC",), value=np.array([272.7]), unit="K")
+    label = TableLabeller([DENSITY, boiling], source="here").label("CCCC")
+    assert label.points[0] == StatePoint(others={"tb": (272.7, None)})
+    assert Label.from_json(json.loads(json.dumps(label.to_json()))) == label
+    tables = tabulate({"CCCC": label})
+    assert (tables["tb"].value.tolist(), tables["tb"].property.temperature) == ([272.7], False)
+    assert tables["density"].temperature.tolist() == [280.0, 300.0]
 
 
 def test_its_name_says_that_nothing_was_simulated() -> None:

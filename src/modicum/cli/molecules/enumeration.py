@@ -24,9 +24,13 @@ def enumerate_molecules(
     file: Annotated[Path | None, typer.Option("--out", help="File of SMILES (.smi); stdout if not given.")] = None,
     json: Json = False,
 ) -> None:
-    """List all alkanes of some sizes as SMILES, one a line; with --json their numbers instead."""
+    """List all alkanes of some sizes as SMILES, one a line; with --json their counts instead."""
     from modicum.molecules.alkanes import count_alkanes, enumerate_alkanes
 
+    if file is not None:
+        from modicum.core.files import check_target
+
+        check_target(file)
     molecules = enumerate_alkanes(smallest, largest)
     if file is not None:
         from modicum.molecules.pool import write_smiles

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modicum.cli.compare import resumed
 from modicum.cli.console import Json, progress_bar, say, stoppable
-from modicum.cli.molecules.selection import SkipInvalid, open_pool
+from modicum.cli.molecules.shared import (
+    SkipInvalid,
+    SmilesColumn,
+    StripSalts,
+    check_outputs,
+    open_labels,
+    open_pool,
+)
+from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from modicum.molecules import Pool, PropertyTable
+    from modicum.molecules.campaign import Campaign
     from modicum.molecules.labeller import Labeller
-    from modicum.molecules.table import PropertyTable
 
 __all__ = ["label"]
 
@@ -37,38 +48,58 @@ def label(  # noqa: PLR0913 - one argument an option
         LabellerName.openmm
     ),
     tables: Annotated[list[Path] | None, typer.Option("--table", help="CSV of published values; repeatable.")] = None,
-    temperature: Annotated[
-        list[float] | None, typer.Option("--temperature", "-t", help="K, repeatable; 16 from 0.4 to 0.9 Tc if none.")
+    quantity: Annotated[
+        str | None, typer.Option("--property", help="Column of the tables, such as your own; density, hvap and cp.")
     ] = None,
-    nanoseconds: Annotated[float, typer.Option("--ns", help="Simulated at each temperature.")] = 0.5,
-    count: Annotated[int, typer.Option("--molecules", help="In the simulated box.")] = 250,
-    platform: Annotated[str, typer.Option(help="Of OpenMM: CPU, CUDA, OpenCL.")] = "CPU",
-    seed: Annotated[int, typer.Option(help="Of the simulations.")] = 0,
+    failed: Annotated[
+        Path | None, typer.Option(help="CSV file of the molecules without a label, and why; for select --failed.")
+    ] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--temperature", "-t", help="K, repeatable; if none, 16 from 0.4 to 0.9 Tc (openmm) or all (table)."
+        ),
+    ] = None,
+    nanoseconds: Annotated[float | None, typer.Option("--ns", help="Simulated at each temperature; 0.5.")] = None,
+    count: Annotated[int | None, typer.Option("--molecules", help="In the simulated box; 250.")] = None,
+    platform: Annotated[str | None, typer.Option(help="Of OpenMM: CPU (default), CUDA, OpenCL.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the simulations; 0.")] = None,
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
     folder: Annotated[Path | None, typer.Option("--journal", help="Folder of finished jobs; OUT.journal.")] = None,
     retry: Annotated[bool, typer.Option("--retry-failed", help="Try once more what failed before.")] = False,
     skip_invalid: SkipInvalid = False,
+    smiles_column: SmilesColumn = None,
+    strip_salts: StripSalts = False,
     json: Json = False,
 ) -> None:
     """Label molecules, one job each; a killed campaign goes on where it stopped.
 
-    A molecule that cannot be labelled is told with its reason, and the others go on.
+    A molecule that cannot be labelled is listed with its reason, and the others go on. Ids and other columns of the
+    molecules are kept.
 
     Raises:
+        ConfigError: if an option is not one of that labeller.
         Exit: with status 1 if no molecule could be labelled.
     """
-    from modicum.core.engine import open_engine
-    from modicum.molecules.campaign import label_molecules
-    from modicum.molecules.table import write_table
+    from modicum.molecules.table import check_temperatures, write_table
 
-    pool = open_pool(molecules, 0, 0, skip_invalid=skip_invalid)
+    check_temperatures(temperature or ())
+    simulation: dict[str, Any] = {"ns": nanoseconds, "molecules": count, "platform": platform, "seed": seed}
+    simulation = {name: value for name, value in simulation.items() if value is not None}
+    _check_options(labeller, simulation, tables, quantity)
+    check_outputs({"--out": file, "--failed": failed}, [molecules, *(tables or [])])
+    named = _columns((molecules, *(tables or [])), smiles_column)
+    pool = open_pool(molecules, skip_invalid=skip_invalid, smiles_column=named[molecules], strip_salts=strip_salts)
     if labeller is LabellerName.table:
-        chosen: Labeller = _look_up(tables or [])
+        chosen = _look_up(tables or [], quantity, named, temperature, strip_salts=strip_salts)
     else:
         from modicum.molecules.liquid.labeller import OpenMMLabeller
 
-        chosen = OpenMMLabeller(temperatures=temperature, molecules=count, ns=nanoseconds, platform=platform, seed=seed)
+        chosen = OpenMMLabeller(temperatures=temperature or None, **simulation)
+    from modicum.core.engine import open_engine
+    from modicum.molecules.campaign import label_molecules
+
     place = folder or file.with_name(f"{file.name}.journal")
     with (
         stoppable(resumed(place)),
@@ -78,16 +109,23 @@ def label(  # noqa: PLR0913 - one argument an option
         campaign = label_molecules(
             pool.smiles, chosen, engine=running, folder=place, progress=progress, retry_failed=retry
         )
-    for smiles, reason in campaign.failures.items():
-        say(f"{smiles} has no label: {reason}")
-    found = campaign.tables()
+    rest = _other_columns(pool)
+    _tell(campaign)
+    if failed is not None:
+        _write_failures(failed, campaign.failures, rest)
+    found = {
+        name: replace(
+            table, columns={column: tuple(texts[smiles] for smiles in table.smiles) for column, texts in rest.items()}
+        )
+        for name, table in campaign.tables().items()
+    }
     if found:
         write_table(file, *found.values())
     summary = {
         "labeller": chosen.name,
         "labelled": len(campaign.labels),
         "failed": dict(campaign.failures),
-        "rows": {quantity: len(table) for quantity, table in found.items()},
+        "rows": {name: len(table) for name, table in found.items()},
     }
     if json:
         typer.echo(json_format.dumps(summary, indent=2))
@@ -96,20 +134,91 @@ def label(  # noqa: PLR0913 - one argument an option
         raise typer.Exit(1)
 
 
-def _look_up(paths: Sequence[Path]) -> Labeller:
+def _check_options(
+    labeller: LabellerName, simulation: Mapping[str, Any], tables: list[Path] | None, quantity: str | None
+) -> None:
+    if labeller is LabellerName.table and simulation:
+        raise ConfigError(f"--{next(iter(simulation))} is an option of --labeller openmm.", hint="Leave it out.")
+    if labeller is LabellerName.openmm and (tables or quantity):
+        raise ConfigError("--table and --property are options of --labeller table.", hint="Add --labeller table.")
+    if labeller is LabellerName.table and not tables:
+        raise ConfigError("--labeller table needs published values.", hint="Name a CSV file with --table.")
+
+
+def _columns(paths: Sequence[Path], name: str | None) -> dict[Path, str | None]:
+    """Find which files have the column of SMILES: molecules that select wrote have another than the user's tables.
+
+    Raises:
+        ConfigError: if none has it.
+    """
+    from modicum.molecules.reading import opened, table_rows
+
+    found: dict[Path, str | None] = dict.fromkeys(paths)
+    if name is None:
+        return found
+    for path in paths:
+        with opened(path) as file:
+            found[path] = name if name in table_rows(file)[0] else None
+    if not any(found.values()):
+        raise ConfigError(f"No file has a column {name!r}.", hint="Name a column of one by --smiles-col.")
+    return found
+
+
+def _look_up(
+    paths: Sequence[Path],
+    quantity: str | None,
+    named: Mapping[Path, str | None],
+    temperatures: list[float] | None,
+    *,
+    strip_salts: bool,
+) -> Labeller:
     from modicum.molecules.tablelabeller import TableLabeller
 
-    if not paths:
-        raise ConfigError("--labeller table needs published values.", hint="Name a CSV file with --table.")
     return TableLabeller(
-        [table for path in paths for table in _tables(path)], source=", ".join(path.name for path in paths)
+        [
+            table
+            for path in paths
+            for table in _tables(path, quantity, smiles_column=named[path], strip_salts=strip_salts)
+        ],
+        source=", ".join(path.name for path in paths),
+        temperatures=temperatures or None,
     )
 
 
-def _tables(path: Path) -> list[PropertyTable]:
-    from modicum.molecules.table import UNITS, quantities, read_table
+def _tell(campaign: Campaign) -> None:
+    for smiles, reason in campaign.failures.items():
+        say(f"{smiles} has no label: {reason}")
+    for smiles, made in campaign.labels.items():
+        for kelvin in (name for name in made.missing if name.endswith(" K")):
+            say(f"{smiles} has no label at {kelvin}: {made.missing[kelvin]}")
 
-    found = [read_table(path, quantity) for quantity in quantities(path)]
-    if not found:
-        raise DataError(f"{path} has no column {', '.join(UNITS)}.", hint="Name the column by its quantity.")
-    return found
+
+def _tables(path: Path, name: str | None, *, smiles_column: str | None, strip_salts: bool) -> list[PropertyTable]:
+    from modicum.molecules.reading import opened, table_rows
+    from modicum.molecules.table import PROPERTIES
+
+    with opened(path) as file:
+        header, _ = table_rows(file)
+    names = [name] if name is not None else [known for known in PROPERTIES if known in header]
+    if not names:
+        raise DataError(f"{path} has no column {', '.join(PROPERTIES)}.", hint="Name its column by --property.")
+    return [open_labels(path, one, smiles_column=smiles_column, strip_salts=strip_salts) for one in names]
+
+
+def _other_columns(pool: Pool) -> dict[str, dict[str, str]]:
+    """Give the other columns of the pool by the canonical SMILES of a campaign."""
+    from modicum.molecules.smiles import canonical
+
+    if not pool.columns:
+        return {}
+    names = [canonical(smiles) for smiles in pool.smiles]
+    return {column: dict(zip(names, texts, strict=True)) for column, texts in pool.columns.items()}
+
+
+def _write_failures(path: Path, failures: Mapping[str, str], rest: Mapping[str, Mapping[str, str]]) -> None:
+    kept = {name: texts for name, texts in rest.items() if name not in ("smiles", "reason")}
+    with replacing(path) as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["smiles", "reason", *kept])
+        for smiles, reason in failures.items():
+            writer.writerow([smiles, reason, *(texts[smiles] for texts in kept.values())])

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from modicum.cli.console import Json, progress_bar, say
-from modicum.cli.molecules.selection import Device, SkipInvalid, open_kernel, open_pool
+from modicum.cli.molecules.shared import (
+    Device,
+    PropertyName,
+    SkipInvalid,
+    SmilesColumn,
+    StripSalts,
+    check_outputs,
+    open_kernel,
+    open_labels,
+    open_pool,
+)
+from modicum.core.devices import check_device
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modicum.molecules.dmpnn import DMPNN
-    from modicum.molecules.gp import GaussianProcess
-    from modicum.molecules.table import PropertyTable, Quantity
+    from modicum.molecules import DMPNN, GaussianProcess, Pool, Property, PropertyTable
 
 __all__ = ["predict", "train"]
 
@@ -28,44 +38,51 @@ class PredictorName(StrEnum):
     dmpnn = "dmpnn"
 
 
-class QuantityName(StrEnum):
-    """The quantities, as typer wants them."""
-
-    density = "density"
-    hvap = "hvap"
-    cp = "cp"
-
-
-def train(
-    labels: Annotated[Path, typer.Argument(help="CSV with the columns smiles, T and the quantity.")],
+def train(  # noqa: PLR0913 - one argument an option
+    labels: Annotated[Path, typer.Argument(help="CSV with the columns smiles, T (K) and the property.")],
     *,
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the model.")],
-    quantity: Annotated[QuantityName, typer.Option(help="Which column to learn.")] = QuantityName.density,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the model, a new one.")],
+    quantity: PropertyName = "density",
+    unit: Annotated[str | None, typer.Option(help="Of a property of your own, for pictures and messages.")] = None,
+    without_temperature: Annotated[
+        bool,
+        typer.Option("--no-temperature", help="The property has none, even if there is a column T. Without T: always."),
+    ] = False,
     predictor: Annotated[PredictorName, typer.Option(help="Gaussian process, or network of the paper.")] = (
         PredictorName.gp
     ),
-    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools, for gp; the published numbers.")] = None,
-    epochs: Annotated[int, typer.Option(help="Of the network.")] = 100,
+    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools, for gp; the published values.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of the network; 100.")] = None,
     held_out: Annotated[
         Path | None, typer.Option("--calibrate", help="Labels of other molecules, to set the width of intervals (gp).")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of first weights and order, or of the rows that a search sees.")] = 0,
+    smiles_column: SmilesColumn = None,
+    strip_salts: StripSalts = False,
     device: Device = "cpu",
 ) -> None:
-    """Train a predictor on labels."""
-    from modicum.molecules.table import read_table
+    """Train a predictor on labels: of density, hvap, cp, or of any property of your own.
 
-    table = read_table(labels, quantity.value)
+    Raises:
+        ConfigError: if the folder is not new, or an option is not one of that predictor.
+    """
+    _check_training(folder, predictor, epochs, gp_alone=kernel is not None or held_out is not None)
+    rounds = 100 if epochs is None else epochs
+    check_device(device)
+    reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}
+    reading |= {"unit": unit, "without_temperature": without_temperature}
+    table = open_labels(labels, quantity, **reading)
+    others = None if held_out is None else open_labels(held_out, quantity, **reading)
     if predictor is PredictorName.dmpnn:
         from modicum.molecules.dmpnn import DMPNN
 
         with progress_bar("train") as progress:
             network = DMPNN().fit(
                 table,
-                epochs=epochs,
+                epochs=rounds,
                 seed=seed,
                 device=device,
-                progress=lambda epoch, loss: progress(epoch, epochs, f"loss {loss:.5f}"),
+                progress=lambda epoch, loss: progress(epoch, rounds, f"loss {loss:.5f}"),
             )
         network.save(folder)
     else:
@@ -73,11 +90,25 @@ def train(
 
         graph_kernel = open_kernel(kernel, device)
         process = GaussianProcess(graph_kernel).fit(table, seed=seed)
-        if held_out is not None:
-            factor = process.calibrate(read_table(held_out, quantity.value))
+        if others is not None:
+            factor = process.calibrate(others)
             say(f"Intervals are multiplied by {factor:.3f}.")
         process.save(folder, hyperparameters=graph_kernel.to_json())
-    say(f"{predictor.value} of {quantity.value}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
+    say(f"{predictor.value} of {quantity}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
+
+
+def _check_training(folder: Path, predictor: PredictorName, epochs: int | None, *, gp_alone: bool) -> None:
+    from modicum.core.files import check_target
+
+    check_target(folder, folder=True)
+    if folder.exists() and any(folder.iterdir()):  # the model of another training would be taken for this one
+        raise ConfigError(f"--out {folder} has files in it.", hint="Name a new folder.")
+    if predictor is PredictorName.dmpnn and gp_alone:
+        raise ConfigError("--kernel and --calibrate are options of --predictor gp.", hint="Leave them out.")
+    if predictor is PredictorName.gp and epochs is not None:
+        raise ConfigError("--epochs is an option of --predictor dmpnn.", hint="Leave it out.")
+    if epochs is not None and epochs < 1:
+        raise ConfigError(f"--epochs must be at least 1, got {epochs}.", hint="The published number is 100.")
 
 
 def predict(
@@ -92,35 +123,37 @@ def predict(
     parity: Annotated[Path | None, typer.Option(help="Picture of predictions against labels.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Picture of intervals against their promise (gp).")] = None,
     skip_invalid: SkipInvalid = False,
+    smiles_column: SmilesColumn = None,
+    strip_salts: StripSalts = False,
     json: Json = False,
 ) -> None:
-    """Predict molecules at temperatures; with labels, also say how well.
+    """Predict molecules, at temperatures if the property has one; with labels, also say how well.
+
+    Ids and other columns of the molecules are kept.
 
     Raises:
         ConfigError: if there is nothing to predict, or nothing to judge by.
     """
-    from modicum.core.files import check_picture
+    from modicum.molecules.storage import find_model
     from modicum.molecules.table import read_table, write_table
 
     if (pool is None) == (labels is None):
         raise ConfigError("Give either a pool or --labels.", hint="Name the molecules to predict once.")
-    if labels is None and (parity or calibration):
-        raise ConfigError("A picture of errors needs labels.", hint="Give --labels FILE in place of the pool.")
-    for picture in (parity, calibration):
-        if picture is not None:
-            check_picture(picture)
-    predictor, quantity = _load(model)
-    if labels is not None:
-        known: PropertyTable | None = read_table(labels, quantity)
-        asked = (known.smiles, known.temperature)
+    _check_request(labels, (parity, calibration), temperature or [], skip_invalid=skip_invalid)
+    check_outputs({"--out": file, "--parity": parity, "--calibration": calibration}, [pool, labels])
+    reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}
+    find_model(model)  # before the pool is read, and the pool before torch is imported
+    space = None if pool is None else open_pool(pool, skip_invalid=skip_invalid, **reading)
+    predictor, known = _load(model)
+    if space is not None:
+        asked = _grid(space, known, temperature)
     else:
-        known = None
-        asked = _grid(open_pool(pool, 0, 0, skip_invalid=skip_invalid).smiles, temperature or [298.15])
-    predicted = _predict(predictor, quantity, asked)
+        asked = read_table(cast("Path", labels), known, **reading)
+    predicted = _predict(predictor, asked)
     write_table(file, predicted)
-    summary: dict[str, Any] = {"quantity": quantity, "rows": len(predicted), "file": str(file)}
-    if known is not None:
-        summary |= _judge(predicted, known, parity, calibration)
+    summary: dict[str, Any] = {"quantity": known.name, "unit": known.unit, "rows": len(predicted), "file": str(file)}
+    if labels is not None:
+        summary |= _judge(predicted, asked, parity, calibration)
     if json:
         typer.echo(json_format.dumps(summary, indent=2))
     else:
@@ -130,42 +163,69 @@ def predict(
     say(f"{len(predicted):,} rows: {file}")
 
 
-def _load(folder: Path) -> tuple[GaussianProcess | DMPNN, Quantity]:
-    from modicum.molecules.dmpnn import DMPNN, DMPNN_FILE
-    from modicum.molecules.gp import GP_FILE, GaussianProcess
-    from modicum.molecules.kernel import MarginalizedGraphKernel
+def _check_request(
+    labels: Path | None, pictures: Sequence[Path | None], temperatures: Sequence[float], *, skip_invalid: bool
+) -> None:
+    from modicum.core.files import check_picture
+    from modicum.molecules.table import check_temperatures
 
-    model: GaussianProcess | DMPNN | None = None
-    if (folder / DMPNN_FILE).is_file():
-        model = DMPNN.load(folder)
-    elif (folder / GP_FILE).is_file():
+    if labels is not None and (temperatures or skip_invalid):
+        raise ConfigError("-t and --skip-invalid are for a pool, not for --labels.", hint="Leave them out.")
+    for picture in pictures:
+        if picture is not None:
+            check_picture(picture)
+            if labels is None:
+                raise ConfigError("A picture of errors needs labels.", hint="Give --labels FILE in place of the pool.")
+    check_temperatures(temperatures)
+
+
+def _load(folder: Path) -> tuple[GaussianProcess | DMPNN, Property]:
+    from modicum.molecules.storage import DMPNN_FILE, find_model
+
+    if find_model(folder) == DMPNN_FILE:
+        from modicum.molecules.dmpnn import DMPNN
+
+        model: GaussianProcess | DMPNN = DMPNN.load(folder)
+    else:
+        from modicum.molecules.gp import GaussianProcess
+        from modicum.molecules.kernel import MarginalizedGraphKernel
+
         model = GaussianProcess.load(folder, MarginalizedGraphKernel.from_json)
-    if model is None or model.quantity is None:
+    if model.property is None:
         raise ConfigError(f"There is no model in {folder}.", hint="Name a folder that modicum molecules train wrote.")
-    return model, model.quantity
+    return model, model.property
 
 
-def _grid(smiles: tuple[str, ...], temperatures: list[float]) -> tuple[tuple[str, ...], Any]:
+def _grid(space: Pool, known: Property, temperatures: list[float] | None) -> PropertyTable:
     import numpy as np
 
-    if min(temperatures) <= 0:
-        raise ConfigError(f"Temperatures must be > 0 K, got {min(temperatures):g}.", hint="Give them in kelvin.")
-    rows = [(name, temperature) for name in smiles for temperature in temperatures]
-    return tuple(name for name, _ in rows), np.array([temperature for _, temperature in rows])
-
-
-def _predict(
-    predictor: GaussianProcess | DMPNN, quantity: Quantity, asked: tuple[tuple[str, ...], Any]
-) -> PropertyTable:
-    from modicum.molecules.dmpnn import DMPNN
     from modicum.molecules.table import PropertyTable
 
-    smiles, temperature = asked
-    if isinstance(predictor, DMPNN):
-        value, error = predictor.predict(smiles, temperature), None
-    else:
-        value, error = predictor.predict(smiles, temperature, return_std=True)
-    return PropertyTable(quantity=quantity, smiles=smiles, temperature=temperature, value=value, error=error)
+    if not known.temperature and temperatures:
+        raise ConfigError(f"{known.name} was learnt without temperature.", hint="Leave -t out.")
+    temperatures = temperatures or [298.15]
+    times = len(temperatures) if known.temperature else 1
+    return PropertyTable(
+        quantity=known.name,
+        unit=known.unit,
+        smiles=tuple(smiles for smiles in space.smiles for _ in range(times)),
+        temperature=np.tile(np.array(temperatures, dtype=float), len(space)) if known.temperature else np.empty(0),
+        value=np.zeros(times * len(space)),
+        columns={
+            column: tuple(text for text in texts for _ in range(times)) for column, texts in space.columns.items()
+        },
+    )
+
+
+def _predict(predictor: GaussianProcess | DMPNN, asked: PropertyTable) -> PropertyTable:
+    from dataclasses import replace
+
+    from modicum.molecules.gp import GaussianProcess
+
+    if isinstance(predictor, GaussianProcess):
+        value, error = predictor.predict(asked.smiles, asked.temperature, return_std=True)
+        return replace(asked, value=value, error=error)
+    return replace(asked, value=predictor.predict(asked.smiles, asked.temperature), error=None)
 
 
 def _judge(
@@ -180,7 +240,7 @@ def _judge(
     if len(known.molecules) > 1:
         found["R2 of molecules"] = score_molecules(predicted, known).r2
     if parity is not None:
-        draw_parity(parity, predicted.value, known.value, quantity=known.quantity, note=f"R2 = {score.r2:.4f}")
+        draw_parity(parity, predicted.value, known.value, quantity=known.property, note=f"R2 = {score.r2:.4f}")
     if predicted.error is not None:
         intervals = reliability(known.value - predicted.value, predicted.error, known.smiles)
         found["calibration error"] = intervals.error

@@ -5,22 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import json as json_format
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modicum.cli.console import Json, progress_bar, say
 from modicum.cli.molecules.enumeration import print_lines
+from modicum.cli.molecules.shared import (
+    Device,
+    SkipInvalid,
+    SmilesColumn,
+    StripSalts,
+    check_outputs,
+    open_failed,
+    open_kernel,
+    open_pool,
+)
+from modicum.core.devices import check_device
+from modicum.core.files import check_picture, replacing
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modicum.molecules import MarginalizedGraphKernel, Pool, Selection
+    from modicum.molecules import Pool, Selection
 
-__all__ = ["Device", "SkipInvalid", "open_kernel", "open_pool", "select"]
-
-SkipInvalid = Annotated[bool, typer.Option("--skip-invalid", help="Keep out rows that are no molecule, and say which.")]
-Device = Annotated[str, typer.Option(help="cpu, or a GPU as torch knows it: cuda.")]
+__all__ = ["select"]
 
 
 class StartName(StrEnum):
@@ -33,18 +44,22 @@ class StartName(StrEnum):
 def select(  # noqa: PLR0913 - one argument an option
     pool: Annotated[Path | None, typer.Argument(help="Molecules, .smi or .csv; all alkanes if not given.")] = None,
     *,
-    smallest: Annotated[int, typer.Option("--from", help="Carbon atoms of the smallest alkanes.")] = 4,
-    largest: Annotated[int, typer.Option("--to", help="Carbon atoms of the largest alkanes.")] = 19,
-    uncertainty: Annotated[float, typer.Option(help="Select until each deviation is below this, in (0, 1].")] = 0.5,
+    smallest: Annotated[int | None, typer.Option("--from", help="Carbon atoms of the smallest alkanes; 4.")] = None,
+    largest: Annotated[int | None, typer.Option("--to", help="Carbon atoms of the largest alkanes; 19.")] = None,
+    uncertainty: Annotated[float, typer.Option(help="Select until each posterior std is below this, in (0, 1].")] = 0.5,
     noise: Annotated[float, typer.Option(help="Variance of a label's error, in units of the prior's.")] = 0.01,
     start: Annotated[
         StartName, typer.Option(help="Two random molecules, or the rule itself from the first one on.")
     ] = (StartName.random),
     seed: Annotated[int, typer.Option(help="Of the random start.")] = 0,
     most: Annotated[int | None, typer.Option("--max-picks", help="End with so many molecules at the latest.")] = None,
-    failed: Annotated[Path | None, typer.Option(help="Molecules to leave out, .smi or .csv.")] = None,
-    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools; the published numbers if not given.")] = None,
+    failed: Annotated[
+        Path | None, typer.Option(help="Molecules to leave out, .smi or .csv, as label --failed writes them.")
+    ] = None,
+    kernel: Annotated[Path | None, typer.Option(help="JSON of mgktools; the published values if not given.")] = None,
     skip_invalid: SkipInvalid = False,
+    smiles_column: SmilesColumn = None,
+    strip_salts: StripSalts = False,
     device: Device = "cpu",
     file: Annotated[Path | None, typer.Option("--out", help="CSV file of the selection; stdout if not given.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture of the space: .png, .svg or .pdf.")] = None,
@@ -52,18 +67,28 @@ def select(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Select the fewest molecules that leave no molecule of the pool uncertain.
 
-    Each next one is that of which a Gaussian process with the graph kernel knows least; no label is needed.
-    """
-    from modicum.core.environment import library_versions
-    from modicum.core.files import check_picture, replacing
-    from modicum.core.measure import measured
-    from modicum.molecules.selection import ActiveLearner
+    Each next one is that of which a Gaussian process with the graph kernel knows least; no label is needed. Ids and
+    other columns of the pool are kept.
 
+    Raises:
+        ConfigError: if options contradict each other.
+    """
+    _check_numbers(uncertainty, noise, most)
+    _check_pool(pool, sizes=(smallest, largest), reading=(skip_invalid, smiles_column, strip_salts))
     if plot is not None:
         check_picture(plot)  # not after minutes of selection
-    space = open_pool(pool, smallest, largest, skip_invalid=skip_invalid)
+    check_outputs({"--out": file, "--plot": plot}, [pool, failed, kernel])
+    check_device(device)
+    left_out = open_failed(failed)
+    if pool is None:
+        from modicum.molecules.pool import Pool
+
+        space = Pool.alkanes(4 if smallest is None else smallest, 19 if largest is None else largest)
+    else:
+        space = open_pool(pool, skip_invalid=skip_invalid, smiles_column=smiles_column, strip_salts=strip_salts)
     graph_kernel = open_kernel(kernel, device)
-    left_out = open_pool(failed, 0, 0, skip_invalid=False).smiles if failed else ()
+    from modicum.molecules.selection import ActiveLearner
+
     with progress_bar("select") as progress:
 
         def run() -> Selection:
@@ -74,15 +99,19 @@ def select(  # noqa: PLR0913 - one argument an option
             return learner.run(
                 uncertainty,
                 max_picks=most,
-                progress=lambda count, deviation: progress(count, 0, f"largest deviation {deviation:.3f}"),
+                progress=lambda count, deviation: progress(count, 0, f"largest std {deviation:.3f}"),
             )
 
+        from modicum.core.measure import measured
+
         selection, cost = measured(run)
-    text = _table(selection)
+    text = _table(selection, space)
     if file is not None:
         with replacing(file) as out:
             out.write(text)
     if json:
+        from modicum.core.environment import library_versions
+
         summary = {**_summary(selection), "seconds": cost.seconds, "memory_mib": cost.memory}
         typer.echo(json_format.dumps({**summary, "libraries": library_versions()}, indent=2))
     elif file is None:
@@ -94,37 +123,29 @@ def select(  # noqa: PLR0913 - one argument an option
         draw_space(plot, graph_kernel, space.smiles, selection.smiles)
 
 
-def open_pool(path: Path | None, smallest: int, largest: int, *, skip_invalid: bool) -> Pool:
-    """Read a pool, or make that of all alkanes of some sizes; say which rows were kept out."""
-    from modicum.molecules.pool import Pool, read_pool
+def _check_numbers(uncertainty: float, noise: float, most: int | None) -> None:
+    from modicum.molecules.covariance import check_noise, check_threshold
 
-    if path is None:
-        return Pool.alkanes(smallest, largest)
-    pool = read_pool(path, skip_invalid=skip_invalid)
-    for entry in pool.rejected:
-        say(f"{path}, row {entry.row}: {entry.text!r} {entry.reason}; kept out.")
-    return pool
+    check_threshold(uncertainty)
+    check_noise(noise)
+    if most is not None and most < 1:
+        raise ConfigError(f"--max-picks must be at least 1, got {most}.", hint="Leave it out for no limit.")
 
 
-def open_kernel(path: Path | None, device: str) -> MarginalizedGraphKernel:
-    """Make the published kernel, or the one of a file."""
-    from modicum.molecules.kernel import MarginalizedGraphKernel
-
-    # Residuals of 1e-7 move a deviation by about 1e-8.
-    settings: dict[str, Any] = {"tolerance": 1e-7, "backend": "numba" if device == "cpu" else "torch", "device": device}
-    if path is None:
-        return MarginalizedGraphKernel.published(**settings)
-    return MarginalizedGraphKernel.from_json(path, **settings)
+def _check_pool(pool: Path | None, *, sizes: Sequence[int | None], reading: Sequence[object]) -> None:
+    if pool is None and any(reading):
+        raise ConfigError("--skip-invalid, --smiles-col and --strip-salts are for a file.", hint="Name a pool.")
+    if pool is not None and any(size is not None for size in sizes):
+        raise ConfigError("--from and --to are sizes of alkanes, but a pool was given.", hint="Leave them out.")
 
 
-def _table(selection: Selection) -> str:
+def _table(selection: Selection, space: Pool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["smiles", "deviation"])
-    writer.writerows(
-        (smiles, f"{deviation:.6f}")
-        for smiles, deviation in zip(selection.smiles, selection.deviations.tolist(), strict=True)
-    )
+    kept = {name: cells for name, cells in space.columns.items() if name not in ("smiles", "deviation")}
+    writer.writerow(["smiles", "deviation", *kept])
+    for pick, smiles, deviation in zip(selection.picks, selection.smiles, selection.deviations.tolist(), strict=True):
+        writer.writerow([smiles, f"{deviation:.6f}", *(cells[pick] for cells in kept.values())])
     return text.getvalue()
 
 
@@ -153,5 +174,5 @@ def _sentence(selection: Selection) -> str:
     held = "every molecule is below" if certificate.holds else "not every molecule is below"
     return (
         f"{len(selection.picks):,} of {selection.pool_size:,} molecules; {held} {certificate.threshold:g}, the largest "
-        f"deviation is {certificate.largest:.4f} at {certificate.at}."
+        f"posterior std is {certificate.largest:.4f} at {certificate.at}."
     )

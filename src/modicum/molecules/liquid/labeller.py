@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from modicum.molecules.liquid.simulation import INTERVAL, STEP, Device, Liquid
 from modicum.molecules.liquid.temperatures import critical_temperature, temperature_grid
 from modicum.molecules.liquid.trappe import CUTOFF, UnitedAtoms, united_atoms
 from modicum.molecules.smiles import canonical
+from modicum.molecules.table import check_temperatures
 from modicum.molecules.thermodynamics import FEWEST_POINTS
 
 __all__ = ["OpenMMLabeller"]
@@ -82,12 +84,11 @@ class OpenMMLabeller:
             "extensions": (extensions, 0),
         }
         for what, (number, lowest) in {**numbers, "equilibration": (equilibration, 0)}.items():
-            if number < lowest:
+            if not lowest <= number < math.inf:
                 raise ConfigError(f"{what} must be at least {lowest:g}, got {number:g}.", hint=f"Raise {what}.")
-        if temperatures is not None and (not temperatures or min(temperatures) <= 0):
-            raise ConfigError(
-                f"temperatures must be positive, at least one, got {list(temperatures)}.", hint="Give them in kelvin."
-            )
+        if temperatures is not None and not temperatures:
+            raise ConfigError("There must be at least one temperature, got none.", hint="Give them in kelvin, or None.")
+        check_temperatures(temperatures or ())
         self._temperatures = None if temperatures is None else tuple(sorted({float(t) for t in temperatures}))
         self._critical = {canonical(smiles): float(value) for smiles, value in (critical_temperature or {}).items()}
         self._molecular = {canonical(smiles): [float(a) for a in row] for smiles, row in (intramolecular or {}).items()}

@@ -18,8 +18,9 @@ from modicum.molecules.liquid import OpenMMLabeller
         ({"equilibration": -1.0}, "equilibration must be at least 0, got -1"),
         ({"extensions": -1}, "extensions must be at least 0, got -1"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"temperatures": []}, r"temperatures must be positive, at least one, got \[\]"),
-        ({"temperatures": [300.0, -5.0]}, r"temperatures must be positive, at least one, got \[300.0, -5.0\]"),
+        ({"temperatures": []}, "There must be at least one temperature"),
+        ({"temperatures": [300.0, -5.0]}, "above 0 and at most 5000 K, got -5"),
+        ({"ns": float("nan")}, "ns must be at least 0.008, got nan"),
     ],
 )
 def test_nonsense_is_refused(settings: dict, message: str) -> None:

@@ -1,0 +1,163 @@
+"""Molecules in text files: how a file is opened, its SMILES read, and its bad rows reported, all of them at once."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+import zlib
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from modicum.core.extras import require
+from modicum.errors import DataError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_SHOWN = 20  # bad rows in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row of a file that cannot be used.
+
+    Args:
+        row: line of the file, from 1.
+        text: what stood there.
+        reason: why, as the end of a sentence that begins with the text.
+    """
+
+    row: int
+    text: str
+    reason: str
+
+
+def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str) -> NoReturn:
+    """Report all bad rows of a file, each with its number and the reason.
+
+    Raises:
+        DataError: always.
+    """
+    if len(bad) == 1:
+        raise DataError(f"{path}, row {bad[0][0]}: {bad[0][1]}.", hint=hint)
+    lines = [f"\n  row {row}: {reason}" for row, reason in bad[:_SHOWN]]
+    rest = f"\n  and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
+    raise DataError(f"{path} has {len(bad):,} bad rows:{''.join(lines)}{rest}.", hint=hint)
+
+
+@contextmanager
+def opened(path: Path) -> Generator[IO[str]]:
+    """Open a text file, compressed if its name ends in .gz; what cannot be read is a typed error.
+
+    Yields:
+        The file, in UTF-8 with or without a byte order mark.
+
+    Raises:
+        DataError: if it cannot be read, then or while it is.
+    """
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig", newline="")
+        ) as file:
+            yield file
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}).", hint="Give a text file in UTF-8.") from error
+
+
+def column(path: Path, header: Sequence[str], name: str | None) -> int:
+    """Find a column by its name, or with None that of the SMILES, which is "smiles" in any case.
+
+    Raises:
+        DataError: if there is none of that name, or more than one.
+    """
+    sought = name or "smiles"
+    places = [place for place, text in enumerate(header) if (text if name else text.lower()) == sought]
+    if len(places) != 1:
+        raise DataError(
+            f"{path} has {'no column' if not places else f'{len(places)} columns'} {sought!r}, its header is "
+            f"{', '.join(header) or 'empty'}.",
+            hint="Name one that it has by --property or --smiles-col; temperatures (K) are the column T."
+            if name
+            else "Name the column of the SMILES by --smiles-col.",
+        )
+    return places[0]
+
+
+def table_rows(file: IO[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Read a CSV file: its header, then the line number and the cells of each row that is not blank."""
+    reader = csv.reader(file)
+    header = [name.strip() for name in next(reader, [])]
+    return header, ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells)
+
+
+def others(header: Sequence[str], taken: Sequence[int]) -> dict[str, int]:
+    """Find the columns that are kept as they are, such as an id: all that have a name and are not taken."""
+    found: dict[str, int] = {}
+    for place, name in enumerate(header):
+        if name and place not in taken:
+            found.setdefault(name, place)
+    return found
+
+
+@contextmanager
+def silent_rdkit() -> Generator[None]:
+    """Keep RDKit from writing to stderr what the errors here say with file and row."""
+    rdbase = require("rdkit.rdBase", extra="molecules", purpose="Reading SMILES")
+    with rdbase.BlockLogs():
+        yield
+
+
+def parse(text: str, *, strip_salts: bool = False) -> tuple[Mol | None, str]:
+    """Give the molecule and its canonical SMILES, or None and the reason why the text is not one connected molecule.
+
+    With ``strip_salts`` the fragments that RDKit's list of salts and solvents has are left out first.
+    """
+    from rdkit.Chem import GetMolFrags, MolToSmiles
+
+    try:
+        molecule = _read(text)
+        if molecule is None:
+            return None, _complaint(text)
+        pieces = len(GetMolFrags(molecule))
+        if pieces > 1 and strip_salts:
+            molecule = _remover().StripMol(molecule, dontRemoveEverything=True)
+            pieces = len(GetMolFrags(molecule))
+        spelt = MolToSmiles(molecule)
+    except (RuntimeError, ValueError):  # its limits: a hundred bonds of an atom, or of rings open at once
+        return None, "is not a valid SMILES (more bonds of an atom, branches or rings than RDKit reads)"
+    if molecule.GetNumHeavyAtoms() == 0:
+        return None, "has no heavy atom"
+    if pieces > 1:
+        return None, f"is {pieces} molecules, not one{', without what RDKit knows as salts' if strip_salts else ''}"
+    return molecule, spelt
+
+
+def _read(text: str) -> Mol | None:
+    from rdkit.Chem import MolFromSmiles, SmilesParserParams
+
+    strict = SmilesParserParams()
+    strict.parseName = strict.allowCXSMILES = False
+    return MolFromSmiles(text, strict)
+
+
+def _complaint(text: str) -> str:
+    """Say what RDKit has against a text that it does not turn into a molecule."""
+    from rdkit.Chem import DetectChemistryProblems, MolFromSmiles
+
+    raw = MolFromSmiles(text, sanitize=False)
+    problems = DetectChemistryProblems(raw) if raw is not None else ()
+    detail = f" ({problems[0].Message().rstrip('.')})" if problems else ""
+    return f"is not a valid SMILES{detail}"
+
+
+@functools.cache
+def _remover() -> Any:
+    from rdkit.Chem.SaltRemover import SaltRemover
+
+    return SaltRemover()
