@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,28 @@ from typing import Literal, get_args
 
 from modicum.errors import ConfigError
 
-__all__ = ["Arm", "Budget", "Comparison", "Job", "Measurement", "Method", "Metric", "Option", "Role", "Source"]
+__all__ = [
+    "LARGEST",
+    "UNWRITABLE",
+    "Arm",
+    "Budget",
+    "Comparison",
+    "Job",
+    "Measurement",
+    "Method",
+    "Metric",
+    "Option",
+    "Role",
+    "Source",
+]
 
 Role = Literal["baseline", "method", "control"]
 Budget = Literal["demo", "full"]
+
+LARGEST = 1e300  # what is larger overflows when it is subtracted or drawn
+
+# What XML, a terminal or UTF-8 cannot take: control characters but tab and line breaks, surrogates, two non-characters.
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +122,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.beside, **self.costs}.items():
-            if not math.isfinite(number):
+            if not abs(number) <= LARGEST:
                 raise ConfigError(
                     f"A measurement must be finite, but {name} is {number}.",
                     hint="Give a run that diverged the score that it deserves, such as chance.",
