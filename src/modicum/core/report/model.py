@@ -19,7 +19,6 @@ __all__ = ["ArmResult", "Difference", "Environment", "Report", "Verdict", "dump"
 
 SCHEMA: Literal[1] = 1
 _AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."
-_DIGITS = 20  # a float has 17
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
 
@@ -129,6 +128,17 @@ class Report:
     sources: tuple[str, ...]
     environment: Environment
 
+    def __str__(self) -> str:
+        """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
+        from rich.console import Console
+
+        from modicum.core.report.terminal import table
+
+        console = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
+        with console.capture() as captured:
+            console.print(table(self))
+        return captured.get().rstrip()
+
     @property
     def baseline(self) -> ArmResult:
         """The arm that the others are compared with."""
@@ -158,6 +168,8 @@ def load(path: Path) -> tuple[Report, ...]:
         ) from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        if found := getattr(error, "errors", None):  # pydantic's: where it is, and what is wrong there
+            reason = f"{'.'.join(map(str, found()[0]['loc']))}: {found()[0]['msg']}"
         raise DataError(
             f"{path} is not a report of this version of modicum ({reason}).",
             hint=_AGAIN,
@@ -180,9 +192,6 @@ def _faults(report: Report) -> Iterator[str]:
 
 
 def _wrong_counts(report: Report) -> Iterator[str]:
-    for metric in (report.metric, *report.beside, *report.costs):
-        if not 0 <= metric.digits <= _DIGITS:
-            yield f"{metric.name!r} has {metric.digits} digits"
     roles = Counter(arm.role for arm in report.arms)
     if roles["baseline"] != 1:
         yield f"{roles['baseline']} arms are the baseline"

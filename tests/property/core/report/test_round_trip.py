@@ -13,7 +13,8 @@ from modicum.core.report import ArmResult, Difference, Environment, Report, dump
 # Measurements are finite (`Measurement` refuses others); letters are all that a file can hold.
 number = st.floats(-1e300, 1e300, allow_nan=False)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
-metric = st.builds(Metric, name=text, unit=text, digits=st.integers(0, 9))
+name = text.filter(str.strip)
+metric = st.builds(Metric, name=name, unit=text, digits=st.integers(0, 9))
 metrics = st.lists(metric, max_size=2, unique_by=lambda each: each.name).map(tuple)
 values = st.tuples(number, number, number)
 arm = st.builds(

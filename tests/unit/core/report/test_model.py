@@ -31,6 +31,13 @@ def test_what_is_no_report_is_refused_with_its_name(text: str, tmp_path: Path) -
         load(path)
 
 
+def test_what_is_wrong_in_a_report_is_said(small: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(dump([small]).replace('"digits": 1', '"digits": -1'), encoding="utf-8")
+    with pytest.raises(DataError, match=r"reports\.0\.metric: .*test accuracy is shown with 0 to 20 digits, not -1"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -45,7 +52,6 @@ def test_what_is_no_report_is_refused_with_its_name(text: str, tmp_path: Path) -
         (lambda report: report["arms"][0]["costs"].update(labels=3), "'tuned SGD' has an undeclared cost 'labels'"),
         (lambda report: report["arms"][0]["beside"].update(loss=3), "'tuned SGD' has an undeclared metric 'loss'"),
         (lambda report: report["options"].update(note="a\x1b[2J"), "has control characters"),
-        (lambda report: report["metric"].update(digits=-1), "'test accuracy' has -1 digits"),
         (lambda report: report["differences"][0].update(mean=float("nan")), "nan is no number to draw"),
     ],
 )
