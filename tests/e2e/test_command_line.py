@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pytest
 from tests.e2e.in_process import run_here
 
 import modicum
+from modicum.cli.console import progress_bar
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
 
@@ -71,6 +73,55 @@ def test_help_is_for_those_who_type(command: tuple[str, ...], tmp_path: Path) ->
     told = run_here(*command, "--help", cwd=tmp_path).stdout
     assert "Usage: " in told
     assert "Raises:" not in told
+
+
+def test_help_of_a_comparison_lists_its_options_and_the_form_of_data(tmp_path: Path) -> None:
+    told = " ".join(run_here("compare", "nsgd", "--help", cwd=tmp_path).stdout.split())
+    assert "Usage: " in told
+    assert "--data: A CSV file with a column label" in told
+    assert "--option epochs=VALUE: passes over the training part; default 6 (demo), 200 (full)" in told
+
+
+@pytest.mark.parametrize("width", ["80", "160"])
+def test_data_list_shows_whole_names_and_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    shown = run_here("data", "list", cwd=tmp_path).stdout
+    assert max(map(len, shown.splitlines())) <= int(width)
+    for row in json.loads(run_here("data", "list", "--json", cwd=tmp_path).stdout):
+        assert any(line.split()[:2] == [row["name"], row["status"].split()[0]] for line in shown.splitlines())
+    assert "Arabic sarcasm, sentiment and dialect of tweets" in " ".join(shown.split())
+
+
+def test_doctor_diagnoses_a_wrong_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODICUM_DATA", "nowhere")
+    done = run_here("doctor", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    found = {row["what"]: row for row in json.loads(done.stdout)}
+    assert found["MODICUM_DATA"]["state"] == "wrong"
+    assert "'nowhere'" in found["MODICUM_DATA"]["found"]
+    assert found["cache"]["state"] == "ok"
+
+
+def test_a_run_whose_output_is_no_terminal_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("nsgd", every=0.02) as tell:
+        tell(3, 21, "SGD, seed 1")
+        time.sleep(0.2)
+    assert "nsgd: 3 of 21, SGD, seed 1, 0 min\n" in capsys.readouterr().err
+
+
+def test_ctrl_c_where_nothing_is_kept_is_one_word_and_status_130(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "report.json")
+
+    def interrupt_reader() -> None:
+        with (tmp_path / "report.json").open("wb"):  # as soon as it is being read
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=interrupt_reader)
+    thread.start()
+    done = run_here("report", ".", cwd=tmp_path)
+    thread.join()
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
 def processor_seconds_of_children() -> float:
@@ -192,7 +243,7 @@ def test_own_data_is_compared(tmp_path: Path) -> None:
     [
         (["compare", "nsdg"], 2, "Did you mean nsgd?"),
         (["compare", "nsgd", "--seeds", "many"], 2, "--seeds takes a number or a list, got 'many'"),
-        (["compare", "nsgd", "--seeds", "0"], 2, "at least one, got 0"),
+        (["compare", "nsgd", "--seeds", "0"], 2, "at least one seed, got 0"),
         (["compare", "nsgd", "--budget", "huge"], 2, "huge"),
         (["compare", "nsgd", "--option", "epochs"], 2, "--option takes name=value, got 'epochs'"),
         (["compare", "nsgd", "-o", "epoch=3"], 2, "has no option 'epoch'"),
@@ -212,6 +263,7 @@ def test_own_data_is_compared(tmp_path: Path) -> None:
         (["compare", "nsgd", "--workers", "0"], 2, "workers must be at least 1, got 0"),
         (["report", "nowhere"], 2, "There is no report at nowhere"),
         (["data", "fetch", "cifra"], 2, "cifra"),
+        (["data", "fetch"], 2, "takes names of data sets or --all"),
         (["juggle"], 2, "juggle"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
@@ -240,7 +292,7 @@ def refused(run: Callable[..., Done], place: Path, arguments: list[str], status:
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-    assert [path.name for path in place.iterdir() if path.name != "runs"] == ["file"]
+    assert [path.name for path in place.iterdir()] == ["file"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path) -> None:
@@ -259,6 +311,6 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(tmp_path: Path) -> None:
             time.sleep(0.02)
         os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: to the program and its workers
         _, messages = stopped.communicate(timeout=60)
-    assert stopped.returncode == 1
+    assert stopped.returncode == 130
     assert "Stopped. What is finished is kept in out; the same command goes on from there." in messages
     assert "Traceback" not in messages

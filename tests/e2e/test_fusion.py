@@ -424,7 +424,7 @@ def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
         assert running.stderr.readline().startswith("Seed 0: epoch 1 of 1")
         running.send_signal(signal.SIGINT)
         out, said = running.communicate(timeout=60)
-    assert (running.returncode, out) == (1, ""), said
+    assert (running.returncode, out) == (130, ""), said
     assert "Stopped. Nothing was written: the same command begins again." in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

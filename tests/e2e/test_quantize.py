@@ -142,6 +142,6 @@ def test_a_stopped_run_leaves_no_file(place: Path) -> None:
             time.sleep(0.1)  # imports take half of that, and the descent takes hours
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
-    assert running.returncode == 1, said
+    assert running.returncode == 130, said
     assert "No file was left half-written." in said
     assert not list(place.glob("stopped*"))

@@ -81,8 +81,21 @@ def test_the_document_does_not_scroll_sideways(browser: Chrome, report_page: Pat
     assert ask(browser, "return document.documentElement.scrollWidth") == width
 
 
+def test_on_a_phone_verdict_and_interval_are_in_sight(browser: Chrome, report_page: Path) -> None:
+    opened(browser, report_page, width=390)
+    cells = "[...document.querySelectorAll('.stack td')]"
+    assert {"verdict", "95 % interval", "p", "peak memory"} <= set(
+        ask(browser, f"return {cells}.map(e => e.dataset.label)")
+    )
+    sight = (
+        "e => e.getBoundingClientRect().left >= 0 && e.getBoundingClientRect().right <= innerWidth && e.offsetHeight"
+    )
+    assert ask(browser, f"return {cells}.every({sight})")
+    assert ask(browser, "return [...document.querySelectorAll('.stack')].every(e => e.scrollWidth <= e.clientWidth)")
+
+
 def test_a_wide_table_scrolls_in_its_own_container_and_by_keyboard(browser: Chrome, report_page: Path) -> None:
-    opened(browser, report_page, width=360)
+    opened(browser, report_page, width=840)  # just too wide for rows as cards
     wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
     assert ask(browser, f"return {wide}.length") >= 3
     assert ask(browser, f"return {wide}.every(e => e.tabIndex === 0 && getComputedStyle(e).overflowX === 'auto')")

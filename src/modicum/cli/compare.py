@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from modicum.cli.console import Json, progress_bar, stoppable
 from modicum.cli.report import show
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
+    from modicum.core.method import Comparison
     from modicum.core.report import Report
 
-__all__ = ["compare", "resumed"]
+__all__ = ["WithMethod", "compare", "resumed"]
 
 
 class BudgetName(StrEnum):
@@ -29,12 +33,14 @@ class BudgetName(StrEnum):
 
 
 def compare(
-    method: Annotated[str, typer.Argument(help="Short name of a method (see: modicum list), or all.")],
+    method: Annotated[
+        str, typer.Argument(help="Short name of a method (see: modicum list), or all. With --help: its own options.")
+    ],
     *,
     budget: Annotated[
         BudgetName, typer.Option(help="demo: seconds, no network. full: the published data sets.")
     ] = BudgetName.demo,
-    data: Annotated[Path | None, typer.Option(help="Your own data, for methods that take some.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Your own data; compare METHOD --help says in which form.")] = None,
     seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
     workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
@@ -45,7 +51,8 @@ def compare(
         typer.Option("--out", help="Folder of the journal and the report; runs/BUDGET/METHOD if not given."),
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="A setting of the comparison, name=value; repeatable.")
+        list[str] | None,
+        typer.Option("--option", "-o", help="name=value, repeatable; compare METHOD --help lists them."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -75,6 +82,36 @@ def compare(
             with progress_bar(entry.name) as progress:
                 reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **settings))
     show(reports, base, json=json)
+
+
+class WithMethod(TyperCommand):
+    """The command ``compare``, whose help of a named method shows the options of its comparison."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep what was typed: help is shown before arguments are read."""
+        ctx.meta[__name__] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the help of the command, then that of the comparison."""
+        from modicum.core import registry
+
+        super().format_help(ctx, formatter)
+        for name in registry.names():
+            if name in ctx.meta[__name__]:
+                typer.echo("\n".join(_told(registry.load(name).comparison)))
+
+
+def _told(comparison: Comparison) -> Iterator[str]:
+    lines = [f"--data: {comparison.own_data or 'it takes no data of your own.'}"]
+    for option in comparison.options:
+        demo, full = option.default["demo"], option.default["full"]
+        shown = demo if demo == full else f"{demo} (demo), {full} (full)"
+        lines.append(f"--option {option.name}=VALUE: {option.help}; default {shown}")
+    width = shutil.get_terminal_size().columns - 2
+    yield f"The comparison {comparison.method}: {comparison.question}\n"
+    for line in lines:
+        yield from textwrap.wrap(line, width, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def resumed(folder: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
 
     from modicum.core.jobs import Progress
 
-__all__ = ["Json", "out", "progress_bar", "say", "stoppable"]
+__all__ = ["STOPPED", "Json", "out", "progress_bar", "say", "stoppable"]
 
+STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; messages go to stderr.")]
 
 
@@ -32,15 +35,20 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Generator[Progress]:
-    """Show a bar on stderr while jobs run; nothing if stderr is no terminal.
+def progress_bar(title: str, *, every: float = 60.0) -> Generator[Progress]:
+    """Show a bar on stderr while jobs run; a line now and then if stderr is no terminal.
 
     Args:
         title: of what is going on.
+        every: seconds between two lines.
 
     Yields:
         A function to call with (jobs done, jobs in all, what was done).
     """
+    if not sys.stderr.isatty():
+        with _progress_lines(title, every) as lines:
+            yield lines
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -60,7 +68,7 @@ def progress_bar(title: str) -> Generator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[last]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, last="")
 
         def tell(done: int, total: int, text: str) -> None:
@@ -70,8 +78,29 @@ def progress_bar(title: str) -> Generator[Progress]:
 
 
 @contextmanager
+def _progress_lines(title: str, every: float) -> Generator[Progress]:
+    # From a thread of its own: one job may take hours, and its reader wants to know that it still runs.
+    began, state, ended = time.monotonic(), ["begun"], threading.Event()
+
+    def say_now_and_then() -> None:
+        while not ended.wait(every):
+            say(f"{title}: {state[0]}, {(time.monotonic() - began) / 60:.0f} min")
+
+    def tell(done: int, total: int, text: str) -> None:
+        state[0] = f"{done} of {total}" + (f", {text}" if text else "")
+
+    thread = threading.Thread(target=say_now_and_then, daemon=True)
+    thread.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def stoppable(left: str) -> Generator[None]:
-    """Turn Ctrl-C into a sentence and status 1.
+    """Turn Ctrl-C into a sentence and status 130.
 
     Args:
         left: what there is after it, as a sentence.
@@ -80,10 +109,10 @@ def stoppable(left: str) -> Generator[None]:
         Nothing.
 
     Raises:
-        Exit: with status 1, after Ctrl-C.
+        SystemExit: with status 130, after Ctrl-C.
     """
     try:
         yield
     except KeyboardInterrupt:
         say(f"Stopped. {left}")
-        raise typer.Exit(1) from None
+        raise SystemExit(STOPPED) from None

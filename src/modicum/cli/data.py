@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as json_format
+import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modicum.cli.console import Json, out, progress_bar, say
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.core.catalogue import Check, DataSet
@@ -31,19 +33,44 @@ def list_sets(*, json: Json = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("name", "status", "MB", "for", box=None, pad_edge=False)
-    table.add_column("task", no_wrap=True, overflow="ellipsis")
+    console, wide = out(), 110  # columns, from which on the task has room beside the others
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "status", "MB", "for"):
+        table.add_column(heading, no_wrap=console.width < wide or heading != "for")
+    table.columns[2].justify = "right"
+    if console.width >= wide:
+        table.add_column("task")
     for entry in sets:
         row = _row(entry)
-        table.add_row(entry.name, row["status"], f"{row['megabytes']:.1f}", " ".join(entry.methods), entry.task)
-    out().print(table)
+        cells = (entry.name, row["status"], f"{row['megabytes']:.1f}", " ".join(entry.methods))
+        table.add_row(*cells, *([entry.task] if console.width >= wide else []))
+    console.print(table)
+    if console.width < wide:
+        for entry in sets:
+            told = textwrap.fill(entry.task, console.width - 4, initial_indent="    ", subsequent_indent="    ")
+            console.print(f"\n{entry.name}\n{told}", markup=False)
 
 
 @app.command()
-def fetch(names: Names = None, *, json: Json = False) -> None:
-    """Fetch data sets, check them against their checksums, and print where they lie."""
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets (see: modicum data list).")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Fetch every data set of the catalogue.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch data sets, check them against their checksums, and print where they lie.
+
+    Raises:
+        ConfigError: if neither a name nor ``--all`` is given, or both.
+    """
     from modicum.core import catalogue
 
+    if everything == bool(names):
+        size = sum(_row(catalogue.describe(name))["megabytes"] for name in catalogue.names())
+        raise ConfigError(
+            "data fetch takes names of data sets or --all, one of the two.",
+            hint=f"Name them (modicum data list shows them all), or fetch all {size / 1000:.1f} GB with --all.",
+        )
     folders: dict[str, str] = {}
     wanted = names or catalogue.names()
     with progress_bar("fetch") as progress:

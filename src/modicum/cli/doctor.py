@@ -114,9 +114,9 @@ def _data_folder() -> Finding:
 
 
 def _cache() -> Finding:
-    from modicum.core import catalogue
+    from modicum.core.catalogue.places import cache_folder
 
-    folder = catalogue.places_from_environment().cache
+    folder = cache_folder()  # without a look at MODICUM_DATA, which has a row of its own
     parent = next(place for place in (folder, *folder.parents) if place.exists())
     if os.access(parent, os.W_OK) and parent.is_dir():
         return Finding("cache", "ok", str(folder))

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from modicum.cli.compare import compare
-from modicum.cli.console import say
+from modicum.cli.compare import WithMethod, compare
+from modicum.cli.console import STOPPED, say
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.fusion import app as fusion
@@ -32,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_methods)
-app.command("compare")(compare)
+app.command("compare", cls=WithMethod)(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
 app.add_typer(fusion, name="fusion")
@@ -88,7 +88,11 @@ def _show(
 
 
 def run() -> None:
-    """Run the program; exit status 0 done, 1 the run failed, 2 the input was wrong."""
+    """Run the program.
+
+    Raises:
+        SystemExit: with 0 done, 1 the run failed, 2 the input was wrong, 130 stopped by Ctrl-C.
+    """
     with warnings.catch_warnings():
         warnings.showwarning = _show
         try:
@@ -96,3 +100,10 @@ def run() -> None:
         except ModicumError as error:
             say(f"modicum: {error.what}\n  {error.hint}")
             sys.exit(error.exit_status)
+        except KeyboardInterrupt:
+            say("Stopped.")
+            sys.exit(STOPPED)
+        except SystemExit as left:
+            if left.code == STOPPED and not left.__suppress_context__:  # by typer, which says nothing
+                say("Stopped.")
+            raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import operator
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,8 +15,9 @@ from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
 from modicum.core.jobs import Progress, Record, Task, finish
-from modicum.core.method import Arm, Budget, Comparison, Job, Method
+from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.paired import paired_difference
+from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, write
 from modicum.core.verdict import judge, sentence
 from modicum.errors import ConfigError
@@ -24,7 +28,7 @@ _ORDER = ("baseline", "method", "control")
 
 
 def compare(
-    subject: Method | Comparison,
+    subject: Method | Comparison | str,
     *,
     seeds: int | Sequence[int] = 3,
     budget: Budget = "demo",
@@ -34,12 +38,12 @@ def compare(
     data: Path | str | None = None,
     options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-    command: str = "modicum.core.compare.compare(...)",
+    command: str | None = None,
 ) -> Report:
     """Run every arm on the same seeds and report the paired differences.
 
     Args:
-        subject: a method of the registry, or a comparison of your own.
+        subject: a method of the registry or its short name, or a comparison of your own.
         seeds: how many (0, 1, ...), or which.
         budget: "demo" or "full".
         engine: a name for `open_engine`, or an engine that is open already and stays so.
@@ -48,7 +52,7 @@ def compare(
         data: the user's own data, if the comparison takes any.
         options: settings of the comparison that differ from their defaults.
         progress: called with (jobs done, jobs in all, what was done).
-        command: what made this report, as the reader could type it.
+        command: what made this report, as the reader could type it; the running script when None.
 
     Returns:
         The report, also written to ``out`` as JSON, Markdown and HTML.
@@ -58,10 +62,12 @@ def compare(
         JobFailedError: if a job raised; the finished ones are in the journal.
         JournalError: if the journal in ``out`` is damaged.
     """
+    if isinstance(subject, str):
+        subject = load(subject)
     if not isinstance(subject, Method | Comparison):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"compare() takes a method or a comparison, not {subject!r}.",
-            hint="Get the method by its name: modicum.core.registry.load(name).",
+            hint="Give the name of a method, such as nsgd, or a modicum.Comparison.",
         )
     if isinstance(engine, str) and "://" not in engine:  # the workers of a cluster have devices of their own
         check_device(device)
@@ -73,13 +79,18 @@ def compare(
     numbers = resolve_seeds(seeds)
     arms = sorted(comparison.arms, key=lambda arm: _ORDER.index(arm.role))
     tasks = [
-        Task(arm, Job(seed=seed, budget=budget, device=device, data=data, options=chosen))
+        Task(
+            arm,
+            Job(seed=seed, budget=budget, device=device, data=data, options=chosen),
+            beside=tuple(metric.name for metric in comparison.beside),
+            costs=tuple(metric.name for metric in comparison.costs),
+        )
         for seed in numbers
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
         records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress)
-    results = tuple(_arm_result(arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
+    results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = tuple(_differences(comparison, results))
     report = Report(
         method=comparison.method,
@@ -89,8 +100,8 @@ def compare(
         beside=comparison.beside,
         costs=comparison.costs,
         budget=budget,
-        data=str(data) if data else comparison.data.get(budget, ""),
-        options=chosen,
+        data=_writable(str(data)) if data else comparison.data.get(budget, ""),
+        options={name: _writable(value) for name, value in chosen.items()},
         seeds=numbers,
         arms=results,
         differences=differences,
@@ -103,7 +114,7 @@ def compare(
             f"{source.authors} ({source.year}). {source.title}. {source.address}"
             for source in (subject.sources if isinstance(subject, Method) else ())
         ),
-        environment=describe_environment(device=device, command=command),
+        environment=describe_environment(device=device, command=_writable(command or _running())),
     )
     if out is not None:
         write([report], out)
@@ -114,14 +125,17 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Turn a number of seeds, or the seeds themselves, into the seeds.
 
     Raises:
-        ConfigError: if there is none, or one twice, or one is negative.
+        ConfigError: if there is none, or one twice, or one is no integer from 0 on.
     """
-    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise ConfigError(
-            f"Seeds must be different whole numbers from 0 on, at least one, got {seeds}.",
-            hint="Give a number of seeds, such as 3, or a list, such as 0,1,2.",
-        )
+    hint = "Give a number of seeds, such as 3, or a list, such as 0,1,2."
+    try:
+        numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
+    except TypeError as error:
+        raise ConfigError(f"Seeds must be integers, got {seeds!r}.", hint=hint) from error
+    if not numbers:
+        raise ConfigError(f"A comparison needs at least one seed, got {seeds}.", hint=hint)
+    if len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise ConfigError(f"Seeds must be different integers from 0 on, got {seeds}.", hint=hint)
     return numbers
 
 
@@ -140,7 +154,7 @@ def resolve_options(comparison: Comparison, budget: Budget, given: Mapping[str, 
     return {**known, **given}
 
 
-def _arm_result(arm: Arm, records: Sequence[Record]) -> ArmResult:
+def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> ArmResult:
     values = tuple(record["value"] for record in records)
     return ArmResult(
         name=arm.name,
@@ -151,9 +165,28 @@ def _arm_result(arm: Arm, records: Sequence[Record]) -> ArmResult:
         deviation=stdev(values) if len(values) > 1 else None,
         seconds=median(record["seconds"] for record in records),
         memory=max(record["memory"] for record in records),
-        beside={name: fmean(record["beside"][name] for record in records) for name in records[0]["beside"]},
-        costs={name: fmean(record["costs"][name] for record in records) for name in records[0]["costs"]},
+        beside=_means(comparison.beside, [record["beside"] for record in records]),
+        costs=_means(comparison.costs, [record["costs"] for record in records]),
     )
+
+
+def _means(metrics: Sequence[Metric], found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = [metric.name for metric in metrics if all(metric.name in each for each in found)]
+    return {name: fmean(each[name] for each in found) for name in names}
+
+
+def _running() -> str:
+    """Say what the reader can do to run this again: the script, or the call that was typed into a session."""
+    main = sys.modules["__main__"]
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules or not getattr(main, "__file__", None):
+        return "modicum.compare(...)  # in a Python session"
+    spec = getattr(main, "__spec__", None)
+    program = ["-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
+    return shlex.join(["python", *program, *sys.argv[1:]])
+
+
+def _writable(text: str) -> str:
+    return UNWRITABLE.sub("\ufffd", text)
 
 
 def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterator[Difference]:

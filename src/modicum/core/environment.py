@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
+import itertools
 import marshal
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,6 +51,8 @@ def library_versions() -> dict[str, str]:
 def code_digest(function: Callable[..., Any]) -> str:
     """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere.
 
+    With a module go those that it imports, anywhere in its text, from its own folder or package; and so on from there.
+
     Args:
         function: the arm's. Of one that was typed into a session, its own code alone is seen.
 
@@ -62,8 +67,47 @@ def code_digest(function: Callable[..., Any]) -> str:
     elif Path(source).resolve().is_relative_to(_PACKAGE.resolve()):
         own = ""
     else:
-        own = tree_digest(Path(source))
+        path = Path(source).resolve()
+        package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
+        root = path.parents[len(package.split(".")) if package else 0]
+        found: set[Path] = set()
+        _add_with_imports(path, root, found)
+        digest = hashlib.sha256()
+        for file in sorted(found):
+            digest.update(f"{file.relative_to(root).as_posix()}\0{tree_digest(file)}\n".encode())
+        own = digest.hexdigest()
     return _package_digest() + own
+
+
+def _add_with_imports(path: Path, root: Path, found: set[Path]) -> None:
+    found.add(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # it cannot be imported either
+    folder = path.relative_to(root).parts[:-1]
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) + 1 - node.level] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for file in itertools.chain.from_iterable(_files(name, root) for name in names):
+            if file not in found:
+                _add_with_imports(file, root, found)
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    # Below the root alone: libraries have their versions, modicum its own digest.
+    parts = [part for part in name.split(".") if part]
+    if {"site-packages", "dist-packages"} & set(root.parts) or "modicum" in parts[:1]:
+        return
+    place = root
+    for part in parts:
+        place /= part
+        yield from (file for file in (place.with_name(f"{part}.py"), place / "__init__.py") if file.is_file())
 
 
 @functools.cache

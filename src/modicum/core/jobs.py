@@ -13,7 +13,7 @@ from modicum.core.environment import code_digest, library_versions, tree_digest
 from modicum.core.journal import Journal, job_key
 from modicum.core.measure import measured
 from modicum.core.method import Arm, Job, Measurement
-from modicum.errors import InputError, JobFailedError, ModicumError
+from modicum.errors import ConfigError, InputError, JobFailedError, ModicumError
 
 __all__ = ["Progress", "Record", "Task", "finish"]
 
@@ -23,10 +23,12 @@ Record: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An arm and what it is told."""
+    """An arm, what it is told, and the names of what it may measure beside the primary metric."""
 
     arm: Arm
     job: Job
+    beside: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
 
 
 def finish(
@@ -96,6 +98,16 @@ def _execute(task: Task) -> Record:
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",
             hint="Return modicum.core.method.Measurement(value=...) from its run function.",
         )
+    for kind, found, declared in (
+        ("beside", measurement.beside, task.beside),
+        ("costs", measurement.costs, task.costs),
+    ):
+        if unknown := sorted(set(found) - set(declared)):
+            raise ConfigError(
+                f"The arm {task.arm.name} measures {', '.join(map(repr, unknown))} in {kind}, which the comparison "
+                f"does not declare; it declares {', '.join(map(repr, declared)) or 'none'}.",
+                hint=f"Declare it, Comparison({kind}=(Metric(name={unknown[0]!r}),)), or correct its name in the arm.",
+            )
     return {
         "value": float(measurement.value),
         "beside": {name: float(number) for name, number in measurement.beside.items()},

@@ -197,6 +197,8 @@ class Journal:
             yield
         except sqlite3.Error as error:
             raise _told(error, self.path) from error
+        except UnicodeDecodeError as error:  # a damaged text, or an error message that quotes one
+            raise JournalError(f"{self.path} is damaged ({error}).", hint=_HINT) from error
 
 
 def _digest(*fields: str) -> str:

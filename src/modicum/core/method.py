@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,12 @@ __all__ = ["Arm", "Budget", "Comparison", "Job", "Measurement", "Method", "Metri
 
 Role = Literal["baseline", "method", "control"]
 Budget = Literal["demo", "full"]
+
+MOST_DIGITS = 20  # a float has 17
+LARGEST = 1e300  # what is larger overflows when it is subtracted or drawn
+
+# What XML, a terminal or UTF-8 cannot take: control characters but tab and line breaks, surrogates, two non-characters.
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +48,23 @@ class Metric:
         name: in words, "test accuracy".
         higher_is_better: the direction in which a difference counts as a gain.
         unit: "%" , "s", "labels"; empty for a pure number.
-        digits: decimals that a table shows.
+        digits: decimals that a table shows, 0 to 20.
+
+    Raises:
+        ConfigError: if the name is empty, or the digits are no such number.
     """
 
     name: str
     higher_is_better: bool = True
     unit: str = ""
     digits: int = 3
+
+    def __post_init__(self) -> None:
+        _check_name("The name of a metric", self.name)
+        if self.digits not in range(MOST_DIGITS + 1):
+            raise ConfigError(
+                f"{self.name} is shown with 0 to {MOST_DIGITS} digits, not {self.digits!r}.", hint="Use digits=3."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +120,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.beside, **self.costs}.items():
-            if not math.isfinite(number):
+            if not abs(number) <= LARGEST:
                 raise ConfigError(
                     f"A measurement must be finite, but {name} is {number}.",
                     hint="Give a run that diverged the score that it deserves, such as chance.",
@@ -120,12 +136,27 @@ class Arm:
         role: "baseline" (one a comparison), "method", or "control" (what would explain the gain away).
         run: a function at the top level of a module, pure in (arm, seed, budget); workers import it by name.
         summary: one sentence for the report.
+
+    Raises:
+        ConfigError: if one of them is something else.
     """
 
     name: str
     role: Role
     run: Callable[[Job], Measurement]
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name("The name of an arm", self.name)
+        if self.role not in get_args(Role):
+            raise ConfigError(
+                f"The arm {self.name} has the unknown role {self.role!r}.", hint="Use baseline, method or control."
+            )
+        if not callable(self.run):
+            raise ConfigError(
+                f"The arm {self.name} runs {self.run!r}, which is no function.",
+                hint="Give it a function from a Job to a Measurement.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,22 +189,28 @@ class Comparison:
     own_data: str = ""
 
     def __post_init__(self) -> None:
-        roles = Counter(arm.role for arm in self.arms)
-        if unknown := set(roles) - set(get_args(Role)):
+        _check_name("The short name of a comparison", self.method)
+        if not isinstance(self.metric, Metric):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
-                f"An arm of {self.method} has the unknown role {min(unknown)!r}.",
-                hint="Use baseline, method or control.",
+                f"The metric of {self.method} is {self.metric!r}, not a Metric.",
+                hint="Write metric=Metric(name='accuracy').",
             )
+        for name, kind in (("arms", Arm), ("beside", Metric), ("costs", Metric), ("options", Option)):
+            _check_tuple(f"{name} of {self.method}", getattr(self, name), kind)
+        for named in (self.arms, self.beside, self.costs, self.options):
+            names = Counter(each.name for each in named)
+            if repeated := [name for name, count in names.items() if count > 1]:
+                kind = type(named[0]).__name__.lower()
+                raise ConfigError(
+                    f"Two {kind}s of {self.method} have the name {repeated[0]!r}.",
+                    hint=f"Give each {kind} its own name.",
+                )
+        roles = Counter(arm.role for arm in self.arms)
         if roles["baseline"] != 1 or not roles["method"]:
             raise ConfigError(
                 f"A comparison needs one baseline and at least one method, but {self.method} has "
                 f"{roles['baseline']} and {roles['method']}.",
                 hint="Give each arm its role: baseline, method or control.",
-            )
-        names = Counter(arm.name for arm in self.arms)
-        if repeated := [name for name, count in names.items() if count > 1]:
-            raise ConfigError(
-                f"Two arms of {self.method} have the name {repeated[0]!r}.", hint="Give each arm its own name."
             )
 
     @property
@@ -199,3 +236,19 @@ class Method:
     saves: str
     sources: tuple[Source, ...]
     comparison: Comparison
+
+
+def _check_name(what: str, name: str) -> None:
+    if not isinstance(name, str) or not name.strip() or UNWRITABLE.search(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"{what} must be a text that can be printed, got {name!r}.", hint="Give it a short name.")
+
+
+def _check_tuple(what: str, values: object, kind: type) -> None:
+    if not isinstance(values, tuple):
+        raise ConfigError(
+            f"The {what} must be a tuple, not {type(values).__name__}.",
+            hint="Write round brackets: (one, two) or (one,).",
+        )
+    for value in values:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(value, kind):
+            raise ConfigError(f"The {what} include {value!r}.", hint=f"Make each of them a {kind.__name__}(...).")

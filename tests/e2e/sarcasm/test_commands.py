@@ -255,7 +255,7 @@ def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
         assert running.stderr.readline() == "Fitting part 1 of 100\n"  # and a hundred fits take half a minute
         running.send_signal(signal.SIGINT)
         out, said = running.communicate(timeout=60)
-    assert running.returncode == 1, said
+    assert running.returncode == 130, said
     assert out == ""
     assert "Stopped. Nothing was written: the same command begins again." in said
     assert "Traceback" not in said

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -211,7 +213,8 @@ def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "at least one, got 0"),
+        ({"seeds": 0}, "at least one seed, got 0"),
+        ({"seeds": "3"}, "Seeds must be integers, got '3'"),
         ({"seeds": [1, 1]}, r"got \[1, 1\]"),
         ({"seeds": [-1]}, r"got \[-1\]"),
         ({"options": {"trian": "3"}}, "has no option 'trian'"),
@@ -225,6 +228,42 @@ def test_nonsense_is_a_config_error(settings: dict[str, object], message: str) -
         compare(RIDGE, **settings)  # type: ignore[arg-type]
 
 
-def test_a_name_in_place_of_a_method_is_told_how_to_get_one() -> None:
-    with pytest.raises(ConfigError, match=r"not 'nsgd'.*registry\.load"):
-        compare("nsgd")  # type: ignore[arg-type]
+def test_a_method_is_given_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"The comparison nsgd has no option 'rate'\."):
+        compare("nsgd", options={"rate": "0.1"})
+    with pytest.raises(ConfigError, match=r"Did you mean nsgd\?"):
+        compare("nsdg")
+    with pytest.raises(ConfigError, match=r"takes a method or a comparison, not 3"):
+        compare(3)  # type: ignore[arg-type]
+
+
+def measures_by_another_name(job: Job) -> Measurement:
+    return Measurement(value=1.0, beside={"weight norm": 1.0}, costs={"lables": 30})
+
+
+def test_what_a_comparison_does_not_declare_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"The arm ridge measures 'lables' in costs, which .* declares 'labels'\."):
+        compare(with_method(measures_by_another_name), seeds=1, engine="inline")
+    compare(RIDGE, seeds=1, engine="inline", out=tmp_path)
+    fewer = compare(replace(RIDGE, costs=()), seeds=1, engine="inline", out=tmp_path)  # all jobs from the journal
+    assert fewer.arms[0].costs == {}
+    assert load(tmp_path / "report.json") == (fewer,)
+
+
+def test_the_report_of_a_comparison_of_ones_own_has_no_empty_headings_and_prints_as_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = ModuleType("__main__")
+    script.__file__ = "mine.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--note", "a b\x01"])
+    report = compare(replace(RIDGE, data={}), seeds=1, engine="inline", out=tmp_path)
+    lines = str(report).splitlines()
+    assert lines[0] == RIDGE.question
+    assert any(line.startswith("ridge ") and "one seed" in line for line in lines)
+    page, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "python mine.py --note 'a b\ufffd'" in text
+    for empty in (">Sources<", ">Data<"):
+        assert empty not in page
+    assert "- Data:" not in text
+    assert load(tmp_path / "report.json") == (report,)

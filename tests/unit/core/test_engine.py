@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -92,6 +93,19 @@ def test_a_scheduler_that_is_there_is_used() -> None:
             pids = {end.value for end in engine.run(process, range(2))}
         (worker,) = cluster.workers.values()
         assert pids == {worker.pid}
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_with_an_error_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("distributed", reason="needs the extra cluster")
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen([*command, "--no-dashboard"], stderr=subprocess.PIPE, text=True) as scheduler:
+        told = scheduler.stderr or ()
+        address = next(line.split("tcp://")[1].strip() for line in told if "Scheduler at:" in line)
+        with open_engine(f"dask://{address}") as engine:
+            threading.Timer(0.5, scheduler.kill).start()
+            with pytest.raises(WorkerDiedError, match=r"went away with 3 of 3 jobs not finished.*the same command"):
+                list(engine.run(square, range(3)))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_workers_are_reused_and_do_not_oversubscribe(opened: Callable[[str], Engine], tmp_path: Path) -> None:

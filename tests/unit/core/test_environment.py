@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
 from types import FunctionType
 
@@ -32,6 +33,30 @@ def test_code_of_a_module_is_its_file(tmp_path: Path) -> None:
         exec(compile(path.read_text(), str(path), "exec"), space)
         digests.add(code_digest(space["run"]))
     assert len(digests) == 2
+
+
+def test_helpers_that_a_module_imports_from_its_folder_or_package_belong_to_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {
+        "mine_script.py": "import mine_helper\ndef run(job):\n    from mine_tools import deep\n",
+        "mine_helper.py": "",
+        "mine_tools/__init__.py": "",
+        "mine_tools/deep.py": "from . import deeper\nfrom .deeper import __name__ as name\n",
+        "mine_tools/deeper.py": "",
+        "mine_tools/arms.py": "import numpy\nfrom mine_tools import deep\ndef run(job): ...\n",
+        "other.py": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    runs = [importlib.import_module(name).run for name in ("mine_script", "mine_tools.arms")]
+    for name, text in texts.items():
+        before = [code_digest(run) for run in runs]
+        (tmp_path / name).write_text(text + "\n# changed\n")
+        changed = [old != code_digest(run) for old, run in zip(before, runs, strict=True)]
+        assert changed == [name not in {"mine_tools/arms.py", "other.py"}, name.startswith("mine_tools/")]
 
 
 def test_arms_of_modicum_share_the_digest_of_the_package() -> None:

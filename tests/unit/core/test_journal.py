@@ -151,7 +151,7 @@ def test_a_run_that_ends_before_its_first_job_leaves_nothing(tmp_path: Path) -> 
         assert len(journal) == 1
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "torn", "scribbled"])
+@pytest.mark.parametrize("damage", ["empty", "text", "torn", "scribbled", "schema"])
 def test_damage_is_an_error_and_the_file_is_left_alone(tmp_path: Path, damage: str) -> None:
     fill(tmp_path, 0, 400)
     path = tmp_path / FILE_NAME
@@ -163,6 +163,8 @@ def test_damage_is_an_error_and_the_file_is_left_alone(tmp_path: Path, damage: s
             content = bytearray(b"not a database, " * 1000)
         case "torn":
             content = content[: len(content) // 3]
+        case "schema":
+            content[content.index(b"CREATE TABLE jobs") + 3] = 0xFF
         case _:
             content[4096:12288] = b"\xff" * 8192
     path.write_bytes(content)

@@ -6,6 +6,8 @@ import ast
 import inspect
 import pickle
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,12 +92,32 @@ def run(job: Job) -> Measurement:
             tuple(Arm(name="a", role=role, run=run) for role in ("baseline", "method")),
             "Two arms of m have the name 'a'",
         ),
-        ((Arm(name="a", role="judge", run=run),), "unknown role 'judge'"),  # type: ignore[arg-type]
+        ([Arm(name="a", role="method", run=run)], "arms of m must be a tuple, not list"),
+        ((run,), "arms of m include <function run"),
     ],
 )
-def test_arms_that_are_no_comparison_are_refused(arms: tuple[Arm, ...], message: str) -> None:
+def test_arms_that_are_no_comparison_are_refused(arms: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Comparison(method="m", question="Is it?", metric=Metric(name="x"), arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Arm(name="a", role="treatment", run=run), "The arm a has the unknown role 'treatment'"),  # type: ignore[arg-type]
+        (lambda: Arm(name="a", role="method", run=run(None)), "The arm a runs Measurement.*, which is no function"),  # type: ignore[arg-type]
+        (lambda: Arm(name="a\x1b[2J", role="method", run=run), "name of an arm must be a text that can be printed"),
+        (lambda: Metric(name=""), "name of a metric must be a text that can be printed"),
+        (lambda: Metric(name="loss", digits=-1), "loss is shown with 0 to 20 digits, not -1"),
+        (
+            lambda: Comparison(method="m", question="Is it?", metric="acc", arms=()),  # type: ignore[arg-type]
+            "The metric of m is 'acc', not a Metric",
+        ),
+    ],
+)
+def test_parts_that_are_something_else_are_refused_at_once(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

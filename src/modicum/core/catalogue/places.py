@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modicum.errors import ConfigError
 
-__all__ = ["Places", "make_folder", "places_from_environment"]
+__all__ = ["Places", "cache_folder", "make_folder", "places_from_environment"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ def places_from_environment() -> Places:
         raise ConfigError(
             f"MODICUM_DATA must name a folder, but it is {data!r}.", hint="Set it to an existing folder, or unset it."
         )
-    return Places(data=Path(data).absolute() if data else None, cache=_cache())
+    return Places(data=Path(data).absolute() if data else None, cache=cache_folder())
 
 
 def make_folder(folder: Path) -> None:
@@ -53,7 +53,8 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Give the folder that ``MODICUM_CACHE`` names, or the system's place for caches."""
     if own := os.environ.get("MODICUM_CACHE"):
         return Path(own).absolute()
     import pooch  # pyright: ignore[reportMissingTypeStubs]

@@ -56,7 +56,8 @@ def _section(report: Report) -> Iterator[str]:
 def _made_from(report: Report) -> Iterator[str]:
     machine = report.environment
     yield f"- Budget: {report.budget}"
-    yield f"- Data: {_escaped(report.data)}"
+    if report.data:
+        yield f"- Data: {_escaped(report.data)}"
     yield from (f"- Option {_escaped(name)}: {_escaped(value)}" for name, value in report.options.items())
     yield from (f"- Source: {_escaped(source)}" for source in report.sources)
     software = f"modicum {machine.modicum}, Python {machine.python}, torch {machine.torch}, numpy {machine.numpy}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from modicum.core.method import Budget, Metric, Role
+from modicum.core.method import LARGEST, UNWRITABLE, Budget, Metric, Role
 from modicum.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ArmResult", "Difference", "Environment", "Report", "Verdict", "dump", "load"]
 
 SCHEMA: Literal[1] = 1
+_AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
 
@@ -126,6 +128,17 @@ class Report:
     sources: tuple[str, ...]
     environment: Environment
 
+    def __str__(self) -> str:
+        """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
+        from rich.console import Console
+
+        from modicum.core.report.terminal import table
+
+        console = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
+        with console.capture() as captured:
+            console.print(table(self))
+        return captured.get().rstrip()
+
     @property
     def baseline(self) -> ArmResult:
         """The arm that the others are compared with."""
@@ -145,20 +158,74 @@ def load(path: Path) -> tuple[Report, ...]:
     """Read the reports that `dump` wrote to a file.
 
     Raises:
-        DataError: if the file is missing, is no JSON, or is not a report of this version.
+        DataError: if the file is missing, is no JSON, is not a report of this version, or contradicts itself.
     """
     try:
-        return _file_format().validate_json(path.read_bytes()).reports
+        reports = _file_format().validate_json(path.read_bytes()).reports
     except FileNotFoundError as error:
         raise DataError(
             f"There is no report at {path}.", hint="Run modicum compare METHOD --out with that folder first."
         ) from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
+        if found := getattr(error, "errors", None):  # pydantic's: where it is, and what is wrong there
+            reason = f"{'.'.join(map(str, found()[0]['loc']))}: {found()[0]['msg']}"
         raise DataError(
             f"{path} is not a report of this version of modicum ({reason}).",
-            hint="Run modicum compare again with the same --out; finished jobs are not repeated.",
+            hint=_AGAIN,
         ) from error
+    for report in reports:
+        if fault := next(_faults(report), None):
+            raise DataError(f"{path} is damaged: in the report of {report.method!r}, {fault}.", hint=_AGAIN)
+    return reports
+
+
+def _faults(report: Report) -> Iterator[str]:
+    # What the renderers rely on, so that they need not look again.
+    for leaf in _leaves(asdict(report)):
+        if isinstance(leaf, str) and UNWRITABLE.search(leaf):
+            yield f"the text {leaf!r} has control characters"
+        if isinstance(leaf, float) and not abs(leaf) <= LARGEST:
+            yield f"{leaf} is no number to draw"
+    yield from _wrong_counts(report)
+    yield from _wrong_names(report)
+
+
+def _wrong_counts(report: Report) -> Iterator[str]:
+    roles = Counter(arm.role for arm in report.arms)
+    if roles["baseline"] != 1:
+        yield f"{roles['baseline']} arms are the baseline"
+    if len(report.verdicts) != roles["method"]:
+        yield f"there are {len(report.verdicts)} verdicts on {roles['method']} method arms"
+    if not report.seeds:
+        yield "there are no seeds"
+    for each in (*report.arms, *report.differences):
+        if len(each.values) != len(report.seeds):
+            name = each.name if isinstance(each, ArmResult) else each.arm
+            yield f"{name!r} has {len(each.values)} values for {len(report.seeds)} seeds"
+
+
+def _wrong_names(report: Report) -> Iterator[str]:
+    names = Counter(arm.name for arm in report.arms)
+    yield from (f"{count} arms have the name {name!r}" for name, count in names.items() if count > 1)
+    metrics, costs = ({metric.name for metric in each} for each in (report.beside, report.costs))
+    for arm in report.arms:
+        yield from (f"{arm.name!r} has an undeclared metric {name!r}" for name in arm.beside if name not in metrics)
+        yield from (f"{arm.name!r} has an undeclared cost {name!r}" for name in arm.costs if name not in costs)
+    pairs = {(difference.arm, difference.versus) for difference in report.differences}
+    yield from (f"a difference names an unknown arm {name!r}" for pair in pairs for name in pair if name not in names)
+    for arm in report.arms:
+        if arm.role != "baseline" and (arm.name, report.baseline.name) not in pairs:
+            yield f"{arm.name!r} is not compared with the baseline"
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping | tuple):
+        parts: Any = value.items() if isinstance(value, Mapping) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        for part in parts:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +28,41 @@ def test_what_is_no_report_is_refused_with_its_name(text: str, tmp_path: Path) -
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(DataError, match=r"other\.json is not a report of this version of modicum"):
+        load(path)
+
+
+def test_what_is_wrong_in_a_report_is_said(small: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(dump([small]).replace('"digits": 1', '"digits": -1'), encoding="utf-8")
+    with pytest.raises(DataError, match=r"reports\.0\.metric: .*test accuracy is shown with 0 to 20 digits, not -1"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda report: report["arms"][1].update(values=[]), "'NSGD' has 0 values for 1 seeds"),
+        (lambda report: report["differences"][0].update(values=[1, 2]), "'NSGD' has 2 values for 1 seeds"),
+        (lambda report: report["arms"][0].update(role="method"), "0 arms are the baseline"),
+        (lambda report: report["arms"][1].update(role="baseline"), "2 arms are the baseline"),
+        (lambda report: report["arms"][1].update(name="tuned SGD"), "2 arms have the name 'tuned SGD'"),
+        (lambda report: report["arms"][1].update(name="mine"), "a difference names an unknown arm 'NSGD'"),
+        (lambda report: report.update(differences=[]), "'NSGD' is not compared with the baseline"),
+        (lambda report: report.update(verdicts=[]), "there are 0 verdicts on 1 method arms"),
+        (lambda report: report["arms"][0]["costs"].update(labels=3), "'tuned SGD' has an undeclared cost 'labels'"),
+        (lambda report: report["arms"][0]["beside"].update(loss=3), "'tuned SGD' has an undeclared metric 'loss'"),
+        (lambda report: report["options"].update(note="a\x1b[2J"), "has control characters"),
+        (lambda report: report["differences"][0].update(mean=float("nan")), "nan is no number to draw"),
+    ],
+)
+def test_a_report_whose_parts_disagree_is_refused(
+    small: Report, fault: Callable[[Any], None], words: str, tmp_path: Path
+) -> None:
+    document = json.loads(dump([small]))
+    fault(document["reports"][0])
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"report\.json is damaged: in the report of 'nsgd', .*{re.escape(words)}"):
         load(path)
 
 
