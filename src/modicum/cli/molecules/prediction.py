@@ -23,6 +23,7 @@ from modicum.cli.molecules.shared import (
     open_pool,
 )
 from modicum.core.devices import check_device
+from modicum.core.files import check_target, new_folder
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def train(  # noqa: PLR0913 - one argument an option
                 device=device,
                 progress=lambda epoch, loss: progress(epoch, rounds, f"loss {loss:.5f}"),
             )
-        network.save(folder)
+        with new_folder(folder) as place:
+            network.save(place)
     else:
         from modicum.molecules.gp import GaussianProcess
 
@@ -93,13 +95,12 @@ def train(  # noqa: PLR0913 - one argument an option
         if others is not None:
             factor = process.calibrate(others)
             say(f"Intervals are multiplied by {factor:.3f}.")
-        process.save(folder, hyperparameters=graph_kernel.to_json())
+        with new_folder(folder) as place:
+            process.save(place, hyperparameters=graph_kernel.to_json())
     say(f"{predictor.value} of {quantity}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
 
 
 def _check_training(folder: Path, predictor: PredictorName, epochs: int | None, *, gp_alone: bool) -> None:
-    from modicum.core.files import check_target
-
     check_target(folder, folder=True)
     if folder.exists() and any(folder.iterdir()):  # the model of another training would be taken for this one
         raise ConfigError(f"--out {folder} has files in it.", hint="Name a new folder.")
