@@ -250,7 +250,7 @@ def test_bad_calibration_is_refused(digits: Digits, calibration: Any, error: typ
 
 def test_images_of_another_size_than_the_network_declares_are_told() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    network.config = SimpleNamespace(image_size=16)  # pyright: ignore[reportAttributeAccessIssue] - as transformers
+    network.config = SimpleNamespace(image_size=16)  # pyright: ignore[reportArgumentType] - as transformers
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with pytest.warns(UserWarning, match=r"have 8 x 8 pixels, but the network was made for 16 x 16"):
         quantize(network.eval(), x)
