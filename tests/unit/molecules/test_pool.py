@@ -41,6 +41,18 @@ def test_a_file_of_molecules_is_a_pool(name: str, text: str, tmp_path: Path) -> 
     assert pool.rejected == ()
 
 
+def test_names_ids_and_stripped_salts_are_kept(tmp_path: Path) -> None:
+    assert read_pool(written(tmp_path, BUTANES)).columns == {"name": ("butane", "isobutane, also")}
+    path = written(tmp_path, "id,structure\n1,CC[NH3+].[Cl-]\n2,CCCC\n3,CCC.CCO\n4,C(C)CC\n", "pool.csv")
+    pool = read_pool(path, smiles_column="structure", strip_salts=True, skip_invalid=True)
+    assert pool.smiles == ("CC[NH3+]", "CCCC")
+    assert pool.columns == {"id": ("1", "2")}
+    assert [bad.row for bad in pool.rejected] == [4, 5]
+    with pytest.raises(DataError, match=r"(?s)has 3 bad rows:.*row 2: .*row 4: .*row 5: ") as error:
+        read_pool(path, smiles_column="structure")
+    assert "--strip-salts" in error.value.hint
+
+
 def test_sizes_are_heavy_atoms_of_any_molecule(tmp_path: Path) -> None:
     smiles = ["[H]C([H])([H])O", "c1ccccc1", "CCl", "C1.C1", "C(C)(C)C", "[2H]C"]
     path = tmp_path / "pool.smi"
