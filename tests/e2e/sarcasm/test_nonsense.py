@@ -40,7 +40,7 @@ BAD = {
         ("train nothing.csv --out new", "nothing.csv"),
         ("train english.csv --out model", "model is there already and not an empty folder. Name a new one"),
         ("train english.csv --out new --set epoch=3", "There is no setting 'epoch'. Write --set with one of epochs"),
-        ("train english.csv --out new --set epochs=none", "epochs must be a whole number from 1 on, got 'none'"),
+        ("train english.csv --out new --set epochs=none", "epochs must be an integer from 1 on, got 'none'"),
         ("train english.csv --out new --folds 0", "The number of folds is 0"),
         ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
