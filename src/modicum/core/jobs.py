@@ -23,7 +23,7 @@ Record: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An arm, what it is told, and the names of what it may measure beside the primary metric."""
+    """An arm, what it is told, and the names of its secondary metrics and costs."""
 
     arm: Arm
     job: Job

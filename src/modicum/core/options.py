@@ -34,7 +34,7 @@ def number(name: str, text: str) -> float:
 
 
 def whole(name: str, text: str, *, least: int = 0) -> int:
-    """Read a whole number.
+    """Read an integer.
 
     Args:
         name: of the option.
@@ -47,7 +47,7 @@ def whole(name: str, text: str, *, least: int = 0) -> int:
     value = int(text) if text.isdecimal() else -1
     if value < least:
         raise ConfigError(
-            f"{name} must be a whole number from {least} on, got {text!r}.", hint=f"Write --option {name}=NUMBER."
+            f"{name} must be an integer from {least} on, got {text!r}.", hint=f"Write --option {name}=NUMBER."
         )
     return value
 

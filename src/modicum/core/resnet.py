@@ -54,7 +54,7 @@ class CifarResNet(nn.Module):
 
     Source:
         He et al. 2016, "Deep residual learning for image recognition", section 4.2. Initialisation: He et al. 2015,
-        eq. 10 (fan-in, gain of a rectifier), for the linear layer too, as the checkpoints' authors do.
+        eq. 10 (fan-in, gain of ReLU), for the linear layer too, as the checkpoints' authors do.
     """
 
     def __init__(self, depth: int, *, classes: int = 10, generator: torch.Generator | None = None) -> None:

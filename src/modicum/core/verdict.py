@@ -23,7 +23,7 @@ _AGAINST_CONTROLS: dict[Verdict, str] = {
 def judge(difference: PairedDifference) -> Verdict:
     """Judge a paired difference.
 
-    An interval from three seeds is easily too narrow, so an interval beside zero is not enough: the exact
+    An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
     p-value has to agree, and with fewer than six seeds it cannot.
 
     Returns:

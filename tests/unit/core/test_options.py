@@ -21,7 +21,7 @@ def test_what_is_no_number_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "2.5", "many", ""])
 def test_what_is_not_whole_or_too_small_is_named(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"epochs must be a whole number from 1 on, got "):
+    with pytest.raises(ConfigError, match=r"epochs must be an integer from 1 on, got "):
         whole("epochs", text, least=1)
 
 

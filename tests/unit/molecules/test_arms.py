@@ -81,7 +81,7 @@ def test_no_published_training_set_has_a_molecule_of_the_test() -> None:
     [
         (job(quantity="colour"), "quantity must be one of density, hvap, cp, got 'colour'"),
         (job(predictor="forest"), "predictor must be one of gp, dmpnn"),
-        (job(labels="many"), "labels must be a whole number from 0 on, got 'many'"),
+        (job(labels="many"), "labels must be an integer from 0 on, got 'many'"),
         (job(labels="2"), "labels at least 3 molecules by experiment, got 2"),
         (job(test="simulation"), "got 15 by simulation"),
         (job("full", labels="50"), "three published sets"),

@@ -32,9 +32,9 @@ def test_the_full_defaults_are_the_recipe_of_the_paper_on_its_low_resource_setti
 @pytest.mark.parametrize(
     ("option", "text", "message"),
     [
-        ("train_size", "-1", r"train_size must be a whole number from 0 on, got '-1'. Write --option train_size=NUM"),
-        ("epochs", "0", r"epochs must be a whole number from 1 on, got '0'"),
-        ("batch", "2.5", r"batch must be a whole number from 1 on, got '2.5'"),
+        ("train_size", "-1", r"train_size must be an integer from 0 on, got '-1'. Write --option train_size=NUM"),
+        ("epochs", "0", r"epochs must be an integer from 1 on, got '0'"),
+        ("batch", "2.5", r"batch must be an integer from 1 on, got '2.5'"),
         ("rate", "fast", r"rate must be a number from 0 on, got 'fast'. Write --option rate=NUMBER"),
         ("sigma", "nan", r"sigma must be a number from 0 on, got 'nan'"),
         ("sigma", "-1e-5", r"sigma must be a number from 0 on, got '-1e-5'"),

@@ -30,9 +30,9 @@ def test_options_are_read() -> None:
 @pytest.mark.parametrize(
     ("option", "text", "message"),
     [
-        ("epochs", "0", r"epochs must be a whole number from 1 on, got '0'. Write --option epochs=NUMBER"),
-        ("batch", "2.5", r"batch must be a whole number from 1 on, got '2.5'"),
-        ("folds", "-1", r"folds must be a whole number from 1 on, got '-1'"),
+        ("epochs", "0", r"epochs must be an integer from 1 on, got '0'. Write --option epochs=NUMBER"),
+        ("batch", "2.5", r"batch must be an integer from 1 on, got '2.5'"),
+        ("folds", "-1", r"folds must be an integer from 1 on, got '-1'"),
         ("rate", "nan", r"rate must be a number from 0 on, got 'nan'"),
         ("pooling", "max", r"pooling must be one of mean, cls, got 'max'"),
         ("rule", "best", r"rule must be one of oof_f1, half, top_share, prior_shift, got 'best'"),

@@ -63,7 +63,7 @@ class SummaryRow:
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """The costs beside the baseline's."""
+        """The costs, against those of the baseline."""
         return words.costs(self.arm, self.report)
 
 

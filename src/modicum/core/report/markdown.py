@@ -24,7 +24,7 @@ def markdown(reports: Sequence[Report]) -> str:
     Returns:
         Text that ends with a line break.
     """
-    heads = ("method", "question", "verdict", "difference", "95 % interval, p", "cost beside the baseline")
+    heads = ("method", "question", "verdict", "difference", "95 % interval, p", "cost, against the baseline")
     judgements = summary(reports)
     table = [
         (

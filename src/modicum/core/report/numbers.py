@@ -53,7 +53,7 @@ def unit(number: str, of: str) -> str:
 
 
 def spread(mean: float, deviation: float | None, digits: int) -> str:
-    """Print a mean and the deviation of one seed from it: "0.912 ± 0.004"."""
+    """Print a mean and the standard deviation over seeds: "0.912 ± 0.004"."""
     return plain(mean, digits) if deviation is None else f"{plain(mean, digits)} ± {plain(deviation, digits)}"
 
 

@@ -75,7 +75,7 @@ def describe_arm(arm: ArmResult, report: Report) -> str:
 
 
 def costs(arm: ArmResult, report: Report) -> tuple[str, ...]:
-    """Say what an arm costs beside the baseline: multiples of time and memory, then the method's own costs."""
+    """Say what an arm costs against the baseline: multiples of time and memory, then the method's own costs."""
     base = report.baseline
     parts = [
         f"{numbers.ratio(arm.seconds, base.seconds)} the time",
