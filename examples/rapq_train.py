@@ -115,9 +115,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
-    prepared = Preparation(
-        resize=(wanted.size, wanted.size), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
-    )
+    prepared = Preparation(resize=(wanted.size, wanted.size), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     pixels, labels = read("train", wanted.images, prepared, wanted.seed)
     network = build(wanted.network, wanted.seed)
     print(f"{wanted.network}: {sum(it.numel() for it in network.parameters()):,} parameters, {len(pixels):,} images")

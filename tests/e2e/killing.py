@@ -127,12 +127,12 @@ def _serve() -> None:
                 try:
                     run()
                 except SystemExit as left:
-                    status = left.code
+                    status = int(left.code or 0)
                 if given["when"]:
                     sys.exit(status)
             sys.stdout.flush()
             said.seek(0)
-            ended = Ended(status or 0, writes.count, time.monotonic() - start, said.read())
+            ended = Ended(status, writes.count, time.monotonic() - start, said.read())
         print(json.dumps(vars(ended)), file=answers, flush=True)
 
 
