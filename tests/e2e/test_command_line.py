@@ -24,7 +24,7 @@ from modicum.cli.console import progress_bar
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
 
-QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=1,10", "-o", "epochs=2"]
+QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=10", "-o", "epochs=1"]
 # Seven jobs that are over at once, on one worker: where the time of a run would prove nothing more.
 LEAST = ["compare", "nsgd", "--seeds", "1", "-o", "rates=0.1", "-o", "scales=1", "-o", "epochs=1", "--workers", "1"]
 
@@ -113,14 +113,19 @@ def test_ctrl_c_where_nothing_is_kept_is_one_word_and_status_130(tmp_path: Path)
     os.mkfifo(tmp_path / "report.json")
 
     def interrupt_reader() -> None:
-        with (tmp_path / "report.json").open("wb"):  # as soon as it is being read
+        with (tmp_path / "report.json").open("wb"):  # it is open for reading then
+            time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)
 
     thread = threading.Thread(target=interrupt_reader)
-    thread.start()
-    done = run_here("report", ".", cwd=tmp_path)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        thread.start()
+        done = run_here("report", ".", cwd=tmp_path)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 

@@ -433,9 +433,7 @@ def test_a_stopped_training_leaves_nothing(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "command"),
     [
-        ("again.npz", ("convert", "mosi.safetensors")),
         ("found.csv", ("predict", "mosi.safetensors", "--model", "model")),
-        ("model", ("train", "classes.npz", *ONE)),
     ],
 )
 def test_a_kill_while_files_are_written_leaves_none_that_is_taken_for_whole(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError, ModelError, UnsafeFileError
 
 PUBLISHED = "resnet20"
@@ -35,6 +34,8 @@ def check_network(name: str) -> None:
             f"{folder} has no config.json, so it is no model of transformers.",
             hint="Name a folder that save_pretrained wrote.",
         )
+    from modicum.core.safeload import read_json
+
     try:
         read_json(folder / "config.json", hint="Name a folder that save_pretrained wrote.")
     except DataError as error:

@@ -111,7 +111,8 @@ def train(
         seed: of order and dropout.
         device: "cpu" or "cuda".
         callbacks: for the Trainer, such as HyPe's.
-        optimizers: an optimizer and a scheduler as Trainer takes them; None stands for the recipe's.
+        optimizers: an optimizer and a scheduler as Trainer takes them; None stands for the recipe's. Gradients are
+            clipped at norm 1 for the recipe's optimizer alone: another clips by itself, if it wants that.
 
     Returns:
         The loss and the time.
@@ -130,7 +131,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
         trainer = _trainer(
             model,
-            _arguments(recipe, folder=folder, seed=seed, device=device),
+            _arguments(recipe, folder=folder, seed=seed, device=device, clipped=optimizers[0] is None),
             items=items,
             collator=collator,
             loss=loss,
@@ -240,7 +241,7 @@ def _depth(name: str, top: int) -> int:
     return 0 if "embed" in name else max(0, top - 1)
 
 
-def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str) -> TrainingArguments:
+def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str, clipped: bool) -> TrainingArguments:
     return training_arguments(
         folder,
         seed=seed,
@@ -251,7 +252,7 @@ def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str) -> Traini
         learning_rate=recipe.rate,
         warmup_steps=recipe.warmup,  # below 1 it is a share of the updates
         lr_scheduler_type="linear",
-        max_grad_norm=1.0,
+        max_grad_norm=float(clipped),
         bf16=recipe.bf16,
         remove_unused_columns=False,
     )
