@@ -202,27 +202,6 @@ def rows(journal: Path) -> int:
     return count
 
 
-def test_a_killed_run_goes_on_and_prints_the_same_table(whole: Whole, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "modicum", *QUICK, "--out", "killed"]
-    victim = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    journal = tmp_path / "killed" / FILE_NAME
-    deadline = time.monotonic() + 120
-    while rows(journal) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    kept = rows(journal)
-    assert 3 <= kept < 14
-    assert not (tmp_path / "killed" / "report.json").exists()
-    went_on = run(*QUICK, "--out", "killed", cwd=tmp_path)
-    assert went_on.returncode == 0, went_on.stderr
-    before, after = (load(folder / "report.json")[0] for folder in (whole.folder, tmp_path / "killed"))
-    assert [arm.values for arm in after.arms] == [arm.values for arm in before.arms]
-    assert after.differences == before.differences
-    assert after.verdicts == before.verdicts
-    assert run_here(*QUICK, "--out", "killed", cwd=tmp_path).stdout == went_on.stdout
-
-
 def test_of_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
     with Journal(tmp_path / "out"):
         second = run(*LEAST, "--engine", "inline", "--out", "out", cwd=tmp_path)
