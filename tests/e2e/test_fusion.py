@@ -160,12 +160,17 @@ def test_a_pickle_is_predicted_as_what_was_converted_from_it(run: Run) -> None:
     assert run("predict", "mosi.pkl", "--model", "model").stdout == converted.stdout
 
 
-def test_json_is_alone_on_stdout(run: Run) -> None:
+def test_json_is_alone_on_stdout(run: Run, place: Path) -> None:
     done = run("predict", "mosi.pkl", "--model", "model", "--json")
     assert "padding at the back" in done.stderr or "no padding" in done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 8
     assert {type(line["estimate"]) for line in lines} == {float}
+    done = run("predict", "mosi.pkl", "--model", "model", "--json", "--out", "also.csv")
+    assert json.loads(done.stdout) == {"file": "also.csv", "rows": 8}
+    assert [float(row["estimate"]) for row in rows((place / "also.csv").read_text())] == [
+        line["estimate"] for line in lines
+    ]
 
 
 def test_arrays_of_ones_own_become_a_file_whose_integer_labels_are_classes(run: Run, tmp_path: Path) -> None:
@@ -372,6 +377,15 @@ def bad(place: Path) -> Path:
         ("predict classes.npz --model classifier --device abacus", "torch cannot use the device 'abacus'"),
         ("predict classes.npz --model classifier --out hollow", "hollow is a folder"),
         ("predict classes.npz --model classifier --out no/found.csv", "no/found.csv cannot be written (No such file"),
+        ("predict classes.npz --model classifier --out classes.npz", "--out classes.npz is a file that is read"),
+        ("predict mosi.safetensors --model model --out ./mosi.safetensors", "--out mosi.safetensors is a file that is"),
+        (
+            "predict classes.npz --model classifier --out classifier/found.csv",
+            "is in classifier, a folder that is read",
+        ),
+        ("convert classes.npz --out classes.npz", "--out classes.npz is a file that is read"),
+        ("train hollow --out hollow/new", "--out hollow/new is in hollow, a folder that is read"),
+        ("degrade classes.npz --model classifier --out classifier/a.png", "is in classifier, a folder that is read"),
         ("degrade bare.npz --model classifier --split train --out new.png", "no labels to score by"),
         ("degrade classes.npz --model classifier --out new.txt", "A picture is a .png, .svg, .pdf file, got new.txt"),
         ("degrade classes.npz --model classifier --out new.png --draws 0", "There are no rates, or no seeds"),

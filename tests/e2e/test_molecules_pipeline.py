@@ -136,6 +136,7 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
             "-t and --skip-invalid are for",
         ),
         (("predict", "old", "pool.smi", "--out", "pool.smi"), "--out pool.smi is a file that is read"),
+        (("predict", "old", "pool.smi", "--out", "old/x.csv"), "--out old/x.csv is in old, a folder that is read"),
         (("label", "pool.smi", "--out", "x.csv", "-t", "inf"), "at most 5000 K, got inf"),
         (("label", "pool.smi", "--table", "measured.csv", "--out", "x.csv"), "options of --labeller table"),
         (

@@ -92,6 +92,13 @@ def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
         ("run model --calibration dark.npy --out a.safetensors", "All 4 calibration samples are one value"),
         ("verify cut.safetensors", "no whole safetensors file"),
         ("export small.safetensors", "nothing to export to"),
+        ("export small.safetensors --onnx small.safetensors", "--onnx must end in .onnx, got small.safetensors"),
+        ("export small.onnx --onnx small.onnx", "--onnx small.onnx is a file that is read"),
+        ("export small.safetensors --c small.safetensors", "--c small.safetensors is no folder"),
+        (
+            "run model --calibration images.npy --out model/model.safetensors",
+            "--out model/model.safetensors is in model, a folder that is read",
+        ),
     ],
 )
 def test_nonsense_is_two_sentences_and_status_2(place: Path, arguments: str, said: str) -> None:
@@ -126,12 +133,14 @@ def test_a_file_that_cannot_be_exported_does_not_stop_the_other(place: Path) -> 
 
 def refused(run: Callable[..., Done], place: Path, arguments: str, said: str) -> None:
     (place / "cut.safetensors").write_bytes((place / "small.safetensors").read_bytes()[:-100])
+    (place / "small.onnx").touch()
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     done = run(*arguments.split(), cwd=place)
     assert done.returncode == 2
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
     assert done.stdout == ""
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (place / "a.safetensors").exists()
 
 
 def test_a_stopped_run_leaves_no_file(place: Path) -> None:

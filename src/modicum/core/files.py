@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -115,17 +116,28 @@ def check_picture(path: Path) -> None:
         raise ConfigError(f"A picture is a {', '.join(_PICTURES)} file, got {path}.", hint="Rename it.")
 
 
-def check_target(path: Path, *, folder: bool = False) -> None:
+def check_target(
+    path: Path, *, option: str = "", folder: bool = False, inputs: Iterable[Path | str | None] = ()
+) -> None:
     """See whether a file, or with ``folder`` a folder, can be written, before the work and not after it.
 
     A folder and those above it need not be there; that of a file must.
 
+    Args:
+        path: to be written.
+        option: that names it, for messages.
+        folder: whether it is one.
+        inputs: what is read: files, folders, and names that are neither. The path may be none of them, nor in one.
+
     Raises:
         ConfigError: if it cannot.
     """
+    named = f"{option} {path}".lstrip()
     if path.exists() and path.is_dir() != folder:
         what = "no folder" if folder else "a folder"
-        raise ConfigError(f"{path} is {what}.", hint=f"Name a {'folder' if folder else 'file'}.")
+        raise ConfigError(f"{named} is {what}.", hint=f"Name a {'folder' if folder else 'file'}.")
+    for given in filter(None, inputs):
+        _check_apart(path, Path(given), named)
     place = path if folder else path.parent
     while folder and not place.exists():
         place = place.parent
@@ -133,5 +145,17 @@ def check_target(path: Path, *, folder: bool = False) -> None:
         tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be written ({error.strerror}).", hint="Name one where you may write."
+            f"{named} cannot be written ({error.strerror}).", hint="Name one where you may write."
         ) from error
+
+
+def _check_apart(path: Path, given: Path, named: str) -> None:
+    if not os.path.exists(given):  # noqa: PTH110 - a text in quotes may be too long for Path.exists
+        return
+    # As a place in its folder, too: a link is replaced, not followed.
+    places = {Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)}
+    source = Path(os.path.realpath(given))
+    if source in places or (path.exists() and path.samefile(given)):
+        raise ConfigError(f"{named} is a {'folder' if given.is_dir() else 'file'} that is read.", hint="Name another.")
+    if any(place.is_relative_to(source) for place in places):
+        raise ConfigError(f"{named} is in {given}, a folder that is read.", hint="Name a place outside of it.")

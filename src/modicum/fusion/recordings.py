@@ -152,9 +152,10 @@ class Recordings:
             The recordings, which scikit-learn can split: ``cross_val_score(CubeMLPRegressor(), recordings, y)``.
 
         Raises:
-            DataError: if shapes disagree, or there are lengths of a stream that is not there.
+            DataError: if shapes disagree, there are lengths of a stream that is not there, or what should be numbers
+                is not, such as names of classes.
         """
-        arrays = {name: np.asarray(values, dtype=np.float32) for name, values in streams.items()}
+        arrays = {name: _floats(f"The stream {name!r}", values) for name, values in streams.items()}
         if unknown := sorted((lengths or {}).keys() - arrays.keys()):
             raise DataError(
                 f"There are lengths of {', '.join(unknown)}, but the streams are {', '.join(arrays) or 'none'}.",
@@ -162,15 +163,10 @@ class Recordings:
             )
         parts = {name: _ragged(name, values, (lengths or {}).get(name)) for name, values in arrays.items()}
         count = max((len(part) for part in parts.values()), default=0)
-        told: npt.NDArray[Any] | None = None if labels is None else np.asarray(labels)
         return cls(
             ids=tuple(f"row {place}" for place in range(count)) if ids is None else tuple(map(str, ids)),
             streams=parts,
-            labels=None
-            if told is None
-            else told.astype(np.int64)
-            if told.dtype.kind in "iu"
-            else told.astype(np.float32),
+            labels=None if labels is None else _labels(labels),
             groups=() if groups is None else tuple(str(group) for group in np.asarray(groups)),
         )
 
@@ -186,6 +182,22 @@ class Recordings:
             groups=tuple(self.groups[place] for place in places) if self.groups else (),
             replaced=self.replaced,
         )
+
+
+def _floats(what: str, values: npt.ArrayLike, hint: str = "Give arrays of one shape, without text.") -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} should be an array of numbers ({error}).", hint=hint) from error
+
+
+def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
+    hint = "Give targets as floats and classes as integers: np.unique(labels, return_inverse=True)[1]."
+    floats = _floats("labels", given, hint)
+    told: npt.NDArray[Any] = np.asarray(given)
+    if told.dtype.kind in "SU":  # digits in text, which are as likely classes as targets
+        raise DataError(f"labels should be an array of numbers, got text, the first {told.flat[0]!r}.", hint=hint)
+    return told.astype(np.int64) if told.dtype.kind in "iu" else floats
 
 
 def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:

@@ -27,7 +27,7 @@ _FORM = 1  # of the description; raised when it changes
 _SUFFIXES = (".safetensors", ".npz")
 
 
-def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
+def save_recordings(path: Path | str, splits: Mapping[str, Recordings]) -> None:
     """Write splits to one file, whole or not at all.
 
     Args:
@@ -38,6 +38,7 @@ def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
         ConfigError: if the suffix is another one, or the file cannot be written.
         MissingExtraError: if it is .safetensors and safetensors is not installed.
     """
+    path = Path(path)
     check_suffix(path)
     arrays: Arrays = {}
     for place, recordings in enumerate(splits.values()):
@@ -57,7 +58,7 @@ def save_recordings(path: Path, splits: Mapping[str, Recordings]) -> None:
             part.write_bytes(safetensors.save(arrays, metadata={_NAME: text}))
 
 
-def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
+def load_recordings(path: Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
     """Read what `save_recordings` wrote.
 
     Args:
@@ -73,6 +74,7 @@ def load_recordings(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Reco
         MissingExtraError: if it is .safetensors and safetensors is not installed.
         UnsafeFileError: if it is too large.
     """
+    path = Path(path)
     check_suffix(path)
     if not path.is_file():
         raise DataError(f"{path} is no file.", hint="Check the path.")

@@ -79,7 +79,7 @@ def warn_of_floats(graph: Graph, network: nn.Module | None = None) -> None:
     if share or (parts and network is None):  # layer by layer, norms stay as they are
         warnings.warn(
             f"{share:.1%} of the weights stay in floating point, with these operators: "
-            f"{described(parts)}. The result is a simulation without an integer engine and C source; "
+            f"{described(parts)}. The result is a simulation without an integer engine, C source or ONNX file; "
             "docs/rapq.md lists the operators that integers stand for.",
             UserWarning,
             stacklevel=5,  # torch wraps the function that calls this one

@@ -93,21 +93,15 @@ def read_records(
     return columns, records
 
 
-def check_output(target: Path, source: Path | str) -> None:
+def check_output(target: Path, inputs: Iterable[Path | str]) -> None:
     """See whether predictions can be written, before they are made: to another file than they are made of.
 
     Raises:
-        ConfigError: if the file cannot be written, or is the source.
+        ConfigError: if the file cannot be written, or is one of the inputs or in one.
         DataError: if its name ends otherwise than `write_rows` takes it.
     """
     _form(target)
-    check_target(target)
-    try:
-        same = target.exists() and target.samefile(source)
-    except OSError:  # a text in quotes, or standard input
-        same = False
-    if same:
-        raise ConfigError(f"--out {target} is the file that is read.", hint="Name another file.")
+    check_target(target, option="--out", inputs=inputs)
 
 
 def write_rows(

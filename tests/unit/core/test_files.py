@@ -78,6 +78,33 @@ def test_a_target_that_cannot_be_written_is_found_before_the_work(
         check_target(tmp_path / target, folder=folder)
 
 
+@pytest.mark.parametrize(
+    ("target", "folder", "words"),
+    [
+        ("there/../taken", False, "--out .* is a file that is read"),
+        ("link", False, "is a file that is read"),
+        ("hard", False, "is a file that is read"),
+        ("there", True, "is a folder that is read"),
+        ("there/new/er", True, "a folder that is read"),
+        ("there/in", False, "a folder that is read"),  # though it links to what is outside
+        ("way/new", False, "a folder that is read"),
+    ],
+)
+def test_a_target_that_is_read_is_refused(target: str, folder: bool, words: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "free").write_text("another")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "in").symlink_to(tmp_path / "free")
+    (tmp_path / "link").symlink_to(tmp_path / "taken")
+    (tmp_path / "hard").hardlink_to(tmp_path / "taken")
+    (tmp_path / "way").symlink_to(tmp_path / "there")
+    inputs = [None, "-", "a text in quotes " * 1000, tmp_path / "gone", tmp_path / "taken", str(tmp_path / "there")]
+    with pytest.raises(ConfigError, match=words):
+        check_target(tmp_path / target, option="--out", folder=folder, inputs=inputs)
+    check_target(tmp_path / "free", inputs=inputs)
+    check_target(tmp_path, folder=True, inputs=inputs)  # holds what is read
+
+
 @pytest.mark.parametrize(("target", "folder"), [("new", False), ("taken", False), ("a/b/c", True), ("there", True)])
 def test_looking_at_a_target_leaves_nothing(target: str, folder: bool, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")

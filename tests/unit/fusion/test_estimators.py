@@ -139,6 +139,20 @@ def test_arrays_that_do_not_fit_are_refused(streams: Any, lengths: Any, message:
         to_recordings(streams, lengths=lengths)
 
 
+@pytest.mark.parametrize(
+    "labels", [np.array(["a", "b", "c", "a"]), ["0", "1", "0", "1"], [None, "b", 1, 2.0], [[1], []]]
+)
+def test_labels_that_are_no_numbers_are_refused_with_how_classes_are_given(labels: Any) -> None:
+    streams = {"audio": np.zeros((4, 3, 2))}
+    with pytest.raises(DataError, match="labels should be an array of numbers") as told:
+        Recordings.from_arrays(streams, labels=labels)
+    assert "classes as integers" in told.value.hint
+    with pytest.raises(DataError, match="The stream 'audio' should be an array of numbers"):
+        Recordings.from_arrays({"audio": [[["loud"]]]})
+    found = [Recordings.from_arrays(streams, labels=it).labels for it in ([0, 1, 2, 0], [0, 0.5, 1, 2])]
+    assert [it.dtype for it in found if it is not None] == [np.int64, np.float32]
+
+
 def test_labels_that_do_not_fit_are_refused() -> None:
     X, y = arrays(24)
     with pytest.raises(DataError, match=r"24 samples, and the labels have the shape \(23,\)"):

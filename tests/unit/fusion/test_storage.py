@@ -52,6 +52,8 @@ def test_what_was_saved_is_loaded_to_the_last_bit(tmp_path, suffix):  # CUBEMLP-
             assert read.labels is not None
             assert (read.labels.dtype, read.labels.tolist()) == (given.labels.dtype, given.labels.tolist())
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    save_recordings(str(path), splits())
+    assert load_recordings(str(path)).keys() == loaded.keys()
 
 
 @SUFFIXES

@@ -31,7 +31,7 @@ def convert(
     from modicum.fusion.storage import check_suffix, save_recordings
 
     check_suffix(file)
-    check_target(file)
+    check_target(file, option="--out", inputs=(source,))
     found = opened(source, format, gigabytes, clip=clip_labels)
     save_recordings(file, found.splits)
     summary = {

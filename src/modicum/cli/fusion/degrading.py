@@ -52,7 +52,7 @@ def degrade(
     from modicum.core.files import check_picture, check_target
 
     check_picture(file)
-    check_target(file)
+    check_target(file, option="--out", inputs=(source, model))
     check_model(model)
     check_device(device)
     chosen = split_of(opened(source, format, gigabytes, clip=clip_labels), split)

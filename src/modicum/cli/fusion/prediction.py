@@ -50,7 +50,7 @@ def predict(
     from modicum.core.files import check_target, replacing
 
     if file is not None:
-        check_target(file)
+        check_target(file, option="--out", inputs=(source, model))
     check_model(model)
     check_device(device)
     chosen = split_of(opened(source, format, gigabytes, clip=clip_labels), split)
@@ -59,14 +59,16 @@ def predict(
     ensemble = FusionEnsemble.load(model, device=device)
     recordings = known_to(ensemble, chosen)
     rows = _rows(ensemble, recordings, without or [])
-    if json:
-        typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
-    elif file is None:
-        _write(rows, sys.stdout)
-    else:
+    if file is not None:
         with replacing(file) as stream:
             _write(rows, stream)
         say(f"{len(rows):,} rows: {file}")
+        if json:
+            typer.echo(json_format.dumps({"file": str(file), "rows": len(rows)}, indent=2))
+    elif json:
+        typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
+    else:
+        _write(rows, sys.stdout)
 
 
 def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) -> list[dict[str, Any]]:

@@ -91,7 +91,7 @@ def train(  # noqa: PLR0913 - one argument an option
     _check(seeds=(seed, seeds), channels=channels, modality_dropout=modality_dropout, counts=(epochs, batch), rate=rate)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
-    check_target(folder, folder=True)
+    check_target(folder, option="--out", folder=True, inputs=(source, text))
     check_device(device)
     found = opened(source, format, gigabytes, clip=clip_labels)
     splits = {name: _chosen(part, stream) for name, part in found.splits.items()}

@@ -30,7 +30,7 @@ def enumerate_molecules(
     if file is not None:
         from modicum.core.files import check_target
 
-        check_target(file)
+        check_target(file, option="--out")
     molecules = enumerate_alkanes(smallest, largest)
     if file is not None:
         from modicum.molecules.pool import write_smiles

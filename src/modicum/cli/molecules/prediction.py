@@ -101,7 +101,7 @@ def train(  # noqa: PLR0913 - one argument an option
 
 
 def _check_training(folder: Path, predictor: PredictorName, epochs: int | None, *, gp_alone: bool) -> None:
-    check_target(folder, folder=True)
+    check_target(folder, option="--out", folder=True)
     if folder.exists() and any(folder.iterdir()):  # the model of another training would be taken for this one
         raise ConfigError(f"--out {folder} has files in it.", hint="Name a new folder.")
     if predictor is PredictorName.dmpnn and gp_alone:
@@ -141,7 +141,7 @@ def predict(
     if (pool is None) == (labels is None):
         raise ConfigError("Give either a pool or --labels.", hint="Name the molecules to predict once.")
     _check_request(labels, (parity, calibration), temperature or [], skip_invalid=skip_invalid)
-    check_outputs({"--out": file, "--parity": parity, "--calibration": calibration}, [pool, labels])
+    check_outputs({"--out": file, "--parity": parity, "--calibration": calibration}, [pool, labels, model])
     reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}
     find_model(model)  # before the pool is read, and the pool before torch is imported
     space = None if pool is None else open_pool(pool, skip_invalid=skip_invalid, **reading)

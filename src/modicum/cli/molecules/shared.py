@@ -35,14 +35,16 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
     """
     from modicum.core.files import check_target
 
-    taken = {path.resolve(): "is a file that is read" for path in inputs if path is not None}
+    read, taken = tuple(inputs), dict[Path, str]()
     for option, path in outputs.items():
         if path is None:
             continue
-        check_target(path)
+        check_target(path, option=option, inputs=read)
         if path.resolve() in taken:
-            raise ConfigError(f"{option} {path} {taken[path.resolve()]}.", hint="Name another file.")
-        taken[path.resolve()] = f"is the file of {option}, too"
+            raise ConfigError(
+                f"{option} {path} is the file of {taken[path.resolve()]}, too.", hint="Name another file."
+            )
+        taken[path.resolve()] = option
 
 
 def open_pool(

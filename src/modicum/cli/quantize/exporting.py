@@ -39,7 +39,7 @@ def export(
         ConfigError: if nothing is to be written, or there are images and no ONNX file.
         Exit: with status 1 if one of two files cannot be written; the other is.
     """
-    _check(onnx, c, example)
+    _check(onnx, c, file, example)
     check_stored(file)
     # Torch takes seconds to import: what is wrong in the arguments is said before.
     from modicum.quantize.model import QuantizedModel
@@ -70,15 +70,17 @@ def export(
         raise typer.Exit(1)
 
 
-def _check(onnx: Path | None, c: Path | None, example: Path | None) -> None:
+def _check(onnx: Path | None, c: Path | None, file: Path, example: Path | None) -> None:
     if onnx is None and c is None:
         raise ConfigError("There is nothing to export to.", hint="Give --onnx FILE, --c FOLDER or both.")
     if example is not None and onnx is None:
         raise ConfigError("--example compares an ONNX file, and none is written.", hint="Give --onnx FILE.")
     if onnx is not None:
-        check_target(onnx)
+        if onnx.suffix != ".onnx":
+            raise ConfigError(f"--onnx must end in .onnx, got {onnx}.", hint=f"Write --onnx {onnx.stem}.onnx.")
+        check_target(onnx, option="--onnx", inputs=(file, example))
     if c is not None:
-        check_target(c, folder=True)
+        check_target(c, option="--c", folder=True, inputs=(file, example))
     if example is not None:
         check_images(example)
 

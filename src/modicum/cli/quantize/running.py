@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +93,7 @@ def run(  # noqa: PLR0913 - one argument an option
         per_layer=_layers(layer or []),
         seed=seed,
     )
-    _check_place(file)
+    _check_place(file, (model, calibration, test))
     check_count(samples)
     check_network(model)
     check_images(calibration)
@@ -202,8 +202,8 @@ def _layers(entries: Sequence[str]) -> dict[str, LayerBits]:
     return found
 
 
-def _check_place(file: Path) -> None:
+def _check_place(file: Path, inputs: Iterable[Path | str | None]) -> None:
     # Said before the work, not after it.
     if file.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, got {file}.", hint=f"Write --out {file.stem}.safetensors.")
-    check_target(file)
+    check_target(file, option="--out", inputs=inputs)

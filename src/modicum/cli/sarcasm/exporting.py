@@ -36,7 +36,7 @@ def export(
         ConfigError: if the system has no encoder, or no such member.
         Exit: with status 1 if 8 bits were asked for and not written.
     """
-    check_target(folder, folder=True)
+    check_target(folder, option="--out", folder=True, inputs=(texts, model))
     check_model(model)
     table = read_table(texts, text=text, language=language)
     from modicum.sarcasm.system import SarcasmSystem

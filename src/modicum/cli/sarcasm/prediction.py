@@ -47,7 +47,7 @@ def predict(
     from modicum.sarcasm.records import check_output, write_rows
 
     if file is not None:
-        check_output(file, source)
+        check_output(file, (source, model))
     check_model(model)
     table = _table(source, text=text, dialect=dialect, language=language, skip_empty=skip_empty)
     from modicum.sarcasm.system import SarcasmSystem

@@ -118,7 +118,7 @@ def submit(
     Raises:
         DataError: if the system knows no categories.
     """
-    check_target(file)
+    check_target(file, option="--out", inputs=(items, model))
     check_model(model)
     asked = _items(items, task, language)
     from modicum.sarcasm.submission import write_submission

@@ -93,7 +93,7 @@ def train(  # noqa: PLR0913 - one argument an option
         ConfigError: if the folder has something in it, or a setting is unknown.
     """
     check_device(device)
-    check_target(folder, folder=True)
+    check_target(folder, option="--out", folder=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     if folds < 1:
