@@ -73,7 +73,7 @@ def read_rows(
     language_column: str | None = None,
     dialect_column: str | None = None,
     rephrase_column: str | None = None,
-    skip_empty: bool = False,
+    skip_empty: bool | None = None,
     need_label: bool = True,
 ) -> Table:
     """Read texts, or pairs of texts, with whatever else the file says of them.
@@ -92,7 +92,8 @@ def read_rows(
         language_column: of "en" and "ar".
         dialect_column: of the dialect.
         rephrase_column: of the author's plain wording.
-        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`.
+        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`; None refuses them
+            as False does, but without naming the option of the commands.
         need_label: whether a ``label_column`` that is not there is an error; if not, no label is known.
 
     Returns:
@@ -126,7 +127,12 @@ def read_rows(
         elif skip_empty:
             empty.append(record.line)
         else:
-            raise DataError(f"{where} has an empty text.", hint="Remove it, or leave such rows out by --skip-empty.")
+            raise DataError(
+                f"{where} has an empty text.",
+                hint="Write its text, or remove the row, in a file of its predictions too."
+                if skip_empty is None
+                else "Remove it, or leave such rows out by --skip-empty.",
+            )
     return Table(columns=names, rows=tuple(rows), empty=tuple(empty), text_column=roles.get("text"))
 
 

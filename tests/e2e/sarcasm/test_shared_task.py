@@ -19,9 +19,11 @@ from modicum.sarcasm.examples import CATEGORIES
 def test_the_official_files_are_submitted_and_scored(run: Run, tmp_path: Path, task: str, language: str) -> None:
     gold = catalogue.fetch("isarcasmeval") / "test" / f"task_{task}_{language.title()}_test.csv"
     options = ("--task", task, "--language", language)
-    done = run("submit", gold, "--model", "model", "--out", tmp_path / "sent.zip", *options)
+    done = run("submit", gold, "--model", "model", "--out", tmp_path / "sent.zip", *options, "--json")
     count = 200 if task == "C" else 1400
     assert (done.status, done.said) == (0, f"{count:,} predictions of task {task}: {tmp_path / 'sent.zip'}\n")
+    told = {"task": task, "language": language, "predictions": count, "file": str(tmp_path / "sent.zip")}
+    assert json.loads(done.out) == told
     with zipfile.ZipFile(tmp_path / "sent.zip") as archive:
         (name,) = archive.namelist()
         header, *lines = archive.read(name).decode().splitlines()

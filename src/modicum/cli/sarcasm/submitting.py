@@ -112,6 +112,7 @@ def submit(
     file: Annotated[Path, typer.Option("--out", help="The .zip file.")],
     task: TaskOption = TaskName.A,
     language: Spoken = LanguageName.en,
+    json: Json = False,
 ) -> None:
     """Predict the official test file and write the shared task's submission.
 
@@ -133,6 +134,9 @@ def submit(
     if predictions is None:
         raise DataError("The system knows no categories.", hint="Train it on texts whose categories are known.")
     write_submission(file, task.value, language.value, predictions, items=asked)
+    if json:
+        told = {"task": task.value, "language": language.value, "predictions": len(asked), "file": str(file)}
+        typer.echo(json_format.dumps(told, indent=2))
     say(f"{len(asked):,} predictions of task {task.value}: {file}")
 
 
