@@ -38,7 +38,7 @@ def compare(
     ],
     *,
     budget: Annotated[
-        BudgetName, typer.Option(help="demo: seconds, no network. full: the published data sets.")
+        BudgetName, typer.Option(help="demo: a minute or a few, no network. full: the published data sets.")
     ] = BudgetName.demo,
     data: Annotated[Path | None, typer.Option(help="Your own data; compare METHOD --help says in which form.")] = None,
     seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",

@@ -88,7 +88,7 @@ class Job:
 
     Args:
         seed: the same for all arms of a pair.
-        budget: "demo" (seconds, no network) or "full" (the published data sets).
+        budget: "demo" (a minute or a few in all, no network) or "full" (the published data sets).
         device: a torch device, "cpu" or "cuda".
         data: the user's own file or folder in place of the budget's data; None for the latter.
         options: the comparison's own settings, all of them, as text.

@@ -278,7 +278,7 @@ def _test_file(folder: Path, task: Task, language: Language) -> Path:
     return folder / "test" / f"task_{task}_{_SHORT[language]}_test.csv"
 
 
-def _table(path: Path, language: Language, needed: Sequence[str], *, skip_empty: bool = False) -> Table:
+def _table(path: Path, language: Language, needed: Sequence[str], *, skip_empty: bool | None = None) -> Table:
     require_columns(path, read_records(path)[0], needed)
     table = read_rows(path, language=language, skip_empty=skip_empty)
     for row in table:

@@ -39,11 +39,13 @@ class Table:
         columns: in the order of the file.
         rows: likewise.
         empty: the lines of rows without a text, which were left out.
+        text_column: of the texts; None where the file holds pairs.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     empty: tuple[int, ...] = ()
+    text_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +73,7 @@ def read_rows(
     language_column: str | None = None,
     dialect_column: str | None = None,
     rephrase_column: str | None = None,
-    skip_empty: bool = False,
+    skip_empty: bool | None = None,
     need_label: bool = True,
 ) -> Table:
     """Read texts, or pairs of texts, with whatever else the file says of them.
@@ -90,7 +92,8 @@ def read_rows(
         language_column: of "en" and "ar".
         dialect_column: of the dialect.
         rephrase_column: of the author's plain wording.
-        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`.
+        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`; None refuses them
+            as False does, but without naming the option of the commands.
         need_label: whether a ``label_column`` that is not there is an error; if not, no label is known.
 
     Returns:
@@ -124,8 +127,13 @@ def read_rows(
         elif skip_empty:
             empty.append(record.line)
         else:
-            raise DataError(f"{where} has an empty text.", hint="Remove it, or leave such rows out by --skip-empty.")
-    return Table(columns=names, rows=tuple(rows), empty=tuple(empty))
+            raise DataError(
+                f"{where} has an empty text.",
+                hint="Write its text, or remove the row, in a file of its predictions too."
+                if skip_empty is None
+                else "Remove it, or leave such rows out by --skip-empty.",
+            )
+    return Table(columns=names, rows=tuple(rows), empty=tuple(empty), text_column=roles.get("text"))
 
 
 def read_predictions(
@@ -134,8 +142,8 @@ def read_predictions(
     """Read 0 or 1 for each item from a column of a table; of what categories it is made, see `read_named_categories`.
 
     Raises:
-        DataError: if the file cannot be read, lacks the column, has more or fewer rows or texts than the items, or a
-            cell is neither 0 nor 1.
+        DataError: if the file cannot be read, lacks the column, has more or fewer rows than the items or other texts,
+            or a cell is neither 0 nor 1.
     """
     found: list[int] = []
     for where, cells in _predicted(source, items, column, text_column):
@@ -177,18 +185,19 @@ def _predicted(
             f"{name} has {len(records):,} predictions, the labelled file {len(items):,} rows.",
             hint="Give one prediction for each row, in the same order.",
         )
-    texts = ("text_0", "text_1") if isinstance(items[0], Pair) else (text_column or "text",)
-    compared = set(texts) <= set(names)
+    if isinstance(items[0], Pair):
+        compared = [(at, it) for at, it in enumerate(("text_0", "text_1")) if it in names]
+    else:  # the file may call the texts otherwise than the labelled one does
+        compared = [(0, it) for it in (text_column, "text", "tweet") if it in names][:1]
     for record, item in zip(records, items, strict=True):
         where = f"{name}, line {record.line}"
         wanted = item.texts if isinstance(item, Pair) else (item.text,)
-        if compared and any(
-            _words(record.cells, it, where).split() != text.split() for it, text in zip(texts, wanted, strict=True)
-        ):
-            raise DataError(
-                f"{where} has another text than that row of the labelled file.",
-                hint="Give the predictions in the order of the labelled file.",
-            )
+        for at, it in compared:
+            if _words(record.cells, it, where).split() != wanted[at].split():
+                raise DataError(
+                    f"{where} has another text in {it!r} than that row of the labelled file.",
+                    hint="Give the predictions in the order of the labelled file; rename a column of something else.",
+                )
         yield where, record.cells
 
 

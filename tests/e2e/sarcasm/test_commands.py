@@ -10,6 +10,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.e2e.sarcasm.program import ARABIC, ENGLISH, KNOWN, UNSEEN, Run, write
 from tests.e2e.stopping import interruptible
@@ -64,6 +65,17 @@ def test_a_file_comes_back_with_probabilities_labels_and_categories(run: Run, pl
     assert {name for row in rows for name in row["categories"].split()} <= set(CATEGORIES)
     assert not any(row["categories"] for row in rows if row["predicted"] == "0")
     assert all((float(row["probability"]) >= float(row["threshold"])) == (row["predicted"] == "1") for row in rows)
+
+
+def test_a_label_can_be_found_again_from_what_is_written(run: Run, place: Path, tmp_path: Path) -> None:
+    system = SarcasmSystem.load(place / "model")
+    above = float(np.nextafter(system.read(UNSEEN).probabilities[0], 1))  # of an English text
+    replace(system, decision=replace(system.decision, thresholds={"en": above, "ar": 0.0})).save(tmp_path / "m")
+    rows = run("predict", "new.csv", "--model", tmp_path / "m").rows()
+    assert [rows[0]["predicted"], *(row["predicted"] for row in rows[10:])] == ["0", *["1"] * 10]
+    told = [json.loads(it) for it in run("predict", "new.csv", "--model", tmp_path / "m", "--json").out.splitlines()]
+    for row in [*rows, *told]:
+        assert int(float(row["probability"]) >= float(row["threshold"])) == int(row["predicted"])
 
 
 def test_the_same_goes_to_a_file(run: Run, tmp_path: Path) -> None:

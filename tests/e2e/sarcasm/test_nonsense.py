@@ -52,7 +52,15 @@ BAD = {
         ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),
         ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
         ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
-        ("predict gap.csv --model model", "gap.csv, line 3 has an empty text"),
+        (
+            "predict gap.csv --model model",
+            "line 3 has an empty text. Remove it, or leave such rows out by --skip-empty",
+        ),
+        (
+            "score gap.csv sent.txt",
+            "line 3 has an empty text. Write its text, or remove the row, in a file of its pred",
+        ),
+        ("predict  --model model", "The text is empty. Write a text in quotes"),
         ("predict latin.csv --model model", "latin.csv, line 2 is not UTF-8 (byte 0xe9)"),
         ("predict french.csv --model model", "french.csv, line 2 has the language 'fr'"),
         ("predict texts.txt --model model", "texts.txt has the ending '.txt'"),

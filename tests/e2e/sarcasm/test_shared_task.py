@@ -19,9 +19,11 @@ from modicum.sarcasm.examples import CATEGORIES
 def test_the_official_files_are_submitted_and_scored(run: Run, tmp_path: Path, task: str, language: str) -> None:
     gold = catalogue.fetch("isarcasmeval") / "test" / f"task_{task}_{language.title()}_test.csv"
     options = ("--task", task, "--language", language)
-    done = run("submit", gold, "--model", "model", "--out", tmp_path / "sent.zip", *options)
+    done = run("submit", gold, "--model", "model", "--out", tmp_path / "sent.zip", *options, "--json")
     count = 200 if task == "C" else 1400
     assert (done.status, done.said) == (0, f"{count:,} predictions of task {task}: {tmp_path / 'sent.zip'}\n")
+    told = {"task": task, "language": language, "predictions": count, "file": str(tmp_path / "sent.zip")}
+    assert json.loads(done.out) == told
     with zipfile.ZipFile(tmp_path / "sent.zip") as archive:
         (name,) = archive.namelist()
         header, *lines = archive.read(name).decode().splitlines()
@@ -109,9 +111,18 @@ def test_own_predictions_are_scored_whatever_their_columns_are_called(run: Run, 
     against = run("score", gold, mine, "--against", bare, *names, "--json")
     assert json.loads(against.out)["difference"]["value"] == 0
     moved = table("moved.csv", "post;says_my_model", texts[::-1], ours)
+    named = table("named.csv", "text;says_my_model", texts[::-1], ours)
+    tweets = table("tweets.csv", "tweet;sarcastic", texts, truth)
+    turned = table("turned.csv", "tweet;predicted", texts[::-1], ours)
+    cleaned = table("cleaned.csv", "text;tweet;predicted", [it.title() for it in texts], texts, ours)
+    done = run("score", tweets, cleaned, "--json")  # of two, the column of the labelled file
+    assert (done.status, json.loads(done.out)["f1"]) == (0, 0.5)
     short = table("short.csv", "post;says_my_model", texts[:3], ours[:3])
     for arguments, said in (
-        ((gold, moved, *names), "moved.csv, line 2 has another text than that row of the labelled file"),
+        ((gold, moved, *names), "moved.csv, line 2 has another text in 'post' than that row of the labelled file"),
+        ((gold, named, *names), "named.csv, line 2 has another text in 'text' than that row of the labelled file"),
+        ((tweets, turned), "turned.csv, line 2 has another text in 'tweet' than that row of the labelled file"),
+        ((both, turned), "turned.csv, line 2 has another text in 'tweet' than that row of the labelled file"),
         ((gold, short, *names), "short.csv has 3 predictions, the labelled file 4 rows"),
         ((gold, mine, *names[:4]), "mine.csv has no column 'predicted'; its columns are 'post', 'says_my_model'. Name"),
         ((both, both, "--prediction-col", "rate"), "both.csv, line 2 has the label '0.9' in 'rate'. Write 1 for"),

@@ -185,7 +185,7 @@ def test_empty_texts_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
             r"rows.csv has no column 'text'; its columns are 'body', 'n'. Rename the column, or name yours: --text-col",
         ),
         ("text,text\na,b\n", r"rows.csv has the column 'text' twice. Rename one"),
-        ('id,text\n1,"a\nb"\n2,\n', r"rows.csv, line 4 has an empty text. Remove it, or leave such rows out by"),
+        ('id,text\n1,"a\nb"\n2,\n', r"rows.csv, line 4 has an empty text. Write its text, or remove the row"),
         ("text_0,text_1\na,\n", r"rows.csv, line 2 has an empty text"),
         ("text,sarcastic\na,1\nb,2\n", r"rows.csv, line 3 has the label '2' in 'sarcastic'. Write 1 for sarcastic and"),
         ("text,sarcastic\na,yes\n", r"rows.csv, line 2 has the label 'yes'"),

@@ -61,6 +61,7 @@ def train(  # noqa: PLR0913 - one argument an option
     smiles_column: SmilesColumn = None,
     strip_salts: StripSalts = False,
     device: Device = "cpu",
+    json: Json = False,
 ) -> None:
     """Train a predictor on labels: of density, hvap, cp, or of any property of your own.
 
@@ -74,6 +75,8 @@ def train(  # noqa: PLR0913 - one argument an option
     reading |= {"unit": unit, "without_temperature": without_temperature}
     table = open_labels(labels, quantity, **reading)
     others = None if held_out is None else open_labels(held_out, quantity, **reading)
+    summary: dict[str, Any] = {"predictor": predictor.value, "quantity": quantity}
+    summary |= {"molecules": len(table.molecules), "rows": len(table), "folder": str(folder)}
     if predictor is PredictorName.dmpnn:
         from modicum.molecules.dmpnn import DMPNN
 
@@ -94,9 +97,12 @@ def train(  # noqa: PLR0913 - one argument an option
         process = GaussianProcess(graph_kernel).fit(table, seed=seed)
         if others is not None:
             factor = process.calibrate(others)
+            summary["factor of intervals"] = float(factor)
             say(f"Intervals are multiplied by {factor:.3f}.")
         with new_folder(folder) as place:
             process.save(place, hyperparameters=graph_kernel.to_json())
+    if json:
+        typer.echo(json_format.dumps(summary, indent=2))
     say(f"{predictor.value} of {quantity}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
 
 

@@ -76,10 +76,13 @@ def read_table(
     rephrase: str | None = None,
     dialect: str | None = None,
     language: LanguageChoice | None = None,
-    skip_empty: bool = False,
+    skip_empty: bool | None = None,
     need_label: bool = True,
 ) -> Table:
-    """Read a file, or "-" for standard input; what was left out is said."""
+    """Read a file, or "-" for standard input; what was left out is said.
+
+    A command that has no --skip-empty leaves it at None.
+    """
     from modicum.sarcasm.tables import read_rows
 
     table = read_rows(

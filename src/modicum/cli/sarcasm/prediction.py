@@ -66,7 +66,11 @@ def predict(
 
 
 def _table(source: str, **options: Any) -> Table:
-    if source == "-" or _exists(source) or Path(source).suffix.lower() in {".csv", ".tsv", ".jsonl", ".ndjson"}:
+    if (
+        source == "-"
+        or (source and _exists(source))
+        or Path(source).suffix.lower() in {".csv", ".tsv", ".jsonl", ".ndjson"}
+    ):
         return read_table(source, **options)
     from modicum.sarcasm.tables import one_text
 
@@ -87,7 +91,7 @@ def _texts(system: SarcasmSystem, examples: list[Example], *, explain: bool) -> 
     cells: list[dict[str, Any]] = []
     for at, example in enumerate(examples):
         cell: dict[str, Any] = {
-            "probability": round(float(found.probabilities[at]), 6),
+            "probability": float(found.probabilities[at]),  # all digits, so that the label can be found again
             **_threshold(system, example),
             "predicted": int(found.labels[at]),
         }
@@ -107,7 +111,7 @@ def _threshold(system: SarcasmSystem, example: Example) -> dict[str, float]:
     thresholds = system.decision.thresholds
     match system.decision.rule:
         case "oof_f1":  # a few strays are read as the only language that was trained
-            return {"threshold": round(thresholds.get(example.language) or max(thresholds.values()), 6)}
+            return {"threshold": thresholds.get(example.language, max(thresholds.values()))}
         case "half":
             return {"threshold": 0.5}
         case _:
@@ -117,7 +121,7 @@ def _threshold(system: SarcasmSystem, example: Example) -> dict[str, float]:
 def _pairs(system: SarcasmSystem, pairs: list[Pair], *, explain: bool) -> list[dict[str, Any]]:
     cells: list[dict[str, Any]] = []
     for pair, second in zip(pairs, system.compare(pairs), strict=True):
-        cell: dict[str, Any] = {"probability_of_second": round(float(second), 6), "predicted": int(second > 0.5)}
+        cell: dict[str, Any] = {"probability_of_second": float(second), "predicted": int(second > 0.5)}
         if explain:
             cell |= {f"explanation_{at}": _spelt(it) for at, it in enumerate(system.explain_pair(pair))}
         cells.append(cell)

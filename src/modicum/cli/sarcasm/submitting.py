@@ -86,7 +86,7 @@ def score(
     if at_least is not None and (task is not TaskName.A or "votes" not in kinds):
         raise ConfigError("--at-least counts the votes of readers on task A.", hint="Give it with their .csv file.")
     read = [None if kind == "table" else _read(it, kind, task, language) for it, kind in zip(files, kinds, strict=True)]
-    items = _items(gold, task, language, text=text, label=label)
+    items, text = _items(gold, task, language, text=text, label=label)
     truth = _labels(gold, items, task)
     ours, *others = [
         _from_table(path, items, task, column, text)
@@ -112,6 +112,7 @@ def submit(
     file: Annotated[Path, typer.Option("--out", help="The .zip file.")],
     task: TaskOption = TaskName.A,
     language: Spoken = LanguageName.en,
+    json: Json = False,
 ) -> None:
     """Predict the official test file and write the shared task's submission.
 
@@ -120,7 +121,7 @@ def submit(
     """
     check_target(file, option="--out", inputs=(items, model))
     check_model(model)
-    asked = _items(items, task, language)
+    asked, _ = _items(items, task, language)
     from modicum.sarcasm.submission import write_submission
     from modicum.sarcasm.system import SarcasmSystem
 
@@ -133,12 +134,16 @@ def submit(
     if predictions is None:
         raise DataError("The system knows no categories.", hint="Train it on texts whose categories are known.")
     write_submission(file, task.value, language.value, predictions, items=asked)
+    if json:
+        told = {"task": task.value, "language": language.value, "predictions": len(asked), "file": str(file)}
+        typer.echo(json_format.dumps(told, indent=2))
     say(f"{len(asked):,} predictions of task {task.value}: {file}")
 
 
 def _items(
     source: str, task: TaskName, language: LanguageName, *, text: str | None = None, label: str | None = None
-) -> list[Example] | list[Pair]:
+) -> tuple[list[Example] | list[Pair], str | None]:
+    # With the column of the texts.
     from modicum.cli.sarcasm.columns import LanguageChoice
 
     table = read_table(source, text=text, label=label, language=LanguageChoice(language.value))
@@ -151,7 +156,7 @@ def _items(
             if table.pairs
             else "Give a file of pairs, in the columns text_0 and text_1.",
         )
-    return found
+    return found, table.text_column
 
 
 def _labels(source: str, items: Sequence[Example] | Sequence[Pair], task: TaskName) -> list[Any]:
