@@ -204,8 +204,8 @@ class GaussianProcess:
             known = self.trained_on(labels.molecules)
             if known:
                 raise ConfigError(
-                    f"{len(known)} of the {len(labels.molecules)} molecules to calibrate with are in the training labels, "
-                    f"the first is {known[0]}; their residuals make intervals too narrow.",
+                    f"{len(known)} of the {len(labels.molecules)} molecules to calibrate with are in the training "
+                    f"labels, the first is {known[0]}; their residuals make intervals too narrow.",
                     hint="Give labels of other molecules.",
                 )
             self.factor = 1.0
