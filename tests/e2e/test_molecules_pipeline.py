@@ -203,8 +203,12 @@ def test_a_property_of_ones_own_is_learnt_and_ids_are_kept(folder: Path) -> None
     boiling = ["id,structure,tb", "a,CCCC,272.7", "b,C(C)CCC,309.2", "c,CCCCCC,341.9", "d,CCN.Cl,289.8"]
     (folder / "boiling.csv").write_text("\n".join(boiling))
     reading = ("--smiles-col", "structure", "--strip-salts")
-    done = here("train", "boiling.csv", "--property", "tb", "--unit", "K", *reading, "--out", "tb", cwd=folder)
+    done = here(
+        "train", "boiling.csv", "--property", "tb", "--unit", "K", *reading, "--out", "tb", "--json", cwd=folder
+    )
     assert done.returncode == 0, done.stderr
+    told = {"predictor": "gp", "quantity": "tb", "unit": "K", "molecules": 4, "rows": 4, "factor": None, "folder": "tb"}
+    assert json.loads(done.stdout) == told
     assert "tb is a property without temperature" in done.stderr
     done = here("predict", "tb", "boiling.csv", *reading, "--out", "tb.csv", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -61,6 +61,7 @@ def train(  # noqa: PLR0913 - one argument an option
     smiles_column: SmilesColumn = None,
     strip_salts: StripSalts = False,
     device: Device = "cpu",
+    json: Json = False,
 ) -> None:
     """Train a predictor on labels: of density, hvap, cp, or of any property of your own.
 
@@ -73,6 +74,7 @@ def train(  # noqa: PLR0913 - one argument an option
     reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}
     reading |= {"unit": unit, "without_temperature": without_temperature}
     table = open_labels(labels, quantity, **reading)
+    factor = None
     others = None if held_out is None else open_labels(held_out, quantity, **reading)
     if others is not None:
         _check_apart(table, others, held_out)
@@ -99,6 +101,10 @@ def train(  # noqa: PLR0913 - one argument an option
             say(f"Intervals are multiplied by {factor:.3f}.")
         with new_folder(folder) as place:
             process.save(place, hyperparameters=graph_kernel.to_json())
+    if json:
+        summary = {"predictor": predictor.value, "quantity": quantity, "unit": table.property.unit}
+        summary |= {"molecules": len(table.molecules), "rows": len(table), "factor": factor, "folder": str(folder)}
+        typer.echo(json_format.dumps(summary, indent=2))
     say(f"{predictor.value} of {quantity}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
 
 
