@@ -88,6 +88,13 @@ def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
     assert judged.returncode == 0, judged.stderr
     found = json.loads(judged.stdout)
     assert found["R2"] > 0.5
+    assert (found["trained on"], found["molecules"]) == (
+        0,
+        len(frozenset(read_table(folder / "rest.csv", "density").smiles)),
+    )
+    with (folder / "judged.csv").open() as file:
+        truth = [float(row["density_label"]) for row in csv.DictReader(file)]
+    assert truth == read_table(folder / "rest.csv", "density").value.tolist()
     assert found["rows"] == len(rest) == len(read_table(folder / "judged.csv", "density"))
     assert "<svg" in (folder / "parity.svg").read_text()
     assert (folder / "calibration.pdf").read_bytes().startswith(b"%PDF")
@@ -150,6 +157,7 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
         (("train", "measured.csv", "--out", "x", "--smiles-col", "structure"), "has no column 'structure'"),
         (("train", "measured.csv", "--out", "x", "--unit", "g/mL"), "density is in kg/m3"),
         (("train", "measured.csv", "--out", "x", "--epochs", "5"), "--epochs is an option of --predictor dmpnn"),
+        (("train", "measured.csv", "--out", "x", "--calibrate", "measured.csv"), "108 of the 108 molecules of --cal"),
     ],
 )
 def test_bad_input_is_told_with_its_place_and_status_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:
@@ -200,7 +208,7 @@ def test_a_property_of_ones_own_is_learnt_and_ids_are_kept(folder: Path) -> None
         "train", "boiling.csv", "--property", "tb", "--unit", "K", *reading, "--out", "tb", "--json", cwd=folder
     )
     assert done.returncode == 0, done.stderr
-    told = {"predictor": "gp", "quantity": "tb", "molecules": 4, "rows": 4, "folder": "tb"}
+    told = {"predictor": "gp", "quantity": "tb", "unit": "K", "molecules": 4, "rows": 4, "factor": None, "folder": "tb"}
     assert json.loads(done.stdout) == told
     assert "tb is a property without temperature" in done.stderr
     done = here("predict", "tb", "boiling.csv", *reading, "--out", "tb.csv", "--json", cwd=folder)
@@ -211,6 +219,12 @@ def test_a_property_of_ones_own_is_learnt_and_ids_are_kept(folder: Path) -> None
     assert [*rows[0]] == ["smiles", "tb", "tb_error", "id"]
     assert [(row["smiles"], row["id"]) for row in rows[1::2]] == [("C(C)CCC", "b"), ("CCN", "d")]
     assert float(rows[0]["tb"]) == pytest.approx(272.7, abs=3)
+    done = here("predict", "tb", "--labels", "boiling.csv", *reading, "--out", "own.csv", "--json", cwd=folder)
+    assert json.loads(done.stdout)["trained on"] == 4
+    assert "The model was trained on 4 of the 4 molecules that judge it." in done.stderr
+    (folder / "library.csv").write_text("id,structure\na,CCCC\n")
+    asked = ("predict", "tb", "--labels", "library.csv", *reading, "--out", "x.csv")
+    refused(here, asked, "library.csv has no column 'tb', its header is id, structure.\n  Give a file with", folder)
     refused(here, ("predict", "tb", "boiling.csv", *reading, "--out", "x.csv", "-t", "300"), "Leave -t out", folder)
 
 
@@ -225,6 +239,19 @@ def test_a_selection_leaves_out_what_label_wrote_as_failed(folder: Path) -> None
         assert [(row["smiles"], row["id"]) for row in csv.DictReader(file)] == [("CCCCCC", "3")]
     done = here("select", "named.csv", "--failed", "failed.csv", "--start", "maxvar", "--json", cwd=folder)
     assert [row["smiles"] for row in json.loads(done.stdout)["certificate"]["failed"]] == ["C(CC)CCC"], done.stderr
+
+    (folder / "structures.csv").write_text("Structure\nCCCC\nCCCCC\nCCCCCC\n")
+    (folder / "own.csv").write_text("Structure\nC(CC)CCC\n")
+    for file in ("failed.csv", "own.csv"):  # label writes the column smiles, the user may have another
+        asked = ("structures.csv", "--smiles-col", "Structure", "--failed", file, "--uncertainty", "0.1")
+        done = here("select", *asked, "--json", cwd=folder)
+        [failed] = json.loads(done.stdout)["certificate"]["failed"]
+        assert failed["smiles"] == "CCCCCC"
+        assert failed["deviation"] > 0.1
+        assert "every molecule that did not fail is below 0.1" in done.stderr
+        assert f"1 failed molecule stays above it, up to {failed['deviation']:.4f}." in done.stderr
+    (folder / "own.csv").write_text("smiles\nCCCCCC\nCCCCCCCCC\n")
+    refused(here, ("select", "named.csv", "--failed", "own.csv"), "own.csv, row 3: 'CCCCCCCCC' is no molecule", folder)
 
 
 def refused(run: Callable[..., Done], arguments: tuple[str, ...], message: str, folder: Path) -> None:

@@ -187,7 +187,7 @@ class GaussianProcess:
             The factor.
 
         Raises:
-            ConfigError: if the labels are of another quantity.
+            ConfigError: if the labels are of another quantity, or of a molecule of the training set, in any spelling.
             DataError: if a molecule cannot be read.
             StateError: if it was not fitted.
         """
@@ -201,10 +201,33 @@ class GaussianProcess:
             predicted, deviation = self.leave_molecules_out()
             mean = predicted.value
         else:
+            known = self.trained_on(labels.molecules)
+            if known:
+                raise ConfigError(
+                    f"{len(known)} of the {len(labels.molecules)} molecules to calibrate with are in the training "
+                    f"labels, the first is {known[0]}; their residuals make intervals too narrow.",
+                    hint="Give labels of other molecules.",
+                )
             self.factor = 1.0
             mean, deviation = self.predict(labels.smiles, labels.temperature, return_std=True)
         self.factor = calibrate(labels.value - mean, deviation, labels.smiles)
         return self.factor
+
+    def trained_on(self, smiles: Sequence[str]) -> tuple[str, ...]:
+        """Find the molecules that are in the training labels, however they are spelt.
+
+        Args:
+            smiles: of molecules, one each.
+
+        Returns:
+            Those of them that are, as they were given.
+
+        Raises:
+            DataError: if a molecule cannot be read.
+            StateError: if it was not fitted.
+        """
+        self._fitted()
+        return tuple(molecule for molecule in smiles if canonical(molecule) in self._places)
 
     def save(self, folder: Path, *, hyperparameters: str) -> None:
         """Write `GP_FILE` into a folder, whole or not at all.

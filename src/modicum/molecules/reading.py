@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import gzip
+import itertools
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 _SHOWN = 20  # bad rows in a message
+_SMILES_COLUMN = "Name the column of the SMILES by --smiles-col."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def opened(path: Path) -> Generator[IO[str]]:
         raise DataError(f"{path} cannot be read ({error}).", hint="Give a text file in UTF-8.") from error
 
 
-def column(path: Path, header: Sequence[str], name: str | None) -> int:
+def column(path: Path, header: Sequence[str], name: str | None, *, hint: str = _SMILES_COLUMN) -> int:
     """Find a column by its name, or with None that of the SMILES, which is "smiles" in any case.
 
     Raises:
@@ -82,16 +84,19 @@ def column(path: Path, header: Sequence[str], name: str | None) -> int:
         raise DataError(
             f"{path} has {'no column' if not places else f'{len(places)} columns'} {sought!r}, its header is "
             f"{', '.join(header) or 'empty'}.",
-            hint="Name one that it has by --property or --smiles-col; temperatures (K) are the column T."
-            if name
-            else "Name the column of the SMILES by --smiles-col.",
+            hint=hint,
         )
     return places[0]
 
 
 def table_rows(file: IO[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Read a CSV file: its header, then the line number and the cells of each row that is not blank."""
-    reader = csv.reader(file)
+    """Read a CSV file: its header, then the line number and the cells of each row that is not blank.
+
+    Cells are separated by the first of comma, semicolon and tab that its header has.
+    """
+    first = file.readline()
+    separator = next((mark for mark in ",;\t" if mark in first), ",")
+    reader = csv.reader(itertools.chain([first], file), delimiter=separator)
     header = [name.strip() for name in next(reader, [])]
     return header, ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells)
 

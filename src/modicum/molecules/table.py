@@ -23,6 +23,7 @@ Quantity: TypeAlias = Literal["density", "hvap", "cp"]
 
 HOTTEST = 5000.0  # ours, K: no molecule lasts there, so that the number is in another unit or a slip
 _HINT = "Correct or remove them."
+_VALUES = "Give a file with that column; train and label can take another one by --property."
 _SALTS = " Salts are left out with strip_salts=True (--strip-salts)."
 
 
@@ -201,8 +202,10 @@ def read_table(
         header, rows = table_rows(file)
         asked = _property(quantity, header)
         places = {"smiles": column(path, header, smiles_column)}
-        places |= {"T": column(path, header, "T")} if asked.temperature else {}
-        places[asked.name] = column(path, header, asked.name)
+        places |= (
+            {"T": column(path, header, "T", hint="Temperatures (K) are the column T.")} if asked.temperature else {}
+        )
+        places[asked.name] = column(path, header, asked.name, hint=_VALUES)
         error_name = f"{asked.name}_error"
         if error_name in header:
             places[error_name] = column(path, header, error_name)
@@ -250,8 +253,11 @@ class _Reader:
         if len(cells) < self._width:
             cells += [""] * (self._width - len(cells))
         smiles, given = cells[self._places["smiles"]], cells[self._places[self._asked.name]]
-        if len(cells) > self._width or not smiles:
-            self.bad.append((row, f"expected {self._width} fields with a SMILES, got {', '.join(cells)}"))
+        if len(cells) > self._width:
+            self.bad.append((row, f"expected {self._width} fields, got {len(cells)}: {', '.join(cells)}"))
+            return
+        if not smiles:
+            self.bad.append((row, f"the SMILES is empty, got {', '.join(cells)}"))
             return
         if not given:
             return

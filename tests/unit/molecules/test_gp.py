@@ -187,6 +187,11 @@ def test_calibrated_by_held_out_labels_the_residuals_are_as_large_as_their_devia
     assert process.calibrate(held) == pytest.approx(factor, rel=1e-12)
     with pytest.raises(ConfigError, match="model of density cannot be calibrated with labels of hvap"):
         process.calibrate(replace(held, quantity="hvap"))
+    known = process.trained_on(labels().molecules)
+    assert known == labels().molecules
+    with pytest.raises(ConfigError, match=f"{len(known)} of the {len(known)} molecules to calibrate with are in the"):
+        process.calibrate(labels())
+    assert process.factor == pytest.approx(factor, rel=1e-12)
 
 
 def test_what_is_saved_predicts_the_same(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def test_rows_are_kept_by_molecule_never_by_row() -> None:
         ("smiles,density\nCC,1\n", "has no column 'T'"),
         ("smiles,T,density\nCC,300,much\n", r"labels.csv, row 2: density must be a number above 0, got 'much'"),
         ("smiles,T,density\nCC,300,nan\n", r"row 2: density must be a number"),
-        ("smiles,T,density\nCC,300,1,2\n", r"row 2: expected 3 fields"),
-        ("smiles,T,density\n,300,1\n", r"row 2: expected 3 fields with a SMILES"),
+        ("smiles,T,density\nCC,300,1,2\n", r"row 2: expected 3 fields, got 4: CC, 300, 1, 2"),
+        ("smiles,T,density\n,300,1\n", r"row 2: the SMILES is empty, got , 300, 1"),
         ("smiles,T,density\n", "holds no value of density"),
         ("", "has no column 'smiles'"),
     ],
@@ -110,6 +110,16 @@ def test_a_property_of_ones_own_needs_no_temperature_and_keeps_the_other_columns
     assert not read_table(tmp_path / "again.csv", "tb").property.temperature
     with pytest.raises(DataError, match="has no column 'Name', its header is id, Structure, tb"):
         read_table(path, "tb", smiles_column="Name")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_separate_cells_too(separator: str, tmp_path: Path) -> None:
+    rows = ["id,smiles,tb", "A1,CCCC,272.7", "A2,CCCCC,309.2"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows).replace(",", separator))
+    table = read_table(tmp_path / "labels.csv", "tb")
+    assert table.smiles == ("CCCC", "CCCCC")
+    assert table.value.tolist() == [272.7, 309.2]
+    assert table.columns == {"id": ("A1", "A2")}
 
 
 def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

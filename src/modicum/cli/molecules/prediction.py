@@ -74,9 +74,10 @@ def train(  # noqa: PLR0913 - one argument an option
     reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}
     reading |= {"unit": unit, "without_temperature": without_temperature}
     table = open_labels(labels, quantity, **reading)
+    factor = None
     others = None if held_out is None else open_labels(held_out, quantity, **reading)
-    summary: dict[str, Any] = {"predictor": predictor.value, "quantity": quantity}
-    summary |= {"molecules": len(table.molecules), "rows": len(table), "folder": str(folder)}
+    if others is not None:
+        _check_apart(table, others, held_out)
     if predictor is PredictorName.dmpnn:
         from modicum.molecules.dmpnn import DMPNN
 
@@ -97,11 +98,12 @@ def train(  # noqa: PLR0913 - one argument an option
         process = GaussianProcess(graph_kernel).fit(table, seed=seed)
         if others is not None:
             factor = process.calibrate(others)
-            summary["factor of intervals"] = float(factor)
             say(f"Intervals are multiplied by {factor:.3f}.")
         with new_folder(folder) as place:
             process.save(place, hyperparameters=graph_kernel.to_json())
     if json:
+        summary = {"predictor": predictor.value, "quantity": quantity, "unit": table.property.unit}
+        summary |= {"molecules": len(table.molecules), "rows": len(table), "factor": factor, "folder": str(folder)}
         typer.echo(json_format.dumps(summary, indent=2))
     say(f"{predictor.value} of {quantity}, {len(table.molecules):,} molecules, {len(table):,} rows: {folder}")
 
@@ -116,6 +118,19 @@ def _check_training(folder: Path, predictor: PredictorName, epochs: int | None, 
         raise ConfigError("--epochs is an option of --predictor dmpnn.", hint="Leave it out.")
     if epochs is not None and epochs < 1:
         raise ConfigError(f"--epochs must be at least 1, got {epochs}.", hint="The published number is 100.")
+
+
+def _check_apart(labels: PropertyTable, others: PropertyTable, path: Path | None) -> None:
+    from modicum.molecules.smiles import canonical
+
+    known = set(map(canonical, labels.molecules))
+    shared = [smiles for smiles in others.molecules if canonical(smiles) in known]
+    if shared:
+        raise ConfigError(
+            f"{len(shared):,} of the {len(others.molecules):,} molecules of --calibrate {path} are in the training "
+            f"labels, the first is {shared[0]}; they would make intervals too narrow.",
+            hint="Give labels of other molecules.",
+        )
 
 
 def predict(
@@ -157,10 +172,16 @@ def predict(
     else:
         asked = read_table(cast("Path", labels), known, **reading)
     predicted = _predict(predictor, asked)
-    write_table(file, predicted)
+    write_table(file, predicted if labels is None else _beside(predicted, asked))
     summary: dict[str, Any] = {"quantity": known.name, "unit": known.unit, "rows": len(predicted), "file": str(file)}
     if labels is not None:
         summary |= _judge(predicted, asked, parity, calibration)
+        trained = _trained_on(predictor, asked)
+        summary |= {"molecules": len(asked.molecules), "trained on": trained}
+        if trained is None:
+            say("A network does not know the molecules that it was trained on: see that none of them judges it.")
+        elif trained:
+            say(f"The model was trained on {trained:,} of the {len(asked.molecules):,} molecules that judge it.")
     if json:
         typer.echo(json_format.dumps(summary, indent=2))
     else:
@@ -233,6 +254,20 @@ def _predict(predictor: GaussianProcess | DMPNN, asked: PropertyTable) -> Proper
         value, error = predictor.predict(asked.smiles, asked.temperature, return_std=True)
         return replace(asked, value=value, error=error)
     return replace(asked, value=predictor.predict(asked.smiles, asked.temperature), error=None)
+
+
+def _trained_on(predictor: GaussianProcess | DMPNN, labels: PropertyTable) -> int | None:
+    from modicum.molecules.gp import GaussianProcess
+
+    return len(predictor.trained_on(labels.molecules)) if isinstance(predictor, GaussianProcess) else None
+
+
+def _beside(predicted: PropertyTable, labels: PropertyTable) -> PropertyTable:
+    """Put the labels beside the predictions, as a column that reads back to the last bit."""
+    from dataclasses import replace
+
+    truth = {f"{labels.quantity}_label": tuple(map(repr, labels.value.tolist()))}
+    return replace(predicted, columns={**predicted.columns, **truth})
 
 
 def _judge(

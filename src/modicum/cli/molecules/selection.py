@@ -79,7 +79,7 @@ def select(  # noqa: PLR0913 - one argument an option
         check_picture(plot)  # not after minutes of selection
     check_outputs({"--out": file, "--plot": plot}, [pool, failed, kernel])
     check_device(device)
-    left_out = open_failed(failed)
+    left_out = open_failed(failed, smiles_column)
     if pool is None:
         from modicum.molecules.pool import Pool
 
@@ -94,8 +94,14 @@ def select(  # noqa: PLR0913 - one argument an option
         def run() -> Selection:
             progress(0, 0, f"features of {len(space):,} molecules")
             learner = ActiveLearner(graph_kernel, space, noise=noise, start=start.value, seed=seed)
-            for smiles in left_out:
-                learner.fail(smiles)
+            for smiles, row in left_out.items():
+                try:
+                    learner.fail(smiles)
+                except ConfigError as error:
+                    raise ConfigError(
+                        f"{failed}, row {row}: {smiles!r} is no molecule of the pool of {len(space):,}.",
+                        hint="Remove that row, or give the pool that it is from.",
+                    ) from error
             return learner.run(
                 uncertainty,
                 max_picks=most,
@@ -171,8 +177,12 @@ def _summary(selection: Selection) -> dict[str, object]:
 
 def _sentence(selection: Selection) -> str:
     certificate = selection.certificate
-    held = "every molecule is below" if certificate.holds else "not every molecule is below"
+    which = "molecule that did not fail" if certificate.failed else "molecule"
+    held = f"{'every' if certificate.holds else 'not every'} {which} is below"
+    above = [deviation for _, deviation in certificate.failed if deviation >= certificate.threshold]
+    stay = "molecule stays" if len(above) == 1 else "molecules stay"
+    failed = f" {len(above):,} failed {stay} above it, up to {max(above):.4f}." if above else ""
     return (
         f"{len(selection.picks):,} of {selection.pool_size:,} molecules; {held} {certificate.threshold:g}, the largest "
-        f"posterior std is {certificate.largest:.4f} at {certificate.at}."
+        f"posterior std is {certificate.largest:.4f} at {certificate.at}.{failed}"
     )

@@ -59,11 +59,25 @@ def open_pool(
     return pool
 
 
-def open_failed(path: Path | None) -> tuple[str, ...]:
-    """Read molecules that have no label, as `label --failed` writes them; there may be none."""
-    from modicum.molecules.pool import molecule_rows
+def open_failed(path: Path | None, smiles_column: str | None = None) -> dict[str, int]:
+    """Read molecules that have no label, as `label --failed` or the user writes them; there may be none.
 
-    return open_pool(path).smiles if path is not None and molecule_rows(path, None)[1] else ()
+    Returns:
+        The row of the file of each.
+    """
+    from modicum.molecules.pool import molecule_rows
+    from modicum.molecules.reading import opened, table_rows
+
+    if path is None:
+        return {}
+    if smiles_column is not None:
+        with opened(path) as file:  # `label` names the column smiles, whatever the pool's is
+            smiles_column = smiles_column if smiles_column in table_rows(file)[0] else None
+    _, rows = molecule_rows(path, smiles_column)
+    if not rows:
+        return {}
+    numbers = {text: row for row, text, _ in rows}
+    return {smiles: numbers[smiles] for smiles in open_pool(path, smiles_column=smiles_column).smiles}
 
 
 def open_labels(
