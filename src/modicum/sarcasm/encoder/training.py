@@ -112,7 +112,7 @@ def train(
         device: "cpu" or "cuda".
         callbacks: for the Trainer, such as HyPe's.
         optimizers: an optimizer and a scheduler as Trainer takes them; None stands for the recipe's. Gradients are
-            clipped at norm 1 for the recipe's optimizer alone: another clips by itself, if it wants that.
+            clipped at norm 1, but for an optimizer that has a ``max_norm`` of its own, such as NSGD.
 
     Returns:
         The loss and the time.
@@ -131,7 +131,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
         trainer = _trainer(
             model,
-            _arguments(recipe, folder=folder, seed=seed, device=device, clipped=optimizers[0] is None),
+            _arguments(recipe, folder=folder, seed=seed, device=device, clipped="max_norm" not in optimizer.defaults),
             items=items,
             collator=collator,
             loss=loss,
