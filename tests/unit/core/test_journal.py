@@ -129,6 +129,8 @@ def test_a_full_disk_is_told_as_one_and_the_same_run_goes_on(tmp_path: Path) -> 
 def test_a_leftover_of_a_killed_process_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / f".{FILE_NAME}.{os.getpid()}").write_bytes(b"half a journal")
     fill(tmp_path, 0, 1)
+    with Journal(tmp_path) as journal:
+        assert len(journal) == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "dangling link"])
