@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from modicum.core.method import Comparison
     from modicum.core.report import Report
 
-__all__ = ["WithMethod", "compare", "resumed"]
-
 
 class BudgetName(StrEnum):
     """The two budgets, as typer wants them."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from modicum.core.jobs import Progress
 
-__all__ = ["STOPPED", "Json", "out", "progress_bar", "say", "stoppable"]
 
 STOPPED = 130  # 128 and the number of SIGINT, as shells have it
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; messages go to stderr.")]
@@ -36,15 +35,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def progress_bar(title: str, *, every: float = 60.0) -> Generator[Progress]:
-    """Show a bar on stderr while jobs run; a line now and then if stderr is no terminal.
-
-    Args:
-        title: of what is going on.
-        every: seconds between two lines.
-
-    Yields:
-        A function to call with (jobs done, jobs in all, what was done).
-    """
+    """Show a bar on stderr while jobs run; a line now and then if stderr is no terminal."""
     if not sys.stderr.isatty():
         with _progress_lines(title, every) as lines:
             yield lines
@@ -100,17 +91,7 @@ def _progress_lines(title: str, every: float) -> Generator[Progress]:
 
 @contextmanager
 def stoppable(left: str) -> Generator[None]:
-    """Turn Ctrl-C into a sentence and status 130.
-
-    Args:
-        left: what there is after it, as a sentence.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        SystemExit: with status 130, after Ctrl-C.
-    """
+    """Turn Ctrl-C into a sentence and status 130."""
     try:
         yield
     except KeyboardInterrupt:

@@ -15,7 +15,6 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from modicum.core.catalogue import Check, DataSet
 
-__all__ = ["app"]
 
 app = typer.Typer(help="List, fetch and check the data sets of the catalogue.", no_args_is_help=True)
 
@@ -58,11 +57,7 @@ def fetch(
     everything: Annotated[bool, typer.Option("--all", help="Fetch every data set of the catalogue.")] = False,
     json: Json = False,
 ) -> None:
-    """Fetch data sets, check them against their checksums, and print where they lie.
-
-    Raises:
-        ConfigError: if neither a name nor ``--all`` is given, or both.
-    """
+    """Fetch data sets, check them against their checksums, and print where they lie."""
     from modicum.core import catalogue
 
     if everything == bool(names):
@@ -85,11 +80,7 @@ def fetch(
 
 @app.command()
 def verify(names: Names = None, *, json: Json = False) -> None:
-    """Check every file that is here against its published checksum.
-
-    Raises:
-        Exit: with status 1 if a file is not what was published.
-    """
+    """Check every file that is here against its published checksum."""
     from modicum.core import catalogue
 
     wanted = names or catalogue.names()

@@ -15,34 +15,21 @@ import typer
 
 from modicum.cli.console import Json, out
 
-__all__ = ["Finding", "doctor", "findings"]
-
 _COLLECTIONS = {"all", "demo", "dev"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Args:
-        what: that was looked at.
-        state: "ok", "missing" (an optional thing is not there) or "wrong" (something will fail).
-        found: in a few words.
-        hint: what to do; empty when nothing has to be done.
-    """
-
-    what: str
-    state: Literal["ok", "missing", "wrong"]
-    found: str
-    hint: str = ""
+    what: str  # that was looked at
+    state: Literal["ok", "missing", "wrong"]  # "ok", "missing" (an optional thing is not there) or "wrong"
+    found: str  # in a few words
+    hint: str = ""  # what to do; empty when nothing has to be done
 
 
 def doctor(*, json: Json = False) -> None:
-    """Look at this installation: libraries, extras, data and machine.
-
-    Raises:
-        Exit: with status 1 if something will fail.
-    """
+    """Look at this installation: libraries, extras, data and machine."""
     found = [*findings()]
     if json:
         typer.echo(json_format.dumps([asdict(finding) for finding in found], indent=2))
@@ -58,11 +45,7 @@ def doctor(*, json: Json = False) -> None:
 
 
 def findings() -> Iterator[Finding]:
-    """Look at everything that the commands rely on.
-
-    Yields:
-        One finding a thing.
-    """
+    """Look at everything that the commands rely on."""
     yield Finding("python", "ok", platform.python_version())
     yield _torch()
     yield from _extras()

@@ -9,8 +9,6 @@ import typer
 
 from modicum.cli.console import Json, out
 
-__all__ = ["list_methods"]
-
 
 def list_methods(*, json: Json = False) -> None:
     """List the methods and what each of them saves."""

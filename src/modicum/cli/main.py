@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -21,8 +20,6 @@ from modicum.cli.quantize import app as quantize
 from modicum.cli.report import report
 from modicum.cli.sarcasm import app as sarcasm
 from modicum.errors import ModicumError
-
-__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="modicum",
@@ -44,28 +41,12 @@ app.command("doctor")(doctor)
 
 @app.callback(invoke_without_command=True)
 def main(*, version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
-    """Learn more from less: published methods, each with an honest comparison on your own data.
-
-    Raises:
-        Exit: after ``--version``.
-    """
+    """Learn more from less: published methods, each with an honest comparison on your own data."""
     if version:
         from modicum import __version__
 
         typer.echo(__version__)
         raise typer.Exit
-
-
-def _without_sections(commands: typer.Typer) -> None:
-    # A docstring says, for those who read code, what it raises; --help is for those who type.
-    for command in commands.registered_commands:
-        command.help = (inspect.getdoc(command.callback) or "").partition("\n\nRaises:")[0]
-    for group in commands.registered_groups:
-        if group.typer_instance is not None:
-            _without_sections(group.typer_instance)
-
-
-_without_sections(app)
 
 
 _PACKAGE = Path(__file__).parents[1]
@@ -88,11 +69,7 @@ def _show(
 
 
 def run() -> None:
-    """Run the program.
-
-    Raises:
-        SystemExit: with 0 done, 1 the run failed, 2 the input was wrong, 130 stopped by Ctrl-C.
-    """
+    """Run the program."""
     with warnings.catch_warnings():
         warnings.showwarning = _show
         try:

@@ -13,8 +13,6 @@ from modicum.cli.console import Json, out, say
 if TYPE_CHECKING:
     from modicum.core.report import Report
 
-__all__ = ["report", "show"]
-
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder that modicum compare wrote.")], *, json: Json = False

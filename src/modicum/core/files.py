@@ -12,24 +12,12 @@ from typing import TextIO
 
 from modicum.errors import ConfigError
 
-__all__ = ["aside", "check_picture", "check_target", "make_folder", "new_folder", "replacing"]
-
 _PICTURES = (".png", ".svg", ".pdf")
 
 
 @contextmanager
 def aside(path: Path) -> Generator[Path]:
-    """Give a place beside a file, and move what was written there to the file when all of it is.
-
-    Args:
-        path: replaced if it is a file.
-
-    Yields:
-        A path in the same folder, with the same suffix.
-
-    Raises:
-        ConfigError: if it cannot be written; what was there is then still whole, and nothing is left beside it.
-    """
+    """Give a place beside a file, and move what was written there to the file when all of it is."""
     if path.exists() and not path.is_file():  # else root would replace a device
         raise ConfigError(f"{path} is no file that can be replaced.", hint="Name a file.")
     # A name of its own, so that two writers do not meet and nobody can plant a link in its place.
@@ -49,24 +37,13 @@ def aside(path: Path) -> Generator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Generator[TextIO]:
-    """Write a text file as `aside` does.
-
-    Args:
-        path: replaced if it is a file.
-
-    Yields:
-        The file to write to, in UTF-8 and with line ends as they are written.
-    """
+    """Write a text file as `aside` does."""
     with aside(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are missing.
-
-    Raises:
-        ConfigError: if it cannot be made.
-    """
+    """Make a folder and those above it, if they are missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,17 +54,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Generator[Path]:
-    """Give a place to write files to, which becomes the folder when all of them are written.
-
-    Args:
-        folder: not there yet, or empty; those above it are made. Of several writers at once the first wins.
-
-    Yields:
-        A folder beside it.
-
-    Raises:
-        ConfigError: if the folder has something in it, or cannot be written; nothing is left beside it.
-    """
+    """Give a place to write files to, which becomes the folder when all of them are written."""
     make_folder(folder.parent)
     try:
         if folder.exists() and any(folder.iterdir()):
@@ -104,14 +71,7 @@ def new_folder(folder: Path) -> Generator[Path]:
 
 
 def check_picture(path: Path) -> None:
-    """See whether a picture can have a name, before there is one to draw.
-
-    Args:
-        path: of the picture.
-
-    Raises:
-        ConfigError: if it does not end in .png, .svg or .pdf.
-    """
+    """See whether a picture can have a name, before there is one to draw."""
     if path.suffix not in _PICTURES:
         raise ConfigError(f"A picture is a {', '.join(_PICTURES)} file, got {path}.", hint="Rename it.")
 
@@ -119,19 +79,8 @@ def check_picture(path: Path) -> None:
 def check_target(
     path: Path, *, option: str = "", folder: bool = False, inputs: Iterable[Path | str | None] = ()
 ) -> None:
-    """See whether a file, or with ``folder`` a folder, can be written, before the work and not after it.
-
-    A folder and those above it need not be there; that of a file must.
-
-    Args:
-        path: to be written.
-        option: that names it, for messages.
-        folder: whether it is one.
-        inputs: what is read: files, folders, and names that are neither. The path may be none of them, nor in one.
-
-    Raises:
-        ConfigError: if it cannot.
-    """
+    """See whether a file, or with ``folder`` a folder, can be written, before the work and not after it."""
+    # A folder and those above it need not be there; that of a file must.
     named = f"{option} {path}".lstrip()
     if path.exists() and path.is_dir() != folder:
         what = "no folder" if folder else "a folder"

@@ -12,24 +12,11 @@ from torch import Tensor
 from modicum.core.extras import require
 from modicum.errors import DataError
 
-__all__ = ["CIFAR_CLASSES", "labelled_files", "read_images"]
-
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """List the files of each class, in the order of their names.
-
-    Args:
-        folder: with one folder a class.
-        classes: names of those folders; the label is the place here.
-
-    Returns:
-        Paths, and labels as int64 of shape (n,).
-
-    Raises:
-        DataError: if a class has no folder or no file.
-    """
+    """List the files of each class, in the order of their names."""
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -42,18 +29,7 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], Te
 
 
 def read_images(files: Sequence[Path]) -> Tensor:
-    """Read colour images of one size.
-
-    Args:
-        files: JPEG, PNG or what else Pillow reads; at least one.
-
-    Returns:
-        Pixels, uint8, shape (n, 3, height, width).
-
-    Raises:
-        DataError: if a file is no image, or of another size than the first; it is named.
-        MissingExtraError: if Pillow is not installed.
-    """
+    """Read colour images of one size."""
     image = require("PIL.Image", extra="vision", purpose="Reading images")
     pixels: list[np.ndarray] = []
     for path in files:

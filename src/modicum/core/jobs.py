@@ -15,8 +15,6 @@ from modicum.core.measure import measured
 from modicum.core.method import Arm, Job, Measurement
 from modicum.errors import ConfigError, InputError, JobFailedError, ModicumError
 
-__all__ = ["Progress", "Record", "Task", "finish"]
-
 Progress: TypeAlias = Callable[[int, int, str], None]
 Record: TypeAlias = dict[str, Any]
 
@@ -34,22 +32,7 @@ class Task:
 def finish(
     tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress | None = None
 ) -> dict[tuple[str, int], Record]:
-    """Run the tasks that the journal does not hold yet.
-
-    Args:
-        tasks: of one comparison.
-        method: its short name.
-        engine: open.
-        folder: of the journal; None for none.
-        progress: called with (jobs done, jobs in all, what was done).
-
-    Returns:
-        The record of every task, by (name of the arm, seed).
-
-    Raises:
-        InputError: as soon as a job says that the input is wrong, since the others would say the same.
-        JobFailedError: after all others have ended, if a job raised anything else.
-    """
+    """Run the tasks that the journal does not hold yet."""
     descriptions = [_describe(task, method, engine) for task in tasks]
     described = {job_key(entry): (entry, task) for entry, task in zip(descriptions, tasks, strict=True)}
     tell = progress or _silent

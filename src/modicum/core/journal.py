@@ -23,8 +23,6 @@ from typing import Any, Self
 
 from modicum.errors import ConfigError, JournalError, ModicumError
 
-__all__ = ["FILE_NAME", "Journal", "job_key"]
-
 FILE_NAME = "journal.sqlite"
 _APPLICATION = 0x6D6F6469  # "modi": SQLite keeps it in the header, so that a foreign database is noticed
 _VERSION = 2
@@ -41,33 +39,13 @@ INSERT INTO total (jobs) VALUES (0);
 
 
 def job_key(description: Mapping[str, Any]) -> str:
-    """Hash everything that determines a result.
-
-    Args:
-        description: plain JSON data; the order of keys does not matter.
-
-    Returns:
-        64 hexadecimal digits (SHA-256 of the canonical JSON).
-
-    Example:
-        >>> job_key({"arm": "sgd", "seed": 0}) == job_key({"seed": 0, "arm": "sgd"})
-        True
-    """
+    """Hash everything that determines a result."""
     canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class Journal:
-    """Finished jobs of one folder, on disk.
-
-    Args:
-        folder: where the journal lies; made if it is missing, and taken away again if an error ends a ``with`` block
-            before the first job is finished.
-
-    Raises:
-        ConfigError: if the folder cannot be made or written, or another process works on it.
-        JournalError: if the file is damaged, empty, incomplete or not a journal of this version. It is left as it is.
-    """
+    """Finished jobs of one folder, on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
@@ -122,11 +100,7 @@ class Journal:
         return None if row is None else json.loads(row[0])
 
     def put(self, key: str, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Record a finished job, durably; a first result stays.
-
-        Raises:
-            JournalError: if it cannot be written; the rows before it are kept.
-        """
+        """Record a finished job, durably; a first result stays."""
         row = (key, json.dumps(description, sort_keys=True), json.dumps(result, sort_keys=True, allow_nan=False))
         with self._translated(), self._connection:
             self._connection.execute(

@@ -11,33 +11,22 @@ from typing import Self, TypeVar
 
 import psutil
 
-__all__ = ["Cost", "PeakMemory", "measured"]
-
 Result = TypeVar("Result")
 _MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call took.
+    """What a call took."""
 
-    Args:
-        seconds: wall time.
-        memory: largest resident memory of the process meanwhile, libraries included, in MiB.
-    """
-
-    seconds: float
-    memory: float
+    seconds: float  # wall time
+    memory: float  # largest resident memory of the process meanwhile, libraries included, in MiB
 
 
 class PeakMemory:
-    """Watches the resident memory of this process in a ``with`` block, by sampling.
+    """Watches the resident memory of this process in a ``with`` block, by sampling."""
 
-    ``ru_maxrss`` only ever grows, so a worker that is reused would report the largest job that it ever had.
-
-    Args:
-        interval: seconds between samples.
-    """
+    # ``ru_maxrss`` only ever grows, so a worker that is reused would report the largest job that it ever had.
 
     def __init__(self, interval: float = 0.02) -> None:
         self.interval = interval
@@ -67,17 +56,9 @@ class PeakMemory:
 
 
 def measured(call: Callable[[], Result]) -> tuple[Result, Cost]:
-    """Call a function and tell what it took.
-
-    On a GPU the memory is still that of the process; what a kernel allocates there is a cost that the arm itself
-    reports.
-
-    Args:
-        call: takes nothing.
-
-    Returns:
-        What it returned, and its cost.
-    """
+    """Call a function and tell what it took."""
+    # On a GPU the memory is still that of the process; what a kernel allocates there is a cost that the arm itself
+    # reports.
     with PeakMemory() as memory:
         start = time.perf_counter()
         result = call()

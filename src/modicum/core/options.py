@@ -7,23 +7,9 @@ from collections.abc import Sequence
 
 from modicum.errors import ConfigError
 
-__all__ = ["number", "one_of", "whole"]
-
 
 def number(name: str, text: str) -> float:
-    """Read a number from 0 on.
-
-    Args:
-        name: of the option.
-        text: as typed.
-
-    Raises:
-        ConfigError: if it is none; the option is named.
-
-    Example:
-        >>> number("rate", "1e-4")
-        0.0001
-    """
+    """Read a number from 0 on."""
     try:
         value = float(text)
     except ValueError:
@@ -34,16 +20,7 @@ def number(name: str, text: str) -> float:
 
 
 def whole(name: str, text: str, *, least: int = 0) -> int:
-    """Read an integer.
-
-    Args:
-        name: of the option.
-        text: as typed.
-        least: the smallest that makes sense.
-
-    Raises:
-        ConfigError: if it is none, or smaller; the option is named.
-    """
+    """Read an integer."""
     value = int(text) if text.isdecimal() else -1
     if value < least:
         raise ConfigError(
@@ -53,16 +30,7 @@ def whole(name: str, text: str, *, least: int = 0) -> int:
 
 
 def one_of(name: str, text: str, known: Sequence[str]) -> str:
-    """Read one of several words.
-
-    Args:
-        name: of the option.
-        text: as typed.
-        known: the words.
-
-    Raises:
-        ConfigError: if it is none of them; the option is named.
-    """
+    """Read one of several words."""
     if text not in known:
         raise ConfigError(
             f"{name} must be one of {', '.join(known)}, got {text!r}.", hint=f"Write --option {name}={known[0]}."

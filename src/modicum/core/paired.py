@@ -11,29 +11,19 @@ from scipy import stats
 
 from modicum.errors import ConfigError
 
-__all__ = ["LEVEL", "PairedDifference", "paired_difference"]
-
 LEVEL = 0.95
 _RESAMPLES = 9999
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairedDifference:
-    """Mean paired difference with its uncertainty; positive means that the first arm is better.
+    """Mean paired difference with its uncertainty; positive means that the first arm is better."""
 
-    Args:
-        values: one difference a seed.
-        mean: of ``values``.
-        low: lower end of the 95 % interval; None for a single seed.
-        high: upper end; None for a single seed.
-        p_value: two-sided; None for a single seed.
-    """
-
-    values: tuple[float, ...]
-    mean: float
-    low: float | None
-    high: float | None
-    p_value: float | None
+    values: tuple[float, ...]  # one difference a seed
+    mean: float  # of ``values``
+    low: float | None  # lower end of the 95 % interval; None for a single seed
+    high: float | None  # upper end; None for a single seed
+    p_value: float | None  # two-sided; None for a single seed
 
     @property
     def covers_zero(self) -> bool:
@@ -42,31 +32,11 @@ class PairedDifference:
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, higher_is_better: bool) -> PairedDifference:
-    """Compare two arms that ran on the same seeds.
-
-    The interval is a bootstrap of the mean difference: bias-corrected and accelerated (BCa), and where BCa is
-    undefined (no jackknife spread) the percentile interval. The p-value flips the signs of the pairs: all 2^n
-    of them up to 13 seeds, 9,999 random ones beyond. With n seeds it cannot be smaller than 2^(1-n), so three
-    seeds never give less than 0.25. Both are drawn with a fixed seed: the same values give the same numbers.
-
-    Args:
-        ours: the metric of the arm that is judged, one a seed.
-        theirs: the metric of the other arm, in the same order of seeds.
-        higher_is_better: the direction of the metric.
-
-    Returns:
-        The difference, signed so that positive is better.
-
-    Raises:
-        ConfigError: if the two are not the same number of values, or empty.
-
-    Source:
-        Efron 1987 (BCa) and Fisher's sign-flip permutation test, both as in ``scipy.stats``.
-
-    Example:
-        >>> paired_difference([0.9, 0.8, 0.7], [0.8, 0.6, 0.6], higher_is_better=True).p_value
-        0.25
-    """
+    """Compare two arms that ran on the same seeds."""
+    # The interval is a bootstrap of the mean difference: bias-corrected and accelerated (BCa), and where BCa is
+    # undefined (no jackknife spread) the percentile interval. The p-value flips the signs of the pairs: all 2^n of them
+    # up to 13 seeds, 9,999 random ones beyond. With n seeds it cannot be smaller than 2^(1-n), so three seeds never
+    # give less than 0.25. Both are drawn with a fixed seed: the same values give the same numbers.
     if len(ours) != len(theirs) or not ours:
         raise ConfigError(
             f"Paired arms need equally many results, at least one, but there are {len(ours)} and {len(theirs)}.",

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["quiet_transformers"]
-
 
 @contextmanager
 def quiet_transformers() -> Generator[None]:
-    """Keep the report and the progress bar of each model that transformers loads out of the output.
-
-    Yields:
-        Nothing; transformers is installed where this is used.
-    """
+    """Keep the report and the progress bar of each model that transformers loads out of the output."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

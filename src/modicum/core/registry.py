@@ -9,24 +9,15 @@ from dataclasses import dataclass
 from modicum.core.method import Method
 from modicum.errors import ConfigError
 
-__all__ = ["Row", "load", "names", "rows"]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What can be said of a method before it is imported.
+    """What can be said of a method before it is imported."""
 
-    Args:
-        name: as in ``modicum compare NAME``.
-        package: that holds its ``method`` module.
-        title: the method's full name.
-        saves: what one needs less of.
-    """
-
-    name: str
-    package: str
-    title: str
-    saves: str
+    name: str  # as in ``modicum compare NAME``
+    package: str  # that holds its ``method`` module
+    title: str  # the method's full name
+    saves: str  # what one needs less of
 
 
 _ROWS = (
@@ -67,17 +58,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Method:
-    """Import a method.
-
-    Args:
-        name: its short name.
-
-    Returns:
-        What its package declares.
-
-    Raises:
-        ConfigError: if there is no such method.
-    """
+    """Import a method."""
     for row in _ROWS:
         if row.name == name:
             return importlib.import_module(f"{row.package}.method").METHOD

@@ -6,20 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
-__all__ = ["CifarResNet", "resnet20"]
-
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut without parameters.
-
-    Args:
-        incoming: channels of the input.
-        outgoing: channels of the output; twice ``incoming`` where the image is halved.
-        stride: of the first convolution, 1 or 2.
-
-    Source:
-        He et al. 2016, section 4.2, shortcuts of option A: every second pixel, new channels filled with zeros.
-    """
+    """Two 3x3 convolutions around a shortcut without parameters."""
 
     def __init__(self, incoming: int, outgoing: int, *, stride: int) -> None:
         super().__init__()
@@ -42,20 +31,10 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """The residual network of 6n + 2 layers for 32x32 colour images.
+    """The residual network of 6n + 2 layers for 32x32 colour images."""
 
-    The names of its parameters are those of the public checkpoints of akamaster/pytorch_resnet_cifar10, without the
-    prefix "module.".
-
-    Args:
-        depth: blocks in each of the three stages (n).
-        classes: outputs.
-        generator: draws the initial weights.
-
-    Source:
-        He et al. 2016, "Deep residual learning for image recognition", section 4.2. Initialisation: He et al. 2015,
-        eq. 10 (fan-in, gain of ReLU), for the linear layer too, as the checkpoints' authors do.
-    """
+    # The names of its parameters are those of the public checkpoints of akamaster/pytorch_resnet_cifar10, without the
+    # prefix "module.".
 
     def __init__(self, depth: int, *, classes: int = 10, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -10,22 +10,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["derive", "legacy_seed", "numpy_generator", "seeded_globally", "torch_generator"]
-
 
 def derive(seed: int, stream: str) -> int:
-    """Derive the seed of a named stream.
-
-    Arms that use the same names ("split", "initialisation", "order") draw the same numbers there, whatever
-    they draw elsewhere ("noise").
-
-    Args:
-        seed: the seed of the job.
-        stream: a name for what is drawn.
-
-    Returns:
-        An integer in [0, 2**63), the same on every machine.
-    """
+    """Derive the seed of a named stream."""
+    # Arms that use the same names ("split", "initialisation", "order") draw the same numbers there, whatever they draw
+    # elsewhere ("noise").
     digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -47,17 +36,8 @@ def legacy_seed(seed: int, stream: str) -> int:
 
 @contextmanager
 def seeded_globally(seed: int, stream: str) -> Generator[None]:
-    """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it.
-
-    transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
-
-    Args:
-        seed: of the job.
-        stream: the name of what is drawn.
-
-    Yields:
-        Nothing; transformers is installed where this is used.
-    """
+    """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it."""
+    # transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
     from transformers import set_seed
 
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what leaks

@@ -13,26 +13,9 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
-__all__ = ["silenced", "telling", "training_arguments"]
-
 
 def training_arguments(folder: str, *, seed: int, device: str, extra: str, **settings: Any) -> TrainingArguments:
-    """Give the arguments of a training that saves, logs and reports nothing of its own.
-
-    Args:
-        folder: that Trainer may use; it writes nothing there.
-        seed: of the job; the noise of layers and the order of the data have a stream each.
-        device: a torch device; Trainer takes the GPU if it is not "cpu".
-        extra: with which transformers is installed.
-        **settings: of TrainingArguments, in place of what is set here.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        ConfigError: if several GPUs are visible, over which a batch would be multiplied.
-        MissingExtraError: if transformers is not installed.
-    """
+    """Give the arguments of a training that saves, logs and reports nothing of its own."""
     transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
     quiet: dict[str, Any] = {
         "seed": legacy_seed(seed, "noise"),
@@ -55,14 +38,7 @@ def training_arguments(folder: str, *, seed: int, device: str, extra: str, **set
 
 
 def silenced(trainer: Trainer) -> Trainer:
-    """Take away what prints to stdout, which belongs to the command.
-
-    Args:
-        trainer: that is changed.
-
-    Returns:
-        The same.
-    """
+    """Take away what prints to stdout, which belongs to the command."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -70,19 +46,7 @@ def silenced(trainer: Trainer) -> Trainer:
 
 
 def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> TrainerCallback:
-    """Make a callback for Trainer that says how far a training is and how long it will take.
-
-    Args:
-        tell: is given words such as "update 120 of 615, about 9 min left".
-        extra: with which transformers is installed.
-        every: seconds from one word to the next; a training that takes less is not spoken of.
-
-    Returns:
-        The callback, for one training.
-
-    Raises:
-        MissingExtraError: if transformers is not installed.
-    """
+    """Make a callback for Trainer that says how far a training is and how long it will take."""
     transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
     began = last = time.monotonic()
 

@@ -9,8 +9,6 @@ from modicum.core.paired import PairedDifference
 from modicum.core.report.model import Difference, Verdict
 from modicum.core.report.words import measure_difference
 
-__all__ = ["SIGNIFICANT", "judge", "sentence"]
-
 SIGNIFICANT = 0.05
 _AGAINST_CONTROLS: dict[Verdict, str] = {
     "better": "Better than control:",
@@ -21,15 +19,9 @@ _AGAINST_CONTROLS: dict[Verdict, str] = {
 
 
 def judge(difference: PairedDifference) -> Verdict:
-    """Judge a paired difference.
-
-    An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
-    p-value has to agree, and with fewer than six seeds it cannot.
-
-    Returns:
-        "no difference shown" when the interval covers zero; "too few seeds" when it does not but p > 0.05 (or
-        when there is one seed only); else "better" or "worse".
-    """
+    """Judge a paired difference."""
+    # An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
+    # p-value has to agree, and with fewer than six seeds it cannot.
     if difference.p_value is None:
         return "too few seeds"
     if difference.covers_zero:
@@ -40,27 +32,9 @@ def judge(difference: PairedDifference) -> Verdict:
 
 
 def sentence(arm: str, differences: Sequence[Difference], *, metric: Metric, baseline: str) -> str:
-    """Say in words how a method arm did against the baseline and against each control.
-
-    The verdict against the baseline itself is left to the reader of `Difference.verdict`, since every renderer puts
-    it before the sentence.
-
-    Args:
-        arm: name of the method arm.
-        differences: all of the report; those of ``arm`` are picked.
-        metric: the primary metric, for digits and unit.
-        baseline: name of the baseline.
-
-    Returns:
-        One sentence, and one more for each verdict against a control.
-
-    Example:
-        >>> from modicum.core.report import Difference
-        >>> won = Difference(arm="ours", versus="SGD", values=(0.1,) * 8, mean=0.1, low=0.08, high=0.12,
-        ...     p_value=0.008, verdict="better")
-        >>> sentence("ours", [won], metric=Metric(name="accuracy"), baseline="SGD")
-        'ours against SGD: +0.100 (95 % interval +0.080 to +0.120, p = 0.008).'
-    """
+    """Say in words how a method arm did against the baseline and against each control."""
+    # The verdict against the baseline itself is left to the reader of `Difference.verdict`, since every renderer puts
+    # it before the sentence.
     own = {item.versus: item for item in differences if item.arm == arm}
     words = f"{measure_difference(own.pop(baseline), metric)}."
     for verdict, text in _AGAINST_CONTROLS.items():

@@ -6,8 +6,6 @@ from torch import nn
 
 from modicum.errors import ConfigError
 
-__all__ = ["ACTIVATIONS", "make_activation"]
-
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,  # exact, by the error function
@@ -23,17 +21,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def make_activation(name: str) -> nn.Module:
-    """Make an activation.
-
-    Args:
-        name: as in `ACTIVATIONS`.
-
-    Returns:
-        A module that works elementwise.
-
-    Raises:
-        ConfigError: if there is none of that name.
-    """
+    """Make an activation."""
     if name not in ACTIVATIONS:
         raise ConfigError(f"There is no activation {name!r}.", hint=f"Use one of: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]()

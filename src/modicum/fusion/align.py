@@ -10,22 +10,14 @@ import numpy.typing as npt
 from modicum.errors import DataError
 from modicum.fusion.recordings import FloatArray, IntArray
 
-__all__ = ["Aligned", "align", "check_intervals"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aligned:
-    """What was found for W reference intervals.
+    """What was found for W reference intervals."""
 
-    Args:
-        values: mean of the frames of each, float32, shape (W, size); 0 where there are none.
-        counts: how many frames that were, shape (W,).
-        replaced: values that were not finite, and counted as 0 in the means.
-    """
-
-    values: FloatArray
-    counts: IntArray
-    replaced: int = 0
+    values: FloatArray  # mean of the frames of each, float32, shape (W, size); 0 where there are none
+    counts: IntArray  # how many frames that were, shape (W,)
+    replaced: int = 0  # values that were not finite, and counted as 0 in the means
 
 
 def align(intervals: npt.ArrayLike, features: npt.ArrayLike, reference: npt.ArrayLike) -> Aligned:
@@ -82,18 +74,7 @@ def _running(frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def check_intervals(intervals: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
-    """Refuse intervals that are none.
-
-    Args:
-        intervals: in seconds, shape (n, 2).
-        what: has them, for the message: "frame".
-
-    Returns:
-        The intervals in float64.
-
-    Raises:
-        DataError: if one is not finite, or ends before it begins.
-    """
+    """Refuse intervals that are none."""
     times = np.asarray(intervals, dtype=np.float64)
     if times.ndim != 2 or times.shape[1] != 2:
         raise DataError(f"The intervals of a {what} have the shape {times.shape}.", hint="Give (begin, end) for each.")

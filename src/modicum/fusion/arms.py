@@ -24,8 +24,6 @@ from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
 
-__all__ = ["attention", "average", "concatenation", "cube", "cube_branch", "cube_shuffled", "single"]
-
 _HALF = 0.5
 Fusion: TypeAlias = Callable[[CubeMLP], nn.Module]
 Predict: TypeAlias = Callable[[Recordings, BoolArray], FloatArray]

@@ -17,48 +17,23 @@ from modicum.fusion.configuration import CubeMLPConfig, Stream
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 from modicum.fusion.words import OUTSIDE, Pieces
 
-__all__ = ["Batch", "BoolArray", "Collator", "Item", "Items", "batches_of_like_length", "moved"]
-
 Batch: TypeAlias = dict[str, Any]  # tensors, and tables of tensors by stream
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One sample.
+    """One sample."""
 
-    Args:
-        features: by stream, float32, shape (frames, size).
-        present: for each modality, in the order of the configuration.
-        pieces: of its words, where there is a text encoder.
-        states: of its pieces behind the frozen layers, shape (pieces, H), where they are known.
-        label: a number, or shape (targets,); None if there is none.
-    """
-
-    features: Mapping[str, FloatArray]
-    present: BoolArray
-    pieces: Pieces | None = None
-    states: Tensor | None = None
-    label: Any = None
+    features: Mapping[str, FloatArray]  # by stream, float32, shape (frames, size)
+    present: BoolArray  # for each modality, in the order of the configuration
+    pieces: Pieces | None = None  # of its words, where there is a text encoder
+    states: Tensor | None = None  # of its pieces behind the frozen layers, shape (pieces, H), where they are known
+    label: Any = None  # a number, or shape (targets,); None if there is none
 
 
 class Items(Sequence[Item]):
-    """The samples of recordings, one by one.
-
-    Args:
-        config: of the model.
-        recordings: scaled.
-        pieces: of the words of each sample, where the model has a text encoder.
-        states: of them behind the frozen layers, in place of running these anew for each batch.
-        present: which modalities are used, shape (n, M), in the order of the configuration; None uses all that are
-            there. What is not there cannot be used.
-        max_words: that pieces were made of; the rest of a stream that has a frame for each word is cut, too.
-
-    Raises:
-        ConfigError: if the streams are not those of the configuration, or frames have another size.
-        DataError: if a sample has no frame of any modality, a value is not finite, a stream has not a frame for each
-            word though it should, or a label is none that the model can have.
-    """
+    """The samples of recordings, one by one."""
 
     def __init__(
         self,
@@ -102,18 +77,7 @@ class Items(Sequence[Item]):
         return items
 
     def with_present(self, present: npt.ArrayLike) -> Items:
-        """Give the same samples with other modalities.
-
-        Args:
-            present: as for a new one.
-
-        Returns:
-            New items, which share the frames.
-
-        Raises:
-            ConfigError: if the shape is another.
-            DataError: if a sample has no modality left.
-        """
+        """Give the same samples with other modalities."""
         items = copy.copy(self)
         items.present = _present(self.recordings, self._there, present)
         return items
@@ -133,24 +97,12 @@ class Items(Sequence[Item]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collator:
-    """Makes a batch of samples, padded at the end.
+    """Makes a batch of samples, padded at the end."""
 
-    Args:
-        padding: number of the padding token; of no meaning without text.
-    """
-
-    padding: int = 0
+    padding: int = 0  # number of the padding token; of no meaning without text
 
     def __call__(self, items: Sequence[Item]) -> Batch:
-        """Make a batch.
-
-        Args:
-            items: at least one.
-
-        Returns:
-            ``features``, ``lengths`` and ``present``; ``input_ids`` or ``text_states``, ``attention_mask`` and
-            ``word_ids`` where there is text; ``labels`` where they are known.
-        """
+        """Make a batch."""
         names = items[0].features
         features = {name: [torch.from_numpy(item.features[name]) for item in items] for name in names}
         batch: Batch = {
@@ -178,16 +130,7 @@ class Collator:
 def batches_of_like_length(
     items: Items, collator: Collator, size: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Batch]]:
-    """Go through samples, those of like length together.
-
-    Args:
-        items: in any order.
-        collator: that makes the batches.
-        size: samples of a batch.
-
-    Yields:
-        The places of the samples, and their batch.
-    """
+    """Go through samples, those of like length together."""
     order = np.argsort(items.longest(), kind="stable").astype(np.int64)
     for start in range(0, len(order), size):
         places = order[start : start + size]

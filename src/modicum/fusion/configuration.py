@@ -17,7 +17,6 @@ else:
     _transformers = require("transformers", extra="fusion", purpose="CubeMLP")
     AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
 
-__all__ = ["Compose", "CubeMLPConfig", "Loss", "Stream", "StreamEncoder"]
 
 Compose: TypeAlias = Literal["mean", "sum", "cat"]
 Loss: TypeAlias = Literal["mae", "mse", "ccc", "cross_entropy"]

@@ -19,48 +19,26 @@ from modicum.fusion.batches import BoolArray, Items
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.system import FusionSystem, task_scores
 
-__all__ = [
-    "Degradation",
-    "SubsetScore",
-    "all_subsets",
-    "degradation_curve",
-    "draw_degradation",
-    "draw_present",
-]
-
 _COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#475569")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Degradation:
-    """Scores at several rates of what is missing.
+    """Scores at several rates of what is missing."""
 
-    Args:
-        rates: probability that a modality of a sample is taken away.
-        seeds: of the draws.
-        scores: by name, shape (rates, seeds).
-        missing: share of the modalities that there were which was taken in fact, shape (rates, seeds).
-    """
-
-    rates: tuple[float, ...]
-    seeds: tuple[int, ...]
-    scores: Mapping[str, npt.NDArray[np.float64]]
-    missing: npt.NDArray[np.float64]
+    rates: tuple[float, ...]  # probability that a modality of a sample is taken away
+    seeds: tuple[int, ...]  # of the draws
+    scores: Mapping[str, npt.NDArray[np.float64]]  # by name, shape (rates, seeds)
+    missing: npt.NDArray[np.float64]  # share of the modalities that there were which was taken in fact, shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubsetScore:
-    """The scores with some modalities alone.
+    """The scores with some modalities alone."""
 
-    Args:
-        modalities: that were left.
-        samples: that have one of them; the others cannot be scored.
-        scores: over those samples.
-    """
-
-    modalities: tuple[str, ...]
-    samples: int
-    scores: Mapping[str, float]
+    modalities: tuple[str, ...]  # that were left
+    samples: int  # that have one of them; the others cannot be scored
+    scores: Mapping[str, float]  # over those samples
 
 
 def degradation_curve(
@@ -117,17 +95,7 @@ def degradation_curve(
 def draw_present(
     there: BoolArray, rate: float, *, seed: int, losable: Sequence[bool] | BoolArray | None = None
 ) -> BoolArray:
-    """Draw which modalities are left, as `degradation_curve` says.
-
-    Args:
-        there: what each sample has, at least one modality of each, shape (n, M).
-        rate: probability that one is taken away.
-        seed: of the draw.
-        losable: which modalities may be missing, shape (M,); None is all.
-
-    Returns:
-        Shape (n, M).
-    """
+    """Draw which modalities are left, as `degradation_curve` says."""
     numbers = numpy_generator(seed, "missing modalities").random(there.shape)
     if losable is not None:
         numbers = np.where(losable, numbers, 1.0)  # below no rate, as the drawn ones are below 1
@@ -164,16 +132,7 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
 
 
 def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: str) -> None:
-    """Draw the mean score over the rates, with the range of the seeds around it.
-
-    Args:
-        path: of the picture: .png, .svg or .pdf.
-        curves: by the name that the legend gives them, such as that of a model.
-        metric: of the scores.
-
-    Raises:
-        ConfigError: if there is no such score, or the picture cannot be written.
-    """
+    """Draw the mean score over the rates, with the range of the seeds around it."""
     from matplotlib.figure import Figure
 
     check_picture(path)

@@ -17,22 +17,14 @@ from modicum.fusion.fitting import fit
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 
-__all__ = ["FusionEnsemble", "Spread", "fit_seeds"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """One score over seeds.
+    """One score over seeds."""
 
-    Args:
-        mean: over the seeds.
-        std: of the sample, with n - 1; 0 for one seed.
-        values: of each seed.
-    """
-
-    mean: float
-    std: float
-    values: tuple[float, ...]
+    mean: float  # over the seeds
+    std: float  # of the sample, with n - 1; 0 for one seed
+    values: tuple[float, ...]  # of each seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,33 +19,15 @@ from modicum.fusion.functional import Norm
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.training import Recipe
 
-__all__ = ["CubeMLPClassifier", "CubeMLPRegressor", "Streams", "to_recordings"]
-
 Streams: TypeAlias = Mapping[str, npt.ArrayLike]
 Lengths: TypeAlias = Mapping[str, npt.ArrayLike]
 
 
 class _Estimator(BaseEstimator):
-    """What the two share: their settings, and the system that they are fitted to.
+    """What the two share: their settings, and the system that they are fitted to."""
 
-    A part of the training samples is split off to choose the epoch by; of the streams, text is not among them. The
-    defaults are ours, for some hundred samples.
-
-    Args:
-        encoder: of the streams: "gru", "lstm", "conv" or "linear".
-        layers: of it, where it is recurrent.
-        channels: of the cube.
-        norm: "pre", "post" or "branch"; see `functional.mix`.
-        dropout: rate in the mixers.
-        modality_dropout: share of samples of which a stream is taken away in training.
-        epochs: passes over the training samples.
-        batch: samples an update.
-        rate: learning rate.
-        weight_decay: of weights.
-        patience: see `Recipe`.
-        seed: of all that is drawn.
-        device: "cpu" or "cuda".
-    """
+    # A part of the training samples is split off to choose the epoch by; of the streams, text is not among them. The
+    # defaults are ours, for some hundred samples.
 
     def __init__(  # noqa: PLR0913 - scikit-learn wants each setting by its name
         self,
@@ -253,19 +235,7 @@ class CubeMLPClassifier(ClassifierMixin, _Estimator):
 def to_recordings(
     streams: Streams | Recordings, *, lengths: Lengths | None = None, groups: npt.ArrayLike | None = None
 ) -> Recordings:
-    """Take arrays apart into the frames that each sample has.
-
-    Args:
-        streams: by name, each of shape (n, frames, size); recordings are given back without their words.
-        lengths: frames of each sample by stream, shape (n,); without them all are the sample's.
-        groups: shape (n,).
-
-    Returns:
-        The recordings, named by their row.
-
-    Raises:
-        DataError: if shapes disagree, or there are lengths of a stream that is not there.
-    """
+    """Take arrays apart into the frames that each sample has."""
     if isinstance(streams, Recordings):
         if lengths is not None or groups is not None:
             raise DataError("Recordings have lengths and groups of their own.", hint="Leave those arguments out.")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
     from modicum.fusion.scaling import Scaling
 
-__all__ = ["export_onnx", "onnx_inputs"]
 
 _TOLERANCE = 1e-5  # what two float32 libraries differ by, with room; a wrong graph differs by far more
 _ROUNDINGS = 4  # times torch's own distance to float64, which a norm over two modalities can make large
@@ -38,16 +37,7 @@ _LENGTHS = "_lengths"
 
 
 def onnx_inputs(config: CubeMLPConfig) -> list[str]:
-    """Name the inputs of the ONNX file of a model.
-
-    Args:
-        config: of the model.
-
-    Returns:
-        For a stream of features its name, float32 (batch, frames, size) of one frame or more, and "NAME_lengths",
-        int64 (batch,), 0 for a sample that lacks it; for text "input_ids" and "attention_mask", int64 (batch, tokens),
-        and "word_ids" of the same shape if a stream is placed by words.
-    """
+    """Name the inputs of the ONNX file of a model."""
     features = [stream.name for stream in config.modalities if not stream.text]
     names = [name for feature in features for name in (feature, feature + _LENGTHS)]
     if config.text_encoder is not None:
@@ -78,7 +68,6 @@ def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | 
         ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
             be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
-        NotFittedError: if it is an estimator that is not fitted.
         RunError: if onnxruntime computes something else.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):

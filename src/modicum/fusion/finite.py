@@ -8,20 +8,10 @@ import numpy as np
 
 from modicum.fusion.recordings import Ragged, Recordings
 
-__all__ = ["make_finite", "make_frames_finite"]
-
 
 def make_finite(recordings: Recordings) -> Recordings:
-    """Put 0 in the place of each NaN and infinity, and count them.
-
-    A stream none of whose values is finite in a sample says nothing of it, and has 0 frames there afterwards.
-
-    Args:
-        recordings: as read; they are not changed.
-
-    Returns:
-        The same with finite values only, and with `Recordings.replaced` for each stream in which there were others.
-    """
+    """Put 0 in the place of each NaN and infinity, and count them."""
+    # A stream none of whose values is finite in a sample says nothing of it, and has 0 frames there afterwards.
     done = {name: make_frames_finite(stream) for name, stream in recordings.streams.items()}
     counts = {name: count + recordings.replaced.get(name, 0) for name, (_, count) in done.items()}
     return dataclasses.replace(
@@ -32,14 +22,7 @@ def make_finite(recordings: Recordings) -> Recordings:
 
 
 def make_frames_finite(stream: Ragged) -> tuple[Ragged, int]:
-    """Do for one stream what `make_finite` does for all.
-
-    Args:
-        stream: frames of all samples.
-
-    Returns:
-        The finite stream, which is the same object if it was finite, and how many values were not.
-    """
+    """Do for one stream what `make_finite` does for all."""
     good = np.isfinite(stream.values)
     count = int(good.size - np.count_nonzero(good))
     if count == 0:

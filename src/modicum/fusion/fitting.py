@@ -25,8 +25,6 @@ from modicum.fusion.system import FusionSystem, Task, collator_for, prepare
 from modicum.fusion.training import Recipe, train
 from modicum.fusion.words import open_tokenizer
 
-__all__ = ["configure", "fit", "split_off"]
-
 _LONGEST = 100  # frames of the cube, as published
 _FEWEST = 8  # channels at the end of the cube; with 2, drawn signals were not learnt from some seeds
 
@@ -157,21 +155,8 @@ def fit(
 
 
 def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tuple[Recordings, Recordings]:
-    """Split a validation part off.
-
-    Groups stay whole where there are groups. Else classes keep their shares, if each has two samples and a place.
-
-    Args:
-        recordings: with labels.
-        seed: of the draw.
-        share: of the groups, or of the samples.
-
-    Returns:
-        The rest, and the part.
-
-    Raises:
-        DataError: if there is nothing to split: one sample, or one group.
-    """
+    """Split a validation part off."""
+    # Groups stay whole where there are groups. Else classes keep their shares, if each has two samples and a place.
     count = len(recordings)
     groups = np.asarray(recordings.groups) if recordings.groups else None
     units = count if groups is None else len(set(recordings.groups))

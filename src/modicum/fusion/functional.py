@@ -12,8 +12,6 @@ from typing import Literal, NamedTuple, TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["AXES", "Activation", "Axis", "MixerWeights", "Norm", "concordance", "mix", "mlp"]
-
 Axis: TypeAlias = Literal["time", "modality", "channel"]
 Norm: TypeAlias = Literal["pre", "post", "branch"]
 Activation: TypeAlias = Callable[[Tensor], Tensor]

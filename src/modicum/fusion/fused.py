@@ -22,8 +22,6 @@ from torch.nn import functional
 
 from modicum.fusion.functional import Activation, MixerWeights, Norm
 
-__all__ = ["Affine", "Manner", "dropout_mask", "mix_block", "mix_in_place", "standardise"]
-
 Affine: TypeAlias = tuple[Tensor, Tensor | None]
 
 
@@ -38,16 +36,7 @@ class Manner(NamedTuple):
 
 
 def mix_block(x: Tensor, mixers: Sequence[tuple[MixerWeights, Manner]], own: Tensor | None = None) -> Tensor:
-    """Mix a cube along time, modality and channel.
-
-    Args:
-        x: shape (modality, batch, given, channel); the frames behind those given are zeros.
-        mixers: of time, modality and channel.
-        own: see `mix_in_place`, for the time; shape (modality * batch, given, 1).
-
-    Returns:
-        Shape (modality, batch, time, channel) with the sizes that the mixers give.
-    """
+    """Mix a cube along time, modality and channel."""
     time, modality, channel = mixers
     modalities, batch = x.shape[:2]
     x = mix_in_place(x.reshape(modalities * batch, *x.shape[2:]), *time, own=own)
@@ -59,20 +48,7 @@ def mix_block(x: Tensor, mixers: Sequence[tuple[MixerWeights, Manner]], own: Ten
 
 
 def mix_in_place(x: Tensor, weights: MixerWeights, manner: Manner, *, own: Tensor | None = None) -> Tensor:
-    """Mix values along the axis on which they lie.
-
-    Args:
-        x: shape (rows, d_in), mixed along the last axis, or (groups, given, rest), along the middle one. Of the
-            latter, values that are not given, up to d_in, are zeros.
-        weights: of the mixer.
-        manner: where its norm is, its activation and its dropout.
-        own: 1 for a place that the layer norm in front of the mixer counts, 0 for one that it neither counts nor lets
-            through, shape (groups, given, 1); None where it counts all d_in. Where the norm comes later, it has no
-            places that are not a sample's own, and this is not read.
-
-    Returns:
-        Shape (rows, d_out) or (groups, d_out, rest).
-    """
+    """Mix values along the axis on which they lie."""
     rate = manner.dropout if manner.training else 0.0
     first = _behind_norm(x, weights, manner.eps, own) if manner.norm == "pre" else _affine(x, weights.first)
     branch = _affine(manner.activation(first), weights.second)
@@ -83,18 +59,8 @@ def mix_in_place(x: Tensor, weights: MixerWeights, manner: Manner, *, own: Tenso
 
 
 def standardise(x: Tensor, size: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Centre values and divide them by their std, zeros behind them included.
-
-    The squares are those of centred values: the mean of squares less the square of the mean loses digits.
-
-    Args:
-        x: shape (groups, given, rest), taken along the middle axis.
-        size: number of the values with the zeros behind them.
-        eps: added to the variance.
-
-    Returns:
-        The values, of the same shape, and the one value of all zeros, shape (groups, 1, rest).
-    """
+    """Centre values and divide them by their std, zeros behind them included."""
+    # The squares are those of centred values: the mean of squares less the square of the mean loses digits.
     mean = x.sum(1, keepdim=True) / size
     centred = x - mean
     squares = centred.square().sum(1, keepdim=True) + (size - x.shape[1]) * mean.square()
@@ -155,15 +121,7 @@ def _with_residual(branch: Tensor, x: Tensor, projection: Tensor | None, rate: f
 # One operator also for torch.compile, whose own random numbers take a CPU several times as long.
 @torch.library.custom_op("modicum::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def dropout_mask(like: Tensor, rate: float) -> Tensor:
-    """Draw what dropout keeps.
-
-    Args:
-        like: a tensor of the shape and type of the mask.
-        rate: the share that is dropped.
-
-    Returns:
-        1 for each value that is kept, else 0.
-    """
+    """Draw what dropout keeps."""
     return torch.empty_like(like, dtype=torch.float32).uniform_().ge_(rate).to(like.dtype)
 
 

@@ -11,34 +11,20 @@ from torch import Tensor
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import Stream
 
-__all__ = ["Text", "check_present", "drop_modalities", "present_lengths"]
-
 
 class Text(NamedTuple):
-    """The text of a batch.
+    """The text of a batch."""
 
-    Args:
-        mask: 1 for a token and 0 for padding on the right, shape (batch, time).
-        input_ids: shape (batch, time); None where there are states.
-        states: behind the frozen layers of the text encoder, shape (batch, time, hidden).
-        word_ids: the word of each piece, -1 where there is none, shape (batch, time).
-    """
-
-    mask: Tensor
-    input_ids: Tensor | None
-    states: Tensor | None
-    word_ids: Tensor | None
+    mask: Tensor  # 1 for a token and 0 for padding on the right, shape (batch, time)
+    input_ids: Tensor | None  # shape (batch, time); None where there are states
+    states: Tensor | None  # behind the frozen layers of the text encoder, shape (batch, time, hidden)
+    word_ids: Tensor | None  # the word of each piece, -1 where there is none, shape (batch, time)
 
     @classmethod
     def of(
         cls, input_ids: Tensor | None, mask: Tensor | None, word_ids: Tensor | None, states: Tensor | None
     ) -> Self | None:
-        """Take what `CubeMLPForPrediction` is given; None if there is no text.
-
-        Raises:
-            ConfigError: if there are ids and states, or neither but something that belongs to them.
-            DataError: if shapes disagree.
-        """
+        """Take what `CubeMLPForPrediction` is given; None if there is no text."""
         given = input_ids if states is None else states
         if given is None:
             if mask is None and word_ids is None:
@@ -63,22 +49,7 @@ def present_lengths(
     present: Tensor | None,
     text: Text | None,
 ) -> Tensor:
-    """Count the frames of each modality in each sample.
-
-    Args:
-        streams: of the model.
-        features: by name, shape (batch, frames, size); a stream that is not there is absent in all samples.
-        lengths: by name, int64, shape (batch,); without them all frames are the sample's.
-        present: bool, shape (batch, modality); what it says is absent has no frames. None leaves the rest to lengths.
-        text: of the stream that is text.
-
-    Returns:
-        int64, shape (batch, modality).
-
-    Raises:
-        ConfigError: if a stream is unknown.
-        DataError: if a shape is not as expected.
-    """
+    """Count the frames of each modality in each sample."""
     _check_names(streams, features, lengths, text)
     counted = {name: lengths.get(name, _whole(values)) for name, values in features.items()}
     for stream in streams:
@@ -103,16 +74,7 @@ def present_lengths(
 
 
 def check_present(counts: Tensor, widths: Sequence[int | None], text: Text | None) -> None:
-    """Check the numbers in a batch, which a graph that is being exported cannot do.
-
-    Args:
-        counts: of `present_lengths`.
-        widths: frames that each stream has room for; None for one that is absent.
-        text: whose mask is looked at.
-
-    Raises:
-        DataError: if a length does not fit, padding is not on the right, or a sample has no stream at all.
-    """
+    """Check the numbers in a batch, which a graph that is being exported cannot do."""
     limits = torch.tensor([width or 0 for width in widths], device=counts.device)
     if wrong := ((counts < 0) | (counts > limits)).nonzero().tolist():
         row, stream = wrong[0]
@@ -128,15 +90,7 @@ def check_present(counts: Tensor, widths: Sequence[int | None], text: Text | Non
 
 
 def drop_modalities(counts: Tensor, rate: float) -> Tensor:
-    """Take one present modality away from a share of the samples, and never the last one.
-
-    Args:
-        counts: of `present_lengths`.
-        rate: share of samples.
-
-    Returns:
-        The counts, 0 where a modality was taken.
-    """
+    """Take one present modality away from a share of the samples, and never the last one."""
     present = counts > 0
     drawn = torch.rand(counts.shape, device=counts.device).masked_fill(~present, -1.0)
     chosen = torch.zeros_like(present).scatter(1, drawn.argmax(1, keepdim=True), value=True)

@@ -10,27 +10,11 @@ from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import Loss
 from modicum.fusion.functional import concordance
 
-__all__ = ["prediction_loss"]
-
 _CCC_EPS = 1e-8  # ours: so that a constant batch costs 1 and not 0/0
 
 
 def prediction_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """Compute what a batch of predictions costs.
-
-    Args:
-        loss: "mae" and "mse" are means over samples and targets; "ccc" is the mean over targets of 1 - the concordance
-            correlation coefficient over the batch; "cross_entropy" the mean over samples.
-        logits: shape (batch, outputs).
-        labels: shape (batch,) or (batch, outputs); of classes int64, shape (batch,).
-
-    Returns:
-        A number.
-
-    Raises:
-        ConfigError: if "ccc" is asked of one sample, which has no variance.
-        DataError: if labels are of another shape, not finite, or no class.
-    """
+    """Compute what a batch of predictions costs."""
     if loss == "cross_entropy":
         return functional.cross_entropy(logits, _classes(labels, logits.shape))
     targets = _targets(labels, logits)

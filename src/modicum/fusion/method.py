@@ -5,8 +5,6 @@ from __future__ import annotations
 from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.fusion import arms
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="cubemlp",
     question="Does mixing a cube along time, modality and channel make more of several modalities?",

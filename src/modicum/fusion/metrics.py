@@ -17,17 +17,6 @@ from sklearn.metrics import (
 
 from modicum.errors import DataError
 
-__all__ = [
-    "PHQ_SCALE",
-    "class_scores",
-    "concordance",
-    "depression_scores",
-    "pearson",
-    "phq_from_unit",
-    "phq_to_unit",
-    "sentiment_scores",
-]
-
 PHQ_SCALE = 25.0  # AVEC 2019 divides by it, although a PHQ-8 score is at most 24
 _HIGHEST_PHQ = 24.0
 _ZERO_DIVISION: object = 0  # the annotations of scikit-learn know only the values that are text
@@ -36,21 +25,7 @@ _Series = npt.NDArray[np.float64]
 
 
 def sentiment_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
-    """Score sentiment on the scale from -3 to 3, as MMSA does for CMU-MOSI and CMU-MOSEI.
-
-    Args:
-        truth: shape (n,).
-        predicted: the same; it may leave the scale.
-
-    Returns:
-        ``mae``; ``pearson``; ``acc7``, ``acc5`` and ``acc3``: both clipped to +-3, +-2 or +-1 and then rounded, halves
-        to the even number, and the share that is equal; ``acc2_has0`` and ``f1_has0``: not negative (>= 0) against
-        negative; ``acc2_non0`` and ``f1_non0``: positive (> 0) against the rest, over the samples whose truth is not
-        0; both F1 are means of the two classes weighted by their share. The last pair is left out if all truths are 0.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
-    """
+    """Score sentiment on the scale from -3 to 3, as MMSA does for CMU-MOSI and CMU-MOSEI."""
     y, guess = _series(truth, predicted)
     scores = {"mae": float(mean_absolute_error(y, guess)), "pearson": pearson(y, guess)}
     for name, end in _RANGES.items():
@@ -62,19 +37,7 @@ def sentiment_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str
 
 
 def depression_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
-    """Score a severity, or another quantity of which the agreement counts.
-
-    Args:
-        truth: shape (n,), in the unit in which errors are wanted, such as points of the PHQ-8.
-        predicted: the same.
-
-    Returns:
-        ``ccc`` with population moments, as AVEC's depression task has it, ``ccc_ces`` as its emotion task has it (see
-        `concordance`), ``mae``, ``rmse`` and ``pearson``.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
-    """
+    """Score a severity, or another quantity of which the agreement counts."""
     y, guess = _series(truth, predicted)
     return {
         "ccc": concordance(y, guess, variant="DDS"),
@@ -86,19 +49,7 @@ def depression_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[st
 
 
 def class_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
-    """Score classes.
-
-    Args:
-        truth: numbers of classes, shape (n,).
-        predicted: the same.
-
-    Returns:
-        ``accuracy``, ``balanced_accuracy`` (mean recall of the classes that the truth has), ``f1_weighted`` (by the
-        share of each class) and ``f1_macro``.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
-    """
+    """Score classes."""
     y, guess = (values.astype(np.int64) for values in _series(truth, predicted))
     return {
         "accuracy": float(accuracy_score(y, guess)),
@@ -111,18 +62,7 @@ def class_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, fl
 
 
 def pearson(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Compute Pearson's correlation.
-
-    Args:
-        truth: shape (n,).
-        predicted: the same.
-
-    Returns:
-        A number in [-1, 1]; 0 where one of the two is constant, as a single value is.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
-    """
+    """Compute Pearson's correlation."""
     y, guess = _series(truth, predicted)
     if _constant(y) or _constant(guess):
         return 0.0
@@ -130,23 +70,7 @@ def pearson(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
 
 
 def concordance(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, variant: Literal["DDS", "CES"] = "DDS") -> float:
-    """Compute the concordance correlation coefficient.
-
-    Args:
-        truth: shape (n,).
-        predicted: the same.
-        variant: "DDS" has population moments throughout; "CES" has variances over n - 1 and the covariance over n, so
-            that a perfect prediction has 1 - 1 / n. Each is the code of one task of AVEC 2019.
-
-    Returns:
-        2 cov / (var + var + (difference of the means)^2), in [-1, 1]; 0 where one of the two is constant.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold a value that is not finite.
-
-    Source:
-        Lin 1989; the baseline systems of AVEC 2019.
-    """
+    """Compute the concordance correlation coefficient."""
     y, guess = _series(truth, predicted)
     if _constant(y) or _constant(guess):
         return 0.0
@@ -157,17 +81,7 @@ def concordance(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, variant: Lite
 
 
 def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Divide PHQ-8 scores by 25, as AVEC 2019 does before training.
-
-    Args:
-        scores: 0 to 24, of any shape.
-
-    Returns:
-        The same shape.
-
-    Raises:
-        DataError: if one is out of range.
-    """
+    """Divide PHQ-8 scores by 25, as AVEC 2019 does before training."""
     points = np.asarray(scores, dtype=np.float64)
     wrong = np.flatnonzero(~((points >= 0) & (points <= _HIGHEST_PHQ)))  # NaN is wrong, too
     if wrong.size:
@@ -179,14 +93,7 @@ def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def phq_from_unit(scaled: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Undo `phq_to_unit`; a prediction may lie out of the range.
-
-    Args:
-        scaled: of any shape.
-
-    Returns:
-        Points, the same shape.
-    """
+    """Undo `phq_to_unit`; a prediction may lie out of the range."""
     return np.asarray(scaled, dtype=np.float64) * PHQ_SCALE
 
 

@@ -12,18 +12,9 @@ from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.functional import AXES, Axis, MixerWeights, Norm, mix
 from modicum.fusion.fused import Manner, mix_block
 
-__all__ = ["CubeMLP", "Mixer"]
-
 
 class Mixer(nn.Module):
-    """An MLP along one axis, with its layer norm and its residual.
-
-    Args:
-        config: of the whole cube.
-        axis: that is mixed.
-        sizes: (d_in, d_hidden, d_out) along it.
-        project: whether the residual has a projection, which is free of a bias.
-    """
+    """An MLP along one axis, with its layer norm and its residual."""
 
     def __init__(self, config: CubeMLPConfig, axis: Axis, sizes: tuple[int, int, int], *, project: bool) -> None:
         super().__init__()
@@ -53,10 +44,8 @@ class Mixer(nn.Module):
         return Manner(self.placement, self.activation, self.rate, self.norm.eps, self.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix a cube of shape (batch, time, modality, channel), to the letter of the equations.
-
-        `CubeMLP` computes the same in another way, with `fused.mix_block`.
-        """
+        """Mix a cube of shape (batch, time, modality, channel), to the letter of the equations."""
+        # `CubeMLP` computes the same in another way, with `fused.mix_block`.
         return mix(x, self.axis, self.weights, **self.manner._asdict())
 
 

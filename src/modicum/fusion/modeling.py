@@ -39,20 +39,12 @@ else:
     AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
     ModelOutput = _transformers.utils.generic.ModelOutput
 
-__all__ = ["CubeMLPForPrediction", "CubeMLPOutput"]
-
 
 @dataclass
 class CubeMLPOutput(ModelOutput):
-    """What the model gives for a batch.
+    """What the model gives for a batch."""
 
-    Args:
-        loss: a number; None without labels.
-        logits: targets, or logits of classes, shape (batch, outputs).
-        hidden: what the head reads, shape (batch, width).
-    """
-
-    loss: Tensor | None = None
+    loss: Tensor | None = None  # a number; None without labels
     logits: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
     hidden: Tensor = None  # type: ignore[assignment]
 

@@ -13,8 +13,6 @@ from modicum.errors import ConfigError
 from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.mixer import CubeMLP
 
-__all__ = ["AttentionFusion", "ConcatenationMLP", "parameters", "with_parameters_of"]
-
 _WIDEST = 4096  # beyond which no width is tried
 
 
@@ -24,12 +22,7 @@ def parameters(module: nn.Module) -> int:
 
 
 class ConcatenationMLP(nn.Module):
-    """Join the modalities of each frame, apply an MLP to it, and take the mean over the sample's frames.
-
-    Args:
-        config: gives the sizes of the cube that comes and of the one that goes.
-        width: of the hidden layer.
-    """
+    """Join the modalities of each frame, apply an MLP to it, and take the mean over the sample's frames."""
 
     def __init__(self, config: CubeMLPConfig, width: int) -> None:
         super().__init__()
@@ -44,30 +37,14 @@ class ConcatenationMLP(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Fuse a cube.
-
-        Args:
-            x: shape (batch, time, modality, channel), 0 where a sample has no frame.
-            lengths: not looked at; a frame of zeros is none.
-
-        Returns:
-            Shape (batch, *config.d_outs[-1]), the same at all its times.
-        """
+        """Fuse a cube."""
         del lengths
         frames = (x != 0).any(-1).any(-1)
         return _as_cube(_mean(self.layers(x.flatten(2)), frames), self.sizes)
 
 
 class AttentionFusion(nn.Module):
-    """Let the frames of all modalities attend to each other, and take the mean of each modality.
-
-    Args:
-        config: gives the sizes of the cube that comes and of the one that goes.
-        width: of a frame inside; the feed-forward layer is twice as wide.
-
-    Source:
-        One encoder layer of Vaswani et al. (2017), its norm first, with their sinusoids of time.
-    """
+    """Let the frames of all modalities attend to each other, and take the mean of each modality."""
 
     def __init__(self, config: CubeMLPConfig, width: int) -> None:
         super().__init__()
@@ -96,18 +73,7 @@ class AttentionFusion(nn.Module):
 
 
 def with_parameters_of(cube: CubeMLP, make: Callable[[CubeMLPConfig, int], nn.Module]) -> nn.Module:
-    """Make a fusion as large as a CubeMLP.
-
-    Args:
-        cube: that is the measure.
-        make: `ConcatenationMLP` or `AttentionFusion`.
-
-    Returns:
-        The one whose number of parameters is nearest; drawn once more at the end from torch's generator.
-
-    Raises:
-        ConfigError: if even the smallest has twice the parameters of the cube.
-    """
+    """Make a fusion as large as a CubeMLP."""
     target = parameters(cube)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         size = lambda width: parameters(make(cube.config, width))

@@ -11,90 +11,33 @@ from torch.nn import functional
 
 from modicum.fusion.configuration import Placement
 
-__all__ = [
-    "Track",
-    "absent_tokens",
-    "centre_released",
-    "fit_time",
-    "frame_sources",
-    "frames_within",
-    "keep_frames",
-    "pad_time",
-    "place_words",
-    "stack_tracks",
-    "take_frames",
-]
-
 
 class Track(NamedTuple):
-    """The frames of one modality.
+    """The frames of one modality."""
 
-    Args:
-        frames: shape (batch, time, channel), 0 where there is none.
-        lengths: the place behind the last frame of each sample, int64, shape (batch,); 0 where the modality is absent.
-    """
-
-    frames: Tensor
-    lengths: Tensor
+    frames: Tensor  # shape (batch, time, channel), 0 where there is none
+    lengths: Tensor  # the place behind the last frame of each sample, int64, shape (batch,)
 
 
 def frames_within(lengths: Tensor, time: int) -> Tensor:
-    """Tell which frames are before the end.
-
-    Args:
-        lengths: shape (batch,).
-        time: places.
-
-    Returns:
-        bool, shape (batch, time).
-    """
+    """Tell which frames are before the end."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
 def keep_frames(frames: Tensor, lengths: Tensor) -> Tensor:
-    """Put 0 in place of whatever stands at and behind the end of a sample, be it NaN.
-
-    Args:
-        frames: shape (batch, time, channel).
-        lengths: shape (batch,).
-
-    Returns:
-        Of the same shape; no gradient flows to what was replaced.
-    """
+    """Put 0 in place of whatever stands at and behind the end of a sample, be it NaN."""
     return torch.where(frames_within(lengths, frames.shape[1])[..., None], frames, 0.0)
 
 
 def pad_time(frames: Tensor, time: int) -> Tensor:
-    """Add zeros behind the last frame, or crop.
-
-    Args:
-        frames: shape (batch, frames, ...).
-        time: places wanted.
-
-    Returns:
-        Shape (batch, time, ...).
-    """
+    """Add zeros behind the last frame, or crop."""
     # Without a comparison of sizes, so that an exported graph takes any number of frames.
     zeros = frames.new_zeros(frames.shape[0], time, *frames.shape[2:])
     return torch.cat([frames, zeros], 1)[:, :time]
 
 
 def frame_sources(word_ids: Tensor, words: Tensor, tokens: Tensor, how: Placement) -> Tensor:
-    """Tell which frame of a stream of words goes to each piece of the text.
-
-    Args:
-        word_ids: the word of each piece, -1 where there is none, int64, shape (batch, time). Not read for "centre".
-        words: frames of each sample, shape (batch,).
-        tokens: pieces of each sample, shape (batch,).
-        how: "repeat" gives each piece the frame of its word, "first" the first piece only, "centre" keeps the frames
-            together, int((tokens - words) / 2) places from the start.
-
-    Returns:
-        The number of a frame, -1 where there is none, shape (batch, time).
-
-    Source:
-        "centre" is the released code, with the sample's own numbers in place of the largest of the batch.
-    """
+    """Tell which frame of a stream of words goes to each piece of the text."""
     places = torch.arange(word_ids.shape[1], device=word_ids.device)
     if how == "centre":
         sources = places - torch.div(tokens - words, 2, rounding_mode="trunc")[:, None]
@@ -108,31 +51,13 @@ def frame_sources(word_ids: Tensor, words: Tensor, tokens: Tensor, how: Placemen
 
 
 def take_frames(frames: Tensor, sources: Tensor) -> Tensor:
-    """Put frames where `frame_sources` says.
-
-    Args:
-        frames: shape (batch, frames, channel).
-        sources: shape (batch, time), -1 for none.
-
-    Returns:
-        Shape (batch, time, channel), 0 where there is none.
-    """
+    """Put frames where `frame_sources` says."""
     places = sources.clamp(min=0)[..., None].expand(-1, -1, frames.shape[2])
     return torch.where(sources[..., None] >= 0, frames.gather(1, places), 0.0)
 
 
 def place_words(track: Track, word_ids: Tensor, tokens: Tensor, how: Placement) -> Track:
-    """Put the frames of words where the pieces of their words are.
-
-    Args:
-        track: of one frame a word.
-        word_ids: as in `frame_sources`.
-        tokens: pieces of each sample; a sample without text keeps its frames one behind the other.
-        how: as in `frame_sources`.
-
-    Returns:
-        The track, which reaches as far as the text where there is one.
-    """
+    """Put the frames of words where the pieces of their words are."""
     # In a graph that is being exported they are no numbers yet, and max() would settle which is the larger.
     width = cast("int", torch.sym_max(track.frames.shape[1], word_ids.shape[1]))
     places = torch.arange(width, device=tokens.device).expand(tokens.shape[0], -1)
@@ -145,15 +70,7 @@ def place_words(track: Track, word_ids: Tensor, tokens: Tensor, how: Placement) 
 
 
 def centre_released(frames: Tensor, mask: Tensor) -> Tensor:
-    """Put features in the middle of a text as the released code does, by the sizes of the batch.
-
-    Args:
-        frames: shape (batch, frames, size), 0 behind the end.
-        mask: of the text, shape (batch, time).
-
-    Returns:
-        Shape (batch, time, size), with 1e-6 at the tokens that would have a frame of zeros.
-    """
+    """Put features in the middle of a text as the released code does, by the sizes of the batch."""
     time = mask.shape[1]
     before = int((time - frames.shape[1]) / 2)
     placed = functional.pad(frames, (0, 0, before, time - frames.shape[1] - before))
@@ -162,17 +79,7 @@ def centre_released(frames: Tensor, mask: Tensor) -> Tensor:
 
 
 def fit_time(track: Track, limit: int, overflow: Literal["crop", "pool"]) -> Track:
-    """Bring the frames of each sample to a number that the cube has room for.
-
-    Args:
-        track: of any length.
-        limit: places of the cube.
-        overflow: "crop" leaves out what is behind; "pool" makes n > limit frames into as many means, the k-th over the
-            frames from floor(k n / limit) to ceil((k + 1) n / limit). A sample of no more frames stays as it is.
-
-    Returns:
-        A track of at most ``limit`` places.
-    """
+    """Bring the frames of each sample to a number that the cube has room for."""
     exporting = torch.compiler.is_exporting()  # then how many frames there are is not known, and stays open
     if overflow == "pool" and (exporting or track.frames.shape[1] > limit):
         frames = _pool(track, limit)
@@ -194,28 +101,12 @@ def _pool(track: Track, limit: int) -> Tensor:
 
 
 def stack_tracks(tracks: Sequence[Track]) -> Tensor:
-    """Stack modalities to a cube.
-
-    Args:
-        tracks: each of shape (batch, its own time, channel).
-
-    Returns:
-        Shape (batch, time of the longest, modality, channel).
-    """
+    """Stack modalities to a cube."""
     time = max(track.frames.shape[1] for track in tracks)
     return torch.stack([pad_time(track.frames, time) for track in tracks], dim=2)
 
 
 def absent_tokens(cube: Tensor, lengths: Tensor, tokens: Tensor) -> Tensor:
-    """Let a token stand for each absent modality, at the frames that the sample's other modalities have.
-
-    Args:
-        cube: shape (batch, time, modality, channel).
-        lengths: shape (batch, modality), 0 where the modality is absent.
-        tokens: shape (modality, channel).
-
-    Returns:
-        Of the shape of the cube.
-    """
+    """Let a token stand for each absent modality, at the frames that the sample's other modalities have."""
     empty = frames_within(lengths.amax(1), cube.shape[1])[:, :, None] & (lengths == 0)[:, None]
     return torch.where(empty[..., None], tokens, cube)

@@ -10,44 +10,26 @@ from modicum.core.options import number, one_of, whole
 from modicum.errors import ConfigError
 from modicum.fusion.configuration import StreamEncoder
 
-__all__ = ["Plan", "TaskName"]
-
 TaskName: TypeAlias = Literal["motions", "mosi", "ces"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How the arms are trained, all alike.
+    """How the arms are trained, all alike."""
 
-    Args:
-        task: "motions" (BasicMotions), "mosi" (utterances) or "ces" (the frames of AVEC2019).
-        labels: samples for training and as many for the choice of the epoch; 0 takes all that there are.
-        encoder: of the streams.
-        channels: of the cube.
-        epochs: of training, of which one is kept.
-        batch: samples an update.
-        rate: learning rate.
-        shuffled: the stream that is given to other samples in the control; empty for the first.
-        modality_dropout: share of training samples that lose a stream.
-    """
-
-    task: TaskName
-    labels: int
-    encoder: StreamEncoder
-    channels: int
-    epochs: int
-    batch: int
-    rate: float
-    shuffled: str
-    modality_dropout: float
+    task: TaskName  # "motions" (BasicMotions), "mosi" (utterances) or "ces" (the frames of AVEC2019)
+    labels: int  # samples for training and as many for the choice of the epoch; 0 takes all that there are
+    encoder: StreamEncoder  # of the streams
+    channels: int  # of the cube
+    epochs: int  # of training, of which one is kept
+    batch: int  # samples an update
+    rate: float  # learning rate
+    shuffled: str  # the stream that is given to other samples in the control; empty for the first
+    modality_dropout: float  # share of training samples that lose a stream
 
     @classmethod
     def of(cls, job: Job) -> Plan:
-        """Read the options of a job.
-
-        Raises:
-            ConfigError: if one is not usable; it is named.
-        """
+        """Read the options of a job."""
         options = job.options
         dropped = number("modality_dropout", options["modality_dropout"])
         if dropped >= 1:

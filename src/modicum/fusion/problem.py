@@ -24,8 +24,6 @@ from modicum.fusion.readers.opening import open_recordings
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 from modicum.fusion.roles import by_role
 
-__all__ = ["Problem", "frames_of_sequences", "join", "pose", "score", "shuffle"]
-
 _VALID, _TEST = 0.2, 0.3  # ours: shares of the videos, or of a user's samples
 _NEIGHBOURS = 4  # utterances on each side of one, so that the cube has nine
 _TRAINED_ON_LABELS = "svr"
@@ -33,21 +31,13 @@ _TRAINED_ON_LABELS = "svr"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Three splits, and what is known of them.
+    """Three splits, and what is known of them."""
 
-    Args:
-        train: to learn from.
-        valid: to choose the epoch by, and between arms.
-        test: what is scored.
-        settings: of the configuration, that the task asks for.
-        estimates: the frame of each stream that is itself an estimate of the labels; None where there is none.
-    """
-
-    train: Recordings
-    valid: Recordings
-    test: Recordings
-    settings: dict[str, Any] = field(default_factory=dict[str, Any])
-    estimates: int | None = None
+    train: Recordings  # to learn from
+    valid: Recordings  # to choose the epoch by, and between arms
+    test: Recordings  # what is scored
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])  # of the configuration, that the task asks for
+    estimates: int | None = None  # the frame of each stream that is itself an estimate of the labels
 
     def change(self, function: Any) -> Problem:
         """Do something to each split."""
@@ -55,14 +45,7 @@ class Problem:
         return replace(self, **parts)
 
     def score(self, predicted: FloatArray) -> float:
-        """Score predictions of the test split.
-
-        Args:
-            predicted: probabilities of classes, shape (n, classes), or targets, shape (n,) or (n, targets).
-
-        Returns:
-            Accuracy, or the mean concordance of the targets.
-        """
+        """Score predictions of the test split."""
         return score(self.test, predicted)
 
 
@@ -76,21 +59,7 @@ def score(recordings: Recordings, predicted: FloatArray) -> float:
 
 
 def pose(job: Job, plan: Plan) -> Problem:
-    """Read the data of a job, and split what is not split.
-
-    Args:
-        job: its data are a file that `open_recordings` reads; its seed draws the splits.
-        plan: names the task where there are no data.
-
-    Returns:
-        The problem.
-
-    Raises:
-        ConfigError: if there are fewer samples than asked for, or splits of other streams or classes.
-        DataError: if a file is not usable, or has no labels.
-        MissingDataError: if the catalogue cannot find or fetch the files.
-        MissingExtraError: if sktime is not installed.
-    """
+    """Read the data of a job, and split what is not split."""
     if job.data is not None:
         return _fewer(_own(open_recordings(job.data).splits, job.seed), plan.labels, job.seed)
     if plan.task == "motions":
@@ -103,14 +72,7 @@ def pose(job: Job, plan: Plan) -> Problem:
 
 
 def join(parts: Sequence[Recordings]) -> Recordings:
-    """Put recordings of the same streams one behind the other.
-
-    Args:
-        parts: at least one.
-
-    Returns:
-        All samples.
-    """
+    """Put recordings of the same streams one behind the other."""
     first = parts[0]
     streams = {
         name: Ragged(
@@ -130,21 +92,8 @@ def join(parts: Sequence[Recordings]) -> Recordings:
 
 
 def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
-    """Give one stream to other samples of the same split.
-
-    Samples that lack it go on lacking it: no other could be left without any stream.
-
-    Args:
-        problem: that is left as it is.
-        name: of the stream.
-        seed: of the draw.
-
-    Returns:
-        The problem, alike in all else.
-
-    Raises:
-        ConfigError: if there is no such stream.
-    """
+    """Give one stream to other samples of the same split."""
+    # Samples that lack it go on lacking it: no other could be left without any stream.
     if name not in problem.train.streams:
         raise ConfigError(
             f"There is no stream {name!r} to shuffle.",
@@ -162,18 +111,7 @@ def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
 def frames_of_sequences(
     sequences: Sequence[CesSequence], *, every: int, reach: int = 10, spacing: int = 4
 ) -> Recordings:
-    """Make a sample of each frame: what all systems say around it, and its labels.
-
-    Args:
-        sequences: as `read_ces` gives them.
-        every: frames from one sample to the next.
-        reach: frames on each side that a sample has.
-        spacing: tenths of a second between two of its frames.
-
-    Returns:
-        Streams of 2 reach + 1 frames of arousal, valence and liking, one for each system but the fusion that was
-        trained on these labels; beyond an end its last frame is repeated. The frame itself is number ``reach``.
-    """
+    """Make a sample of each frame: what all systems say around it, and its labels."""
     names = [name for name in SYSTEMS if name != _TRAINED_ON_LABELS]
     steps = np.arange(-reach, reach + 1) * spacing
     windowed: list[FloatArray] = []

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from modicum.errors import DataError
 
-__all__ = ["FloatArray", "IntArray", "Ragged", "Recordings"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 

@@ -13,8 +13,6 @@ from modicum.core.safeload.checkpoints import load_torch
 from modicum.errors import ModelError
 from modicum.fusion.mixer import CubeMLP
 
-__all__ = ["load_released_state_dict", "released_name"]
-
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 _ROOT = "layers_stack."
@@ -55,17 +53,7 @@ def load_released_state_dict(model: ModelT, state_dict: Mapping[str, Any] | Path
 
 
 def released_name(name: str) -> str:
-    """Give the name that the released code has for a parameter of `CubeMLP`.
-
-    Args:
-        name: as in its ``state_dict``, such as "blocks.0.time.norm.bias".
-
-    Returns:
-        The released name, such as "layers_stack.0.ln_l.bias".
-
-    Raises:
-        ModelError: if the released code has no such parameter, as for the slope of prelu.
-    """
+    """Give the name that the released code has for a parameter of `CubeMLP`."""
     match = _OURS.fullmatch(name)
     if match is None or match[3] not in _PARTS:
         raise ModelError(f"The released CubeMLP has no parameter {name}.", hint="Use an activation without weights.")

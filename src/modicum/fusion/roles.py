@@ -22,19 +22,7 @@ def split_called(name: str) -> str | None:
 
 
 def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | None, Recordings | None]:
-    """Tell what to train on, to choose the epoch by, and to score.
-
-    Args:
-        splits: by name. A single one is trained on whatever its name is, and is then neither "valid" nor "test".
-
-    Returns:
-        Training, validation and test; None where there is none.
-
-    Raises:
-        ConfigError: if a split has other streams, sizes of frames or classes than training.
-        DataError: if there is no split to train on, two are the same one, one has no sample, or the first two have no
-            labels.
-    """
+    """Tell what to train on, to choose the epoch by, and to score."""
     named: dict[str, Recordings] = {}
     for name, part in splits.items():
         role = "train" if len(splits) == 1 else split_called(name) or name

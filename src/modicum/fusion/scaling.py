@@ -11,34 +11,17 @@ import numpy as np
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
-__all__ = ["Scaling"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
-    """Mean and std of each feature of each stream.
+    """Mean and std of each feature of each stream."""
 
-    Args:
-        means: by stream, shape (size,).
-        deviations: by stream, shape (size,); 0 for a feature that never changes, which becomes 0 wherever it occurs.
-    """
-
-    means: Mapping[str, FloatArray]
-    deviations: Mapping[str, FloatArray]
+    means: Mapping[str, FloatArray]  # by stream, shape (size,)
+    deviations: Mapping[str, FloatArray]  # by stream, shape (size,)
 
     @classmethod
     def fit(cls, recordings: Recordings) -> Self:
-        """Measure the frames of a training split; a sample that lacks a stream has none there.
-
-        Args:
-            recordings: of training.
-
-        Returns:
-            Moments over all frames, whatever sample they are of.
-
-        Raises:
-            DataError: if no sample has a frame of a stream.
-        """
+        """Measure the frames of a training split; a sample that lacks a stream has none there."""
         moments = {name: _moments(name, stream) for name, stream in recordings.streams.items()}
         return cls(
             means={name: mean for name, (mean, _) in moments.items()},
@@ -46,17 +29,7 @@ class Scaling:
         )
 
     def apply(self, recordings: Recordings) -> Recordings:
-        """Scale recordings.
-
-        Args:
-            recordings: of any split.
-
-        Returns:
-            New ones; the given are left as they are.
-
-        Raises:
-            ConfigError: if they have other streams, or frames of another size.
-        """
+        """Scale recordings."""
         if recordings.streams.keys() != self.means.keys():
             raise ConfigError(
                 f"The streams are {', '.join(sorted(recordings.streams)) or 'none'}, but the scaling was measured on "
@@ -88,14 +61,7 @@ class Scaling:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave.
-
-        Args:
-            document: with "means" and "deviations".
-
-        Raises:
-            DataError: if a part is missing, or the two do not fit.
-        """
+        """Read what `to_dict` gave."""
         try:
             means, deviations = (
                 {str(name): np.array(values, dtype=np.float32) for name, values in document[part].items()}

@@ -18,8 +18,6 @@ from modicum.core.safeload.limits import MAX_BYTES, check_size
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.recordings import Ragged, Recordings
 
-__all__ = ["is_stored", "load_recordings", "save_recordings"]
-
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 _NAME = "modicum-recordings"  # of the description, in both kinds of file
@@ -107,11 +105,7 @@ def is_stored(path: Path) -> bool:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that `save_recordings` cannot write to.
-
-    Raises:
-        ConfigError: if it has another suffix.
-    """
+    """Refuse a name that `save_recordings` cannot write to."""
     if not is_stored(path):
         raise ConfigError(
             f"{path} ends in {path.suffix!r}.", hint=f"Name a file that ends in {' or '.join(_SUFFIXES)}."

@@ -12,9 +12,6 @@ from modicum.errors import ConfigError
 from modicum.fusion.configuration import Stream
 from modicum.fusion.placing import keep_frames
 
-__all__ = ["FeatureEncoder", "TextProjection"]
-
-
 _ONNX_GATES = {nn.GRU: (1, 0, 2), nn.LSTM: (0, 3, 1, 2)}  # torch has (reset, update, new) and (in, forget, cell, out)
 
 
@@ -108,18 +105,9 @@ def _encoder(stream: Stream, channels: int) -> nn.Module:
 
 
 class FeatureEncoder(nn.Module):
-    """An encoder of a stream of features, and dropout(relu(LN(.))) behind it as in the released code.
+    """An encoder of a stream of features, and dropout(relu(LN(.))) behind it as in the released code."""
 
-    Without an encoder there is only the dropout.
-
-    Args:
-        stream: of features.
-        channels: of the cube.
-        eps: of the layer norm.
-
-    Raises:
-        ConfigError: if a stream without an encoder has other channels than the cube.
-    """
+    # Without an encoder there is only the dropout.
 
     def __init__(self, stream: Stream, channels: int, *, eps: float) -> None:
         super().__init__()
@@ -128,38 +116,17 @@ class FeatureEncoder(nn.Module):
         self.dropout = nn.Dropout(stream.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode the frames before the end of each sample; no other is read.
-
-        Args:
-            x: shape (batch, time, size).
-            lengths: int64, shape (batch,).
-
-        Returns:
-            Shape (batch, time, channels), 0 from the end of a sample on.
-        """
+        """Encode the frames before the end of each sample; no other is read."""
         return keep_frames(self.released(keep_frames(x, lengths), lengths), lengths)
 
     def released(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode as the released code does, which leaves what norm and ReLU make of padding in the output.
-
-        Args:
-            x: shape (batch, time, size).
-            lengths: of the recurrence, int64, shape (batch,).
-
-        Returns:
-            Shape (batch, time, channels).
-        """
+        """Encode as the released code does, which leaves what norm and ReLU make of padding in the output."""
         encoded = self.encoder(x, lengths)
         return self.dropout(encoded if self.norm is None else torch.relu(self.norm(encoded)))
 
 
 class TextProjection(nn.Module):
-    """A linear map of the text encoder's states, free of a bias, and dropout.
-
-    Args:
-        stream: of text.
-        channels: of the cube.
-    """
+    """A linear map of the text encoder's states, free of a bias, and dropout."""
 
     def __init__(self, stream: Stream, channels: int) -> None:
         super().__init__()

@@ -26,8 +26,6 @@ from modicum.fusion.scaling import Scaling
 from modicum.fusion.training import Training, compute_logits, with_text_states
 from modicum.fusion.words import WordTokenizer, open_tokenizer, split_words
 
-__all__ = ["FusionSystem", "Task", "collator_for", "prepare", "task_scores"]
-
 Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
 _DOCUMENT, _MODEL, _TOKENIZER, _FORMAT, _VERSION = "system.json", "model", "tokenizer", "modicum.fusion", 1
@@ -222,22 +220,7 @@ def prepare(
     tokenizer: WordTokenizer | None,
     max_words: int,
 ) -> Items:
-    """Scale recordings and split their words, as a model of that configuration takes them.
-
-    Args:
-        config: of the model.
-        scaling: of the training split.
-        recordings: of any split.
-        tokenizer: of the text encoder; None without text.
-        max_words: that are kept.
-
-    Returns:
-        The samples.
-
-    Raises:
-        ConfigError: if the streams do not fit, or the tokenizer is missing.
-        DataError: if a sample cannot be read.
-    """
+    """Scale recordings and split their words, as a model of that configuration takes them."""
     if config.text_encoder is not None and tokenizer is None:
         raise ConfigError("The model reads text, but there is no tokenizer.", hint="Give that of its text encoder.")
     pieces = None
@@ -252,16 +235,7 @@ def collator_for(tokenizer: WordTokenizer | None) -> Collator:
 
 
 def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, float]:
-    """Score predictions by what their task is scored by.
-
-    Args:
-        task: "sentiment" (`sentiment_scores`), "depression" (`depression_scores`) or "classes" (`class_scores`).
-        truth: shape (n,) or (n, targets).
-        predicted: the same, or probabilities of classes, shape (n, classes).
-
-    Returns:
-        The scores. Of several targets their mean, and each with the number of its target behind the name: "ccc_0".
-    """
+    """Score predictions by what their task is scored by."""
     if task == "classes":
         return class_scores(truth, predicted.argmax(1))
     score = _SCORES[task]

@@ -12,26 +12,15 @@ from modicum.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TextEncoder"]
 
 # Embeddings, then a list of layers that take states and a mask and nothing else: what can be cut between two layers.
 _LAYERED = ("bert", "camembert", "roberta", "xlm-roberta")
 
 
 class TextEncoder(nn.Module):
-    """An encoder with some of its layers frozen.
+    """An encoder with some of its layers frozen."""
 
-    What is frozen is without dropout in training too, so that its states are the same in each epoch and can be kept.
-
-    Args:
-        encoder: of transformers, with one hidden state a token.
-        frozen_layers: from below; -1 for all.
-        freeze_embeddings: whether embeddings are frozen with the lowest layers. If not, autograd crosses every layer,
-            no states can be kept, and the frozen layers have dropout, as in the released code.
-
-    Raises:
-        ModelError: if it is no encoder of texts, has fewer layers, or cannot be frozen in part.
-    """
+    # What is frozen is without dropout in training too, so that its states are the same in each epoch and can be kept.
 
     def __init__(self, encoder: PreTrainedModel, *, frozen_layers: int = 0, freeze_embeddings: bool = True) -> None:
         super().__init__()
@@ -84,18 +73,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def text_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Give the states behind the frozen layers, which can be kept and given to `from_states` in each epoch.
-
-        Args:
-            input_ids: int64, shape (batch, time).
-            attention_mask: 1 for a token and 0 for padding, same shape; the padding is on the right.
-
-        Returns:
-            Shape (batch, time, hidden), without gradient. What stands at padding means nothing.
-
-        Raises:
-            ModelError: if nothing is frozen from the embeddings on.
-        """
+        """Give the states behind the frozen layers, which can be kept and given to `from_states` in each epoch."""
         if not self.keeps_states:
             raise ModelError(
                 "No states of this text encoder stay the same in training.",
@@ -107,18 +85,7 @@ class TextEncoder(nn.Module):
         return self._through(slice(0, self.frozen_layers), self.encoder.embeddings(input_ids=ids), seen)
 
     def from_states(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """Run the layers that are not frozen.
-
-        Args:
-            states: of `text_states`, shape (batch, time, hidden).
-            attention_mask: as given there.
-
-        Returns:
-            The last hidden states, of the same shape.
-
-        Raises:
-            ModelError: if the states are those of another encoder, or of none.
-        """
+        """Run the layers that are not frozen."""
         if not self.keeps_states or states.shape[-1] != self.encoder.config.hidden_size:
             raise ModelError(
                 f"States of shape {tuple(states.shape)} do not belong to this text encoder.",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 else:
     TrainerCallback = require("transformers", extra="fusion", purpose="Training").TrainerCallback
 
-__all__ = ["Recipe", "Training", "compute_logits", "parameter_groups", "train", "with_text_states"]
 
 _DECAY = 0.1  # of the rate at a step, as in the released code
 
@@ -78,19 +77,12 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What a training took and ended with.
+    """What a training took and ended with."""
 
-    Args:
-        losses: on the validation split behind each epoch: the loss of the configuration, over all its samples at once.
-        epoch: whose weights are kept, from 1; the first of the lowest loss, or the last without a validation split.
-        updates: steps of the optimizer.
-        seconds: of the training loop, the validation in it.
-    """
-
-    losses: tuple[float, ...]
-    epoch: int
-    updates: int
-    seconds: float
+    losses: tuple[float, ...]  # on the validation split behind each epoch
+    epoch: int  # whose weights are kept, from 1; the first of the lowest loss, or the last without a validation split
+    updates: int  # steps of the optimizer
+    seconds: float  # of the training loop, the validation in it
 
 
 def train(
@@ -104,29 +96,8 @@ def train(
     device: str = "cpu",
     cache_text: bool = True,
 ) -> Training:
-    """Train a model in place, and leave it in evaluation mode with the weights of its best epoch.
-
-    That epoch is chosen by the validation loss and serves all metrics; weights wait for it in memory.
-
-    Args:
-        model: new, or trained before.
-        items: the training split, with labels.
-        valid: the validation split, with labels; None keeps the last epoch.
-        recipe: how.
-        seed: of order, dropout and modality dropout; on a CPU the same seed gives the same bits.
-        collator: of the model's tokenizer, where there is text.
-        device: "cpu" or "cuda".
-        cache_text: run the frozen layers of a text encoder once, and not in each epoch. The states are the same up to
-            rounding (1e-5), which Adam's updates amplify as they do that of another order of addition.
-
-    Returns:
-        The losses and the time.
-
-    Raises:
-        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
-        DataError: if a split has no labels, or one sample where the loss compares samples.
-        RunError: if the validation loss was finite in no epoch.
-    """
+    """Train a model in place, and leave it in evaluation mode with the weights of its best epoch."""
+    # That epoch is chosen by the validation loss and serves all metrics; weights wait for it in memory.
     collator = collator or Collator()
     for split in (items, valid):
         _check_split(model, split)
@@ -151,17 +122,7 @@ def train(
 
 @torch.inference_mode()
 def compute_logits(model: CubeMLPForPrediction, items: Items, collator: Collator, *, batch: int = 64) -> Tensor:
-    """Run a model on samples, in evaluation mode and on the device where it is.
-
-    Args:
-        model: that is left in the mode in which it came.
-        items: at least one.
-        collator: of the model's tokenizer, where there is text.
-        batch: samples at once.
-
-    Returns:
-        float32, shape (n, outputs), on the CPU, in the order of the samples.
-    """
+    """Run a model on samples, in evaluation mode and on the device where it is."""
     logits = torch.empty(len(items), model.config.outputs)
     mode = model.training
     model.eval()
@@ -175,18 +136,7 @@ def compute_logits(model: CubeMLPForPrediction, items: Items, collator: Collator
 def with_text_states(
     model: CubeMLPForPrediction, items: Items, collator: Collator, *, device: str = "cpu", batch: int = 64
 ) -> Items:
-    """Run the frozen layers of the text encoder once.
-
-    Args:
-        model: whose text encoder may be frozen wholly, from below, or not at all.
-        items: with pieces.
-        collator: of the model's tokenizer.
-        device: to run on.
-        batch: texts at once.
-
-    Returns:
-        The items with the states of their pieces; as they came, where no layer is frozen with its embeddings.
-    """
+    """Run the frozen layers of the text encoder once."""
     if model.text is None or not model.text.keeps_states or items.pieces is None:
         return items
     mode = model.text.training
@@ -202,15 +152,7 @@ def with_text_states(
 
 
 def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[str, Any]]:
-    """Group the parameters that are trained by learning rate and weight decay.
-
-    Args:
-        model: with or without a text encoder.
-        recipe: gives the rates.
-
-    Returns:
-        Groups as optimizers take them. Biases and norms, which are vectors, have no weight decay.
-    """
+    """Group the parameters that are trained by learning rate and weight decay."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -15,8 +15,6 @@ from modicum.core.extras import require
 from modicum.errors import ConfigError, ModelError
 from modicum.fusion.recordings import IntArray
 
-__all__ = ["Pieces", "WordTokenizer", "check_tokenizer", "open_tokenizer", "split_words"]
-
 OUTSIDE = -1  # the word of a special token, and of padding
 
 
@@ -49,28 +47,14 @@ class WordTokenizer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pieces:
-    """One text.
+    """One text."""
 
-    Args:
-        input_ids: int64, shape (pieces,), special tokens among them.
-        word_ids: int64, shape (pieces,): the place of each piece's word, -1 for a special token.
-    """
-
-    input_ids: IntArray
-    word_ids: IntArray
+    input_ids: IntArray  # int64, shape (pieces,), special tokens among them
+    word_ids: IntArray  # int64, shape (pieces,): the place of each piece's word, -1 for a special token
 
 
 def open_tokenizer(place: str) -> WordTokenizer:
-    """Open the tokenizer of a text encoder.
-
-    Args:
-        place: a hub id, a folder, or "offline" for that of the packaged MiniLM.
-
-    Raises:
-        ConfigError: if there is none.
-        MissingExtraError: if transformers, or the packaged encoder, is not installed.
-        ModelError: if it does not tell of which word a piece is, or cannot pad.
-    """
+    """Open the tokenizer of a text encoder."""
     transformers = require("transformers", extra="fusion", purpose="A text encoder")
     return check_tokenizer(
         load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), encoder_place(place))
@@ -78,17 +62,7 @@ def open_tokenizer(place: str) -> WordTokenizer:
 
 
 def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:
-    """Refuse a tokenizer that cannot be used.
-
-    Args:
-        tokenizer: of transformers.
-
-    Returns:
-        The same.
-
-    Raises:
-        ModelError: if it does not tell of which word a piece is, or cannot pad.
-    """
+    """Refuse a tokenizer that cannot be used."""
     if not tokenizer.is_fast:
         raise ModelError(
             f"{type(tokenizer).__name__} does not tell of which word a piece is.",
@@ -102,20 +76,7 @@ def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:
 def split_words(
     tokenizer: WordTokenizer, texts: Sequence[Sequence[str]], *, max_words: int = 100, max_pieces: int | None = None
 ) -> list[Pieces]:
-    """Split the words of texts into pieces; a warning tells how many texts were cut.
-
-    Args:
-        tokenizer: a fast one.
-        texts: the words of each; a text may have none. A word of which the tokenizer makes nothing has no piece.
-        max_words: that are kept of a text; 100 in the released code.
-        max_pieces: that are kept, special tokens among them; None goes by the tokenizer.
-
-    Returns:
-        The pieces of each text.
-
-    Raises:
-        ConfigError: if ``max_words`` is below 1.
-    """
+    """Split the words of texts into pieces; a warning tells how many texts were cut."""
     if max_words < 1:
         raise ConfigError(f"max_words is {max_words}.", hint="Keep at least 1 word.")
     if not texts:

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 
 from modicum.errors import ConfigError
 
-__all__ = ["LARGEST", "count_alkanes", "enumerate_alkanes"]
-
 LARGEST = 30
 """Carbons of the largest alkanes that are listed: C30 alone has 4,111,846,763 isomers, which is hours of work."""
 
@@ -57,27 +55,9 @@ def enumerate_alkanes(smallest: int = 4, largest: int = 19) -> Iterator[str]:
 
 
 def count_alkanes(carbons: int) -> int:
-    """Count the constitutional isomers of one size without listing them.
-
-    Pólya's theorem counts the sets of branches at one atom, and Otter's, that a tree has one more kind of atoms than of
-    bonds whose two ends differ, turns rooted into unrooted ones. The listing knows neither.
-
-    Args:
-        carbons: of a molecule, at least 1.
-
-    Returns:
-        The number of isomers.
-
-    Raises:
-        ConfigError: if there is no such size.
-
-    Example:
-        >>> count_alkanes(19)
-        148284
-
-    Source:
-        Pólya 1937; Otter 1948.
-    """
+    """Count the constitutional isomers of one size without listing them."""
+    # Pólya's theorem counts the sets of branches at one atom, and Otter's, that a tree has one more kind of atoms than
+    # of bonds whose two ends differ, turns rooted into unrooted ones. The listing knows neither.
     if carbons < 1:
         raise ConfigError(f"An alkane has at least 1 carbon, got {carbons}.", hint="Give a positive number of carbons.")
     one = [1]  # kinds of branches by their carbons; none at all, a hydrogen, is a kind
@@ -127,18 +107,7 @@ def _branches(largest: int) -> Branches:
 
 
 def _sets(carbons: int, places: int, size: int, before: int, branches: Branches) -> Iterator[tuple[str, ...]]:
-    """Choose the branches of one atom, the largest first; a set comes once since none comes after its neighbour.
-
-    Args:
-        carbons: of all branches together.
-        places: branches that there may still be.
-        size: of the largest that may come.
-        before: those of that size are taken from the first so many.
-        branches: to choose from.
-
-    Yields:
-        One tuple a set.
-    """
+    """Choose the branches of one atom, the largest first; a set comes once since none comes after its neighbour."""
     if carbons == 0:
         yield ()
         return
@@ -157,11 +126,7 @@ def _atom(around: tuple[str, ...]) -> str:
 
 
 def _bonds(halves: Sequence[str]) -> Iterator[str]:
-    """Join each pair of halves, a half with itself too, by a bond between their first atoms.
-
-    Yields:
-        One molecule a pair.
-    """
+    """Join each pair of halves, a half with itself too, by a bond between their first atoms."""
     for place, half in enumerate(halves):
         rest = half[1:]
         for other in halves[: place + 1]:

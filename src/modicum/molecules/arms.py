@@ -20,8 +20,6 @@ from modicum.molecules.scores import Score, score_molecules, score_rows
 from modicum.molecules.selection import ActiveLearner
 from modicum.molecules.table import PropertyTable
 
-__all__ = ["active_learning", "per_size", "pick", "random"]
-
 
 def random(job: Job) -> Measurement:
     """Label molecules at random."""
@@ -39,17 +37,7 @@ def per_size(job: Job) -> Measurement:
 
 
 def pick(rule: Rule, candidates: PropertyTable, count: int, *, seed: int) -> PropertyTable:
-    """Label some of the candidates by a rule; which ones depends on no label.
-
-    Args:
-        rule: "active", "random" or "per size".
-        candidates: molecules with the labels that they would get.
-        count: molecules to label.
-        seed: of the draw, or of the two random molecules from which active learning starts.
-
-    Returns:
-        The labels of the picked molecules.
-    """
+    """Label some of the candidates by a rule; which ones depends on no label."""
     pool = Pool.of(candidates.molecules)
     if rule == "active":
         learner = ActiveLearner(_kernel(), pool, seed=seed)

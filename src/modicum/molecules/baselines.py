@@ -11,43 +11,17 @@ from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
 from modicum.molecules.pool import Pool
 
-__all__ = ["equal_shares", "pick_per_size", "pick_random"]
-
 IntArray = npt.NDArray[np.int64]
 
 
 def pick_random(pool: Pool, n: int, *, seed: int) -> IntArray:
-    """Pick molecules at random, each subset with equal chance.
-
-    Args:
-        pool: to pick from.
-        n: molecules.
-        seed: the same seed picks the same molecules.
-
-    Returns:
-        Distinct places in the pool in random order, so that the first k of them are a random pick of k; shape (n,).
-
-    Raises:
-        ConfigError: if the pool does not have so many.
-    """
+    """Pick molecules at random, each subset with equal chance."""
     _check(n, len(pool))
     return numpy_generator(seed, "random pick").permutation(len(pool))[:n]
 
 
 def pick_per_size(pool: Pool, n: int, *, seed: int) -> IntArray:
-    """Pick equally many molecules of each heavy-atom count, at random within each.
-
-    Args:
-        pool: to pick from.
-        n: molecules.
-        seed: the same seed picks the same molecules; how many of each size does not depend on it.
-
-    Returns:
-        Distinct places in the pool, the small molecules first; shape (n,).
-
-    Raises:
-        ConfigError: if the pool does not have so many.
-    """
+    """Pick equally many molecules of each heavy-atom count, at random within each."""
     _check(n, len(pool))
     sizes, counts = np.unique(pool.sizes, return_counts=True)
     random = numpy_generator(seed, "pick per size")
@@ -56,22 +30,9 @@ def pick_per_size(pool: Pool, n: int, *, seed: int) -> IntArray:
 
 
 def equal_shares(counts: IntArray, n: int) -> IntArray:
-    """Deal n picks over groups as evenly as their sizes let.
-
-    All groups get the same share, a group that is smaller gives the rest of it to the others, and what is left after
-    that, fewer than there are groups, goes one each to the last groups that still have some.
-
-    Args:
-        counts: members of each group, shape (g,).
-        n: picks, at most the sum of the counts.
-
-    Returns:
-        Picks of each group, shape (g,).
-
-    Example:
-        >>> equal_shares(np.array([2, 3, 9, 35]), 12)
-        array([2, 3, 3, 4])
-    """
+    """Deal n picks over groups as evenly as their sizes let."""
+    # All groups get the same share, a group that is smaller gives the rest of it to the others, and what is left after
+    # that, fewer than there are groups, goes one each to the last groups that still have some.
     level = bisect_right(range(n + 1), n, key=lambda share: int(np.minimum(counts, share).sum())) - 1
     shares = np.minimum(counts, level)
     unfilled = np.flatnonzero(counts > level)

@@ -14,8 +14,6 @@ from torch import Tensor
 from modicum.molecules.factors import Factors
 from modicum.molecules.prepared import Packed
 
-__all__ = ["Model", "solve"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
@@ -24,40 +22,19 @@ _NUMBERS = 1 << 23  # in one padded (pairs, n, m) array: 64 MB of float64, of wh
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The equation, as `solver` hands it to a backend.
+    """The equation, as `solver` hands it to a backend."""
 
-    Args:
-        factors: of the node kernel between the two sets of classes.
-        product: whether they are multiplied or added.
-        edges: edge kernel of each two classes of bonds.
-        q: stopping probability.
-        tolerance: of the residual, relative.
-    """
-
-    factors: Factors
-    product: bool
-    edges: FloatArray
-    q: float
-    tolerance: float
+    factors: Factors  # of the node kernel between the two sets of classes
+    product: bool  # whether they are multiplied or added
+    edges: FloatArray  # edge kernel of each two classes of bonds
+    q: float  # stopping probability
+    tolerance: float  # of the residual, relative
 
 
 def solve(
     rows: IntArray, columns: IntArray, left: Packed, right: Packed, model: Model, *, device: str, out: FloatArray
 ) -> int:
-    """Solve for pairs of molecules on a device, in float64.
-
-    Args:
-        rows: the first molecule of each pair, shape (pairs,).
-        columns: the second.
-        left: graphs that `rows` counts.
-        right: graphs that `columns` counts.
-        model: the equation.
-        device: of torch.
-        out: shape (pairs,), filled with the sum of x.
-
-    Returns:
-        -1, or the place of a batch with a solve that did not end.
-    """
+    """Solve for pairs of molecules on a device, in float64."""
     first, second = _Side(left, device), _Side(right, device)
     # Pairs of one size lie together, so that little is padded.
     sizes = first.sizes[rows].astype(np.int64) * second.sizes[columns]

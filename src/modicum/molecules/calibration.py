@@ -10,40 +10,20 @@ from scipy.stats import norm
 from modicum.errors import ConfigError
 from modicum.molecules.table import FloatArray
 
-__all__ = ["LEVELS", "Reliability", "calibrate", "reliability"]
-
 LEVELS = np.linspace(0.05, 0.95, 19)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reliability:
-    """A reliability curve.
+    """A reliability curve."""
 
-    Args:
-        levels: nominal probabilities of central intervals, shape (k,).
-        coverage: share of labels that lie in them, shape (k,).
-        error: mean absolute difference of the two; 0 is perfect, 0.5 the worst.
-    """
-
-    levels: FloatArray
-    coverage: FloatArray
-    error: float
+    levels: FloatArray  # nominal probabilities of central intervals, shape (k,)
+    coverage: FloatArray  # share of labels that lie in them, shape (k,)
+    error: float  # mean absolute difference of the two; 0 is perfect, 0.5 the worst
 
 
 def reliability(residual: FloatArray, deviation: FloatArray, groups: tuple[str, ...]) -> Reliability:
-    """Compare the coverage of central normal intervals with their nominal levels.
-
-    Args:
-        residual: label minus prediction, shape (n,).
-        deviation: predicted standard deviation, shape (n,).
-        groups: molecule of each row; each molecule counts once, however many rows it has.
-
-    Returns:
-        The curve at `LEVELS`.
-
-    Raises:
-        ConfigError: if the shapes differ, there is no row, or a deviation is not positive.
-    """
+    """Compare the coverage of central normal intervals with their nominal levels."""
     standardised, weights = _standardise(residual, deviation, groups)
     bounds = norm.ppf((1 + LEVELS) / 2)
     coverage = np.array([weights[standardised <= bound].sum() for bound in bounds])
@@ -51,24 +31,11 @@ def reliability(residual: FloatArray, deviation: FloatArray, groups: tuple[str, 
 
 
 def calibrate(residual: FloatArray, deviation: FloatArray, groups: tuple[str, ...]) -> float:
-    """Learn the factor that makes intervals as wide as they should be.
-
-    The residuals must be of molecules that were left out of training, all rows of one together: a model that has
-    seen a molecule at one temperature knows it at the next. The factor is the root of the mean square of residual /
-    deviation, the most likely one if the residuals are normal. Molecules that active learning has chosen are far from
-    each other, so those left out say more of the deviation far from the labels than of that near by.
-
-    Args:
-        residual: label minus prediction, shape (n,).
-        deviation: predicted standard deviation, shape (n,).
-        groups: molecule of each row; each molecule counts once.
-
-    Returns:
-        What the deviations are to be multiplied by; 1 if they are right.
-
-    Raises:
-        ConfigError: if the shapes differ, there is no row, or a deviation is not positive.
-    """
+    """Learn the factor that makes intervals as wide as they should be."""
+    # The residuals must be of molecules that were left out of training, all rows of one together: a model that has seen
+    # a molecule at one temperature knows it at the next. The factor is the root of the mean square of residual /
+    # deviation, the most likely one if the residuals are normal. Molecules that active learning has chosen are far from
+    # each other, so those left out say more of the deviation far from the labels than of that near by.
     standardised, weights = _standardise(residual, deviation, groups)
     return float(np.sqrt(weights @ standardised**2))
 

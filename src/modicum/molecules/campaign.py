@@ -27,8 +27,6 @@ from modicum.molecules.labeller import Label, Labeller, tabulate
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
-__all__ = ["Campaign", "Learner", "Progress", "explore", "label_molecules"]
-
 Progress: TypeAlias = Callable[[int, int, str], None]
 Record: TypeAlias = dict[str, Any]
 
@@ -39,15 +37,10 @@ _LIBRARIES = ("openmm", "rdkit", "numpy")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Campaign:
-    """What came of labelling molecules.
+    """What came of labelling molecules."""
 
-    Args:
-        labels: by canonical SMILES, in the order of the request.
-        failures: the reason by canonical SMILES, for molecules that have no label.
-    """
-
-    labels: Mapping[str, Label]
-    failures: Mapping[str, str]
+    labels: Mapping[str, Label]  # by canonical SMILES, in the order of the request
+    failures: Mapping[str, str]  # the reason by canonical SMILES, for molecules that have no label
 
     def tables(self) -> dict[str, PropertyTable]:
         """Give the labels as one table a property; see `write_table`."""

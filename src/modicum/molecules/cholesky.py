@@ -18,8 +18,6 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FloatArray", "IntArray", "RaggedRows", "next_column", "rotate", "without"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 _Values = TypeVar("_Values", float, FloatArray)
@@ -29,52 +27,20 @@ PIECE = 4096  # rows; ours: their page, 2 MiB, stays in the cache between its co
 
 
 def next_column(cross: FloatArray, explained: FloatArray, pivot: float) -> FloatArray:
-    """Compute the column of L that a newly selected molecule s adds.
-
-    Args:
-        cross: k(x, s) of every row x, shape (n,).
-        explained: Σ_i L[x, i] L[s, i] over the columns that there are, shape (n,).
-        pivot: the posterior variance of s before it is selected, plus the noise; above 0.
-
-    Returns:
-        L[x, j], shape (n,); the posterior variance of x falls by its square.
-    """
+    """Compute the column of L that a newly selected molecule s adds."""
     return (cross - explained) / np.sqrt(pivot)
 
 
 def rotate(value: _Values, carry: _Values, cosine: float, sine: float) -> tuple[_Values, _Values]:
-    """Rotate the next column and the one carried along, so that the carried one leaves the factor.
-
-    Args:
-        value: entries of the next column.
-        carry: entries of the column that is carried along.
-        cosine: of the angle.
-        sine: of the angle.
-
-    Returns:
-        The entries that take their place: of the column, and of the carried one.
-    """
+    """Rotate the next column and the one carried along, so that the carried one leaves the factor."""
     return cosine * value + sine * carry, cosine * carry - sine * value
 
 
 def without(factor: FloatArray, place: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Take one selected molecule out of C, without a kernel value.
-
-    Its row is deleted. Its column is carried through the later ones by Givens rotations, each of which makes one
-    diagonal entry again what it must be. The same rotations of the same columns turn L into that of the molecules that
-    are left, and what is carried at the end is, squared, the variance that a row gets back.
-
-    Args:
-        factor: C, lower triangular, shape (k, k).
-        place: of the molecule, from 0.
-
-    Returns:
-        The factor of the others, shape (k - 1, k - 1); cosines and sines of the rotations with columns place + 1 to
-        k - 1, each of shape (k - 1 - place,).
-
-    Source:
-        Golub and Van Loan, "Matrix Computations", 4th edition, section 6.5.3.
-    """
+    """Take one selected molecule out of C, without a kernel value."""
+    # Its row is deleted. Its column is carried through the later ones by Givens rotations, each of which makes one
+    # diagonal entry again what it must be. The same rotations of the same columns turn L into that of the molecules
+    # that are left, and what is carried at the end is, squared, the variance that a row gets back.
     kept = np.delete(factor, place, axis=0)
     carry = kept[:, place].copy()
     cosines, sines = np.empty((2, len(kept) - place))
@@ -105,27 +71,17 @@ class _Page:
 
 
 class RaggedRows:
-    """Rows of L, each as long as it needs to be, in pages of 64 columns.
+    """Rows of L, each as long as it needs to be, in pages of 64 columns."""
 
-    A row takes room in a page from its first entry there on, so that the memory goes with the entries that were
-    computed and not with molecules times selected molecules.
-
-    Args:
-        size: how many rows, all of them empty.
-    """
+    # A row takes room in a page from its first entry there on, so that the memory goes with the entries that were
+    # computed and not with molecules times selected molecules.
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._pages: list[_Page] = []
 
     def put(self, rows: IntArray, column: int, values: FloatArray) -> None:
-        """Write one entry a row; the columns before it must have been written.
-
-        Args:
-            rows: distinct, shape (n,).
-            column: from 0.
-            values: shape (n,).
-        """
+        """Write one entry a row; the columns before it must have been written."""
         place, column = divmod(column, PAGE)
         if place == len(self._pages):
             self._pages.append(_Page(np.full(self._size, -1, dtype=np.int32), np.zeros((0, PAGE))))
@@ -144,15 +100,7 @@ class RaggedRows:
         return np.concatenate([*(page.values[page.slots[row]] for page in pages), np.empty(0)])[:length]
 
     def dot(self, rows: IntArray, vector: FloatArray) -> FloatArray:
-        """Multiply the beginning of each row with a vector.
-
-        Args:
-            rows: each at least as long as the vector, shape (n,).
-            vector: shape (j,).
-
-        Returns:
-            Σ_{i<j} L[x, i] vector[i], shape (n,).
-        """
+        """Multiply the beginning of each row with a vector."""
         # What a page holds behind the end of a row is finite, so that zeros may multiply it.
         padded = np.zeros((-(-len(vector) // PAGE), PAGE))
         padded.ravel()[: len(vector)] = vector

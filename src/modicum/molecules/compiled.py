@@ -17,8 +17,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange  # noqa: TID253 - this module is imported when the kernel is evaluated
 
-__all__ = ["gradients", "values"]
-
 _CHUNK = 32
 
 
@@ -222,21 +220,7 @@ def _largest(starts, chosen):
 
 @njit(cache=True, parallel=True)
 def values(rows, columns, left, right, factors, edges, settings, out):
-    """Solve for pairs of molecules.
-
-    Args:
-        rows: int64 (pairs,): the first molecule of each pair.
-        columns: int64 (pairs,): the second.
-        left: graphs that `rows` counts.
-        right: graphs that `columns` counts.
-        factors: of the kernel of two atoms.
-        edges: kernel of each two classes of bonds.
-        settings: of the equation.
-        out: float64 (pairs,): filled with the sum of x.
-
-    Returns:
-        The place of a pair whose solve did not end, or -1.
-    """
+    """Solve for pairs of molecules."""
     pairs = len(rows)
     chunks = (pairs + _CHUNK - 1) // _CHUNK
     bad = np.full(chunks, -1, dtype=np.int64)
@@ -264,26 +248,8 @@ def values(rows, columns, left, right, factors, edges, settings, out):
 
 @njit(cache=True, parallel=True)
 def gradients(rows, columns, left, right, factors, edges, settings, slopes, edge_slopes, out, out_slopes):
-    """Solve for pairs of molecules, and for the derivatives of K.
-
-    With M = D V^-1 - W and M y = 1, the derivative of K = 1' x is y' (dD 1 - dM x): one more solve for all of them.
-
-    Args:
-        rows: as in `values`.
-        columns: as in `values`.
-        left: as in `values`.
-        right: as in `values`.
-        factors: as in `values`.
-        edges: as in `values`.
-        settings: as in `values`.
-        slopes: of the node kernel by its numbers, in the form of its factors; relative if they are multiplied.
-        edge_slopes: float64 (numbers, bond classes, bond classes): of the edge kernel.
-        out: float64 (pairs,): K.
-        out_slopes: float64 (pairs, node numbers + edge numbers + 1): dK by each number, and by q.
-
-    Returns:
-        The place of a pair whose solve did not end, or -1.
-    """
+    """Solve for pairs of molecules, and for the derivatives of K."""
+    # With M = D V^-1 - W and M y = 1, the derivative of K = 1' x is y' (dD 1 - dM x): one more solve for all of them.
     bad = np.full(len(rows), -1, dtype=np.int64)
     numbers = len(slopes[2]) + len(slopes[7])
     for place in prange(len(rows)):

@@ -12,20 +12,6 @@ import numpy.typing as npt
 from modicum.errors import ConfigError, ModelError
 from modicum.molecules.cholesky import FloatArray, IntArray
 
-__all__ = [
-    "Kernel",
-    "Molecules",
-    "Pooled",
-    "Prepared",
-    "check_noise",
-    "check_threshold",
-    "check_variance",
-    "cross_values",
-    "prior_variance",
-    "refuse_kernel",
-    "smiles_of",
-]
-
 NEGATIVE = -1e-6  # ours: the graph kernel is solved to a relative 1e-7, so that a 0 may come out this far below
 
 
@@ -71,18 +57,7 @@ Molecules: TypeAlias = Pooled | Sequence[str]
 
 
 def smiles_of(molecules: Molecules, *, role: str = "pool") -> tuple[str, ...]:
-    """Read the SMILES of a pool, or of a list.
-
-    Args:
-        molecules: at least one.
-        role: what they are called in messages.
-
-    Returns:
-        In their order.
-
-    Raises:
-        ConfigError: if it is one SMILES string, or there is no molecule.
-    """
+    """Read the SMILES of a pool, or of a list."""
     if isinstance(molecules, str):
         raise ConfigError(
             f"The {role} must be many molecules, got one SMILES string {molecules!r}.", hint="Give a list of SMILES."
@@ -94,16 +69,7 @@ def smiles_of(molecules: Molecules, *, role: str = "pool") -> tuple[str, ...]:
 
 
 def prior_variance(kernel: Kernel[P], prepared: P, name: Callable[[int], str]) -> FloatArray:
-    """Compute k(x, x) and refuse what no kernel returns.
-
-    Args:
-        kernel: of the process.
-        prepared: the molecules.
-        name: gives the SMILES of a row, for messages.
-
-    Returns:
-        In float64, shape (n,), a copy.
-    """
+    """Compute k(x, x) and refuse what no kernel returns."""
     variance = np.array(kernel.diag(prepared), dtype=np.float64)
     if variance.shape != (len(prepared),):
         refuse_kernel(f"its diagonal of {len(prepared)} molecules has the shape {variance.shape}")
@@ -112,17 +78,7 @@ def prior_variance(kernel: Kernel[P], prepared: P, name: Callable[[int], str]) -
 
 
 def cross_values(kernel: Kernel[P], x: P, y: P, name: Callable[[int], str]) -> FloatArray:
-    """Compute k(x, y) and refuse what no kernel returns.
-
-    Args:
-        kernel: of the process.
-        x: n molecules.
-        y: m molecules.
-        name: gives the SMILES of a row of x, for messages.
-
-    Returns:
-        In float64, shape (n, m).
-    """
+    """Compute k(x, y) and refuse what no kernel returns."""
     cross = np.asarray(kernel(x, y), dtype=np.float64)
     if cross.shape != (len(x), len(y)):
         refuse_kernel(f"{len(x)} and {len(y)} molecules gave the shape {cross.shape}")
@@ -133,23 +89,14 @@ def cross_values(kernel: Kernel[P], x: P, y: P, name: Callable[[int], str]) -> F
 
 
 def check_variance(variance: FloatArray, name: Callable[[int], str]) -> None:
-    """Refuse variances that no positive semi-definite kernel gives.
-
-    Args:
-        variance: shape (n,).
-        name: gives the SMILES of a row, for the message.
-    """
+    """Refuse variances that no positive semi-definite kernel gives."""
     wrong = np.flatnonzero(~(np.isfinite(variance) & (variance >= NEGATIVE)))
     if wrong.size:
         refuse_kernel(f"the variance of {name(int(wrong[0]))} is {variance[wrong[0]]:g}")
 
 
 def refuse_kernel(fact: str) -> NoReturn:
-    """Say what a positive semi-definite kernel would not have returned.
-
-    Raises:
-        ModelError: always.
-    """
+    """Say what a positive semi-definite kernel would not have returned."""
     raise ModelError(
         f"The kernel is not positive semi-definite: {fact}.",
         hint="Check its hyper-parameters, and compute it in float64 with a smaller tolerance.",
@@ -157,21 +104,13 @@ def refuse_kernel(fact: str) -> NoReturn:
 
 
 def check_noise(noise: float) -> None:
-    """Refuse a noise that is no variance.
-
-    Raises:
-        ConfigError: if it is not a positive finite number.
-    """
+    """Refuse a noise that is no variance."""
     if not 0 < noise < math.inf:
         raise ConfigError(f"The noise must be a number above 0, got {noise}.", hint="Give a variance, such as 0.01.")
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuse a threshold that no deviation of a normalised kernel could be compared with.
-
-    Raises:
-        ConfigError: if it is outside (0, 1].
-    """
+    """Refuse a threshold that no deviation of a normalised kernel could be compared with."""
     if not 0 < threshold <= 1:
         raise ConfigError(
             f"The uncertainty to stop at must lie in (0, 1], got {threshold}.", hint="The paper uses 0.5, 0.4 and 0.3."

@@ -11,30 +11,16 @@ from modicum.core.extras import require
 from modicum.molecules.smiles import in_own_order, read_molecule
 from modicum.molecules.table import FloatArray
 
-__all__ = ["DESCRIPTORS", "describe"]
-
 DESCRIPTORS = 200
 
 _CACHED = 20_000  # ours: molecules whose descriptors are kept, 1.6 kB each; one takes about 5 ms
 
 
 def describe(molecules: Sequence[str]) -> FloatArray:
-    """Compute ``rdkit_2d_normalized`` as version 1 of chemprop did.
-
-    The descriptors are chemprop's ``v1_rdkit_2d``; each is then replaced by its cumulative share in descriptastorus'
-    reference population, all molecules of a column at once: the same numbers as ``v1_rdkit_2d_normalized`` to the
-    last bit, in a fifth of the time.
-
-    Args:
-        molecules: SMILES strings.
-
-    Returns:
-        In [0, 1], shape (n, 200); what a molecule has no number for is 0, as in chemprop.
-
-    Raises:
-        DataError: if a molecule cannot be read.
-        MissingExtraError: if chemprop is not installed.
-    """
+    """Compute ``rdkit_2d_normalized`` as version 1 of chemprop did."""
+    # The descriptors are chemprop's ``v1_rdkit_2d``; each is then replaced by its cumulative share in descriptastorus'
+    # reference population, all molecules of a column at once: the same numbers as ``v1_rdkit_2d_normalized`` to the
+    # last bit, in a fifth of the time.
     raw = np.array([_raw(smiles) for smiles in molecules], dtype=float).reshape(len(molecules), DESCRIPTORS)
     from descriptastorus.descriptors.rdNormalizedDescriptors import cdfs
 

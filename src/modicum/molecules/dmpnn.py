@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from chemprop.data.molgraph import MolGraph
     from chemprop.models import MPNN
 
-__all__ = ["DMPNN", "DMPNN_FILE"]
 
 # Official code: the settings of the published models.
 DEPTH = 3

@@ -16,8 +16,6 @@ from modicum.errors import ConfigError
 from modicum.molecules.smiles import read_molecule
 from modicum.molecules.table import PropertyTable, Quantity
 
-__all__ = ["EXPERIMENTS", "Experiment", "experimental_labels"]
-
 ROOM = 298.15  # K
 CELSIUS = 273.15
 _SMALLEST, _LARGEST = 4, 19
@@ -28,22 +26,13 @@ _BOILING_SLACK = 2.0  # ours: the boiling points of the two CRC tables differ by
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """A table of measured or evaluated values of acyclic C4-C19 alkanes.
+    """A table of measured or evaluated values of acyclic C4-C19 alkanes."""
 
-    Args:
-        quantity: what it holds.
-        source: where ``chemicals`` has it from.
-        kind: "evaluated" by the editors of a handbook from measurements; "collected" from the literature to fit a
-            model, without a word on the single row. Neither is an estimate by a formula.
-        recorded: alkanes in the source.
-        liquid: those of them that are liquids at the row's temperature; the rest is left out.
-    """
-
-    quantity: Quantity
-    source: str
-    kind: str
-    recorded: int
-    liquid: int
+    quantity: Quantity  # what it holds
+    source: str  # where ``chemicals`` has it from
+    kind: str  # "evaluated" by the editors of a handbook from measurements
+    recorded: int  # alkanes in the source
+    liquid: int  # those of them that are liquids at the row's temperature; the rest is left out
 
 
 EXPERIMENTS = {
@@ -93,24 +82,11 @@ class _Row:
 
 
 def experimental_labels(name: str, *, only_liquids: bool = True) -> PropertyTable:
-    """Collect measured values, each at its own temperature, to judge models that were trained on computed ones.
-
-    A row is left out where the molecule boils below its temperature or melts above it, by the boiling and melting
-    points of the CRC table; a point that is not given there excludes nothing. Densities are at 288 to 301 K: the
-    source prints the temperature in degrees Celsius as a superscript, and ``chemicals`` runs it together with the
-    density, see `split_density`. Hexane's density in that table is 0.9 % above those of other sources.
-
-    Args:
-        name: one of `EXPERIMENTS`.
-        only_liquids: False keeps all that the source has, supercooled, solid and gaseous too.
-
-    Returns:
-        Rows sorted by SMILES string, which are canonical and without stereochemistry. Errors are not known.
-
-    Raises:
-        ConfigError: if there is no such table.
-        MissingExtraError: if chemicals or RDKit is not installed.
-    """
+    """Collect measured values, each at its own temperature, to judge models that were trained on computed ones."""
+    # A row is left out where the molecule boils below its temperature or melts above it, by the boiling and melting
+    # points of the CRC table; a point that is not given there excludes nothing. Densities are at 288 to 301 K: the
+    # source prints the temperature in degrees Celsius as a superscript, and ``chemicals`` runs it together with the
+    # density, see `split_density`. Hexane's density in that table is 0.9 % above those of other sources.
     if name not in EXPERIMENTS:
         raise ConfigError(f"There is no experiment {name!r}.", hint=f"Use one of: {', '.join(EXPERIMENTS)}.")
     require("chemicals", extra="molecules", purpose="Measured values")
@@ -128,26 +104,9 @@ def experimental_labels(name: str, *, only_liquids: bool = True) -> PropertyTabl
 
 
 def split_density(number: float) -> tuple[float, float]:
-    """Take apart a density of the CRC table and the temperature that is glued to it.
-
-    The handbook prints 0.6606 with a superscript 25: 0.6606 g/cm3 at 25 degrees Celsius. ``chemicals`` has 660.625.
-    Densities have four decimals or, fewer times, three.
-
-    Args:
-        number: the density column, in what ``chemicals`` calls kg/m3.
-
-    Returns:
-        Density in kg/m3 and temperature in K.
-
-    Raises:
-        ConfigError: if no temperature between 10 and 35 degrees is in the digits.
-
-    Example:
-        >>> split_density(660.625)
-        (660.6, 298.15)
-        >>> split_density(711.2)  # 0.711 with a superscript 20
-        (711.0, 293.15)
-    """
+    """Take apart a density of the CRC table and the temperature that is glued to it."""
+    # The handbook prints 0.6606 with a superscript 25: 0.6606 g/cm3 at 25 degrees Celsius. ``chemicals`` has 660.625.
+    # Densities have four decimals or, fewer times, three.
     for decimals in (4, 3):
         digits = number * 10 ** (decimals - 1)
         density, celsius = divmod(round(digits), 100)

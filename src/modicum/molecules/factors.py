@@ -18,8 +18,6 @@ from modicum.errors import ConfigError
 from modicum.molecules.microkernels import Composite, KroneckerDelta, Microkernel
 from modicum.molecules.prepared import Classes
 
-__all__ = ["Factors", "factors", "slopes", "table"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int32]
 
@@ -30,29 +28,17 @@ _LARGEST_TABLE = 100_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factors:
-    """Factors (or terms) of the kernel between the classes of two sets of molecules, for `compiled`.
+    """Factors (or terms) of the kernel between the classes of two sets of molecules, for `compiled`."""
 
-    Args:
-        row_ids: shape (tables, row classes): which row of a table a class is.
-        column_ids: shape (tables, column classes).
-        offsets: where in `entries` each table begins, shape (tables,).
-        widths: columns of each table, shape (tables,).
-        entries: all tables, row by row, one after another.
-        row_codes: shape (comparisons, row classes): equal codes mean equal values.
-        column_codes: shape (comparisons, column classes).
-        equal: what a comparison gives for equal codes, shape (comparisons,).
-        unequal: and for others.
-    """
-
-    row_ids: IntArray
-    column_ids: IntArray
-    offsets: npt.NDArray[np.int64]
-    widths: npt.NDArray[np.int64]
-    entries: FloatArray
-    row_codes: IntArray
-    column_codes: IntArray
-    equal: FloatArray
-    unequal: FloatArray
+    row_ids: IntArray  # shape (tables, row classes): which row of a table a class is
+    column_ids: IntArray  # shape (tables, column classes)
+    offsets: npt.NDArray[np.int64]  # where in `entries` each table begins, shape (tables,)
+    widths: npt.NDArray[np.int64]  # columns of each table, shape (tables,)
+    entries: FloatArray  # all tables, row by row, one after another
+    row_codes: IntArray  # shape (comparisons, row classes): equal codes mean equal values
+    column_codes: IntArray  # shape (comparisons, column classes)
+    equal: FloatArray  # what a comparison gives for equal codes, shape (comparisons,)
+    unequal: FloatArray  # and for others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,19 +57,7 @@ class _Compared:
 
 
 def factors(kernel: Composite, rows: Classes, columns: Classes) -> Factors:
-    """Tabulate a kernel between two sets of classes.
-
-    Args:
-        kernel: of the attributes that the classes have.
-        rows: the classes of one set of molecules.
-        columns: those of the other; the same object if it is the same set.
-
-    Returns:
-        What the compiled loops multiply (or add).
-
-    Raises:
-        ConfigError: if the kernel names an attribute that molecules do not have, or an attribute has too many values.
-    """
+    """Tabulate a kernel between two sets of classes."""
     groups: list[_Tabled] = []
     compared: list[_Compared] = []
     for name, part in kernel.parts.items():
@@ -98,18 +72,7 @@ def factors(kernel: Composite, rows: Classes, columns: Classes) -> Factors:
 
 
 def slopes(kernel: Composite, names: Sequence[str], rows: Classes, columns: Classes) -> tuple[Factors, tuple[str, ...]]:
-    """Tabulate how the kernel changes with the numbers of some of its parts.
-
-    Args:
-        kernel: of the attributes.
-        names: of the parts.
-        rows: classes of one set.
-        columns: classes of the other.
-
-    Returns:
-        For each part one table or comparison: d log(kernel) of a product, or d kernel of a sum, by the part's number;
-        and the names of the parts in their order.
-    """
+    """Tabulate how the kernel changes with the numbers of some of its parts."""
     tables: dict[str, _Tabled] = {}
     compared: dict[str, _Compared] = {}
     relative = kernel.rule == "product"
@@ -127,17 +90,7 @@ def slopes(kernel: Composite, names: Sequence[str], rows: Classes, columns: Clas
 
 
 def table(kernel: Composite, rows: Classes, columns: Classes, *, slope_of: str | None = None) -> FloatArray:
-    """Evaluate a kernel of each two classes: for bonds, which have few.
-
-    Args:
-        kernel: of the attributes.
-        rows: classes of one set.
-        columns: classes of the other.
-        slope_of: a part by whose number the derivative is taken; None for the kernel itself.
-
-    Returns:
-        Shape (row classes, column classes).
-    """
+    """Evaluate a kernel of each two classes: for bonds, which have few."""
     parts: list[FloatArray] = []
     for name, part in kernel.parts.items():
         place = _place(name, rows)

@@ -12,7 +12,6 @@ from modicum.molecules.smiles import own_order
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["ATOM_ATTRIBUTES", "BOND_ATTRIBUTES", "Attribute", "MoleculeGraph", "molecule_graph"]
 
 Attribute: TypeAlias = int | float | tuple[int, ...]
 
@@ -37,37 +36,14 @@ BOND_ATTRIBUTES = ("Order", "Stereo", "RingStereo")
 
 @dataclass(frozen=True, slots=True)
 class MoleculeGraph:
-    """The heavy-atom graph of a molecule.
+    """The heavy-atom graph of a molecule."""
 
-    Args:
-        atoms: of each atom the values of `ATOM_ATTRIBUTES`, in that order.
-        bonds: (atom, atom, values of `BOND_ATTRIBUTES`), each bond once.
-    """
-
-    atoms: tuple[tuple[Attribute, ...], ...]
+    atoms: tuple[tuple[Attribute, ...], ...]  # of each atom the values of `ATOM_ATTRIBUTES`, in that order
     bonds: tuple[tuple[int, int, tuple[Attribute, ...]], ...]
 
 
 def molecule_graph(molecule: Mol | str) -> MoleculeGraph:
-    """Read the graph of a molecule.
-
-    Args:
-        molecule: of RDKit, without explicit hydrogen, or a SMILES string.
-
-    Returns:
-        Its atoms in RDKit's order. Lists are sorted; an empty one is ``(0,)``, and its count is 1, as in the official
-        code.
-
-    Raises:
-        DataError: if it cannot be read, has no atom, or has more than one part.
-
-    Source:
-        The official ALMS at 8db99ca, described in the specification. Departure: ``RingStereo`` is 0 for every
-        bond, since its rule is not known to us; it is that for all alkanes without rings. ``Chiral`` is 2 and 3 for R
-        and S where RDKit assigns one (else by the order of atoms in the canonical SMILES), so that it is the same for
-        every spelling of a molecule; the official code has RDKit's mark, which is not. For the same reason the Morgan
-        identifiers of molecules with rings or stereo are those of the canonical SMILES.
-    """
+    """Read the graph of a molecule."""
     molecule, given = own_order(molecule)
     distances = _distances(molecule)
     elements = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]

@@ -13,8 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["marginalized_kernel", "normalise", "product_system"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 

@@ -31,8 +31,6 @@ from modicum.molecules.storage import GP_FILE
 from modicum.molecules.table import FloatArray, Property, PropertyTable, check_labels, kelvins
 from modicum.molecules.thinning import search_rows
 
-__all__ = ["GP_FILE", "GaussianProcess", "MoleculeKernel"]
-
 _MOST_ROWS = 8_000  # ours: the covariance of so many takes 0.5 GB, and its factor 15 s on one core
 _CHUNK = 2_000  # rows predicted at once
 _START = Numbers(signal=0.1, own=0.05, length=300.0, noise=1e-4)

@@ -20,8 +20,6 @@ from modicum.molecules.microkernels import (
     SquareExponential,
 )
 
-__all__ = ["Hyperparameters", "read_hyperparameters", "write_hyperparameters"]
-
 _KINDS: dict[str, Callable[[float, Bounds], Microkernel]] = {
     "kDelta": KroneckerDelta,
     "kSE": SquareExponential,
@@ -34,37 +32,17 @@ _RULES = {"Tensorproduct": "product", "Additive": "sum"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hyperparameters:
-    """What such a file says.
+    """What such a file says."""
 
-    Args:
-        nodes: kernel of atoms.
-        edges: kernel of bonds.
-        p: starting probability of each atom.
-        q: stopping probability.
-        scale: s of the normalisation by size; None for the cosine alone.
-    """
-
-    nodes: Composite
-    edges: Composite
-    p: Constant
-    q: Constant
-    scale: Constant | None
+    nodes: Composite  # kernel of atoms
+    edges: Composite  # kernel of bonds
+    p: Constant  # starting probability of each atom
+    q: Constant  # stopping probability
+    scale: Constant | None  # s of the normalisation by size; None for the cosine alone
 
 
 def read_hyperparameters(path: Path) -> Hyperparameters:
-    """Read a file such as the published ``tMGR.json``.
-
-    Args:
-        path: JSON with ``atom_*``, ``bond_*``, ``probability_*``, ``a_type``, ``b_type``, ``p_type``, ``q`` and
-            ``Normalization``.
-
-    Returns:
-        The kernel's parts, with bounds, widened where they leave the value out, as the published ones of ``scale`` do:
-        100 in (1000, 30000). The third number of an entry, a step of their search, is not used.
-
-    Raises:
-        DataError: if the file is no such file; the entry is named.
-    """
+    """Read a file such as the published ``tMGR.json``."""
     reader = _Reader(path, read_json(path, hint="Give a JSON file of hyper-parameters."))
     return Hyperparameters(
         nodes=reader.composite("atom_", "a_type"),
@@ -76,11 +54,7 @@ def read_hyperparameters(path: Path) -> Hyperparameters:
 
 
 def write_hyperparameters(numbers: Hyperparameters) -> str:
-    """Give the text of a file that `read_hyperparameters` reads back.
-
-    Raises:
-        ConfigError: if a microkernel has no name in that format.
-    """
+    """Give the text of a file that `read_hyperparameters` reads back."""
     content: dict[str, Any] = {
         "a_type": [_rule_name(numbers.nodes), "fixed"],
         **{f"atom_{name}": _entry_of(part) for name, part in numbers.nodes.parts.items()},

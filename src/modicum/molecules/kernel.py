@@ -31,7 +31,6 @@ from modicum.molecules.solver import Equation, Solver
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["MarginalizedGraphKernel", "Molecules"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Molecules: TypeAlias = "Sequence[Mol | str] | npt.NDArray[Any] | Prepared"

@@ -10,31 +10,18 @@ import numpy as np
 
 from modicum.molecules.table import PROPERTIES, PropertyTable
 
-__all__ = ["Label", "Labeller", "StatePoint", "tabulate"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StatePoint:
-    """What is known of a molecule at one temperature; None for what is not known.
+    """What is known of a molecule at one temperature; None for what is not known."""
 
-    Args:
-        temperature: K; None for properties without temperature.
-        density: kg/m3.
-        density_error: standard error, kg/m3.
-        hvap: enthalpy of vaporisation, kJ/mol.
-        hvap_error: standard error, kJ/mol.
-        cp: heat capacity at constant pressure, J/mol/K.
-        cp_error: standard error, J/mol/K.
-        others: properties of your own by name: value, and standard error or None.
-    """
-
-    temperature: float | None = None
-    density: float | None = None
-    density_error: float | None = None
-    hvap: float | None = None
-    hvap_error: float | None = None
-    cp: float | None = None
-    cp_error: float | None = None
+    temperature: float | None = None  # K; None for properties without temperature
+    density: float | None = None  # kg/m3
+    density_error: float | None = None  # standard error, kg/m3
+    hvap: float | None = None  # enthalpy of vaporisation, kJ/mol
+    hvap_error: float | None = None  # standard error, kJ/mol
+    cp: float | None = None  # heat capacity at constant pressure, J/mol/K
+    cp_error: float | None = None  # standard error, J/mol/K
     others: Mapping[str, tuple[float, float | None]] = field(default_factory=dict[str, tuple[float, float | None]])
 
     def properties(self) -> dict[str, tuple[float, float | None]]:
@@ -103,15 +90,7 @@ class Labeller(Protocol):
 
 
 def tabulate(labels: Mapping[str, Label]) -> dict[str, PropertyTable]:
-    """Turn labels into one table a property; properties that no molecule has are left out.
-
-    Args:
-        labels: by SMILES.
-
-    Returns:
-        Tables by the name of their property, `PROPERTIES` first; with standard errors where every row has one, and
-        without the unit of properties of your own.
-    """
+    """Turn labels into one table a property; properties that no molecule has are left out."""
     rows: dict[str, list[tuple[str, float, float, float | None]]] = {name: [] for name in PROPERTIES}
     for smiles, label in labels.items():
         for point in label.points:

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from modicum.molecules.cholesky import FloatArray, IntArray, RaggedRows, next_column, rotate, without
 from modicum.molecules.covariance import Kernel, P, check_variance, cross_values, prior_variance
 
-__all__ = ["LazyPosterior", "Pick"]
-
 TIE = 1e-12  # variances no further apart are equal, and the first in the pool is the largest
 CHUNK = 16384  # rows a kernel call; ours: half a second of the graph kernel, so that an interruption is heard soon
 # One value a molecule, so that no interruption comes between its two halves.
@@ -23,17 +21,11 @@ STATE = np.dtype([("variance", np.float64), ("depth", np.int64)])
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A selected molecule.
+    """A selected molecule."""
 
-    Args:
-        index: in the pool.
-        variance: posterior, just before it was selected.
-        row: of C, left of the diagonal; its length is the number of molecules selected before.
-    """
-
-    index: int
-    variance: float
-    row: FloatArray
+    index: int  # in the pool
+    variance: float  # posterior, just before it was selected
+    row: FloatArray  # of C, left of the diagonal; its length is the number of molecules selected before
 
     @property
     def deviation(self) -> float:
@@ -42,16 +34,10 @@ class Pick:
 
 
 class LazyPosterior(Generic[P]):
-    """Variances given the selected molecules, where each molecule has a depth: how many of these it takes account of.
+    """Variances given the first selected molecules: as many of them as the depth of each molecule says."""
 
-    A variance that is behind is an upper bound of the one that is up to date, since a column can only lower it.
-    An interruption between any two steps leaves a state from which every method gives what it would have given.
-
-    Args:
-        kernel: of the process.
-        names: SMILES of the pool.
-        noise: added to the variance of selected molecules.
-    """
+    # A variance that is behind is an upper bound of the one that is up to date, since a column can only lower it. An
+    # interruption between any two steps leaves a state from which every method gives what it would have given.
 
     def __init__(self, kernel: Kernel[P], names: tuple[str, ...], noise: float) -> None:
         self._kernel, self._names, self._noise = kernel, names, noise
@@ -68,16 +54,7 @@ class LazyPosterior(Generic[P]):
         return float(self._state["variance"][index])
 
     def largest(self, allowed: npt.NDArray[np.bool_], *, floor: float, batch: int) -> int:
-        """Find the molecule of the largest variance.
-
-        Args:
-            allowed: which molecules count, shape (n,); at least one.
-            floor: variances below it are not distinguished: if all bounds are, that of the largest bound is returned.
-            batch: molecules brought up to date at once, at first; then four times as many, and so on.
-
-        Returns:
-            Its index. It is up to date if its variance is not below the floor.
-        """
+        """Find the molecule of the largest variance."""
         variance, depth = self._state["variance"], self._state["depth"]
         while True:
             exact = allowed & (depth == len(self.picks))
@@ -94,12 +71,7 @@ class LazyPosterior(Generic[P]):
         return int(np.flatnonzero(allowed & (variance >= level))[0])
 
     def update(self, rows: IntArray, level: float) -> None:
-        """Bring molecules up to date, each until its variance falls below a level.
-
-        Args:
-            rows: their indices, distinct.
-            level: -inf to bring all of them up to date.
-        """
+        """Bring molecules up to date, each until its variance falls below a level."""
         variance, depth = self._state["variance"], self._state["depth"]
         first = int(depth[rows].min(initial=len(self.picks)))
         for column in range(first, len(self.picks)):

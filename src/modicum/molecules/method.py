@@ -5,8 +5,6 @@ from __future__ import annotations
 from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.molecules import arms
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="gprmgk",
     question="Does active learning with the graph kernel pick better molecules to label than chance?",

@@ -16,29 +16,12 @@ import numpy.typing as npt
 from modicum.errors import ConfigError
 from modicum.molecules.features import Attribute
 
-__all__ = [
-    "Additive",
-    "Bounds",
-    "Composite",
-    "Constant",
-    "Convolution",
-    "KroneckerDelta",
-    "Microkernel",
-    "SquareExponential",
-    "TensorProduct",
-]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Bounds: TypeAlias = tuple[float, float] | Literal["fixed"]
 
 
 class Microkernel(Protocol):
-    """A kernel on the values of one attribute, with at most one number that can be learnt.
-
-    Args:
-        value: that number.
-        bounds: within which it may be learnt, or "fixed".
-    """
+    """A kernel on the values of one attribute, with at most one number that can be learnt."""
 
     @property
     def value(self) -> float:
@@ -201,18 +184,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Composite:
-    """Microkernels of named attributes, joined into the kernel of two nodes or two edges.
+    """Microkernels of named attributes, joined into the kernel of two nodes or two edges."""
 
-    Args:
-        parts: by name of the attribute.
-        rule: "product" or "sum".
-
-    Raises:
-        ConfigError: if it has no part or the rule is unknown.
-    """
-
-    parts: Mapping[str, Microkernel] = field(default_factory=dict[str, Microkernel])
-    rule: Literal["product", "sum"] = "product"
+    parts: Mapping[str, Microkernel] = field(default_factory=dict[str, Microkernel])  # by name of the attribute
+    rule: Literal["product", "sum"] = "product"  # "product" or "sum"
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -227,12 +202,20 @@ class Composite:
 
 
 def TensorProduct(**parts: Microkernel) -> Composite:  # noqa: N802 - the name that users of GraphDot know
-    """Multiply the microkernels of named attributes."""
+    """Multiply the microkernels of named attributes.
+
+    Args:
+        parts: a microkernel for each attribute, by its name.
+    """
     return Composite(parts, "product")
 
 
 def Additive(**parts: Microkernel) -> Composite:  # noqa: N802 - the name that users of GraphDot know
-    """Add the microkernels of named attributes."""
+    """Add the microkernels of named attributes.
+
+    Args:
+        parts: a microkernel for each attribute, by its name.
+    """
     return Composite(parts, "sum")
 
 

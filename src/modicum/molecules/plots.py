@@ -18,32 +18,15 @@ from modicum.molecules.table import FloatArray, Property
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_calibration", "draw_parity", "draw_space", "project"]
 
 _SHOWN = 4000  # molecules of the pool in the picture, a random part of a larger pool
 _INK, _MARK, _PALE = "#1a1a1a", "#c2410c", "#94a3b8"
 
 
 def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Sequence[str]) -> FloatArray:
-    """Place molecules in the plane in which the selected ones spread most.
-
-    Kernel principal components of the selected molecules (centred), and every other one projected onto them; the
-    kernel is evaluated against the selected ones alone.
-
-    Args:
-        kernel: of the selection.
-        selected: at least 3 molecules.
-        shown: molecules to place, shape (n,).
-
-    Returns:
-        Shape (n, 2).
-
-    Raises:
-        ConfigError: if fewer than 3 molecules are selected.
-
-    Source:
-        Schoelkopf, Smola and Mueller 1998.
-    """
+    """Place molecules in the plane in which the selected ones spread most."""
+    # Kernel principal components of the selected molecules (centred), and every other one projected onto them; the
+    # kernel is evaluated against the selected ones alone.
     if len(selected) < 3:
         raise ConfigError(f"A plane needs 3 selected molecules, got {len(selected)}.", hint="Select more.")
     ours = kernel.prepare(selected)
@@ -58,18 +41,7 @@ def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Seq
 def draw_space(
     path: Path, kernel: MarginalizedGraphKernel, pool: Sequence[str], selected: Sequence[str], *, seed: int = 0
 ) -> None:
-    """Draw the pool and, on top of it, what was selected.
-
-    Args:
-        path: of the picture: .png, .svg or .pdf.
-        kernel: of the selection.
-        pool: all molecules; of a large pool a random part is drawn.
-        selected: those selected.
-        seed: of that part.
-
-    Raises:
-        ConfigError: if the picture cannot be written.
-    """
+    """Draw the pool and, on top of it, what was selected."""
     places = numpy_generator(seed, "picture").permutation(len(pool))[:_SHOWN]
     shown = [str(pool[place]) for place in places]
     points, marks = np.split(project(kernel, selected, [*shown, *selected]), [len(shown)])
@@ -85,18 +57,7 @@ def draw_space(
 
 
 def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantity: Property, note: str = "") -> None:
-    """Draw predictions against labels, with the line on which both are the same.
-
-    Args:
-        path: of the picture.
-        predicted: shape (n,).
-        label: shape (n,).
-        quantity: that is predicted; gives the unit.
-        note: beside the title, such as R2.
-
-    Raises:
-        ConfigError: if the picture cannot be written.
-    """
+    """Draw predictions against labels, with the line on which both are the same."""
     unit = f", {quantity.unit}" if quantity.unit else ""
     ends = [float(min(predicted.min(), label.min())), float(max(predicted.max(), label.max()))]
 
@@ -110,16 +71,7 @@ def draw_parity(path: Path, predicted: FloatArray, label: FloatArray, *, quantit
 
 
 def draw_calibration(path: Path, levels: FloatArray, observed: FloatArray) -> None:
-    """Draw how many labels lie within intervals of each level, and how many should.
-
-    Args:
-        path: of the picture.
-        levels: of the central intervals, in (0, 1), shape (n,).
-        observed: share of labels within them, shape (n,).
-
-    Raises:
-        ConfigError: if the picture cannot be written.
-    """
+    """Draw how many labels lie within intervals of each level, and how many should."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, label="as promised")

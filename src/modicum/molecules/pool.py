@@ -15,8 +15,6 @@ from modicum.errors import ConfigError, DataError
 from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.reading import Rejected, column, opened, others, parse, refuse, silent_rdkit, table_rows
 
-__all__ = ["Pool", "Rejected", "read_pool", "write_smiles"]
-
 Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 
 _HINT = "Correct or remove them, or pass over such rows with skip_invalid=True (--skip-invalid)."
@@ -128,18 +126,7 @@ def read_pool(
 
 
 def write_smiles(path: Path, smiles: Iterable[str]) -> int:
-    """Write SMILES one a line, as they come, whole or not at all.
-
-    Args:
-        path: replaced if it exists.
-        smiles: of the molecules.
-
-    Returns:
-        How many they were.
-
-    Raises:
-        ConfigError: if the file cannot be written; nothing is left of it.
-    """
+    """Write SMILES one a line, as they come, whole or not at all."""
     count = 0
     with replacing(path) as file:
         for text in smiles:
@@ -149,12 +136,7 @@ def write_smiles(path: Path, smiles: Iterable[str]) -> int:
 
 
 def molecule_rows(path: Path, smiles_column: str | None) -> tuple[tuple[str, ...], list[Row]]:
-    """Read a file of either kind: the names of its other columns; row, SMILES and other cells of each molecule.
-
-    Raises:
-        ConfigError: if a column is named for a file that has none.
-        DataError: if the file is of no such kind or cannot be read.
-    """
+    """Read a file of either kind: the names of its other columns; row, SMILES and other cells of each molecule."""
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind.lower() not in (".smi", ".smiles", ".csv"):
         raise DataError(

@@ -21,8 +21,6 @@ from modicum.molecules.covariance import (
     smiles_of,
 )
 
-__all__ = ["Certificate", "certify", "posterior_deviation"]
-
 BLOCK = 2**22  # kernel values at once; ours: 32 MiB
 
 

@@ -15,24 +15,17 @@ from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, Attribu
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-__all__ = ["Classes", "Packed", "Prepared", "prepare"]
 
 IntArray: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classes:
-    """The distinct atoms (or bonds) of some molecules: those with the same attributes are one class.
+    """The distinct atoms (or bonds) of some molecules: those with the same attributes are one class."""
 
-    Args:
-        names: of the attributes.
-        codes: shape (attributes, classes): which value a class has.
-        values: of each attribute, its distinct values; a code is a place in this list.
-    """
-
-    names: tuple[str, ...]
-    codes: IntArray
-    values: tuple[tuple[Attribute, ...], ...]
+    names: tuple[str, ...]  # of the attributes
+    codes: IntArray  # shape (attributes, classes): which value a class has
+    values: tuple[tuple[Attribute, ...], ...]  # of each attribute, its distinct values; a code is a place in this list
 
     def __len__(self) -> int:
         return self.codes.shape[1]
@@ -40,38 +33,23 @@ class Classes:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Packed:
-    """The graphs of all molecules, one after another.
+    """The graphs of all molecules, one after another."""
 
-    Args:
-        starts: first atom of each molecule, and one past the last; shape (molecules + 1,).
-        atoms: class of each atom, shape (atoms,).
-        bond_starts: first bond of each atom, shape (atoms + 1,); a bond is listed at both of its atoms.
-        bond_ends: the atom at the other end, counted within the molecule, shape (2 x bonds,).
-        bonds: class of each bond, shape (2 x bonds,).
-        atom_classes: what the classes of atoms mean.
-        bond_classes: what the classes of bonds mean.
-    """
-
-    starts: npt.NDArray[np.int64]
-    atoms: IntArray
-    bond_starts: npt.NDArray[np.int64]
-    bond_ends: IntArray
-    bonds: IntArray
-    atom_classes: Classes
-    bond_classes: Classes
+    starts: npt.NDArray[np.int64]  # first atom of each molecule, and one past the last; shape (molecules + 1,)
+    atoms: IntArray  # class of each atom, shape (atoms,)
+    bond_starts: npt.NDArray[np.int64]  # first bond of each atom, shape (atoms + 1,)
+    bond_ends: IntArray  # the atom at the other end, counted within the molecule, shape (2 x bonds,)
+    bonds: IntArray  # class of each bond, shape (2 x bonds,)
+    atom_classes: Classes  # what the classes of atoms mean
+    bond_classes: Classes  # what the classes of bonds mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A view on packed molecules: taking some of them copies nothing.
+    """A view on packed molecules: taking some of them copies nothing."""
 
-    Args:
-        packed: the molecules.
-        index: which of them, in which order, shape (n,).
-    """
-
-    packed: Packed
-    index: npt.NDArray[np.int64]
+    packed: Packed  # the molecules
+    index: npt.NDArray[np.int64]  # which of them, in which order, shape (n,)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -82,17 +60,7 @@ class Prepared:
 
 
 def prepare(molecules: Iterable[Mol | str]) -> Prepared:
-    """Compute the features of molecules.
-
-    Args:
-        molecules: SMILES strings or molecules of RDKit.
-
-    Returns:
-        All of them, in their order.
-
-    Raises:
-        DataError: if one of them cannot be read; its place is named.
-    """
+    """Compute the features of molecules."""
     packer = _Packer()
     for place, molecule in enumerate(molecules):
         try:

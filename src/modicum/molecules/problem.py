@@ -17,8 +17,6 @@ from modicum.molecules.published import published_labels
 from modicum.molecules.scores import apart
 from modicum.molecules.table import PROPERTIES, PropertyTable, Quantity, read_table
 
-__all__ = ["Plan", "Rule", "candidates_and_test", "published_sets"]
-
 Rule: TypeAlias = Literal["active", "random", "per size"]
 Predictor: TypeAlias = Literal["gp", "dmpnn"]
 Test: TypeAlias = Literal["simulation", "experiment"]
@@ -30,29 +28,17 @@ _FEWEST = 12  # molecules of which a third can be held out
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The settings of a job, the same for all arms.
+    """The settings of a job, the same for all arms."""
 
-    Args:
-        quantity: that is predicted; with data of the user any column of them.
-        labels: molecules that get labels; 0 in the full budget, where the published sets say it.
-        predictor: "gp" or "dmpnn".
-        epochs: of the network.
-        test: "simulation" or "experiment".
-    """
-
-    quantity: str
-    labels: int
-    predictor: Predictor
-    epochs: int
-    test: Test
+    quantity: str  # that is predicted; with data of the user any column of them
+    labels: int  # molecules that get labels; 0 in the full budget, where the published sets say it
+    predictor: Predictor  # "gp" or "dmpnn"
+    epochs: int  # of the network
+    test: Test  # "simulation" or "experiment"
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Read the options of a job.
-
-        Raises:
-            ConfigError: if one of them is not what it should be, or has no meaning in the job's budget.
-        """
+        """Read the options of a job."""
         options = job.options
         plan = cls(
             quantity=options["quantity"] if job.data else one_of("quantity", options["quantity"], tuple(PROPERTIES)),
@@ -84,19 +70,7 @@ class Plan:
 
 
 def candidates_and_test(job: Job, plan: Plan) -> tuple[PropertyTable, PropertyTable]:
-    """Split labelled molecules into those that may be picked and a third that is predicted.
-
-    Args:
-        job: its seed draws the split; its data, a table, take the place of the measured alkanes of C4 to C9.
-        plan: names the quantity.
-
-    Returns:
-        Candidates and test, by molecule: all rows of one are on one side.
-
-    Raises:
-        ConfigError: if there are too few molecules.
-        DataError: if the user's table is broken.
-    """
+    """Split labelled molecules into those that may be picked and a third that is predicted."""
     if job.data is None:
         labels = experimental_labels(plan.quantity)
         sizes = Pool.of(labels.molecules).sizes
@@ -117,19 +91,7 @@ def candidates_and_test(job: Job, plan: Plan) -> tuple[PropertyTable, PropertyTa
 
 
 def published_sets(seed: int, plan: Plan) -> tuple[dict[Rule, PropertyTable], PropertyTable]:
-    """Read the published labels that each rule has for training, and those that all of them are judged on.
-
-    Args:
-        seed: 0, 1 or 2.
-        plan: names the quantity and the test.
-
-    Returns:
-        Training labels by rule, and the test. The published random draws were made from the test set: molecules that
-        any of the three sets has are left out of it. By experiment nothing is left out, since no label is measured.
-
-    Raises:
-        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
-    """
+    """Read the published labels that each rule has for training, and those that all of them are judged on."""
     names = (f"0.5_{seed}", f"0.5_random{seed}", f"0.5_nheavy{seed}")
     active, random, per_size = (published_labels(name, cast("Quantity", plan.quantity)) for name in names)
     training: dict[Rule, PropertyTable] = {"active": active, "random": random, "per size": per_size}

@@ -9,15 +9,6 @@ from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.table import PropertyTable, Quantity, read_table
 
-__all__ = [
-    "LABELLED",
-    "PREDICTED",
-    "hyperparameters",
-    "published_labels",
-    "published_predictions",
-    "published_selection",
-]
-
 TEST = "test"
 LABELLED = (
     *("0.3_0", "0.4_0", "0.5_0", "0.5_1", "0.5_2"),
@@ -30,26 +21,10 @@ _TEST_FOLDER = "data_test3000"
 
 
 def published_labels(name: str, quantity: Quantity) -> PropertyTable:
-    """Read a published set of labels.
-
-    They come from molecular dynamics, not from experiment, and a quadratic in T was fitted through the temperatures
-    (about 16) of each molecule: what is here are values of that curve, smoother than the simulations. Errors were not
-    published. ``cp`` is the sum of the intermolecular part, the intramolecular one of quantum chemistry and PV.
-
-    Args:
-        name: one of `LABELLED`: the threshold of the selection and its seed, as "0.5_0"; "0.5_random0" and
-            "0.5_nheavy0" are as large as "0.5_0" and drawn at random or evenly over the carbon numbers; "test" are
-            the 2,988 molecules of the computational test, without ``cp``.
-        quantity: "density", "hvap" or "cp".
-
-    Returns:
-        The labels, without errors.
-
-    Raises:
-        ConfigError: if there is no such set.
-        DataError: if the files are damaged.
-        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
-    """
+    """Read a published set of labels."""
+    # They come from molecular dynamics, not from experiment, and a quadratic in T was fitted through the temperatures
+    # (about 16) of each molecule: what is here are values of that curve, smoother than the simulations. Errors were not
+    # published. ``cp`` is the sum of the intermolecular part, the intramolecular one of quantum chemistry and PV.
     _check(name, LABELLED, "labels")
     if name == TEST and quantity == "cp":
         raise ConfigError("The labels of cp of the test set were not published.", hint="Use density or hvap.")
@@ -57,20 +32,7 @@ def published_labels(name: str, quantity: Quantity) -> PropertyTable:
 
 
 def published_predictions(name: str, quantity: Quantity) -> PropertyTable:
-    """Read the authors' own predictions on the test set.
-
-    Args:
-        name: one of `PREDICTED`, the labels that their network was trained on.
-        quantity: "density" or "hvap".
-
-    Returns:
-        The rows of ``published_labels("test", quantity)`` with predicted values.
-
-    Raises:
-        ConfigError: if there are no such predictions.
-        DataError: if the files are damaged.
-        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
-    """
+    """Read the authors' own predictions on the test set."""
     _check(name, PREDICTED, "predictions")
     if quantity == "cp":
         raise ConfigError("Predictions of cp were not published.", hint="Use density or hvap.")
@@ -78,20 +40,7 @@ def published_predictions(name: str, quantity: Quantity) -> PropertyTable:
 
 
 def published_selection(name: str) -> tuple[str, ...]:
-    """Read which molecules a set has.
-
-    Args:
-        name: one of `LABELLED`.
-
-    Returns:
-        SMILES strings. For "0.5_1" and "0.5_2" all that were selected, in that order; for the others those with a
-        density, so that molecules whose simulation failed are missing ("0.5_0" lacks 2,2,3,3-tetramethylbutane).
-
-    Raises:
-        ConfigError: if there is no such set.
-        DataError: if the files are damaged.
-        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
-    """
+    """Read which molecules a set has."""
     if name not in _WHOLE_LISTS:
         return published_labels(name, "density").molecules
     path = _folder(name) / f"al_{name}.csv"
@@ -102,11 +51,7 @@ def published_selection(name: str) -> tuple[str, ...]:
 
 
 def hyperparameters() -> Path:
-    """Give the path of the published hyper-parameters of the kernel, ``tMGR.json``.
-
-    Raises:
-        MissingDataError: if the data set ``alkanes`` is not here and cannot be fetched.
-    """
+    """Give the path of the published hyper-parameters of the kernel, ``tMGR.json``."""
     return catalogue.fetch("alkanes") / "data" / "tMGR.json"
 
 

@@ -25,25 +25,15 @@ _SMILES_COLUMN = "Name the column of the SMILES by --smiles-col."
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row of a file that cannot be used.
+    """A row of a file that cannot be used."""
 
-    Args:
-        row: line of the file, from 1.
-        text: what stood there.
-        reason: why, as the end of a sentence that begins with the text.
-    """
-
-    row: int
-    text: str
-    reason: str
+    row: int  # line of the file, from 1
+    text: str  # what stood there
+    reason: str  # why, as the end of a sentence that begins with the text
 
 
 def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str) -> NoReturn:
-    """Report all bad rows of a file, each with its number and the reason.
-
-    Raises:
-        DataError: always.
-    """
+    """Report all bad rows of a file, each with its number and the reason."""
     if len(bad) == 1:
         raise DataError(f"{path}, row {bad[0][0]}: {bad[0][1]}.", hint=hint)
     lines = [f"\n  row {row}: {reason}" for row, reason in bad[:_SHOWN]]
@@ -53,14 +43,7 @@ def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str) -> NoReturn:
 
 @contextmanager
 def opened(path: Path) -> Generator[IO[str]]:
-    """Open a text file, compressed if its name ends in .gz; what cannot be read is a typed error.
-
-    Yields:
-        The file, in UTF-8 with or without a byte order mark.
-
-    Raises:
-        DataError: if it cannot be read, then or while it is.
-    """
+    """Open a text file, compressed if its name ends in .gz; what cannot be read is a typed error."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -73,11 +56,7 @@ def opened(path: Path) -> Generator[IO[str]]:
 
 
 def column(path: Path, header: Sequence[str], name: str | None, *, hint: str = _SMILES_COLUMN) -> int:
-    """Find a column by its name, or with None that of the SMILES, which is "smiles" in any case.
-
-    Raises:
-        DataError: if there is none of that name, or more than one.
-    """
+    """Find a column by its name, or with None that of the SMILES, which is "smiles" in any case."""
     sought = name or "smiles"
     places = [place for place, text in enumerate(header) if (text if name else text.lower()) == sought]
     if len(places) != 1:
@@ -90,10 +69,8 @@ def column(path: Path, header: Sequence[str], name: str | None, *, hint: str = _
 
 
 def table_rows(file: IO[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Read a CSV file: its header, then the line number and the cells of each row that is not blank.
-
-    Cells are separated by the first of comma, semicolon and tab that its header has.
-    """
+    """Read a CSV file: its header, then the line number and the cells of each row that is not blank."""
+    # Cells are separated by the first of comma, semicolon and tab that its header has.
     first = file.readline()
     separator = next((mark for mark in ",;\t" if mark in first), ",")
     reader = csv.reader(itertools.chain([first], file), delimiter=separator)
@@ -119,10 +96,8 @@ def silent_rdkit() -> Generator[None]:
 
 
 def parse(text: str, *, strip_salts: bool = False) -> tuple[Mol | None, str]:
-    """Give the molecule and its canonical SMILES, or None and the reason why the text is not one connected molecule.
-
-    With ``strip_salts`` the fragments that RDKit's list of salts and solvents has are left out first.
-    """
+    """Give the molecule and its canonical SMILES, or None and the reason why the text is not one connected molecule."""
+    # With ``strip_salts`` the fragments that RDKit's list of salts and solvents has are left out first.
     from rdkit.Chem import GetMolFrags, MolToSmiles
 
     try:

@@ -10,8 +10,6 @@ from scipy.linalg import cho_factor, cho_solve
 from modicum.molecules.cholesky import FloatArray
 from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, cross_values, smiles_of
 
-__all__ = ["pick_brute_force"]
-
 TIE = 1e-12  # variances no further apart are equal, and the first in the pool is selected
 
 
@@ -25,23 +23,9 @@ def pick_brute_force(
     max_picks: int | None = None,
     banned: Sequence[int] = (),
 ) -> tuple[tuple[int, ...], FloatArray]:
-    """Select by the rule of `ActiveLearner`, with the whole kernel matrix and a new fit at every step.
-
-    For tests and benchmarks only: memory goes with the square of the pool, time with the pool times the cube of the
-    number of picks.
-
-    Args:
-        kernel: of the process.
-        pool: the molecules to choose from.
-        start: indices of the molecules that are selected first.
-        noise: variance of a label's error, above 0.
-        stop_uncertainty: end when no molecule that is left has this deviation, in (0, 1].
-        max_picks: end with so many selected molecules, the start included; None for no limit.
-        banned: indices that are never selected.
-
-    Returns:
-        Indices in the order of selection, and the deviation of each just before it was selected.
-    """
+    """Select by the rule of `ActiveLearner`, with the whole kernel matrix and a new fit at every step."""
+    # For tests and benchmarks only: memory goes with the square of the pool, time with the pool times the cube of the
+    # number of picks.
     check_noise(noise)
     check_threshold(stop_uncertainty)
     names = smiles_of(pool)

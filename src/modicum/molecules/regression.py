@@ -12,8 +12,6 @@ from scipy.linalg import cho_factor, cho_solve, cholesky
 from modicum.errors import ConfigError
 from modicum.molecules.table import FloatArray
 
-__all__ = ["Numbers", "covariance", "leave_groups_out", "negative_log_likelihood", "prior_variance", "trend"]
-
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 TREND_DEVIATION = 10.0  # ours: in units of the spread of the labels, so that the trend is as good as free
@@ -21,23 +19,12 @@ TREND_DEVIATION = 10.0  # ours: in units of the spread of the labels, so that th
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Numbers:
-    """What marginal likelihood chooses; variances are in units of the variance of the labels.
+    """What marginal likelihood chooses; variances are in units of the variance of the labels."""
 
-    Args:
-        signal: variance that similar molecules share.
-        own: variance that a molecule shares with no other, as a part of `signal`: the error of its simulation, and
-            what the kernel does not see. The 0.01 that the selection adds to the kernel's diagonal is this.
-        length: of the squared exponential in T, K.
-        noise: variance of a single row.
-
-    Raises:
-        ConfigError: if a number is not positive.
-    """
-
-    signal: float
-    own: float
-    length: float
-    noise: float
+    signal: float  # variance that similar molecules share
+    own: float  # variance that a molecule shares with no other, as a part of `signal`
+    length: float  # of the squared exponential in T, K
+    noise: float  # variance of a single row
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -46,18 +33,9 @@ class Numbers:
 
 
 def trend(sizes: FloatArray, temperature: FloatArray) -> FloatArray:
-    """Give the seven terms of the trend: 1, n, 1/n, T, T^2, nT, T/n.
-
-    The specification asks for seven terms in n and T without naming them; these are ours. 1/n is the share of chain
-    ends, T/n its change with temperature.
-
-    Args:
-        sizes: heavy atoms n, shape (m,).
-        temperature: T in K, shape (m,).
-
-    Returns:
-        Shape (m, 7).
-    """
+    """Give the seven terms of the trend: 1, n, 1/n, T, T^2, nT, T/n."""
+    # The specification asks for seven terms in n and T without naming them; these are ours. 1/n is the share of chain
+    # ends, T/n its change with temperature.
     n, t = sizes, temperature / 300
     return np.column_stack([np.ones_like(t), n, 1 / n, t, t**2, n * t, t / n])
 
@@ -65,24 +43,9 @@ def trend(sizes: FloatArray, temperature: FloatArray) -> FloatArray:
 def covariance(
     numbers: Numbers, molecules: FloatArray, same: FloatArray, gap: FloatArray, basis: tuple[FloatArray, FloatArray]
 ) -> FloatArray:
-    """Give the covariance of rows without the noise of the single row.
-
-    b^2 h h' + signal (k + own [same molecule]) exp(-(T - T')^2 / 2 length^2), where b is `TREND_DEVIATION`: a linear
-    trend with a wide normal prior is one more kernel, and everything else stays the plain formulas.
-
-    Args:
-        numbers: of the process.
-        molecules: kernel k of the two molecules of each pair of rows, shape (n, m).
-        same: 1 where they are the same molecule, else 0, shape (n, m).
-        gap: T - T' in K, shape (n, m).
-        basis: standardised trend terms of the n and of the m rows.
-
-    Returns:
-        Shape (n, m).
-
-    Source:
-        Rasmussen and Williams 2006, section 2.7, for the trend.
-    """
+    """Give the covariance of rows without the noise of the single row."""
+    # b^2 h h' + signal (k + own [same molecule]) exp(-(T - T')^2 / 2 length^2), where b is `TREND_DEVIATION`: a linear
+    # trend with a wide normal prior is one more kernel, and everything else stays the plain formulas.
     product = molecules + numbers.own * same
     product *= numbers.signal * np.exp(-0.5 * (gap / numbers.length) ** 2)
     product += TREND_DEVIATION**2 * (basis[0] @ basis[1].T)
@@ -90,16 +53,7 @@ def covariance(
 
 
 def prior_variance(numbers: Numbers, molecules: FloatArray, basis: FloatArray) -> FloatArray:
-    """Give the diagonal of `covariance` of rows with themselves.
-
-    Args:
-        numbers: of the process.
-        molecules: kernel of the molecule of each row with itself, shape (n,).
-        basis: standardised trend terms, shape (n, 7).
-
-    Returns:
-        Shape (n,).
-    """
+    """Give the diagonal of `covariance` of rows with themselves."""
     return numbers.signal * (molecules + numbers.own) + TREND_DEVIATION**2 * (basis**2).sum(axis=1)
 
 
@@ -112,23 +66,7 @@ def negative_log_likelihood(
     basis: FloatArray,
     variance: FloatArray,
 ) -> tuple[float, FloatArray]:
-    """Give minus the logarithm of the marginal likelihood, and its slope.
-
-    Args:
-        logarithms: of signal, own, length and noise.
-        target: standardised labels, shape (n,).
-        molecules: see `covariance`, shape (n, n), as `same` and `gap`.
-        same: likewise.
-        gap: likewise.
-        basis: standardised trend terms, shape (n, 7).
-        variance: of each label, known beforehand, shape (n,).
-
-    Returns:
-        The value, and its derivative by each logarithm, shape (4,).
-
-    Source:
-        Rasmussen and Williams 2006, eqs. 5.8 and 5.9.
-    """
+    """Give minus the logarithm of the marginal likelihood, and its slope."""
     signal, own, length, noise = np.exp(logarithms)
     smooth = signal * np.exp(-0.5 * (gap / length) ** 2)
     shared, alone = smooth * molecules, smooth * (own * same)
@@ -150,20 +88,10 @@ def negative_log_likelihood(
 
 
 def leave_groups_out(full: FloatArray, target: FloatArray, groups: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Predict each group of rows from all others, without a refit.
-
-    With P the inverse of the covariance and I the rows of a group, the rows' labels given all others are normal with
-    mean y_I - (P_II)^-1 (P y)_I and covariance (P_II)^-1: the block of the joint precision is the precision of the
-    conditional. For groups of one row these are the formulas of Rasmussen and Williams 2006, eqs. 5.12.
-
-    Args:
-        full: covariance of the labels, noise included, shape (n, n).
-        target: labels, shape (n,).
-        groups: number of the group of each row, shape (n,).
-
-    Returns:
-        Mean and standard deviation of each label as predicted without its group, both of shape (n,).
-    """
+    """Predict each group of rows from all others, without a refit."""
+    # With P the inverse of the covariance and I the rows of a group, the rows' labels given all others are normal with
+    # mean y_I - (P_II)^-1 (P y)_I and covariance (P_II)^-1: the block of the joint precision is the precision of the
+    # conditional. For groups of one row these are the formulas of Rasmussen and Williams 2006, eqs. 5.12.
     inverse = cho_solve(cho_factor(full, lower=True, check_finite=False), np.eye(len(target)), check_finite=False)
     weights = inverse @ target
     mean, deviation = np.empty_like(target), np.empty_like(target)

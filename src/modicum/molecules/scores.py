@@ -11,39 +11,19 @@ from modicum.errors import ConfigError, DataError
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import FloatArray, PropertyTable
 
-__all__ = ["Score", "align", "apart", "score", "score_molecules", "score_rows", "shared_molecules"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """Agreement of predictions with labels.
+    """Agreement of predictions with labels."""
 
-    Args:
-        r2: coefficient of determination, 1 minus squared residuals over squared deviations from the mean label.
-        mae: mean absolute error, in the unit of the labels.
-        worst: the largest absolute error, likewise.
-        count: rows, or molecules.
-    """
-
-    r2: float
-    mae: float
-    worst: float
-    count: int
+    r2: float  # coefficient of determination, 1 minus squared residuals over squared deviations from the mean label
+    mae: float  # mean absolute error, in the unit of the labels
+    worst: float  # the largest absolute error, likewise
+    count: int  # rows, or molecules
 
 
 def score(predicted: FloatArray, label: FloatArray) -> Score:
-    """Score numbers against numbers.
-
-    Args:
-        predicted: shape (n,).
-        label: shape (n,), n at least 2.
-
-    Returns:
-        The score; `Score.count` is n.
-
-    Raises:
-        ConfigError: if the shapes differ, or there are fewer than two numbers, which have no spread.
-    """
+    """Score numbers against numbers."""
     if predicted.shape != label.shape or label.ndim != 1 or len(label) < 2:
         raise ConfigError(
             f"A score needs as many predictions as labels, two at least, got {predicted.shape} and {label.shape}.",
@@ -58,30 +38,12 @@ def score(predicted: FloatArray, label: FloatArray) -> Score:
 
 
 def score_rows(predicted: PropertyTable, labels: PropertyTable) -> Score:
-    """Score each molecule at each of its temperatures, as the paper does.
-
-    Args:
-        predicted: has each row of the labels; it may have more.
-        labels: what is asked for.
-
-    Raises:
-        ConfigError: if the quantities differ, or there are fewer than two rows.
-        DataError: if a row of the labels has no prediction, or two.
-    """
+    """Score each molecule at each of its temperatures, as the paper does."""
     return score(align(predicted, labels), labels.value)
 
 
 def score_molecules(predicted: PropertyTable, labels: PropertyTable) -> Score:
-    """Score each molecule once: the mean of its predictions against the mean of its labels.
-
-    Args:
-        predicted: has each row of the labels; it may have more.
-        labels: what is asked for.
-
-    Raises:
-        ConfigError: if the quantities differ, or there are fewer than two molecules.
-        DataError: if a row of the labels has no prediction, or two.
-    """
+    """Score each molecule once: the mean of its predictions against the mean of its labels."""
     places = {smiles: place for place, smiles in enumerate(labels.molecules)}
     index = np.array([places[smiles] for smiles in labels.smiles], dtype=int)
     count = np.bincount(index)
@@ -90,19 +52,7 @@ def score_molecules(predicted: PropertyTable, labels: PropertyTable) -> Score:
 
 
 def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
-    """Give the predictions in the order of the labels, joined by SMILES string and temperature.
-
-    Args:
-        predicted: has each row of the labels; it may have more.
-        labels: what is asked for.
-
-    Returns:
-        One prediction a label, shape (n,).
-
-    Raises:
-        ConfigError: if the quantities differ.
-        DataError: if a row of the labels has no prediction, or two.
-    """
+    """Give the predictions in the order of the labels, joined by SMILES string and temperature."""
     if predicted.quantity != labels.quantity:
         raise ConfigError(
             f"Predictions of {predicted.quantity} cannot be scored with labels of {labels.quantity}.",
@@ -125,28 +75,14 @@ def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
 
 
 def shared_molecules(first: PropertyTable, second: PropertyTable) -> tuple[str, ...]:
-    """Find the molecules that two sets have in common, however they are spelt: training and test should have none.
-
-    Returns:
-        Canonical SMILES strings, sorted.
-
-    Raises:
-        DataError: if a molecule cannot be read.
-        MissingExtraError: if RDKit is not installed.
-    """
+    """Find the molecules that two sets have in common, however they are spelt: training and test should have none."""
     ours, others = ({canonical(smiles) for smiles in table.molecules} for table in (first, second))
     return tuple(sorted(ours & others))
 
 
 def apart(labels: PropertyTable, *others: PropertyTable) -> PropertyTable:
-    """Keep the molecules that none of the other tables has, however they are spelt.
-
-    The published random draws were taken from the test set: models trained on them must be judged on what is left.
-
-    Raises:
-        DataError: if a molecule cannot be read.
-        MissingExtraError: if RDKit is not installed.
-    """
+    """Keep the molecules that none of the other tables has, however they are spelt."""
+    # The published random draws were taken from the test set: models trained on them must be judged on what is left.
     known = {canonical(smiles) for table in others for smiles in table.molecules}
     return labels.of(frozenset(smiles for smiles in labels.molecules if canonical(smiles) not in known))
 

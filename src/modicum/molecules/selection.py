@@ -18,8 +18,6 @@ from modicum.molecules.lazy import LazyPosterior
 from modicum.molecules.posterior import Certificate
 from modicum.molecules.smiles import canonical
 
-__all__ = ["ActiveLearner", "Selection", "Start"]
-
 Start: TypeAlias = Sequence[int] | Sequence[str] | Literal["random", "maxvar"]
 Progress: TypeAlias = Callable[[int, float], None]
 

@@ -13,16 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_molecule(smiles: str, *, keep_hydrogen: bool = False) -> Mol:
-    """Read a SMILES string, in silence.
-
-    Args:
-        smiles: of one molecule.
-        keep_hydrogen: whether a hydrogen that is written as an atom stays one.
-
-    Raises:
-        DataError: if RDKit cannot, or there is no atom.
-        MissingExtraError: if RDKit is not installed.
-    """
+    """Read a SMILES string, in silence."""
     chemistry = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
     from rdkit.rdBase import BlockLogs
 
@@ -47,12 +38,10 @@ def in_own_order(molecule: Mol) -> Mol:
 
 
 def own_order(molecule: Mol | str) -> tuple[Mol, list[int]]:
-    """Give a molecule with its atoms as in its canonical SMILES, and the index of each as it was given.
-
-    What RDKit derives from the order of atoms is then the same for every spelling: the mark of a stereocentre, which is
-    relative to the order of its neighbours, and which of two equivalent environments a Morgan fingerprint drops.
-    A chain without stereocentre or double bond of known geometry is returned as it is: nothing depends on its order.
-    """
+    """Give a molecule with its atoms as in its canonical SMILES, and the index of each as it was given."""
+    # What RDKit derives from the order of atoms is then the same for every spelling: the mark of a stereocentre, which
+    # is relative to the order of its neighbours, and which of two equivalent environments a Morgan fingerprint drops. A
+    # chain without stereocentre or double bond of known geometry is returned as it is: nothing depends on its order.
     read = read_molecule(molecule) if isinstance(molecule, str) else molecule
     from rdkit.Chem import MolToSmiles
 
@@ -65,12 +54,7 @@ def own_order(molecule: Mol | str) -> tuple[Mol, list[int]]:
 
 
 def canonical(smiles: str) -> str:
-    """Spell a molecule as RDKit does.
-
-    Raises:
-        DataError: if RDKit cannot read it.
-        MissingExtraError: if RDKit is not installed.
-    """
+    """Spell a molecule as RDKit does."""
     molecule = read_molecule(smiles)
     from rdkit.Chem import MolToSmiles
 

@@ -17,8 +17,6 @@ from modicum.molecules.factors import Factors, factors, slopes, table
 from modicum.molecules.microkernels import Composite
 from modicum.molecules.prepared import Packed, Prepared
 
-__all__ = ["Equation", "Solver"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
@@ -27,30 +25,17 @@ _BLOCK = 1 << 20  # pairs at a time, so that their indices stay small
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """All numbers that a raw kernel value depends on.
+    """All numbers that a raw kernel value depends on."""
 
-    Args:
-        nodes: kernel of two atoms.
-        edges: kernel of two bonds.
-        p: starting probability.
-        q: stopping probability.
-        tolerance: of the residual, relative.
-    """
-
-    nodes: Composite
-    edges: Composite
-    p: float
-    q: float
-    tolerance: float
+    nodes: Composite  # kernel of two atoms
+    edges: Composite  # kernel of two bonds
+    p: float  # starting probability
+    q: float  # stopping probability
+    tolerance: float  # of the residual, relative
 
 
 class Solver:
-    """Solves pairs of molecules, and remembers each molecule's kernel with itself.
-
-    Args:
-        equation: what is solved.
-        place: backend and device.
-    """
+    """Solves pairs of molecules, and remembers each molecule's kernel with itself."""
 
     def __init__(self, equation: Equation, place: tuple[str, str]) -> None:
         self.equation = equation
@@ -83,17 +68,7 @@ class Solver:
     def gradients(
         self, molecules: Prepared, rows: IntArray, columns: IntArray, names: Sequence[str]
     ) -> tuple[FloatArray, FloatArray]:
-        """Give K of some pairs, and its derivatives; on the CPU, whatever the backend.
-
-        Args:
-            molecules: both of a pair are from this set.
-            rows: places of the first molecules, shape (pairs,).
-            columns: places of the second.
-            names: of the numbers, as `MarginalizedGraphKernel.hyperparameters` has them.
-
-        Returns:
-            Shape (pairs,) and (pairs, names).
-        """
+        """Give K of some pairs, and its derivatives; on the CPU, whatever the backend."""
         packed = molecules.packed
         compiled = _compiled()
         nodes = [name.removeprefix("nodes:") for name in names if name.startswith("nodes:")]

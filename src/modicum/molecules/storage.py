@@ -11,11 +11,7 @@ DMPNN_FILE = "dmpnn.pt"
 
 
 def find_model(folder: Path) -> str:
-    """Give the file of the one model that a folder holds.
-
-    Raises:
-        ConfigError: if it holds none, or both: one of them is of an older training.
-    """
+    """Give the file of the one model that a folder holds."""
     found = [name for name in (GP_FILE, DMPNN_FILE) if (folder / name).is_file()]
     if len(found) > 1:
         raise ConfigError(f"{folder} holds two models, {' and '.join(found)}.", hint="Move one of them elsewhere.")

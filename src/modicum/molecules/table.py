@@ -16,8 +16,6 @@ from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.reading import column, opened, others, parse, refuse, silent_rdkit, table_rows
 
-__all__ = ["PROPERTIES", "Property", "PropertyTable", "Quantity", "check_temperatures", "read_table", "write_table"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
 
@@ -141,11 +139,7 @@ class PropertyTable:
 
 
 def check_temperatures(temperatures: Iterable[float]) -> None:
-    """See whether temperatures can be those of a molecule: above 0 and up to `HOTTEST`, in K.
-
-    Raises:
-        ConfigError: if one of them cannot.
-    """
+    """See whether temperatures can be those of a molecule: above 0 and up to `HOTTEST`, in K."""
     given = np.array([*temperatures], dtype=float)
     wrong = given[~((given > 0) & (given <= HOTTEST))]
     if wrong.size:
@@ -155,14 +149,9 @@ def check_temperatures(temperatures: Iterable[float]) -> None:
 
 
 def kelvins(known: Property | None, count: int, temperature: FloatArray | None) -> FloatArray:
-    """Give the temperatures at which a model of a property computes rows: those that are given, after a check.
-
-    A property without temperature is computed at one for all, which then says nothing: the trend in T and the factor
-    of the covariance are constants.
-
-    Raises:
-        ConfigError: if they are not one a row, impossible, missing, or given for a property that has none.
-    """
+    """Give the temperatures at which a model of a property computes rows: those that are given, after a check."""
+    # A property without temperature is computed at one for all, which then says nothing: the trend in T and the factor
+    # of the covariance are constants.
     if known is not None and not known.temperature:
         if temperature is not None and not np.isnan(temperature).all():
             raise ConfigError(f"{known.name} was learnt without temperature.", hint="Give no temperature.")
@@ -294,11 +283,7 @@ def _possible(name: str, value: float) -> bool:
 
 
 def check_labels(table: PropertyTable) -> None:
-    """See whether the values of a table can be labels, before a model learns them.
-
-    Raises:
-        ConfigError: if one is no number, or a density, hvap or cp that is not above 0.
-    """
+    """See whether the values of a table can be labels, before a model learns them."""
     for smiles, value in zip(table.smiles, table.value.tolist(), strict=True):
         if not _possible(table.quantity, value):
             raise ConfigError(f"{smiles} cannot have a {table.quantity} of {value:g}.", hint="Correct that label.")

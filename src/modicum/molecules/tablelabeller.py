@@ -11,8 +11,6 @@ from modicum.molecules.labeller import Label, StatePoint
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PROPERTIES, PropertyTable, check_temperatures
 
-__all__ = ["TableLabeller"]
-
 
 class TableLabeller:
     """Looks labels up in published tables; nothing is simulated, and its name says so.

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from modicum.errors import SimulationError
 
-__all__ = ["GAS_CONSTANT", "Quadratic", "fit_quadratic", "heat_capacity", "vaporisation_enthalpy", "volume_term"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 GAS_CONSTANT = 8.314462618e-3  # kJ/mol/K, CODATA 2018
@@ -24,70 +22,31 @@ LEAST_R_SQUARED = 0.98  # official code (aimstools)
 
 
 def vaporisation_enthalpy(inter: FloatArray, temperature: FloatArray) -> FloatArray:
-    """Give the enthalpy of vaporisation, RT - E_inter.
-
-    Args:
-        inter: energy between the molecules of the liquid, kJ/mol, negative; any shape.
-        temperature: K, of the same shape.
-
-    Returns:
-        kJ/mol, of that shape.
-
-    Source:
-        Official code (aimstools). It takes the vapour as ideal, its molecules in the shapes that they have in the
-        liquid, and the volume of the liquid as nothing.
-    """
+    """Give the enthalpy of vaporisation, RT - E_inter."""
     return GAS_CONSTANT * temperature - inter
 
 
 def volume_term(
     density: FloatArray, density_slope: FloatArray, *, molar_mass: float, pressure: float = 1.0
 ) -> FloatArray:
-    """Give the part of the heat capacity that expands the liquid, P dV/dT = -M P (d rho/dT) / rho^2.
-
-    M in g/mol is 1e-3 kg/mol and P in bar is 1e5 Pa, so the factor is 100 for densities in kg/m3 (and 0.1, that of the
-    official code, for g/mL).
-
-    Args:
-        density: kg/m3, any shape.
-        density_slope: d rho/dT, kg/m3/K, of that shape.
-        molar_mass: g/mol.
-        pressure: bar.
-
-    Returns:
-        J/mol/K, of that shape.
-    """
+    """Give the part of the heat capacity that expands the liquid, P dV/dT = -M P (d rho/dT) / rho^2."""
+    # M in g/mol is 1e-3 kg/mol and P in bar is 1e5 Pa, so the factor is 100 for densities in kg/m3 (and 0.1, that of
+    # the official code, for g/mL).
     return -100.0 * molar_mass * pressure * density_slope / density**2
 
 
 def heat_capacity(inter_slope: FloatArray, molecular: FloatArray, volume: FloatArray) -> FloatArray:
-    """Give the heat capacity at constant pressure, dE_inter/dT + C_v of the lone molecule + P dV/dT.
-
-    Args:
-        inter_slope: dE_inter/dT, kJ/mol/K, any shape.
-        molecular: heat capacity at constant volume of the ideal gas (all motions of one molecule: its translation,
-            rotation, vibrations and internal rotations), J/mol/K, of that shape.
-        volume: of `volume_term`, J/mol/K, of that shape.
-
-    Returns:
-        J/mol/K, of that shape.
-    """
+    """Give the heat capacity at constant pressure, dE_inter/dT + C_v of the lone molecule + P dV/dT."""
     return 1e3 * inter_slope + molecular + volume
 
 
 @dataclass(frozen=True, slots=True)
 class Quadratic:
-    """A quadratic in temperature.
+    """A quadratic in temperature."""
 
-    Args:
-        coefficients: of (T - centre)^0, ^1, ^2, shape (3,).
-        centre: K; powers of T itself would be badly conditioned.
-        covariance: of the coefficients, shape (3, 3).
-    """
-
-    coefficients: FloatArray
-    centre: float
-    covariance: FloatArray
+    coefficients: FloatArray  # of (T - centre)^0, ^1, ^2, shape (3,)
+    centre: float  # K; powers of T itself would be badly conditioned
+    covariance: FloatArray  # of the coefficients, shape (3, 3)
 
     def value(self, temperature: FloatArray) -> FloatArray:
         """Evaluate it at temperatures of shape (n,)."""
@@ -119,24 +78,7 @@ class Quadratic:
 def fit_quadratic(
     temperature: FloatArray, value: FloatArray, error: FloatArray, *, name: str, rising: bool
 ) -> Quadratic:
-    """Fit a quadratic in temperature by least squares, and refuse what is no smooth curve of a liquid.
-
-    Args:
-        temperature: K, shape (n,).
-        value: shape (n,).
-        error: standard errors of the values, shape (n,); they do not weigh the points, they give the errors of the fit.
-        name: of the value, for the message.
-        rising: whether it must rise with temperature over the range of the points; otherwise it must fall.
-
-    Returns:
-        The fit.
-
-    Raises:
-        SimulationError: if there are fewer than 5 points, R2 is 0.98 or less, or the fit is not monotone.
-
-    Source:
-        The three conditions are those of the official code (aimstools).
-    """
+    """Fit a quadratic in temperature by least squares, and refuse what is no smooth curve of a liquid."""
     if len(temperature) < FEWEST_POINTS:
         raise SimulationError(
             f"not enough points: {name} is known at {len(temperature)} temperatures, {FEWEST_POINTS} are needed.",

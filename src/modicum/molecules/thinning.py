@@ -9,22 +9,12 @@ from modicum.errors import ConfigError
 from modicum.molecules.regression import IntArray
 from modicum.molecules.table import FloatArray, PropertyTable
 
-__all__ = ["search_rows", "thin"]
-
 # Ours: what the search for hyper-parameters sees; a step of it takes about a second on one core.
 _SEARCH_TEMPERATURES, _SEARCH_ROWS = 4, 1_300
 
 
 def thin(table: PropertyTable, temperatures: int) -> PropertyTable:
-    """Keep some temperatures of each molecule, evenly spread over those that it has, the ends included.
-
-    Args:
-        table: of any size.
-        temperatures: how many at most, at least 2.
-
-    Raises:
-        ConfigError: if that is less than 2.
-    """
+    """Keep some temperatures of each molecule, evenly spread over those that it has, the ends included."""
     if temperatures < 2:
         raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", hint="Four are plenty.")
     names = {smiles: place for place, smiles in enumerate(table.molecules)}
@@ -42,16 +32,7 @@ def _spread(molecule: IntArray, temperature: FloatArray, count: int) -> IntArray
 
 
 def search_rows(molecule: IntArray, temperature: FloatArray, seed: int) -> IntArray:
-    """Choose the rows that the search for hyper-parameters sees: four temperatures of at most 325 molecules or so.
-
-    Args:
-        molecule: of each row, as a number, shape (n,).
-        temperature: of each row, K, shape (n,).
-        seed: of the molecules, if there are too many; all rows of a molecule are in or out.
-
-    Returns:
-        Places of rows, rising.
-    """
+    """Choose the rows that the search for hyper-parameters sees: four temperatures of at most 325 molecules or so."""
     rows = _spread(molecule, temperature, _SEARCH_TEMPERATURES)
     if len(rows) <= _SEARCH_ROWS:
         return rows

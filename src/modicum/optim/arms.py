@@ -14,8 +14,6 @@ from modicum.optim.data import Split, cifar10, digits, own_data
 from modicum.optim.optimizer import NSGD
 from modicum.optim.training import MOMENTUM, Factory, Plan, train
 
-__all__ = ["adam", "first_batch_power", "nsgd_l1", "nsgd_l2", "sgd", "sgd_standardised", "unit_gradient"]
-
 
 def sgd(job: Job) -> Measurement:
     """Run plain SGD with momentum."""

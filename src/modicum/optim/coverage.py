@@ -9,27 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Geometry", "coverage"]
-
 
 class Geometry(NamedTuple):
-    """How a convolution lays its patches; one entry for each spatial axis.
+    """How a convolution lays its patches; one entry for each spatial axis."""
 
-    Args:
-        kernel: taps.
-        stride: pixels between neighbouring patches.
-        dilation: pixels between neighbouring taps.
-        padding: pixels added before and after.
-        mode: what they hold: "zeros", "reflect", "replicate" or "circular".
-        groups: of channels that do not see each other.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
-    mode: str = "zeros"
-    groups: int = 1
+    kernel: tuple[int, ...]  # taps
+    stride: tuple[int, ...]  # pixels between neighbouring patches
+    dilation: tuple[int, ...]  # pixels between neighbouring taps
+    padding: tuple[tuple[int, int], ...]  # pixels added before and after
+    mode: str = "zeros"  # what they hold: "zeros", "reflect", "replicate" or "circular"
+    groups: int = 1  # of channels that do not see each other
 
     def span(self, axis: int) -> int:
         """Give the pixels between the first and the last tap, both included."""
@@ -48,16 +37,7 @@ class Geometry(NamedTuple):
 
 
 def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
-    """Count the patches that see each pixel.
-
-    Args:
-        geometry: of the convolution.
-        size: pixels of each spatial axis.
-        device: where the counts are wanted.
-
-    Returns:
-        Counts of shape ``size``, in float32, which holds them exactly.
-    """
+    """Count the patches that see each pixel."""
     # The sizes that a compiler traces may be symbols, which do not hash.
     return _count(geometry, size, device) if torch.compiler.is_compiling() else _remember(geometry, size, device)
 

@@ -15,30 +15,18 @@ from modicum.core.images import CIFAR_CLASSES, labelled_files, read_images
 from modicum.core.seeding import derive, numpy_generator
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["Split", "cifar10", "digits", "own_data"]
-
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Inputs and labels, split into three parts.
+    """Inputs and labels, split into three parts."""
 
-    Args:
-        inputs: by part ("train", "validation", "test"): float32, shape (n, channels, height, width) or (n, features).
-        labels: by part: int64, shape (n,), from 0 to ``classes - 1``.
-        classes: how many.
-    """
-
-    inputs: dict[str, Tensor]
-    labels: dict[str, Tensor]
-    classes: int
+    inputs: dict[str, Tensor]  # by part ("train", "validation", "test"): float32, shape (n, channels, height, width) or
+    labels: dict[str, Tensor]  # by part: int64, shape (n,), from 0 to ``classes - 1``
+    classes: int  # how many
 
 
 def digits(seed: int) -> Split:
-    """Load scikit-learn's 1,797 real digits of 8 x 8 pixels in [0, 1], split half, quarter, quarter.
-
-    Args:
-        seed: of the job; decides the split.
-    """
+    """Load scikit-learn's 1,797 real digits of 8 x 8 pixels in [0, 1], split half, quarter, quarter."""
     from sklearn.datasets import load_digits
 
     pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
@@ -46,17 +34,8 @@ def digits(seed: int) -> Split:
 
 
 def cifar10(seed: int) -> Split:
-    """Load CIFAR-10 (JPEG): 45,000 training, 5,000 validation and 10,000 test images in [0, 1].
-
-    The files are a lossy re-encoding, so accuracies on them are not comparable with published ones.
-
-    Args:
-        seed: of the job; decides which training images are held out for validation.
-
-    Raises:
-        MissingDataError: if the catalogue cannot find or fetch the files.
-        MissingExtraError: if Pillow is not installed.
-    """
+    """Load CIFAR-10 (JPEG): 45,000 training, 5,000 validation and 10,000 test images in [0, 1]."""
+    # The files are a lossy re-encoding, so accuracies on them are not comparable with published ones.
     from modicum.core import catalogue
 
     folder = catalogue.fetch("cifar10-jpeg")
@@ -71,17 +50,7 @@ def cifar10(seed: int) -> Split:
 
 
 def own_data(path: Path, seed: int) -> Split:
-    """Load the user's own data, split half, quarter, quarter.
-
-    Args:
-        path: a CSV file with a header, one column called ``label`` and values in all others; or an NPZ file with
-            ``x``, shape (n, features) or (n, channels, height, width), and ``y``, shape (n,).
-        seed: of the job; decides the split.
-
-    Raises:
-        ConfigError: if the file is neither CSV nor NPZ.
-        DataError: if its content is not as above; the message names the row.
-    """
+    """Load the user's own data, split half, quarter, quarter."""
     if path.suffix == ".csv":
         inputs, names = _read_csv(path)
     elif path.suffix == ".npz":

@@ -15,20 +15,6 @@ from torch.nn.functional import pad
 
 from modicum.optim.coverage import Geometry, coverage
 
-__all__ = [
-    "Denominator",
-    "Norm",
-    "clip_factor",
-    "conv_power",
-    "denominator",
-    "linear_power",
-    "moving_power",
-    "output_scale",
-    "patch_power_map",
-    "power_sum",
-    "spread",
-]
-
 Norm = Literal["l1", "l2"]
 Denominator = Literal["power", "log"]
 

@@ -9,18 +9,9 @@ from torch import nn
 
 from modicum.errors import ModelError, StateError
 
-__all__ = ["find_unseen", "refuse_unusable"]
-
 
 def refuse_unusable(gradients: Mapping[str, nn.Parameter]) -> None:
-    """Refuse gradients that cannot be divided by a power.
-
-    Args:
-        gradients: the parameters that have one, by name.
-
-    Raises:
-        ModelError: if one is sparse or complex.
-    """
+    """Refuse gradients that cannot be divided by a power."""
     for name, parameter in gradients.items():
         gradient = parameter.grad
         if gradient is not None and (gradient.is_sparse or gradient.is_complex()):
@@ -34,19 +25,7 @@ def refuse_unusable(gradients: Mapping[str, nn.Parameter]) -> None:
 def find_unseen(
     gradients: Mapping[str, nn.Parameter], powers: Collection[nn.Parameter], state: Mapping[Any, Mapping[str, Any]]
 ) -> list[str]:
-    """Find the weights whose input has never been seen.
-
-    Args:
-        gradients: the parameters that have one, by name.
-        powers: the parameters whose gradient came with a power.
-        state: of the optimizer, with the "power" of those that had one before.
-
-    Returns:
-        Their names. Biases and scales, with fewer than two axes, have no input and are left out.
-
-    Raises:
-        StateError: if a weight that had a power before has none now.
-    """
+    """Find the weights whose input has never been seen."""
     unseen: list[str] = []
     for name, parameter in gradients.items():
         if parameter in powers or parameter.ndim < 2:

@@ -20,26 +20,11 @@ from modicum.optim.functional import Denominator, Norm, denominator, patch_power
 from modicum.optim.layers import Convolution, Feed, feeds, geometry_of, is_conv1d
 from modicum.optim.power import Ledger, reaches_gradient
 
-__all__ = ["InstanceScaler"]
-
 _STOCK = (nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 
 
 class InstanceScaler:
-    """Replace the forward of each known layer by one whose weight gradient is normalised for each instance.
-
-    Args:
-        model: whose layers are replaced, in place, until `close`.
-        norm: "l2" or "l1".
-        kind: of denominator, "power" or "log".
-        eps: of the denominator.
-
-    Attributes:
-        ledgers: by weight; they hold the mean power, for diagnosis.
-
-    Raises:
-        StateError: if the model's layers are replaced already.
-    """
+    """Replace the forward of each known layer by one whose weight gradient is normalised for each instance."""
 
     def __init__(self, model: nn.Module, *, norm: Norm, kind: Denominator, eps: float) -> None:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
@@ -62,11 +47,7 @@ class InstanceScaler:
 
 
 def refuse_scaled(model: nn.Module) -> None:
-    """Refuse a model whose gradients another optimizer normalises already.
-
-    Raises:
-        StateError: if it is one.
-    """
+    """Refuse a model whose gradients another optimizer normalises already."""
     if any(isinstance(vars(module).get("forward"), _InstanceForward) for module in model.modules()):
         raise StateError(
             'The layers of this model are already replaced by an NSGD with reduce="sample".',

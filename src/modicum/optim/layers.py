@@ -12,30 +12,19 @@ from torch import Tensor, nn
 from modicum.optim.coverage import Geometry
 from modicum.optim.functional import Norm, conv_power, linear_power
 
-__all__ = ["Feed", "embedding_feed", "feeds", "geometry_of", "is_conv1d"]
-
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Feed:
-    """One weight of one module, and the arguments of ``forward`` that it multiplies.
+    """One weight of one module, and the arguments of ``forward`` that it multiplies."""
 
-    Args:
-        weight: the parameter.
-        units: powers that are kept of it.
-        blocks: equal parts of its rows that see different inputs.
-        transposed: stored as (in, out), as in GPT-2.
-        inputs: position and name of the arguments; none for a one-hot input, whose power is 1.
-        power: gives the powers of one argument.
-    """
-
-    weight: nn.Parameter
-    units: int
-    blocks: int
-    inputs: tuple[tuple[int, str], ...]
-    power: Callable[[Tensor], Tensor]
-    transposed: bool = False
+    weight: nn.Parameter  # the parameter
+    units: int  # powers that are kept of it
+    blocks: int  # equal parts of its rows that see different inputs
+    inputs: tuple[tuple[int, str], ...]  # position and name of the arguments
+    power: Callable[[Tensor], Tensor]  # gives the powers of one argument
+    transposed: bool = False  # stored as (in, out), as in GPT-2
 
     def measure(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor | None:
         """Measure the powers of one call; None if the call has no rows, and so no gradient."""
@@ -51,11 +40,7 @@ class Feed:
 
 
 def feeds(module: nn.Module, norm: Norm, *, per_channel: bool) -> Iterator[Feed]:
-    """Find the weights of one module (not of its children) whose input can be seen.
-
-    Yields:
-        One feed for each of them.
-    """
+    """Find the weights of one module (not of its children) whose input can be seen."""
     if isinstance(module, nn.MultiheadAttention):
         yield from _attention_feeds(module, norm, per_channel=per_channel)
         return

@@ -5,8 +5,6 @@ from __future__ import annotations
 from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.optim import arms
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="nsgd",
     question="Does one learning rate work across input scales?",

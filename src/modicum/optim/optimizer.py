@@ -23,22 +23,13 @@ from modicum.optim.settings import Reduction, check_group, check_settings, check
 from modicum.optim.trainer import warn_of_clipping_trainer
 from modicum.optim.update import clip, divide, sgd_step, update_powers
 
-__all__ = ["NSGD", "LayerPower"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPower:
-    """What the optimizer knows of one weight.
+    """What the optimizer knows of one weight."""
 
-    Args:
-        power: of the layer's input, that the last step divided by; the mean where the weight has several.
-        learning_rate: (smallest, largest) rate that multiplied the gradient: that of the group over the denominator.
-            The two are equal unless the weight has several powers: one for each group of a grouped convolution, each
-            of query, key and value, or each input channel of ``reduce="channel"``.
-    """
-
-    power: float
-    learning_rate: tuple[float, float]
+    power: float  # of the layer's input, that the last step divided by; the mean where the weight has several
+    learning_rate: tuple[float, float]  # (smallest, largest) rate that multiplied the gradient
 
 
 class NSGD(torch.optim.Optimizer):

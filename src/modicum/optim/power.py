@@ -19,19 +19,9 @@ from modicum.errors import ModelError
 from modicum.optim.functional import spread
 from modicum.optim.layers import Feed, embedding_feed, feeds
 
-__all__ = ["Ledger", "PowerWatcher", "all_reduce", "buckets", "reaches_gradient"]
-
 
 class Ledger:
-    """The powers of one weight since the last step: their sum over calls, and the number of calls.
-
-    Args:
-        feed: the layer that the weight belongs to; for a tied weight, the first.
-
-    Attributes:
-        entry: the leaf whose gradient holds them, shape (units + 1,).
-        one: what a call adds to the count.
-    """
+    """The powers of one weight since the last step: their sum over calls, and the number of calls."""
 
     def __init__(self, feed: Feed) -> None:
         self.weight = feed.weight
@@ -70,19 +60,7 @@ class Ledger:
 
 
 class PowerWatcher:
-    """The hooks on a model, and the ledgers that they write to.
-
-    Args:
-        model: whose known layers are watched.
-        norm: "l2" or "l1".
-        per_channel: keep one power for each input channel.
-
-    Attributes:
-        ledgers: by weight.
-
-    Raises:
-        ModelError: if a weight is shared by layers that use it differently.
-    """
+    """The hooks on a model, and the ledgers that they write to."""
 
     def __init__(self, model: nn.Module, *, norm: Any, per_channel: bool) -> None:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
@@ -118,15 +96,7 @@ def buckets(ledgers: Iterable[Ledger]) -> list[list[Ledger]]:
 
 
 def all_reduce(ledgers: Iterable[Ledger], totals: dict[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
-    """Add up the totals of all ranks, in one message for each device and dtype.
-
-    Args:
-        ledgers: all that the optimizer watches, in the same order on every rank.
-        totals: by weight, of the ledgers that were written to on this rank.
-
-    Returns:
-        By weight, of the ledgers that were written to on any rank.
-    """
+    """Add up the totals of all ranks, in one message for each device and dtype."""
     summed: dict[nn.Parameter, Tensor] = {}
     for bucket in buckets(ledgers):
         message = torch.cat([totals.get(ledger.weight, torch.zeros_like(ledger.entry)) for ledger in bucket])

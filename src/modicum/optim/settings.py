@@ -12,22 +12,13 @@ from torch import Tensor
 from modicum.errors import ConfigError
 from modicum.optim.functional import Denominator, Norm
 
-__all__ = ["Reduction", "check_group", "check_settings", "check_state"]
-
 Reduction = Literal["batch", "channel", "sample"]
 
 _CHOICES = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that are out of their range or contradict each other.
-
-    Args:
-        settings: those of one parameter group, by name.
-
-    Raises:
-        ConfigError: naming the first setting that is wrong.
-    """
+    """Refuse settings that are out of their range or contradict each other."""
     for name, choices in _CHOICES.items():
         if settings[name] not in choices:
             raise ConfigError(
@@ -51,15 +42,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse a parameter group whose settings are wrong, or differ where all groups must agree.
-
-    Args:
-        group: the settings that it has of its own; others are ignored.
-        defaults: the settings of the optimizer.
-
-    Raises:
-        ConfigError: naming the first setting that is wrong.
-    """
+    """Refuse a parameter group whose settings are wrong, or differ where all groups must agree."""
     # A scheduler may have brought the rate of a saved group down to 0.
     check_settings({**defaults, **group, "lr": group.get("lr") or defaults["lr"]})
     # The inputs are measured before the group of a weight is known; by sample they are divided by then, too.
@@ -73,14 +56,7 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 
 
 def check_state(state: Mapping[str, Any]) -> None:
-    """Refuse the state of an optimizer that is neither NSGD nor SGD.
-
-    Args:
-        state: as ``state_dict()`` gives it.
-
-    Raises:
-        ConfigError: naming what gives it away.
-    """
+    """Refuse the state of an optimizer that is neither NSGD nor SGD."""
     known = {"power", "step", "momentum_buffer"}
     foreign = {str(name) for entries in state.get("state", {}).values() for name in entries} - known
     missing = {

@@ -18,8 +18,6 @@ from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
 from modicum.optim.data import Split
 
-__all__ = ["MOMENTUM", "Factory", "Plan", "train"]
-
 MOMENTUM = 0.9
 MILESTONES = (0.4, 0.6, 0.8)  # of the steps; 79, 119 and 159 of 200 epochs in the published schedule
 DECAY_FACTOR = 0.2
@@ -29,35 +27,20 @@ Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Opt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The settings of a job, parsed.
+    """The settings of a job, parsed."""
 
-    Args:
-        rates: learning rates of the grid.
-        scales: factors on the inputs.
-        epochs: passes over the training part.
-        batch: examples a step.
-        decay: weight decay.
-        schedule: "constant", or "steps" for the published milestones.
-        augment: crop and flip images, as is usual for CIFAR.
-        train_size: training examples that are used; 0 for all.
-    """
-
-    rates: tuple[float, ...]
-    scales: tuple[float, ...]
-    epochs: int
-    batch: int
-    decay: float
-    schedule: str
-    augment: bool
-    train_size: int
+    rates: tuple[float, ...]  # learning rates of the grid
+    scales: tuple[float, ...]  # factors on the inputs
+    epochs: int  # passes over the training part
+    batch: int  # examples a step
+    decay: float  # weight decay
+    schedule: str  # "constant", or "steps" for the published milestones
+    augment: bool  # crop and flip images, as is usual for CIFAR
+    train_size: int  # training examples that are used; 0 for all
 
     @classmethod
     def of(cls, job: Job) -> Plan:
-        """Read the options of a job.
-
-        Raises:
-            ConfigError: if one of them is not what it should be; the message names it.
-        """
+        """Read the options of a job."""
         options = job.options
         schedule = options["schedule"]
         if schedule not in {"constant", "steps"}:
@@ -82,21 +65,8 @@ def _positive(name: str, text: str) -> float:
 
 
 def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> dict[str, float]:
-    """Train one network and score it.
-
-    Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
-
-    Args:
-        split: inputs already scaled, on the job's device.
-        make: gives the optimizer for (network, rate, weight decay, first batch).
-        plan: of the job.
-        rate: learning rate.
-        job: for its seed and device.
-
-    Returns:
-        Accuracy on "validation" and "test". A run that is not finite scores what always guessing the
-        most common training class scores.
-    """
+    """Train one network and score it."""
+    # Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
     network = build(split, seed=job.seed).to(job.device)
     order = torch_generator(job.seed, "order")
     inputs, labels = split.inputs["train"], split.labels["train"]
@@ -120,10 +90,8 @@ def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> 
 
 
 def build(split: Split, *, seed: int) -> nn.Module:
-    """Build the network for the shape of the inputs, with weights that depend on the seed alone.
-
-    32 x 32 images get ResNet-20, other images two convolutions without batch normalisation, tables one hidden layer.
-    """
+    """Build the network for the shape of the inputs, with weights that depend on the seed alone."""
+    # 32 x 32 images get ResNet-20, other images two convolutions without batch normalisation, tables one hidden layer.
     shape = split.inputs["train"].shape[1:]
     generator = torch_generator(seed, "initialisation")
     if tuple(shape) == (3, 32, 32):

@@ -13,25 +13,13 @@ from torch.optim.sgd import sgd
 from modicum.optim.functional import clip_factor, denominator, moving_power, output_scale
 from modicum.optim.power import Ledger, buckets
 
-__all__ = ["clip", "divide", "sgd_step", "update_powers"]
-
 State = dict[Any, dict[str, Any]]
 
 
 def update_powers(
     state: State, settings: Mapping[str, Any], ledgers: Sequence[Ledger], totals: Mapping[nn.Parameter, Tensor]
 ) -> dict[nn.Parameter, Tensor]:
-    """Enter the powers of this step into the state.
-
-    Args:
-        state: of the optimizer; "power" and "step" of each weight are replaced.
-        settings: of the group.
-        ledgers: of the weights that have a total.
-        totals: sums over calls and number of calls, shape (units + 1,), by weight.
-
-    Returns:
-        The denominators, laid along each weight.
-    """
+    """Enter the powers of this step into the state."""
     divisors: dict[nn.Parameter, Tensor] = {}
     for bucket in buckets(ledgers):
         units = [ledger.units for ledger in bucket]
@@ -52,15 +40,7 @@ def update_powers(
 
 
 def divide(group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
-    """Divide the gradients that have a divisor.
-
-    Args:
-        group: its parameters and settings.
-        divisors: by weight; they broadcast against its gradient.
-
-    Returns:
-        By parameter; a gradient without a divisor is the parameter's own.
-    """
+    """Divide the gradients that have a divisor."""
     gradients: dict[nn.Parameter, Tensor] = {p: p.grad for p in group["params"] if p.grad is not None}
     divided = [parameter for parameter in gradients if parameter in divisors]
     # By sample, the gradient has been divided on its way.
@@ -77,16 +57,7 @@ def divide(group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) ->
 def clip(
     gradients: Mapping[nn.Parameter, Tensor], divisors: Mapping[nn.Parameter, Tensor], groups: Iterable[dict[str, Any]]
 ) -> dict[nn.Parameter, Tensor]:
-    """Scale the divided gradients of each group that has a ``max_norm`` down to it.
-
-    Args:
-        gradients: of all groups, divided.
-        divisors: by weight.
-        groups: with their parameters and settings.
-
-    Returns:
-        By parameter, new tensors where they were scaled.
-    """
+    """Scale the divided gradients of each group that has a ``max_norm`` down to it."""
     total = get_total_norm([output_scale(value, divisors.get(p)) for p, value in gradients.items()])
     clipped = dict(gradients)
     for group in groups:
@@ -98,13 +69,7 @@ def clip(
 
 
 def sgd_step(state: State, group: Mapping[str, Any], gradients: Mapping[nn.Parameter, Tensor]) -> None:
-    """Let torch's SGD take the step.
-
-    Args:
-        state: of the optimizer; holds the momentum buffers.
-        group: its parameters and settings.
-        gradients: divided, by parameter of the group.
-    """
+    """Let torch's SGD take the step."""
     buffers: list[Tensor | None] = [state.get(parameter, {}).get("momentum_buffer") for parameter in gradients]
     sgd(
         list(gradients),

@@ -20,8 +20,6 @@ from modicum.perturb.siblings import noisy_tune_, r3f_loss, r_drop_loss
 from modicum.perturb.texts import text_problem
 from modicum.perturb.training import Change, Problem, Recipe, Result, fine_tune
 
-__all__ = ["dropout_off", "hype_normal", "hype_uniform", "judge", "neftune", "noisy_tune", "r3f", "r_drop", "vanilla"]
-
 # Ours, of the sizes that the papers use as far as we know them; none of them was tuned here.
 # The noise of NEFTune is alpha / sqrt(length times width): 5, the smallest of its paper, is 0.016 for 128 tokens of 768
 # numbers, and 0.36 is the same for the 16 patches of 32 numbers of the demo.
@@ -126,18 +124,7 @@ def _problem(job: Job, plan: Plan) -> tuple[Problem, MetricName]:
 def judge(
     result: Result, metric: MetricName, train_labels: np.ndarray, labels: np.ndarray, *, passes: int
 ) -> Measurement:
-    """Score a result; one that is not finite scores as the constant prediction does.
-
-    Args:
-        result: of a fine-tuning.
-        metric: of its task.
-        train_labels: shape (m,).
-        labels: of the held-out examples, shape (n,).
-        passes: forward passes an update.
-
-    Returns:
-        The main score, and as a secondary metric "diverged": 1 if it is at or below that of the constant prediction.
-    """
+    """Score a result; one that is not finite scores as the constant prediction does."""
     constant = constant_answer(metric, train_labels)
     finite = bool(np.isfinite(result.outputs).all()) and math.isfinite(result.training_loss)
     if not finite:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 else:
     TrainerCallback = require("transformers", extra="text", purpose="HyPeCallback").TrainerCallback
 
-__all__ = ["HyPeCallback"]
-
 
 class HyPeCallback(TrainerCallback):
     """Attach HyPe for as long as a Trainer trains.

@@ -10,8 +10,6 @@ from typing import Literal, get_args
 
 from modicum.errors import ConfigError
 
-__all__ = ["Backend", "HyPeConfig", "Noise", "SigmaMode", "checked"]
-
 Noise = Literal["normal", "uniform", "uniform_positive"]
 SigmaMode = Literal["absolute", "relative"]
 Backend = Literal["hash", "torch"]
@@ -81,11 +79,7 @@ class HyPeConfig:
 
 
 def checked(config: HyPeConfig | None) -> HyPeConfig:
-    """Give the default for None, and refuse what is no configuration.
-
-    Raises:
-        ConfigError: if it is something else, such as a dict.
-    """
+    """Give the default for None, and refuse what is no configuration."""
     if not isinstance(config, HyPeConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"config must be a HyPeConfig, but it is {config!r}.", hint="Write HyPeConfig(sigma=...).")
     return config or HyPeConfig()

@@ -13,8 +13,6 @@ from modicum.errors import ConfigError, ModelError
 from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.hook import HyPe
 
-__all__ = ["GradientChange", "gradient_change"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientChange:

@@ -12,28 +12,14 @@ from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.errors import ConfigError
 from modicum.perturb.training import Problem, Recipe, fine_tune
 
-__all__ = ["digits_problem", "tiny_vit"]
-
 # Ours. The size and the pre-training were chosen for their time and by the training loss of the pre-training.
 PRE_TRAINING = Recipe(epochs=8, batch=32, rate=5e-3)
 
 
 def digits_problem(seed: int, *, train_size: int) -> Problem:
-    """Pre-train a tiny ViT on five classes of scikit-learn's digits, and build the task of the other five.
-
-    Which classes, and which of their images are labelled, depends on the seed; the images that are not labelled are
-    the held-out ones.
-
-    Args:
-        seed: of the job.
-        train_size: labelled images, equally many a class up to the remainder; 0 for half of all.
-
-    Returns:
-        The pre-trained model with a new head, and the images.
-
-    Raises:
-        ConfigError: if no image would be held out.
-    """
+    """Pre-train a tiny ViT on five classes of scikit-learn's digits, and build the task of the other five."""
+    # Which classes, and which of their images are labelled, depends on the seed; the images that are not labelled are
+    # the held-out ones.
     pixels, labels, known = _load(seed)
     old, new = _examples(pixels[known], labels[known]), _examples(pixels[~known], labels[~known])
     if train_size >= len(new):
@@ -77,12 +63,7 @@ def _examples(pixels: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
 
 
 def tiny_vit(seed: int, stream: str) -> Any:
-    """Build the model of the demo for five classes.
-
-    Args:
-        seed: of the job.
-        stream: the name of its initial weights.
-    """
+    """Build the model of the demo for five classes."""
     from transformers import ViTConfig, ViTForImageClassification
 
     config = ViTConfig(

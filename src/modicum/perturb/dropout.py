@@ -8,21 +8,15 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-__all__ = ["DropoutSwitch"]
-
 
 class DropoutSwitch:
-    """Turns off the dropout of a model until `restore`.
+    """Turns off the dropout of a model until `restore`."""
 
-    Counted are the modules of `torch.nn.Dropout`'s family, and each float attribute of a module with "drop" in its
-    name: rates that are handed to functions in ``forward`` (attention, activations), LayerDrop and stochastic depth.
-    Falcon and Persimmon read such a rate from ``module.config`` inside ``forward``: their modules that are no model
-    get a copy of the config meanwhile. The model's own ``config`` stays as it is, so a checkpoint that is saved
-    meanwhile has the model's own rates.
-
-    Args:
-        model: whose dropout is turned off now.
-    """
+    # Counted are the modules of `torch.nn.Dropout`'s family, and each float attribute of a module with "drop" in its
+    # name: rates that are handed to functions in ``forward`` (attention, activations), LayerDrop and stochastic depth.
+    # Falcon and Persimmon read such a rate from ``module.config`` inside ``forward``: their modules that are no model
+    # get a copy of the config meanwhile. The model's own ``config`` stays as it is, so a checkpoint that is saved
+    # meanwhile has the model's own rates.
 
     def __init__(self, model: nn.Module) -> None:
         self._rates: list[tuple[nn.Module, str, Any]] = []

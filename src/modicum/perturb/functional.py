@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["NormalTables", "fold", "hash_bits", "hash_normal", "hash_uniform", "normal_tables", "root_mean_square"]
-
 # Wellons' "lowbias32" (public domain): the multipliers and shifts of the 2-round hash with the lowest bias he found.
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - 2**32
 _GOLDEN = 0x9E3779B9 - 2**32

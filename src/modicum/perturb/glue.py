@@ -11,60 +11,36 @@ from pathlib import Path
 from modicum.errors import ConfigError, DataError
 from modicum.perturb.metrics import MetricName
 
-__all__ = ["TASKS", "Examples", "Layout", "Task", "find_task", "read"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """One form in which a task's files occur.
+    """One form in which a task's files occur."""
 
-    Args:
-        train: the training files, below the folder; their rows are joined.
-        held_out: the files that are scored, likewise.
-        columns: the names that a column may have in the header, by "label", "first" and, for pairs, "second".
-        places: likewise the places of the columns, where the files have no header.
-        widths: how many fields a row may have, where the files have no header.
-    """
-
-    train: tuple[str, ...]
-    held_out: tuple[str, ...]
+    train: tuple[str, ...]  # the training files, below the folder; their rows are joined
+    held_out: tuple[str, ...]  # the files that are scored, likewise
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     places: Mapping[str, int] = field(default_factory=dict[str, int])
-    widths: tuple[int, ...] = ()
+    widths: tuple[int, ...] = ()  # how many fields a row may have, where the files have no header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One of the tasks.
+    """One of the tasks."""
 
-    Args:
-        name: as typed in ``--option task=NAME``.
-        data_set: its name in the catalogue.
-        metric: the main metric of GLUE.
-        labels: as written in the files, in the order of the class numbers; empty for scores from 0 to 5.
-        layouts: the forms of its files; the first whose files are all there is read.
-    """
-
-    name: str
-    data_set: str
-    metric: MetricName
-    labels: tuple[str, ...]
-    layouts: tuple[Layout, ...]
+    name: str  # as typed in ``--option task=NAME``
+    data_set: str  # its name in the catalogue
+    metric: MetricName  # the main metric of GLUE
+    labels: tuple[str, ...]  # as written in the files, in the order of the class numbers; empty for scores from 0 to 5
+    layouts: tuple[Layout, ...]  # the forms of its files; the first whose files are all there is read
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Texts and labels.
+    """Texts and labels."""
 
-    Args:
-        first: the sentences, or the first of each pair.
-        second: the second of each pair; None for single sentences.
-        labels: class numbers, or scores.
-    """
-
-    first: tuple[str, ...]
-    second: tuple[str, ...] | None
-    labels: tuple[float, ...]
+    first: tuple[str, ...]  # the sentences, or the first of each pair
+    second: tuple[str, ...] | None  # the second of each pair; None for single sentences
+    labels: tuple[float, ...]  # class numbers, or scores
 
 
 _RTE = {"label": ("label",), "first": ("sentence1",), "second": ("sentence2",)}
@@ -140,30 +116,14 @@ TASKS = {
 
 
 def find_task(name: str) -> Task:
-    """Give the task of a name.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """Give the task of a name."""
     if name not in TASKS:
         raise ConfigError(f"There is no task {name!r}.", hint=f"Use --option task= one of {', '.join(TASKS)}.")
     return TASKS[name]
 
 
 def read(task: Task, folder: Path) -> tuple[Examples, Examples]:
-    """Read the training and the held-out examples of a task.
-
-    Args:
-        task: one of `TASKS`.
-        folder: where its files lie, in one of the task's layouts.
-
-    Returns:
-        Training and held-out examples, in the order of the files.
-
-    Raises:
-        ConfigError: if the files of no layout are there.
-        DataError: if a column is missing, a row is broken or a label is none of the task's; it names file and line.
-    """
+    """Read the training and the held-out examples of a task."""
     for layout in task.layouts:
         if all((folder / name).is_file() for name in (*layout.train, *layout.held_out)):
             return _join(task, layout, folder, layout.train), _join(task, layout, folder, layout.held_out)

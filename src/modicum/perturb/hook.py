@@ -17,8 +17,6 @@ from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.noise import NoiseSource, SiteHook
 from modicum.perturb.sites import find_sites
 
-__all__ = ["HyPe", "attached_to"]
-
 
 class HyPe:
     """Perturb the input of every Transformer layer while the model trains.

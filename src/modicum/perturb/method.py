@@ -6,8 +6,6 @@ from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.perturb import arms
 from modicum.perturb.plan import DIGITS, TINY_VIT
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="hype",
     question="Does noise on the hidden representations help fine-tuning with few labels?",

@@ -7,22 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["MetricName", "constant_answer", "constant_loss", "main_score", "second_score"]
-
 MetricName: TypeAlias = Literal["accuracy", "f1", "matthews", "pearson"]
 
 
 def main_score(metric: MetricName, predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Score predictions with a task's main metric.
-
-    Args:
-        metric: "accuracy", "f1" (of class 1), "matthews" or "pearson".
-        predictions: class numbers, or scores for "pearson"; shape (n,).
-        labels: likewise.
-
-    Returns:
-        The score; 0 for a correlation of something that does not vary.
-    """
+    """Score predictions with a task's main metric."""
     from scipy import stats
     from sklearn import metrics
 
@@ -53,15 +42,7 @@ def constant_answer(metric: MetricName, train_labels: np.ndarray) -> float:
 
 
 def constant_loss(metric: MetricName, train_labels: np.ndarray) -> float:
-    """Give the least training loss of a model that always answers the same.
-
-    Args:
-        metric: "pearson" is trained with the squared error, the others with the cross-entropy.
-        train_labels: shape (n,).
-
-    Returns:
-        Variance of the scores, or entropy of the classes in nats.
-    """
+    """Give the least training loss of a model that always answers the same."""
     from scipy import stats
 
     return float(np.var(train_labels) if metric == "pearson" else stats.entropy(np.bincount(train_labels)))

@@ -23,9 +23,6 @@ from modicum.perturb.functional import (
 from modicum.perturb.sites import Site, select_layers
 from modicum.perturb.trial import try_model
 
-__all__ = ["NoiseSource", "SiteHook"]
-
-
 _MOST_PASSES = 64  # over one and the same tensor, between which a backward pass may choose
 
 
@@ -40,13 +37,7 @@ class _Call:
 
 
 class NoiseSource:
-    """Gives each call of a layer its noise, from the place in the training alone.
-
-    Args:
-        config: which noise.
-        sites: of the model.
-        rank: of this process among those that train on different samples.
-    """
+    """Gives each call of a layer its noise, from the place in the training alone."""
 
     def __init__(self, config: HyPeConfig, sites: Sequence[Site], rank: int) -> None:
         self.config = config
@@ -111,11 +102,7 @@ class NoiseSource:
         return site.layers[call % len(site.layers)]
 
     def try_out(self, model: nn.Module) -> bool:
-        """Check the hooks, and what sigma does in the model's own number format, by a dry run where one is possible.
-
-        Raises:
-            ModelError: if a chosen layer is not called.
-        """
+        """Check the hooks, and what sigma does in the model's own number format, by a dry run where one is possible."""
         self.trying = self.config.backend == "hash"  # the other one would draw from torch's generator
         self.current_keys = self.keys  # any will do
         ran = try_model(model)
@@ -127,11 +114,7 @@ class NoiseSource:
         return ran
 
     def check_calls(self) -> None:
-        """See that the last forward pass called every chosen layer.
-
-        Raises:
-            ModelError: if it did not.
-        """
+        """See that the last forward pass called every chosen layer."""
         for site in self.sites:
             if not self.calls[site.name] and not self.chosen.isdisjoint(site.layers):
                 raise ModelError(
@@ -192,12 +175,7 @@ class NoiseSource:
 
 
 class SiteHook:
-    """Perturbs the input of one layer (a forward pre-hook with keyword arguments).
-
-    Args:
-        site: the layer.
-        source: of the noise.
-    """
+    """Perturbs the input of one layer (a forward pre-hook with keyword arguments)."""
 
     def __init__(self, site: Site, source: NoiseSource) -> None:
         self.site = site
@@ -206,12 +184,7 @@ class SiteHook:
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Return the arguments of the layer with noise, or None to leave them.
-
-        Raises:
-            ModelError: if the first argument is no hidden state.
-            StateError: if the layer is called by another model than the one that HyPe holds.
-        """
+        """Return the arguments of the layer with noise, or None to leave them."""
         site, source = self.site, self.source
         keys, layer = source.keys_of(site, args[0] if args else kwargs.get(site.hidden[0]))
         silent = not (module.training or source.trying)

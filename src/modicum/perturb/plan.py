@@ -9,43 +9,26 @@ from modicum.core.method import Job
 from modicum.core.options import number, whole
 from modicum.errors import ConfigError
 
-__all__ = ["DIGITS", "TINY_VIT", "Plan"]
-
 DIGITS = "digits"
 TINY_VIT = "tiny-vit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How to fine-tune, the same for all arms.
+    """How to fine-tune, the same for all arms."""
 
-    Args:
-        task: "digits" in the demo, else the name of a GLUE task.
-        model: "tiny-vit" in the demo, else a hub id, a local folder, or "offline".
-        train_size: training examples that are used, drawn by the seed; 0 for all.
-        epochs: passes over them.
-        batch: examples an update.
-        rate: largest learning rate.
-        max_length: tokens that an example keeps; 0 in the demo, which has none.
-        sigma: std (normal) or bound (uniform) of HyPe's noise; std of R3F's.
-    """
-
-    task: str
-    model: str
-    train_size: int
-    epochs: int
-    batch: int
-    rate: float
-    max_length: int
-    sigma: float
+    task: str  # "digits" in the demo, else the name of a GLUE task
+    model: str  # "tiny-vit" in the demo, else a hub id, a local folder, or "offline"
+    train_size: int  # training examples that are used, drawn by the seed; 0 for all
+    epochs: int  # passes over them
+    batch: int  # examples an update
+    rate: float  # largest learning rate
+    max_length: int  # tokens that an example keeps; 0 in the demo, which has none
+    sigma: float  # std (normal) or bound (uniform) of HyPe's noise; std of R3F's
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Read the options of a job.
-
-        Raises:
-            ConfigError: if one of them is not what it should be, or has no meaning in the job's budget.
-        """
+        """Read the options of a job."""
         options = job.options
         plan = cls(
             task=options["task"],

@@ -12,42 +12,23 @@ from torch import nn
 
 from modicum.errors import ConfigError, ModelError
 
-__all__ = ["Site", "find_sites", "select_layers"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One module whose input is a hidden state.
+    """One module whose input is a hidden state."""
 
-    Args:
-        name: as in ``model.named_modules()``.
-        module: the layer.
-        layers: the numbers of its calls in one forward pass, in order: one, or several for a shared layer.
-        stack: name of the list that holds the layer; an encoder-decoder has two.
-        hidden: names of the arguments of ``forward`` that are hidden states.
-        sample_axis: the axis of the hidden states that counts samples.
-    """
-
-    name: str
-    module: nn.Module
-    layers: tuple[int, ...]
-    stack: str
-    hidden: tuple[str, ...]
-    sample_axis: int = 0
+    name: str  # as in ``model.named_modules()``
+    module: nn.Module  # the layer
+    layers: tuple[int, ...]  # the numbers of its calls in one forward pass, in order
+    stack: str  # name of the list that holds the layer; an encoder-decoder has two
+    hidden: tuple[str, ...]  # names of the arguments of ``forward`` that are hidden states
+    sample_axis: int = 0  # the axis of the hidden states that counts samples
 
 
 def find_sites(model: nn.Module) -> tuple[Site, ...]:
-    """Find the Transformer layers of a model, in the order in which they are registered.
-
-    Layers are what transformers wraps for gradient checkpointing; in the few models that it does not wrap, the known
-    classes; else the longest list of modules of one class.
-
-    Args:
-        model: from transformers, wrapped or not, or any other with a list of layers.
-
-    Raises:
-        ModelError: if there is no such layer.
-    """
+    """Find the Transformer layers of a model, in the order in which they are registered."""
+    # Layers are what transformers wraps for gradient checkpointing; in the few models that it does not wrap, the known
+    # classes; else the longest list of modules of one class.
     named = list(model.named_modules())  # a shared module appears once
     found = [(name, module) for name, module in named if _is_layer(module)]
     found = found or _longest_list(named)
@@ -63,15 +44,7 @@ def find_sites(model: nn.Module) -> tuple[Site, ...]:
 
 
 def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozenset[int]:
-    """Choose layers by number.
-
-    Args:
-        sites: of the model.
-        layers: "all", "top:k", "low:k" (of each stack) or integers.
-
-    Raises:
-        ConfigError: if a number is not that of a layer, or a stack has fewer than k.
-    """
+    """Choose layers by number."""
     stacks: dict[str, list[int]] = {}
     for site in sites:
         stacks.setdefault(site.stack, []).extend(site.layers)

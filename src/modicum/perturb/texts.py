@@ -13,30 +13,9 @@ from modicum.errors import ConfigError
 from modicum.perturb.glue import Examples, Task, read
 from modicum.perturb.training import Problem
 
-__all__ = ["text_problem"]
-
 
 def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_size: int, max_length: int) -> Problem:
-    """Read a task, draw its training examples and load an encoder with a new head.
-
-    Args:
-        task: whose examples are learnt.
-        data: folder of its files; None for the catalogue.
-        model: a hub id, a local folder, or "offline" for the packaged MiniLM.
-        seed: of the job; decides which examples are drawn, and the head.
-        train_size: examples that are drawn; 0 for all.
-        max_length: tokens that an example keeps.
-
-    Returns:
-        The model and the tokenised examples.
-
-    Raises:
-        ConfigError: if there is no such model, it needs code of its own, there are too few examples, or the files are
-            not in the folder.
-        DataError: if a file is not one of the task.
-        MissingDataError: if the catalogue cannot find or fetch the files.
-        MissingExtraError: if transformers, or for "offline" the packaged MiniLM, is not installed.
-    """
+    """Read a task, draw its training examples and load an encoder with a new head."""
     from modicum.core import catalogue
 
     transformers = require("transformers", extra="text", purpose="Fine-tuning a text encoder")

@@ -16,7 +16,6 @@ from modicum.core.training import silenced, training_arguments
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer, TrainerCallback
 
-__all__ = ["Change", "Loss", "Problem", "Recipe", "Result", "fine_tune"]
 
 Loss: TypeAlias = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
@@ -25,91 +24,45 @@ LOSS_EXAMPLES = 1000  # that the final training loss is taken over at most, ours
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is to be learnt: the same for all arms.
+    """What is to be learnt: the same for all arms."""
 
-    Args:
-        model: with its new head.
-        train: the examples, as the model's forward takes them, with "labels".
-        held_out: those that are scored.
-        collate: makes a batch of examples; None where all have the same shape.
-    """
-
-    model: PreTrainedModel
-    train: Sequence[dict[str, Any]]
-    held_out: Sequence[dict[str, Any]]
-    collate: Callable[[list[dict[str, Any]]], Mapping[str, Tensor]] | None = None
+    model: PreTrainedModel  # with its new head
+    train: Sequence[dict[str, Any]]  # the examples, as the model's forward takes them, with "labels"
+    held_out: Sequence[dict[str, Any]]  # those that are scored
+    collate: Callable[[list[dict[str, Any]]], Mapping[str, Tensor]] | None = None  # makes a batch of examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How to train: AdamW, 10 % warm-up, then linear decay.
+    """How to train: AdamW, 10 % warm-up, then linear decay."""
 
-    Args:
-        epochs: passes over the training examples.
-        batch: examples an update.
-        rate: largest learning rate.
-    """
-
-    epochs: int
-    batch: int
-    rate: float
+    epochs: int  # passes over the training examples
+    batch: int  # examples an update
+    rate: float  # largest learning rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What an arm does otherwise than vanilla fine-tuning.
+    """What an arm does otherwise than vanilla fine-tuning."""
 
-    Args:
-        callbacks: for the Trainer.
-        loss: in place of the model's own, in training only.
-        neftune: noise level of NEFTune, for Trainer's own option.
-        passes: forward passes an update.
-    """
-
-    callbacks: Sequence[TrainerCallback] = field(default_factory=tuple)
-    loss: Loss | None = None
-    neftune: float | None = None
-    passes: int = 1
+    callbacks: Sequence[TrainerCallback] = field(default_factory=tuple)  # for the Trainer
+    loss: Loss | None = None  # in place of the model's own, in training only
+    neftune: float | None = None  # noise level of NEFTune, for Trainer's own option
+    passes: int = 1  # forward passes an update
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a fine-tuning ended with.
+    """What a fine-tuning ended with."""
 
-    Args:
-        outputs: of the model on the held-out examples, float, shape (n, classes) or (n, 1).
-        training_loss: the model's own loss on at most 1,000 training examples, without dropout and noise.
-        seconds: of the training loop alone.
-    """
-
-    outputs: np.ndarray
-    training_loss: float
-    seconds: float
+    outputs: np.ndarray  # of the model on the held-out examples, float, shape (n, classes) or (n, 1)
+    training_loss: float  # the model's own loss on at most 1,000 training examples, without dropout and noise
+    seconds: float  # of the training loop alone
 
 
 def fine_tune(problem: Problem, recipe: Recipe, *, seed: int, device: str, change: Change | None = None) -> Result:
-    """Train the model in place, and give its answers on the held-out examples.
-
-    The order of the examples depends on the seed alone, whatever else is drawn, so that all arms share it.
-
-    Args:
-        problem: whose model is trained.
-        recipe: how.
-        seed: of the job.
-        device: "cpu" or "cuda".
-        change: what is not vanilla.
-
-    Returns:
-        Outputs on the held-out examples, the final training loss and the time.
-
-    Raises:
-        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
-
-    Source:
-        Recipe of the README of HyPe's code: AdamW with epsilon 1e-6 and decay 0.01, warm-up 10 %, linear decay.
-        Departures: batches are padded to their longest example, not to the maximum, which saves time and changes
-        the noise on padding alone.
-    """
+    """Train the model in place, and give its answers on the held-out examples."""
+    # The order of the examples depends on the seed alone, whatever else is drawn, so that all arms share it.
     change = change or Change()
     with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
         trainer = _trainer(problem, recipe, folder=folder, seed=seed, device=device, change=change)

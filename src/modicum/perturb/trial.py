@@ -8,19 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["try_model"]
-
 
 def try_model(model: nn.Module) -> bool:
-    """Run the body of a transformers model once on two tokens, or on one grey image, without a gradient.
-
-    Args:
-        model: wrapped or not; left as it was.
-
-    Returns:
-        Whether that was possible: False for models that are not of transformers, that need several kinds of input or
-        another one than text or an image, whose weights are not all here, or that refused the input.
-    """
+    """Run the body of a transformers model once on two tokens, or on one grey image, without a gradient."""
     library = sys.modules.get("transformers.modeling_utils")
     if library is None:
         return False

@@ -23,8 +23,6 @@ from modicum.quantize.problem import Problem, problem, settings
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
 
-__all__ = ["float_network", "float_scales", "naive_snap", "rapq_hessian", "rapq_paper", "snap_corrected"]
-
 _FLOAT_BITS = 32
 
 

@@ -26,22 +26,14 @@ from modicum.quantize.graph.operations import (
 )
 from modicum.quantize.model import Codes, Grids, bias_integers
 
-__all__ = ["Bounds", "Span", "accumulator_bound", "aligned", "bounds_of"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """What a tensor's values can be: k 2^unit with |k| <= bound.
+    """What a tensor's values can be: k 2^unit with |k| <= bound."""
 
-    Args:
-        unit: the exponent, float64 with integer values, shape (channels,), or (1,) for one of all channels.
-        bound: float64 with integer values, of the same shape; exact up to 2^53.
-        layers: those whose accumulators are in these numbers, not yet brought to a grid.
-    """
-
-    unit: Tensor
-    bound: Tensor
-    layers: frozenset[str] = frozenset()
+    unit: Tensor  # the exponent, float64 with integer values, shape (channels,), or (1,) for one of all channels
+    bound: Tensor  # float64 with integer values, of the same shape; exact up to 2^53
+    layers: frozenset[str] = frozenset()  # those whose accumulators are in these numbers, not yet brought to a grid
 
     @property
     def largest(self) -> int:
@@ -51,36 +43,16 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """The integers of a network.
-
-    Args:
-        computed: by node, what its operation gives before a grid; nodes of real values are left out.
-        on_grid: by node, what its readers see.
-        real: by node, why it has no integer form.
-        reach: by layer, the largest number that its accumulator takes part in until the next grid.
-    """
+    """The integers of a network."""
 
     computed: dict[str, Span] = field(default_factory=dict[str, Span])
-    on_grid: dict[str, Span] = field(default_factory=dict[str, Span])
-    real: dict[str, str] = field(default_factory=dict[str, str])
+    on_grid: dict[str, Span] = field(default_factory=dict[str, Span])  # by node, what its readers see
+    real: dict[str, str] = field(default_factory=dict[str, str])  # by node, why it has no integer form
     reach: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def accumulator_bound(integers: Tensor, largest: float, bias: Tensor) -> Tensor:
-    """Bound the sums of a layer, in any order: sum |q - z| max|k| + |b|.
-
-    Args:
-        integers: q - z, shape (channels, ...).
-        largest: max|k| of the input.
-        bias: in units of the accumulator, shape (channels,).
-
-    Returns:
-        float64, shape (channels,).
-
-    Example:
-        >>> accumulator_bound(torch.tensor([[1, -2], [0, 3]]), 15, torch.tensor([-7, 0]))
-        tensor([52., 45.], dtype=torch.float64)
-    """
+    """Bound the sums of a layer, in any order: sum |q - z| max|k| + |b|."""
     return integers.flatten(1).double().abs().sum(dim=1) * largest + bias.double().abs()
 
 
@@ -92,16 +64,7 @@ def aligned(first: Span, second: Span) -> Span:
 
 
 def bounds_of(graph: Graph, codes: Codes, grids: Grids) -> Bounds:
-    """Bound every tensor of a network that computes with integers.
-
-    Args:
-        graph: from `simulated`.
-        codes: of layers.
-        grids: of tensors.
-
-    Returns:
-        Spans, and what has none.
-    """
+    """Bound every tensor of a network that computes with integers."""
     bounds = Bounds()
     for node in graph:
         found = _Reading(graph, codes, grids, bounds.on_grid).read(node)

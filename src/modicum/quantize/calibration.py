@@ -17,19 +17,7 @@ _FEWEST = 2
 
 
 def gather(calibration: Calibration) -> Tensor:
-    """Bring calibration data into one tensor.
-
-    Args:
-        calibration: a tensor of samples, a dictionary that has one as ``pixel_values``, or an iterable of batches (a
-            DataLoader): tensors, tuples whose first member is one, or such dictionaries.
-
-    Returns:
-        All samples, floating, shape (n, ...).
-
-    Raises:
-        ConfigError: if there are no samples, or what comes is no tensor of numbers.
-        DataError: if batches differ in shape, or a number is not finite; the batch is named.
-    """
+    """Bring calibration data into one tensor."""
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
     if not isinstance(calibration, Iterable):
@@ -59,17 +47,7 @@ def gather(calibration: Calibration) -> Tensor:
 
 
 def check_samples(samples: Tensor, model: nn.Module | None = None, size: tuple[int, ...] | None = None) -> None:
-    """Refuse samples without any contrast, and warn of those that have another size than the network was made for.
-
-    Args:
-        samples: shape (n, ...), channels second.
-        model: may say its size as `config.image_size` (transformers), `pretrained_cfg["input_size"]` (timm) or
-            `example_input_array` (Lightning).
-        size: rows and columns, where something else says them.
-
-    Raises:
-        DataError: if every channel is one value in all samples.
-    """
+    """Refuse samples without any contrast, and warn of those that have another size than the network was made for."""
     channels = samples.transpose(0, 1).flatten(1) if samples.ndim > 1 else samples[None]
     if bool((channels == channels[:, :1]).all()):
         raise DataError(

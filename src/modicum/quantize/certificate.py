@@ -15,8 +15,6 @@ from modicum.quantize.leftover import float_parts, float_share
 from modicum.quantize.model import QuantizedModel, bias_step
 from modicum.quantize.table import aligned_rows
 
-__all__ = ["Certificate", "LayerProof", "Width", "certify", "power_of_two_channels", "width_of"]
-
 Width = Literal["int16", "float32-exact", "int32", "int64", "none"]
 
 _EXACT = 2**24  # integers up to here, and sums of them that stay below, are exact in float32
@@ -25,27 +23,16 @@ _SMALLEST, _LARGEST = -126, 127  # exponents of float32 that lose no digit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerProof:
-    """What holds for a layer.
+    """What holds for a layer."""
 
-    Args:
-        name: of the layer.
-        bits: n of its weights; 0 if they are real.
-        levels: the largest number of distinct weights of a channel, at most 2^n.
-        powers_of_two: share of channels whose weights are (q - z) 2^e with an integer z, to the last digit.
-        accumulator: bound of every sum of the layer, in units of its channel; None if its input is real.
-        reach: the same with what is added to it before the next grid, aligned by shifts.
-        width: the smallest kind of number that holds `reach`; "none" if there is none.
-        failures: what does not hold, in words.
-    """
-
-    name: str
-    bits: int
-    levels: int
-    powers_of_two: float
-    accumulator: int | None
-    reach: int | None
-    width: Width
-    failures: tuple[str, ...]
+    name: str  # of the layer
+    bits: int  # n of its weights; 0 if they are real
+    levels: int  # the largest number of distinct weights of a channel, at most 2^n
+    powers_of_two: float  # share of channels whose weights are (q - z) 2^e with an integer z, to the last digit
+    accumulator: int | None  # bound of every sum of the layer, in units of its channel; None if its input is real
+    reach: int | None  # the same with what is added to it before the next grid, aligned by shifts
+    width: Width  # the smallest kind of number that holds `reach`; "none" if there is none
+    failures: tuple[str, ...]  # what does not hold, in words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +91,7 @@ class Certificate:
 
 
 def certify(model: QuantizedModel) -> Certificate:
-    """Prove what can be proved of a quantized network from its codes and from the weights that it multiplies with.
-
-    Args:
-        model: with scales of any kind; real ones fail.
-
-    Returns:
-        The certificate.
-    """
+    """Prove what can be proved of a quantized network from its codes and from the weights that it multiplies with."""
     bounds = bounds_of(model.graph, model.codes, model.grids)
     layers = tuple(_prove(model, name, bounds) for name in model.graph.layers)
     failures = [f"{layer.name}: {it}" for layer in layers for it in layer.failures]
@@ -128,12 +108,7 @@ def certify(model: QuantizedModel) -> Certificate:
 
 
 def width_of(bound: int | None) -> Width:
-    """Name the smallest kind of number that holds all integers up to a bound and down to its negative.
-
-    Example:
-        >>> width_of(2**15 - 1), width_of(2**15), width_of(2**24), width_of(2**31)
-        ('int16', 'float32-exact', 'int32', 'int64')
-    """
+    """Name the smallest kind of number that holds all integers up to a bound and down to its negative."""
     if bound is None:
         return "none"
     kinds: tuple[tuple[Width, int], ...] = (("int16", 15), ("float32-exact", 24), ("int32", 31), ("int64", 63))
@@ -144,15 +119,7 @@ def width_of(bound: int | None) -> Width:
 
 
 def power_of_two_channels(weight: Tensor, code: WeightCode | FloatWeightCode) -> Tensor:
-    """Tell of each channel whether its weights are integer multiples of a power of two, as its code says.
-
-    Args:
-        weight: what the network multiplies with, shape (channels, ...).
-        code: of the layer.
-
-    Returns:
-        Truth values, shape (channels,).
-    """
+    """Tell of each channel whether its weights are integer multiples of a power of two, as its code says."""
     if isinstance(code, WeightCode):
         expected = code.dequantized(torch.float64)
         whole = torch.ones(len(weight), dtype=torch.bool, device=weight.device)

@@ -10,27 +10,15 @@ from torch import Tensor
 from modicum.errors import DataError
 from modicum.quantize.functional import Rounding, fake_quantize, power_of_two
 
-__all__ = ["ActivationGrid", "FloatActivationGrid", "FloatWeightCode", "WeightCode"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightCode:
-    """The weights of a layer as w = (q - z) 2^e, with one e and one z for each output channel.
+    """The weights of a layer as w = (q - z) 2^e, with one e and one z for each output channel."""
 
-    Args:
-        codes: q, uint8, the shape of the weight, 0 ... 2^bits - 1.
-        zero: z, uint8, shape (channels,).
-        exponent: e, int8, shape (channels,).
-        bits: n, 2 to 8; with 8 bits z is 128, so that q - z fits int8.
-
-    Raises:
-        DataError: if a tensor has another dtype or shape, or a code or zero point is outside of its range.
-    """
-
-    codes: Tensor
-    zero: Tensor
-    exponent: Tensor
-    bits: int
+    codes: Tensor  # q, uint8, the shape of the weight, 0 ... 2^bits - 1
+    zero: Tensor  # z, uint8, shape (channels,)
+    exponent: Tensor  # e, int8, shape (channels,)
+    bits: int  # n, 2 to 8; with 8 bits z is 128, so that q - z fits int8
 
     def __post_init__(self) -> None:
         channels = (len(self.codes),)
@@ -68,19 +56,12 @@ class WeightCode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FloatWeightCode:
-    """The same with any scale: the control. It can be computed with, and not be stored.
+    """The same with any scale: the control. It can be computed with, and not be stored."""
 
-    Args:
-        codes: q, uint8, the shape of the weight.
-        zero: z, float32, shape (channels,), whole or not.
-        scale: s, float32, shape (channels,).
-        bits: n.
-    """
-
-    codes: Tensor
-    zero: Tensor
-    scale: Tensor
-    bits: int
+    codes: Tensor  # q, uint8, the shape of the weight
+    zero: Tensor  # z, float32, shape (channels,), whole or not
+    scale: Tensor  # s, float32, shape (channels,)
+    bits: int  # n
 
     def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Give the weights as real numbers."""
@@ -90,24 +71,13 @@ class FloatWeightCode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationGrid:
-    """The grid k 2^e of a tensor between layers; k is unsigned after a ReLU and signed elsewhere.
+    """The grid k 2^e of a tensor between layers; k is unsigned after a ReLU and signed elsewhere."""
 
-    Args:
-        bits: n, 2 to 8.
-        signed: k in -2^(n-1) ... 2^(n-1) - 1, else 0 ... 2^n - 1.
-        exponent: e, fits int8.
-        ceiling: the largest real value (6 of a ReLU6); None for no such thing.
-        rounding: what happens to a tie.
-
-    Raises:
-        DataError: if the exponent does not fit int8 or is not whole.
-    """
-
-    bits: int
-    signed: bool
-    exponent: int
-    ceiling: float | None = None
-    rounding: Rounding = "half_even"
+    bits: int  # n, 2 to 8
+    signed: bool  # k in -2^(n-1) ... 2^(n-1) - 1, else 0 ... 2^n - 1
+    exponent: int  # e, fits int8
+    ceiling: float | None = None  # the largest real value (6 of a ReLU6); None for no such thing
+    rounding: Rounding = "half_even"  # what happens to a tie
 
     def __post_init__(self) -> None:
         if not isinstance(self.exponent, int) or not -128 <= self.exponent <= 127:
@@ -139,19 +109,12 @@ class ActivationGrid:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FloatActivationGrid:
-    """The same with any scale: the control.
+    """The same with any scale: the control."""
 
-    Args:
-        bits: n.
-        signed: as in `ActivationGrid`.
-        scale: s > 0.
-        ceiling: as in `ActivationGrid`.
-    """
-
-    bits: int
-    signed: bool
-    scale: float
-    ceiling: float | None = None
+    bits: int  # n
+    signed: bool  # as in `ActivationGrid`
+    scale: float  # s > 0
+    ceiling: float | None = None  # as in `ActivationGrid`
 
     @property
     def low(self) -> int:

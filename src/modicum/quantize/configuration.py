@@ -12,7 +12,6 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:  # it imports torch, and the command line checks its options before that
     from modicum.quantize.functional import Rounding
 
-__all__ = ["Granularity", "LayerBits", "Quantizer", "RAPQConfig", "Scales"]
 
 Granularity = Literal["channel", "tensor"]
 Scales = Literal["power_of_two", "float"]

@@ -33,8 +33,6 @@ from modicum.quantize.graph.operations import (
 )
 from modicum.quantize.report import LayerQuality
 
-__all__ = ["Blank", "Document", "config_from", "config_to", "read_document", "write_document"]
-
 _KINDS: dict[str, type[Any]] = {
     "input": Input,
     "convolution": Convolution,
@@ -60,30 +58,17 @@ _LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module"}  # the file h
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blank:
-    """A node whose tensors are kept elsewhere.
+    """A node whose tensors are kept elsewhere."""
 
-    Args:
-        name: of the node.
-        kind: of operation.
-        inputs: names of earlier nodes.
-        settings: of the operation, tensors apart.
-        shape: of the weight of a layer, or of a batch norm's constants; empty for others.
-        bits: of the weights of a layer; 0 for others.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    settings: dict[str, Any]
-    shape: tuple[int, ...]
-    bits: int
+    name: str  # of the node
+    kind: str  # of operation
+    inputs: tuple[str, ...]  # names of earlier nodes
+    settings: dict[str, Any]  # of the operation, tensors apart
+    shape: tuple[int, ...]  # of the weight of a layer, or of a batch norm's constants; empty for others
+    bits: int  # of the weights of a layer; 0 for others
 
     def filled(self, **tensors: Tensor) -> Node:
-        """Make the node, with its tensors by the names of the operation's fields; not an opaque one, which has code.
-
-        Raises:
-            DataError: if a setting is missing.
-        """
+        """Make the node, with its tensors by the names of the operation's fields; not an opaque one, which has code."""
         try:
             operation: Operation = _KINDS[self.kind](**self.settings, **tensors)
         except TypeError as error:
@@ -93,21 +78,13 @@ class Blank:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """What is written.
+    """What is written."""
 
-    Args:
-        nodes: in the order of running.
-        grids: by node.
-        config: how the network was quantized.
-        shape: of a sample.
-        quality: by layer.
-    """
-
-    nodes: tuple[Blank, ...]
-    grids: dict[str, ActivationGrid]
-    config: RAPQConfig
-    shape: tuple[int, ...]
-    quality: dict[str, LayerQuality]
+    nodes: tuple[Blank, ...]  # in the order of running
+    grids: dict[str, ActivationGrid]  # by node
+    config: RAPQConfig  # how the network was quantized
+    shape: tuple[int, ...]  # of a sample
+    quality: dict[str, LayerQuality]  # by layer
 
 
 def write_document(
@@ -119,19 +96,7 @@ def write_document(
     shape: tuple[int, ...],
     quality: Mapping[str, LayerQuality],
 ) -> str:
-    """Write it down in few characters; nodes are named by their place where they are read.
-
-    Args:
-        graph: of opaque operations the label is written alone.
-        bits: of the weights, by layer.
-        grids: by node.
-        config: how the network was quantized.
-        shape: of a sample.
-        quality: by layer.
-
-    Returns:
-        JSON.
-    """
+    """Write it down in few characters; nodes are named by their place where they are read."""
     places = {node.name: place for place, node in enumerate(graph)}
     document = {
         "shape": list(shape),
@@ -159,17 +124,7 @@ def blanks(graph: Graph, bits: Mapping[str, int]) -> tuple[Blank, ...]:
 
 
 def read_document(text: str) -> Document:
-    """Read what `write_document` wrote.
-
-    Args:
-        text: JSON.
-
-    Returns:
-        The document; each of its nodes reads only nodes before it.
-
-    Raises:
-        DataError: if it is anything else.
-    """
+    """Read what `write_document` wrote."""
     try:
         read = parse_json(text, source="The description of the network", hint=_DAMAGED)
         nodes = _blanks(read["nodes"])
@@ -195,11 +150,7 @@ def config_to(config: RAPQConfig) -> dict[str, Any]:
 
 
 def config_from(values: dict[str, Any]) -> RAPQConfig:
-    """Make the configuration that `config_to` wrote.
-
-    Raises:
-        DataError: if a value is missing, unknown or not allowed.
-    """
+    """Make the configuration that `config_to` wrote."""
     known = {it.name for it in fields(RAPQConfig)}
     if set(values) != known:
         odd = sorted(set(values) ^ known)
@@ -229,11 +180,7 @@ def _check_names(nodes: tuple[Blank, ...]) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could mean something to a compiler, a shell or a path; those of Python and of tracing pass.
-
-    Raises:
-        DataError: if it has other characters than letters, digits and `_.#:-`, or more than 256 of them.
-    """
+    """Refuse a name that could mean something to a compiler, a shell or a path; those of Python and of tracing pass."""
     if not re.fullmatch(r"[A-Za-z0-9_.#:-]{1,256}", name):
         raise DataError(
             f"The layer name {name[:80]!r} has characters other than letters, digits and _.#:-, or more than 256.",

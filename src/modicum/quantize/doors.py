@@ -15,13 +15,7 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 
 
 def check_network(name: str) -> None:
-    """Refuse what is neither "resnet20" nor a folder with config.json and model.safetensors.
-
-    Raises:
-        ConfigError: if there is no such folder, or it is none of a model.
-        ModelError: if config.json is no JSON.
-        UnsafeFileError: if its weights are pickled.
-    """
+    """Refuse what is neither "resnet20" nor a folder with config.json and model.safetensors."""
     if name == PUBLISHED:
         return
     folder = Path(name)
@@ -54,21 +48,13 @@ def check_network(name: str) -> None:
 
 
 def check_count(count: int | None) -> None:
-    """Refuse too few samples.
-
-    Raises:
-        ConfigError: if there are fewer than two.
-    """
+    """Refuse too few samples."""
     if count is not None and count < FEWEST:
         raise ConfigError(f"Calibration needs {FEWEST} samples or more, got {count}.", hint="Use some hundred.")
 
 
 def check_images(path: Path) -> None:
-    """Refuse what is no array and no folder of pictures; what is in it is read later.
-
-    Raises:
-        ConfigError: if it is of another kind.
-    """
+    """Refuse what is no array and no folder of pictures; what is in it is read later."""
     check_there(path)
     if path.is_dir():
         images_below(path)
@@ -80,11 +66,7 @@ def check_images(path: Path) -> None:
 
 
 def check_there(path: Path) -> None:
-    """Refuse a path without a file or a folder.
-
-    Raises:
-        ConfigError: if there is nothing.
-    """
+    """Refuse a path without a file or a folder."""
     if not path.exists():
         raise ConfigError(
             f"There is nothing at {path}.", hint="Name an .npy or .npz file of normalised images, or a folder."
@@ -92,21 +74,13 @@ def check_there(path: Path) -> None:
 
 
 def check_stored(path: Path) -> None:
-    """Refuse a quantized network that is not there.
-
-    Raises:
-        DataError: if it is not.
-    """
+    """Refuse a quantized network that is not there."""
     if not path.is_file():
         raise DataError(f"{path} does not exist.", hint="Name a file that modicum quantize run or save() wrote.")
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Give the pictures below a folder, sorted.
-
-    Raises:
-        DataError: if there are none.
-    """
+    """Give the pictures below a folder, sorted."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not files:
         raise DataError(

@@ -22,8 +22,6 @@ from modicum.quantize.hessian.layers import Recipe, float_scales, powers_of_two,
 from modicum.quantize.leftover import warn_of_floats
 from modicum.quantize.model import QuantizedModel, simulated
 
-__all__ = ["quantize_eagerly"]
-
 _WHOLE = "python"
 
 
@@ -39,25 +37,10 @@ class _ReachedError(Exception):
 def quantize_eagerly(
     model: nn.Module, images: Tensor, config: RAPQConfig, *, progress: Callable[[str], None] = lambda _: None
 ) -> QuantizedModel:
-    """Quantize the layers of a network in the order in which they first run.
-
-    Each layer gets a grid for its input and codes for its weights, from what the network quantized so far gives it.
-    Batch norms whose input is a convolution's output are folded into it where that leaves the network's output as it
-    is. A layer that runs several times has one grid and one set of codes, chosen from its first run.
-
-    Args:
-        model: takes one tensor and gives one.
-        images: calibration data.
-        config: as of `quantize`; units, absorption and polish do not apply, and "paper" is refused.
-        progress: is told each layer that is done.
-
-    Returns:
-        The quantized network; its graph is the whole module as one opaque operation beside its layers.
-
-    Raises:
-        ConfigError: if the method is "paper", or `per_layer` names a layer that is not there.
-        ModelError: if no layer runs, or one of them cannot be quantized.
-    """
+    """Quantize the layers of a network in the order in which they first run."""
+    # Each layer gets a grid for its input and codes for its weights, from what the network quantized so far gives it.
+    # Batch norms whose input is a convolution's output are folded into it where that leaves the network's output as it
+    # is. A layer that runs several times has one grid and one set of codes, chosen from its first run.
     if config.method == "paper":
         raise ConfigError(
             "Unit-wise reconstruction needs a traced network.", hint="Use method='hessian' with tracing='eager'."

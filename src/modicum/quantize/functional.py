@@ -8,18 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ExponentArgument",
-    "Rounding",
-    "fake_quantize",
-    "learnable_quantize",
-    "loss_exponent",
-    "power_of_two",
-    "round_to",
-    "shift_right",
-    "unit_loss",
-]
-
 ExponentArgument = Literal["released", "mean_gamma"]
 Rounding = Literal["half_even", "half_up"]
 

@@ -10,8 +10,6 @@ from modicum.quantize.codes import ActivationGrid, FloatActivationGrid
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.placement import Site
 
-__all__ = ["choose_grid"]
-
 OCTAVES = 4  # tried below the exponent that covers the range
 STEPS = 8  # scales an octave, where scales are real
 _MOST = 2**20  # ours: numbers that the choice looks at, evenly spread
@@ -21,18 +19,7 @@ _LOWEST, _HIGHEST = -120, 120
 def choose_grid(
     site: Site, wanted: Tensor, given: Tensor, *, power: bool, rounding: Rounding
 ) -> ActivationGrid | FloatActivationGrid:
-    """Choose the scale s for which grid(given) is closest to what is wanted.
-
-    Args:
-        site: bits and sign.
-        wanted: the tensor in the float network, any shape.
-        given: the same tensor in the network that is quantized up to here.
-        power: the scale is a power of two.
-        rounding: what happens to a tie.
-
-    Returns:
-        The grid.
-    """
+    """Choose the scale s for which grid(given) is closest to what is wanted."""
     signed = bool((given < 0).any()) if site.unsigned is None else not site.unsigned
     candidates = _candidates(given, site.bits, signed=signed, power=power)
     stride = _stride(given.numel())

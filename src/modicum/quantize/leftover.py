@@ -16,19 +16,12 @@ _NAMED = 3  # places of an operator that a warning names
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FloatPart:
-    """A part of a network that stays in floating point.
+    """A part of a network that stays in floating point."""
 
-    Args:
-        name: of its module, or of its node where no module stands for it.
-        kind: of its operator, as torch calls it.
-        weights: number of parameters of tensors with two axes or more; those of one axis are biases and norms.
-        parameters: number of all its parameters.
-    """
-
-    name: str
-    kind: str
-    weights: int
-    parameters: int
+    name: str  # of its module, or of its node where no module stands for it
+    kind: str  # of its operator, as torch calls it
+    weights: int  # number of parameters of tensors with two axes or more; those of one axis are biases and norms
+    parameters: int  # number of all its parameters
 
     @property
     def bytes(self) -> int:
@@ -37,10 +30,8 @@ class FloatPart:
 
 
 def float_parts(graph: Graph, network: nn.Module | None = None) -> tuple[FloatPart, ...]:
-    """Give what stays in floating point, in the order of running; a parameter that is read twice counts once.
-
-    `network` is the module that runs where the graph stands for one that cannot be traced.
-    """
+    """Give what stays in floating point, in the order of running; a parameter that is read twice counts once."""
+    # `network` is the module that runs where the graph stands for one that cannot be traced.
     if network is not None:
         return _of_modules(graph, network)
     found: list[FloatPart] = []

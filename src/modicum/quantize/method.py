@@ -5,8 +5,6 @@ from __future__ import annotations
 from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.quantize import arms
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="rapq",
     question="Does a network whose scales are all powers of two keep more accuracy than one whose scales are snapped?",

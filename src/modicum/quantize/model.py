@@ -23,24 +23,13 @@ if TYPE_CHECKING:
     from modicum.quantize.onnx_file import OnnxAgreement
     from modicum.quantize.report import LayerQuality, Summary
 
-__all__ = ["Codes", "Grids", "QuantizedModel", "bias_integers", "simulated"]
 
 Codes = Mapping[str, WeightCode | FloatWeightCode]
 Grids = Mapping[str, ActivationGrid | FloatActivationGrid]
 
 
 def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
-    """Put the weights and biases of the grid into a graph.
-
-    Args:
-        graph: with float weights.
-        codes: of layers, by name; layers without keep their weights.
-        grids: of tensors, by node.
-
-    Returns:
-        The same graph whose layers compute with dequantized weights; their biases are integer multiples of
-        2^(e_weight + e_input) where both exponents are whole.
-    """
+    """Put the weights and biases of the grid into a graph."""
     operations: dict[str, Operation] = {}
     for name, layer in graph.layers.items():
         code = codes.get(name)
@@ -64,20 +53,7 @@ def bias_step(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor | N
 
 
 def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor:
-    """Give the bias of a layer in units of its accumulator.
-
-    Args:
-        graph: from `simulated`.
-        codes: of layers.
-        grids: of tensors.
-        name: of the layer; it and its input have integer exponents.
-
-    Returns:
-        int64, shape (channels,).
-
-    Raises:
-        ConfigError: if an exponent is not whole.
-    """
+    """Give the bias of a layer in units of its accumulator."""
     step = bias_step(graph, codes, grids, name)
     if step is None:
         raise ConfigError(f"{name} has a real scale.", hint="Quantize weights and activations to powers of two.")

@@ -14,8 +14,6 @@ from modicum.core.safeload import load_torch
 from modicum.core.seeding import torch_generator
 from modicum.errors import DataError
 
-__all__ = ["DigitsNet", "published_resnet20", "train_digits"]
-
 _CHECKPOINT = ("pretrained_models", "resnet20-12fca82f.th")
 EPOCHS, BATCH, RATE = 15, 32, 3e-3  # ours: more than 97 % of held-out digits in some seconds
 
@@ -35,11 +33,7 @@ class _Block(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """A residual network of some 20,000 weights for 8 x 8 grey images.
-
-    Args:
-        generator: draws the initial weights.
-    """
+    """A residual network of some 20,000 weights for 8 x 8 grey images."""
 
     def __init__(self, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -61,16 +55,7 @@ class DigitsNet(nn.Module):
 
 
 def train_digits(images: Tensor, labels: Tensor, *, seed: int) -> DigitsNet:
-    """Train the small network.
-
-    Args:
-        images: shape (n, 1, 8, 8).
-        labels: shape (n,), 0 to 9.
-        seed: of first weights and order.
-
-    Returns:
-        The network, in evaluation mode.
-    """
+    """Train the small network."""
     network = DigitsNet(generator=torch_generator(seed, "initialisation")).train()
     steps = EPOCHS * -(-len(images) // BATCH)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
@@ -87,15 +72,7 @@ def train_digits(images: Tensor, labels: Tensor, *, seed: int) -> DigitsNet:
 
 
 def published_resnet20() -> CifarResNet:
-    """Load the public ResNet-20 for CIFAR-10 (images normalised by ImageNet's mean and std).
-
-    Returns:
-        The network, in evaluation mode.
-
-    Raises:
-        DataError: if the file is damaged.
-        MissingDataError: if the catalogue cannot find or fetch it.
-    """
+    """Load the public ResNet-20 for CIFAR-10 (images normalised by ImageNet's mean and std)."""
     path = catalogue.fetch("models/pytorch_resnet_cifar10").joinpath(*_CHECKPOINT)
     content = load_torch(path)
     network = resnet20()

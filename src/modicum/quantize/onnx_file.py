@@ -17,8 +17,6 @@ from modicum.quantize.document import config_to
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.onnx_graph import program_of
 
-__all__ = ["Agreement", "OnnxAgreement", "compare_onnx", "export_onnx"]
-
 _FORMAT = "modicum.quantize.onnx"
 _VERSION = "1"
 _OLDEST_OPSET = 13  # the first with scales by channel
@@ -26,17 +24,11 @@ _OLDEST_OPSET = 13  # the first with scales by channel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How near onnxruntime's outputs are to those of the simulation.
+    """How near onnxruntime's outputs are to those of the simulation."""
 
-    Args:
-        equal: share of outputs that are equal to the last bit.
-        largest: the largest difference, in units of the output.
-        same_class: share of samples with the same largest output.
-    """
-
-    equal: float
-    largest: float
-    same_class: float
+    equal: float  # share of outputs that are equal to the last bit
+    largest: float  # the largest difference, in units of the output
+    same_class: float  # share of samples with the same largest output
 
     def __str__(self) -> str:
         return (
@@ -47,35 +39,20 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxAgreement:
-    """The same without and with the rewriting of the graph by onnxruntime.
+    """The same without and with the rewriting of the graph by onnxruntime."""
 
-    Args:
-        plain: at ORT_DISABLE_ALL, where quantized tensors are converted to float32 and computed with.
-        optimised: at ORT_ENABLE_ALL, where they are merged into operators on integers.
-    """
-
-    plain: Agreement
-    optimised: Agreement
+    plain: Agreement  # at ORT_DISABLE_ALL, where quantized tensors are converted to float32 and computed with
+    optimised: Agreement  # at ORT_ENABLE_ALL, where they are merged into operators on integers
 
     def __str__(self) -> str:
         return f"without optimisation: {self.plain}\nwith optimisation: {self.optimised}"
 
 
 def export_onnx(model: QuantizedModel, path: Path | str, *, opset: int = 21) -> None:
-    """Write a quantized network as an ONNX file, checked, and whole or not at all.
-
-    Weights are q - z + 128 in uint8, with the zero point 128 and one scale a channel, whatever their bits: convolutions
-    of onnxruntime take no fewer, and int8 weights saturate on processors without VNNI. Activations are uint8 or int8; a
-    grid of fewer bits is clipped to its ends. The batch is of any size.
-
-    Args:
-        model: with powers of two, or with real scales and integer zero points.
-        path: replaced if it exists.
-        opset: version of the operators, 13 or later.
-
-    Raises:
-        ConfigError: if the version is not one of these.
-    """
+    """Write a quantized network as an ONNX file, checked, and whole or not at all."""
+    # Weights are q - z + 128 in uint8, with the zero point 128 and one scale a channel, whatever their bits:
+    # convolutions of onnxruntime take no fewer, and int8 weights saturate on processors without VNNI. Activations are
+    # uint8 or int8; a grid of fewer bits is clipped to its ends. The batch is of any size.
     onnx = require("onnx", extra="quantize", purpose="Exporting to ONNX")
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= opset <= newest:

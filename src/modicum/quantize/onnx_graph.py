@@ -30,8 +30,6 @@ from modicum.quantize.graph.operations import (
 )
 from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
 
-__all__ = ["Call", "Program", "program_of", "stored_integers"]
-
 Array: TypeAlias = npt.NDArray[Any]
 
 _TO_THE_END = 2**62
@@ -40,33 +38,20 @@ _MIDDLE = 128  # the zero point of all weights
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """A node of ONNX.
+    """A node of ONNX."""
 
-    Args:
-        kind: its operator.
-        inputs: names of values.
-        output: name of the value.
-        attributes: of the operator.
-    """
-
-    kind: str
-    inputs: tuple[str, ...]
-    output: str
-    attributes: dict[str, Any]
+    kind: str  # its operator
+    inputs: tuple[str, ...]  # names of values
+    output: str  # name of the value
+    attributes: dict[str, Any]  # of the operator
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs, in its order, and on which constants.
+    """What runs, in its order, and on which constants."""
 
-    Args:
-        calls: the nodes.
-        constants: by name.
-        result: by node of the graph, the name of the value that its readers see.
-    """
-
-    calls: list[Call] = field(default_factory=list[Call])
-    constants: dict[str, Array] = field(default_factory=dict[str, Array])
+    calls: list[Call] = field(default_factory=list[Call])  # the nodes
+    constants: dict[str, Array] = field(default_factory=dict[str, Array])  # by name
     result: dict[str, str] = field(default_factory=dict[str, str])
 
     def call(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
@@ -81,17 +66,7 @@ class Program:
 
 
 def program_of(model: QuantizedModel) -> Program:
-    """Translate a network.
-
-    Args:
-        model: with powers of two or real scales; weights become q - z + 128 in uint8 with the zero point 128.
-
-    Returns:
-        The program; the value of its first node is the input, that of the last the output.
-
-    Raises:
-        ModelError: if an operator has no translation, if q - z is beyond int8, or if ties are not rounded to even.
-    """
+    """Translate a network."""
     program = Program()
     for node in model.graph:
         inputs = [program.result[name] for name in node.inputs]
@@ -109,21 +84,9 @@ def program_of(model: QuantizedModel) -> Program:
 
 
 def stored_integers(name: str, code: WeightCode | FloatWeightCode) -> Array:
-    """Give q - z + 128 as uint8, to be stored with the zero point 128.
-
-    Not int8: without VNNI onnxruntime multiplies int8 weights and uint8 activations in pairs summed in 16 bits, which
-    saturate. Two uint8 take another kernel, which does not.
-
-    Args:
-        name: of the layer, for messages.
-        code: of the layer.
-
-    Returns:
-        Shape of the weight.
-
-    Raises:
-        ModelError: if a zero point is no integer, or if a difference is beyond int8.
-    """
+    """Give q - z + 128 as uint8, to be stored with the zero point 128."""
+    # Not int8: without VNNI onnxruntime multiplies int8 weights and uint8 activations in pairs summed in 16 bits, which
+    # saturate. Two uint8 take another kernel, which does not.
     if isinstance(code, WeightCode):
         integers = code.integers.to(torch.int16)
     else:

@@ -29,25 +29,15 @@ _BATCH = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """A network that was read.
+    """A network that was read."""
 
-    Args:
-        name: as it was asked for.
-        network: in evaluation mode and float32.
-        folder: where it came from; None for the one of the catalogue.
-    """
-
-    name: str
-    network: nn.Module
-    folder: Path | None
+    name: str  # as it was asked for
+    network: nn.Module  # in evaluation mode and float32
+    folder: Path | None  # where it came from; None for the one of the catalogue
 
     @property
     def preparation(self) -> Preparation:
-        """How its images are prepared.
-
-        Raises:
-            DataError: if nothing in its folder says so.
-        """
+        """How its images are prepared."""
         return RESNET20 if self.folder is None else read_preparation(self.folder)
 
     @property
@@ -85,19 +75,7 @@ def open_network(name: str) -> Opened:
 
 @torch.no_grad()
 def traced(network: nn.Module, images: Tensor) -> Graph:
-    """Write a network down as a folded graph that can be stored once it is quantized.
-
-    Args:
-        network: in evaluation mode.
-        images: two or more, on its device.
-
-    Returns:
-        The graph.
-
-    Raises:
-        ModelError: if the network cannot take the images or cannot be traced, or has an operator that no integers
-            stand for; it is named.
-    """
+    """Write a network down as a folded graph that can be stored once it is quantized."""
     try:
         logits(network, images[:2].clone())  # a network may overwrite its input
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -118,31 +96,14 @@ def traced(network: nn.Module, images: Tensor) -> Graph:
 
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:
-    """Run a network, whether it gives a tensor or an output of transformers.
-
-    Args:
-        network: takes images.
-        images: shape (batch, channels, height, width).
-
-    Returns:
-        Shape (batch, classes).
-    """
+    """Run a network, whether it gives a tensor or an output of transformers."""
     output = network(images)
     return output if isinstance(output, Tensor) else output.logits
 
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Give the share of images that a network gets right.
-
-    Args:
-        network: in evaluation mode.
-        images: shape (n, channels, height, width), on any device.
-        labels: shape (n,).
-
-    Returns:
-        In [0, 1].
-    """
+    """Give the share of images that a network gets right."""
     weight = next(network.parameters(), None)
     device = images.device if weight is None else weight.device
     right = 0

@@ -8,8 +8,6 @@ from torch import Tensor
 from modicum.errors import ConfigError, DataError
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS
 
-__all__ = ["pack_bits", "packed_size", "unpack_bits"]
-
 
 def packed_size(count: int, bits: int) -> int:
     """Give the bytes that codes take: count bits / 8, rounded up."""
@@ -17,22 +15,7 @@ def packed_size(count: int, bits: int) -> int:
 
 
 def pack_bits(codes: Tensor, bits: int) -> Tensor:
-    """Write codes of n bits one behind the other, the lowest bit of each first, from the lowest bit of each byte on.
-
-    Args:
-        codes: uint8, any shape, 0 ... 2^n - 1; read in the order of rows.
-        bits: n, 2 to 8.
-
-    Returns:
-        uint8, shape (ceil(count n / 8),); bits that are left over in the last byte are 0.
-
-    Raises:
-        ConfigError: if a code has more bits, or if n is not one of these.
-
-    Example:
-        >>> pack_bits(torch.tensor([1, 2, 3, 0, 2], dtype=torch.uint8), 2).tolist()
-        [57, 2]
-    """
+    """Write codes of n bits one behind the other, the lowest bit of each first, from the lowest bit of each byte on."""
     _check_bits(bits)
     flat = codes.flatten().to(torch.uint8)
     if flat.numel() and int(flat.max()) >= 2**bits:
@@ -43,24 +26,7 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
-    """Read what `pack_bits` wrote.
-
-    Args:
-        packed: uint8, shape (bytes,).
-        bits: n, 2 to 8.
-        count: of codes.
-
-    Returns:
-        uint8, shape (count,).
-
-    Raises:
-        ConfigError: if n is not one of these.
-        DataError: if there are more or fewer bytes than the codes take, or if a bit that is left over is 1.
-
-    Example:
-        >>> unpack_bits(torch.tensor([57, 2], dtype=torch.uint8), 2, 5).tolist()
-        [1, 2, 3, 0, 2]
-    """
+    """Read what `pack_bits` wrote."""
     _check_bits(bits)
     if packed.numel() != packed_size(count, bits):
         raise DataError(

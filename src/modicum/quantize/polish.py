@@ -13,24 +13,16 @@ from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.units import Unit, units
 
-__all__ = ["Moves", "Polished", "State", "distance", "grid_moves", "output_distance", "polish"]
-
 _LOWEST, _HIGHEST = -126, 126
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """What the polish may change.
+    """What the polish may change."""
 
-    Args:
-        codes: of the layers.
-        biases: of the layers, not on a grid yet.
-        grids: of tensors between layers.
-    """
-
-    codes: Mapping[str, WeightCode]
-    biases: Mapping[str, Tensor]
-    grids: Mapping[str, ActivationGrid]
+    codes: Mapping[str, WeightCode]  # of the layers
+    biases: Mapping[str, Tensor]  # of the layers, not on a grid yet
+    grids: Mapping[str, ActivationGrid]  # of tensors between layers
 
 
 Moves = Callable[[State, str], Iterable[State]]
@@ -38,34 +30,18 @@ Moves = Callable[[State, str], Iterable[State]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polished:
-    """What the polish did.
+    """What the polish did."""
 
-    Args:
-        state: after it.
-        before: distance of the outputs before.
-        after: distance after; never larger.
-        moved: how many moves were kept.
-    """
-
-    state: State
-    before: float
-    after: float
-    moved: int
+    state: State  # after it
+    before: float  # distance of the outputs before
+    after: float  # distance after; never larger
+    moved: int  # how many moves were kept
 
 
 def output_distance(wanted: Tensor, given: Tensor) -> Tensor:
-    """Give how far outputs are from those of the float network, as a number that can be differentiated.
-
-    The mean Kullback-Leibler divergence of the two softmax distributions for outputs of shape (batch, classes) with
-    two classes or more, else the mean squared error.
-
-    Args:
-        wanted: of the float network.
-        given: of the quantized one, same shape.
-
-    Returns:
-        A number >= 0, float64.
-    """
+    """Give how far outputs are from those of the float network, as a number that can be differentiated."""
+    # The mean Kullback-Leibler divergence of the two softmax distributions for outputs of shape (batch, classes) with
+    # two classes or more, else the mean squared error.
     if wanted.ndim == 2 and wanted.shape[1] > 1:
         first, second = log_softmax(wanted.double(), 1), log_softmax(given.double(), 1)
         return kl_div(second, first, reduction="batchmean", log_target=True)
@@ -78,15 +54,7 @@ def distance(wanted: Tensor, given: Tensor) -> float:
 
 
 def grid_moves(state: State, name: str) -> Iterable[State]:
-    """Move the grid of a node by one exponent.
-
-    Args:
-        state: to begin with.
-        name: of the node.
-
-    Yields:
-        The state with one exponent more, and that with one less.
-    """
+    """Move the grid of a node by one exponent."""
     grid = state.grids.get(name)
     if grid is None:
         return
@@ -108,19 +76,7 @@ def polish(
     moves: Iterable[Moves] = (grid_moves,),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Polished:
-    """Try the moves of each node, front to back; the first that brings the outputs closer is kept, no other.
-
-    Args:
-        state: to begin with.
-        images: calibration data.
-        wanted: outputs of the float network for them.
-        rebuilt: gives the simulated graph of a state.
-        moves: give the states to try for a node; all of a kind before the next kind.
-        progress: is told the name of each node that was tried.
-
-    Returns:
-        The state, with the distances that certify that nothing got worse.
-    """
+    """Try the moves of each node, front to back; the first that brings the outputs closer is kept, no other."""
     kinds = tuple(moves)
     graph = rebuilt(state)
     known: dict[str, Tensor] = {}

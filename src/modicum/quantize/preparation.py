@@ -15,8 +15,6 @@ from modicum.core.extras import require
 from modicum.core.safeload import read_json
 from modicum.errors import DataError
 
-__all__ = ["PREPARATION_FILE", "Preparation", "read_preparation"]
-
 PREPARATION_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # as Pillow numbers its filters
 _HINT = "Put that of the model there, or give a .npy or .npz file of normalised images."
@@ -27,34 +25,17 @@ _LARGEST = 4096  # ours: pixels of a side that no classifier takes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preparation:
-    """How an image becomes a sample.
+    """How an image becomes a sample."""
 
-    Args:
-        resize: pixels of the shorter side, or (height, width); None leaves the size.
-        crop: (height, width) from the middle, with black around an image that is smaller; None for none.
-        resample: Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic.
-        factor: by which a pixel of 0 to 255 is multiplied.
-        mean: then subtracted, of each channel; one channel reads images as grey.
-        std: then divided by, likewise.
-    """
-
-    resize: int | tuple[int, int] | None = None
-    crop: tuple[int, int] | None = None
-    resample: int = _BILINEAR
-    factor: float = 1 / 255
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    resize: int | tuple[int, int] | None = None  # pixels of the shorter side, or (height, width); None leaves the size
+    crop: tuple[int, int] | None = None  # (height, width) from the middle, with black around an image that is smaller
+    resample: int = _BILINEAR  # Pillow's number of the filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic
+    factor: float = 1 / 255  # by which a pixel of 0 to 255 is multiplied
+    mean: tuple[float, ...]  # then subtracted, of each channel; one channel reads images as grey
+    std: tuple[float, ...]  # then divided by, likewise
 
     def pixels(self, path: Path) -> Tensor:
-        """Read an image, and resize and crop it.
-
-        Returns:
-            uint8, shape (channels, height, width).
-
-        Raises:
-            DataError: if the file is no image.
-            MissingExtraError: if Pillow is not installed.
-        """
+        """Read an image, and resize and crop it."""
         pillow = require("PIL.Image", extra="vision", purpose="Reading images")
         try:
             with pillow.open(path) as opened:
@@ -71,30 +52,12 @@ class Preparation:
         return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """Bring pixels of 0 to 255 to what the network wants, (factor x - mean) / std.
-
-        Args:
-            pixels: shape (..., channels, height, width).
-
-        Returns:
-            float32, same shape.
-        """
+        """Bring pixels of 0 to 255 to what the network wants, (factor x - mean) / std."""
         mean, std = (torch.tensor(it, device=pixels.device).view(-1, 1, 1) for it in (self.mean, self.std))
         return (pixels.float() * self.factor - mean) / std
 
     def images(self, files: Sequence[Path]) -> Tensor:
-        """Read images as one batch.
-
-        Args:
-            files: at least one.
-
-        Returns:
-            Pixels, uint8, shape (n, channels, height, width).
-
-        Raises:
-            DataError: if a file is no image, or of another size than the first where nothing brings them to one.
-            MissingExtraError: if Pillow is not installed.
-        """
+        """Read images as one batch."""
         read: list[Tensor] = []
         for path in files:
             read.append(self.pixels(path))
@@ -125,17 +88,7 @@ class Preparation:
 
 
 def read_preparation(folder: Path) -> Preparation:
-    """Read how the images of a transformers model are prepared.
-
-    Args:
-        folder: of the model.
-
-    Returns:
-        The preparation.
-
-    Raises:
-        DataError: if there is no preprocessor_config.json, or it is not one of an image classifier.
-    """
+    """Read how the images of a transformers model are prepared."""
     path = folder / PREPARATION_FILE
     if not path.is_file():
         raise DataError(

@@ -18,41 +18,21 @@ from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.networks import train_digits
 from modicum.quantize.opening import Opened, logits, open_network
 
-__all__ = ["Problem", "problem", "settings"]
-
 _DIGITS = "digits"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A network and its images.
+    """A network and its images."""
 
-    Args:
-        network: trained, in evaluation mode.
-        calibration: training images that were drawn by the seed, shape (n, channels, height, width).
-        test: images that neither training nor quantization saw.
-        labels: of the test, shape (m,).
-    """
-
-    network: nn.Module
-    calibration: Tensor
-    test: Tensor
-    labels: Tensor
+    network: nn.Module  # trained, in evaluation mode
+    calibration: Tensor  # training images that were drawn by the seed, shape (n, channels, height, width)
+    test: Tensor  # images that neither training nor quantization saw
+    labels: Tensor  # of the test, shape (m,)
 
 
 def problem(job: Job) -> Problem:
-    """Pose the problem of a job: digits in the demo, else CIFAR-10 (JPEG), prepared as the network's folder says.
-
-    Args:
-        job: its seed draws the calibration images, and in the demo the split and the network, too.
-
-    Raises:
-        ConfigError: if more calibration images are wanted than there are, or none, or there is no such network.
-        DataError: if a file is damaged.
-        MissingDataError: if the catalogue cannot find or fetch the data.
-        MissingExtraError: if Pillow, or for a folder transformers, is not installed.
-        ModelError: if the network is no classifier of ten classes.
-    """
+    """Pose the problem of a job: digits in the demo, else CIFAR-10 (JPEG), prepared as the network's folder says."""
     count = whole("calibration", job.options["calibration"], least=2)
     name = job.options["network"]
     if job.budget == "full":
@@ -63,11 +43,7 @@ def problem(job: Job) -> Problem:
 
 
 def settings(job: Job) -> RAPQConfig:
-    """Read the bits and iterations of a job.
-
-    Raises:
-        ConfigError: if one of them is not what it should be.
-    """
+    """Read the bits and iterations of a job."""
     activations = job.options["activation_bits"]
     return RAPQConfig(
         weight_bits=whole("weight_bits", job.options["weight_bits"]),

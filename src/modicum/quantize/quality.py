@@ -12,24 +12,12 @@ from modicum.quantize.graph.placement import source
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.report import LayerQuality
 
-__all__ = ["measure_quality"]
-
 _BATCH = 64
 
 
 @torch.no_grad()
 def measure_quality(reference: Graph, model: QuantizedModel, images: Tensor) -> dict[str, LayerQuality]:
-    """Compare every layer of a quantized network with the float one, each fed by its own network.
-
-    Args:
-        reference: the float network, with the factors that were absorbed.
-        model: the same nodes, quantized.
-        images: calibration data, shape (n, ...).
-
-    Returns:
-        By layer: the share of the input's values that lie beyond the ends of its grid by more than half a step, and
-        the signal-to-noise ratio of its output, in decibels (infinite for an output without error).
-    """
+    """Compare every layer of a quantized network with the float one, each fed by its own network."""
     layers = tuple(model.graph.layers)
     inputs = {name: model.graph[name].inputs[0] for name in layers}
     signal, noise = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)

@@ -25,8 +25,6 @@ from modicum.quantize.polish import Moves, State, grid_moves, polish
 from modicum.quantize.quality import measure_quality
 from modicum.quantize.weight_moves import gradients, weight_moves
 
-__all__ = ["quantize", "quantize_graph"]
-
 _LOOKED_AT = 256  # ours: samples on which the quality of layers is measured
 
 
@@ -80,12 +78,7 @@ def quantize(
 def quantize_graph(
     graph: Graph, images: Tensor, config: RAPQConfig, *, progress: Callable[[str], None] = lambda _: None
 ) -> QuantizedModel:
-    """Quantize a folded graph; see `quantize`.
-
-    Raises:
-        ConfigError: if real scales are asked for from the paper's method, or a layer that is not there is named.
-        ModelError: if there is no layer to quantize.
-    """
+    """Quantize a folded graph; see `quantize`."""
     check_layers(graph, config)
     warn_of_floats(graph)
     if config.method == "paper" and config.scales == "float":

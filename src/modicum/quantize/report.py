@@ -13,81 +13,48 @@ from modicum.quantize.model import QuantizedModel
 from modicum.quantize.packing import packed_size
 from modicum.quantize.table import aligned_rows
 
-__all__ = ["GridSummary", "LayerQuality", "LayerSummary", "Summary", "summarise"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerQuality:
-    """What quantization did to a layer on calibration data.
+    """What quantization did to a layer on calibration data."""
 
-    Args:
-        clipped: share of input values beyond the ends of the grid.
-        snr_db: power of the output over power of its error, in decibels.
-    """
-
-    clipped: float
-    snr_db: float
+    clipped: float  # share of input values beyond the ends of the grid
+    snr_db: float  # power of the output over power of its error, in decibels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSummary:
-    """A layer.
+    """A layer."""
 
-    Args:
-        name: of its module.
-        kind: "3x3 convolution", "3x3 depthwise convolution" or "linear".
-        bits: of its weights; None if they are real.
-        weights: number of weights.
-        parameters: number of weights and biases.
-        exponents: number of channels by exponent, the smallest first; empty if scales are real.
-        zeros: number of channels by zero point, likewise.
-        bytes: packed weights, exponents, zero points and biases; None if it cannot be stored.
-        quality: None if nothing was measured.
-    """
-
-    name: str
-    kind: str
-    bits: int | None
-    weights: int
-    parameters: int
-    exponents: dict[int, int]
-    zeros: dict[int, int]
-    bytes: int | None
-    quality: LayerQuality | None
+    name: str  # of its module
+    kind: str  # "3x3 convolution", "3x3 depthwise convolution" or "linear"
+    bits: int | None  # of its weights; None if they are real
+    weights: int  # number of weights
+    parameters: int  # number of weights and biases
+    exponents: dict[int, int]  # number of channels by exponent, the smallest first; empty if scales are real
+    zeros: dict[int, int]  # number of channels by zero point, likewise
+    bytes: int | None  # packed weights, exponents, zero points and biases; None if it cannot be stored
+    quality: LayerQuality | None  # None if nothing was measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GridSummary:
-    """The grid of a tensor between layers.
+    """The grid of a tensor between layers."""
 
-    Args:
-        name: of its node.
-        bits: n.
-        signed: whether it goes below zero.
-        exponent: None if the scale is real.
-        scale: the step.
-    """
-
-    name: str
-    bits: int
-    signed: bool
-    exponent: int | None
-    scale: float
+    name: str  # of its node
+    bits: int  # n
+    signed: bool  # whether it goes below zero
+    exponent: int | None  # None if the scale is real
+    scale: float  # the step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """A network.
+    """A network."""
 
-    Args:
-        layers: in the order of running.
-        grids: likewise.
-        floats: what stays in floating point, with 32 bits a parameter, likewise.
-    """
-
-    layers: tuple[LayerSummary, ...]
-    grids: tuple[GridSummary, ...]
-    floats: tuple[FloatPart, ...] = ()
+    layers: tuple[LayerSummary, ...]  # in the order of running
+    grids: tuple[GridSummary, ...]  # likewise
+    floats: tuple[FloatPart, ...] = ()  # what stays in floating point, with 32 bits a parameter, likewise
 
     @property
     def parameters(self) -> int:
@@ -118,10 +85,8 @@ class Summary:
 
     @property
     def mean_bits(self) -> float | None:
-        """Bits per weight, 32 of those in floating point; without exponents, zero points and biases.
-
-        None if a layer has no codes.
-        """
+        """Bits per weight, 32 of those in floating point; without exponents, zero points and biases."""
+        # None if a layer has no codes.
         stored = [(it.bits, it.weights) for it in self.layers if it.bits is not None]
         if len(stored) < len(self.layers):
             return None
@@ -146,14 +111,7 @@ class Summary:
 
 
 def summarise(model: QuantizedModel) -> Summary:
-    """Say what a quantized network is made of.
-
-    Args:
-        model: with scales of any kind.
-
-    Returns:
-        The summary; print it, or take its parts.
-    """
+    """Say what a quantized network is made of."""
     quality: Mapping[str, LayerQuality] = model.quality
     layers = [
         _layer(name, layer, model.codes.get(name), quality.get(name)) for name, layer in model.graph.layers.items()

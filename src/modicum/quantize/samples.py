@@ -21,24 +21,7 @@ from modicum.quantize.preparation import Preparation
 def read_samples(
     path: Path, count: int | None = None, *, seed: int = 0, preparation: Callable[[], Preparation] | None = None
 ) -> Tensor:
-    """Read images to calibrate with.
-
-    Args:
-        path: an .npy file, an .npz file with the array x, both of shape (n, channels, height, width) and normalised;
-            or a folder, of which all images below are taken.
-        count: so many are drawn at random; all if None, or if there are no more.
-        seed: of the draw.
-        preparation: gives what is done to the images of a folder; None refuses a folder.
-
-    Returns:
-        float32, shape (n, channels, height, width), in the order of the file.
-
-    Raises:
-        ConfigError: if there is no such file, it is of another kind, or too few samples are wanted.
-        DataError: if the array has another shape, integers or numbers that are not finite, or a file is damaged.
-        MissingExtraError: if Pillow is not installed.
-        UnsafeFileError: if the file holds pickled objects.
-    """
+    """Read images to calibrate with."""
     check_count(count)
     if preparation is None and path.is_dir():
         raise ConfigError(f"{path} is a folder.", hint="Give an .npy or .npz file of normalised images.")
@@ -52,19 +35,7 @@ def read_samples(
 
 
 def read_test(path: Path) -> tuple[Tensor, Tensor]:
-    """Read labelled images to judge by.
-
-    Args:
-        path: an .npz file with x, as of `read_samples`, and y of shape (n,), classes from 0 on.
-
-    Returns:
-        Images, and labels as int64.
-
-    Raises:
-        ConfigError: if there is no such file.
-        DataError: if an array is missing or is not what it should be, or the file is damaged.
-        UnsafeFileError: if the file holds pickled objects.
-    """
+    """Read labelled images to judge by."""
     check_there(path)
     arrays = load_npz(path)
     labels = _member(arrays, "y", path)

@@ -8,34 +8,15 @@ from torch import Tensor
 from modicum.errors import ConfigError
 from modicum.quantize.configuration import Granularity
 
-__all__ = ["search_scales"]
-
 _STEPS, _SHRINK, _NORM = 80, 0.01, 2.4
 _BLOCK = 2**17  # numbers at a time, whether of one step or of several
 
 
 def search_scales(weight: Tensor, bits: int, granularity: Granularity = "channel") -> tuple[Tensor, Tensor]:
-    """Find the scale s and the zero point z that quantize each channel with the least mean |w - w^|^2.4.
-
-    The largest and the smallest weight are taken (1 - i / 100)-fold for i = 0 ... 79;
-    s = (max - min) / (2^n - 1), z = round(-min / s), w^ = s (clamp(round(w / s) + z, 0, 2^n - 1) - z).
-    The first of equals is kept. Weights of one sign give a z outside of [0, 2^n - 1], as published.
-
-    Args:
-        weight: shape (channels, ...), floating.
-        bits: n.
-        granularity: one scale a "channel", or one a "tensor".
-
-    Returns:
-        s and z, each of shape (channels,) or (1,), dtype of the weight. Where all weights are alike, there is no
-        range: s = 1 and z = 0.
-
-    Raises:
-        ConfigError: if a weight is not finite or there is none.
-
-    Source:
-        Yao et al. 2022, initialisation "mse" of the released code; equal to it bit for bit.
-    """
+    """Find the scale s and the zero point z that quantize each channel with the least mean |w - w^|^2.4."""
+    # The largest and the smallest weight are taken (1 - i / 100)-fold for i = 0 ... 79; s = (max - min) / (2^n - 1), z
+    # = round(-min / s), w^ = s (clamp(round(w / s) + z, 0, 2^n - 1) - z). The first of equals is kept. Weights of one
+    # sign give a z outside of [0, 2^n - 1], as published.
     if not weight.numel() or not bool(torch.isfinite(weight).all()):
         raise ConfigError("Weights must be finite, and one at least.", hint="Look for NaN in the checkpoint.")
     rows = weight.detach().reshape(1 if granularity == "tensor" else len(weight), -1)

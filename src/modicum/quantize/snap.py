@@ -16,24 +16,11 @@ from modicum.quantize.hessian.layers import Choice
 from modicum.quantize.hessian.search import Solution, solve
 from modicum.quantize.scale_search import search_scales
 
-__all__ = ["ZeroTreatment", "snap_grid", "snap_to_nearest"]
-
 ZeroTreatment = Literal["kept", "rescaled"]
 
 
 def snap_to_nearest(zeros: ZeroTreatment) -> Choice:
-    """Give the choice that searches a real scale by squared error and takes 2^round(log2 s) for it.
-
-    Args:
-        zeros: "kept" is z s0 / s as a real number, as the released code has it, which no integer network can have;
-            "rescaled" rounds that to 0 ... 2^n - 1.
-
-    Returns:
-        The choice; the weights are rounded under the layer's second moments, as for the other arms.
-
-    Source:
-        Yao et al. 2022, the naive baseline, as their logs tell.
-    """
+    """Give the choice that searches a real scale by squared error and takes 2^round(log2 s) for it."""
 
     def choice(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
         granularity = "tensor" if shared else "channel"

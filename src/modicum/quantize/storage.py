@@ -25,8 +25,6 @@ from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
 from modicum.quantize.packing import pack_bits, unpack_bits
 
-__all__ = ["FORMAT", "VERSION", "load", "save"]
-
 FORMAT = "modicum.quantize"
 VERSION = "1"
 _FLOAT = "float/"  # before the names of tensors that stay in floating point
@@ -34,21 +32,12 @@ _ANOTHER = "Pass the network that was quantized, in the class and sizes that it 
 
 
 def save(model: QuantizedModel, path: Path | str) -> None:
-    """Write a quantized network to one file, whole or not at all.
-
-    Weights take n bits each. There is a tensor "<layer>.codes" for each layer; "exponents", "zeros" and "biases" hold
-    those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
-    folded batch norms, which nothing needs after quantization, is left out. Of an operator that integers do not stand
-    for there are its label and its tensors ("float/<name>"), and no code. The metadata has one entry,
-    "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
-
-    Args:
-        model: with powers of two alone, not quantized with tracing="eager".
-        path: ends in .safetensors; replaced if it exists.
-
-    Raises:
-        ModelError: if the network cannot be stored exactly; the message names what stands against it.
-    """
+    """Write a quantized network to one file, whole or not at all."""
+    # Weights take n bits each. There is a tensor "<layer>.codes" for each layer; "exponents", "zeros" and "biases" hold
+    # those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
+    # folded batch norms, which nothing needs after quantization, is left out. Of an operator that integers do not stand
+    # for there are its label and its tensors ("float/<name>"), and no code. The metadata has one entry,
+    # "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
     tensors = _tensors(model)
     bits = {name: code.bits for name, code in model.codes.items()}
     grids = {name: grid for name, grid in model.grids.items() if isinstance(grid, ActivationGrid)}
@@ -61,22 +50,7 @@ def save(model: QuantizedModel, path: Path | str) -> None:
 
 
 def load(path: Path | str, network: nn.Module | None = None) -> QuantizedModel:
-    """Read a network that `save` wrote; nothing in the file is executed.
-
-    Args:
-        path: of the file.
-        network: of the class and sizes that were quantized, where it has operators that integers do not stand for: the
-            file has no code for these. All weights come from the file.
-
-    Returns:
-        The network in float32; it computes what the saved one did, to the last bit.
-
-    Raises:
-        ConfigError: if `network` is needed and missing, or is another one.
-        DataError: if it is no such file, is truncated, has another version of the format, lacks a tensor, or holds
-            numbers that no quantized network has.
-        ModelError: if `network` cannot be traced.
-    """
+    """Read a network that `save` wrote; nothing in the file is executed."""
     path = Path(path)
     metadata, tensors = _read(path)
     versions = {key.removeprefix(f"{FORMAT}/"): text for key, text in metadata.items() if key.startswith(f"{FORMAT}/")}
@@ -154,11 +128,7 @@ class _Store:
         self._taken = dict.fromkeys(tensors, 0)
 
     def take(self, name: str, count: int | None, dtype: torch.dtype) -> Tensor:
-        """Give the next numbers of a flat tensor; all of them if `count` is None.
-
-        Raises:
-            DataError: if there are none, or of another kind.
-        """
+        """Give the next numbers of a flat tensor; all of them if `count` is None."""
         if name not in self._tensors:
             raise DataError(f"the tensor {name} is missing.", hint="The file is damaged: write it again.")
         found, start = self._tensors[name], self._taken[name]
@@ -172,11 +142,7 @@ class _Store:
         return found.flatten()[start:end]
 
     def like(self, name: str, wanted: Tensor) -> Tensor:
-        """Give a tensor of the shape and kind of another; the same one again if it is asked for again.
-
-        Raises:
-            ConfigError: if it is of another shape or kind.
-        """
+        """Give a tensor of the shape and kind of another; the same one again if it is asked for again."""
         found = self._tensors.get(name)
         if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
             kind = "is missing" if found is None else f"is {found.dtype} of shape {tuple(found.shape)}"
@@ -188,11 +154,7 @@ class _Store:
         return found
 
     def check_empty(self) -> None:
-        """Refuse what nothing asked for.
-
-        Raises:
-            DataError: if there is any.
-        """
+        """Refuse what nothing asked for."""
         left = [name for name, taken in self._taken.items() if taken < self._tensors[name].numel()]
         if left:
             raise DataError(

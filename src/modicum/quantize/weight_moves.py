@@ -14,25 +14,13 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.hessian.layers import Neighbour
 from modicum.quantize.polish import Moves, State, output_distance
 
-__all__ = ["gradients", "weight_moves"]
-
 _AT_ONCE = 64  # images of a backward pass
 
 
 def gradients(
     graph: Graph, grids: Mapping[str, ActivationGrid], images: Tensor, wanted: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Give the gradient of `output_distance` for the weights and biases of every layer; grids pass it on.
-
-    Args:
-        graph: that is simulated.
-        grids: of tensors between layers.
-        images: calibration data.
-        wanted: outputs of the float network for them.
-
-    Returns:
-        By name of the layer: of the weight and of the bias, each of its shape.
-    """
+    """Give the gradient of `output_distance` for the weights and biases of every layer; grids pass it on."""
     leaves = {
         name: (it.weight.detach().clone().requires_grad_(), it.bias.detach().clone().requires_grad_())
         for name, it in graph.layers.items()
@@ -50,15 +38,9 @@ def gradients(
 
 
 def weight_moves(neighbours: Mapping[str, tuple[Neighbour, ...]], slopes: Mapping[str, tuple[Tensor, Tensor]]) -> Moves:
-    """Give the moves that put the channels of a layer on exponents beside their own.
-
-    For each channel the neighbour of the steepest descent is looked for, to first order; of the channels that are
-    promised to get better, all are tried together, then the best quarter, then the best one.
-
-    Args:
-        neighbours: of the layers, by name.
-        slopes: from `gradients`.
-    """
+    """Give the moves that put the channels of a layer on exponents beside their own."""
+    # For each channel the neighbour of the steepest descent is looked for, to first order; of the channels that are
+    # promised to get better, all are tried together, then the best quarter, then the best one.
 
     def moves(state: State, name: str) -> Iterable[State]:
         if name not in neighbours:

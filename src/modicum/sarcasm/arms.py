@@ -23,8 +23,6 @@ from modicum.sarcasm.scoring import Learner, TextModel
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.tiny import make_tiny_encoder
 
-__all__ = ["frozen_encoder", "joint", "joint_robust", "monolingual", "ngrams", "ngrams_robust"]
-
 Join = Callable[[Sequence[TextModel]], TextModel]
 
 

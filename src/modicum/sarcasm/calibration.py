@@ -13,27 +13,12 @@ from scipy.special import expit, logit
 
 from modicum.errors import ConfigError, DataError
 
-__all__ = [
-    "CALIBRATIONS",
-    "Calibration",
-    "CalibrationName",
-    "Isotonic",
-    "Scaling",
-    "isotonic",
-    "read_calibration",
-    "temperature",
-]
-
 CalibrationName: TypeAlias = Literal["none", "temperature", "temperature+bias", "isotonic"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
-    """Probabilities sigmoid(logit / temperature + bias).
-
-    Raises:
-        ConfigError: if the temperature is not positive, or a number is not finite.
-    """
+    """Probabilities sigmoid(logit / temperature + bias)."""
 
     temperature: float = 1.0
     bias: float = 0.0
@@ -52,18 +37,10 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Isotonic:
-    """Probabilities that are straight lines between knots, and constant outside of them.
+    """Probabilities that are straight lines between knots, and constant outside of them."""
 
-    Args:
-        logits: of the knots, rising.
-        probabilities: at the knots, never falling.
-
-    Raises:
-        ConfigError: if the knots are not so.
-    """
-
-    logits: tuple[float, ...]
-    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]  # of the knots, rising
+    probabilities: tuple[float, ...]  # at the knots, never falling
 
     def __post_init__(self) -> None:
         rising = all(first < last for first, last in pairwise(self.logits))
@@ -82,22 +59,7 @@ Calibration: TypeAlias = Scaling | Isotonic
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray, *, bias: bool = False) -> Scaling:
-    """Choose the temperature by the likelihood of out-of-fold labels.
-
-    Args:
-        logits: shape (n,).
-        labels: 0 or 1, shape (n,).
-        bias: whether to choose a bias, too: needed where the loss was weighted, for then the logits are too high.
-
-    Returns:
-        The scaling; its temperature is between 1/100 and 100.
-
-    Raises:
-        DataError: if the labels are not of both kinds, or not as many as the logits.
-
-    Source:
-        Guo et al. 2017, section 4.2; with a bias, Platt 1999.
-    """
+    """Choose the temperature by the likelihood of out-of-fold labels."""
     from scipy.optimize import minimize, minimize_scalar
 
     logits, labels = _checked(logits, labels)
@@ -117,18 +79,7 @@ def temperature(logits: np.ndarray, labels: np.ndarray, *, bias: bool = False) -
 
 
 def isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
-    """Choose the rising function that fits out-of-fold labels best by least squares.
-
-    Args:
-        logits: shape (n,).
-        labels: 0 or 1, shape (n,).
-
-    Returns:
-        Its knots.
-
-    Raises:
-        DataError: if the labels are not of both kinds, or not as many as the logits.
-    """
+    """Choose the rising function that fits out-of-fold labels best by least squares."""
     logits, labels = _checked(logits, labels)
     from sklearn.isotonic import IsotonicRegression
 
@@ -137,11 +88,7 @@ def isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
 
 
 def read_calibration(read: Mapping[str, Any]) -> Calibration:
-    """Read what `dataclasses.asdict` made of a calibration, maybe by way of JSON.
-
-    Raises:
-        ConfigError: if it is none.
-    """
+    """Read what `dataclasses.asdict` made of a calibration, maybe by way of JSON."""
     try:
         if "temperature" in read:
             return Scaling(**read)

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Language, Pair
 
-__all__ = ["DIALECTS", "Preparation", "clean", "language_of", "language_of_prepared"]
-
 DIALECTS = ("msa", "nile", "levant", "gulf", "magreb")  # as the shared task spells them
 
 # Printable ASCII alone: Arabic is often written right after an address. What ends it is a letter, a digit or a slash.
@@ -24,53 +22,32 @@ _LATIN = re.compile(r"[a-z\u00c0-\u024f]", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """Make a text neutral: English training tweets have mentions, addresses and hashtags, the test texts hardly any.
-
-    HTML entities are resolved once; @name becomes USER and an address URL; of a hashtag the word is kept and the sign
-    is not; newlines and other runs of white space become one space, and none is left at the ends.
-
-    Args:
-        text: as written.
-
-    Returns:
-        One line; the text itself, stripped, where nothing else would be left of it.
-    """
+    """Make a text neutral: English training tweets have mentions, addresses and hashtags, the test texts hardly any."""
+    # HTML entities are resolved once; @name becomes USER and an address URL; of a hashtag the word is kept and the sign
+    # is not; newlines and other runs of white space become one space, and none is left at the ends.
     plain = _HASH.sub("", _MENTION.sub("USER", _URL.sub("URL", html.unescape(text))))
     return " ".join(plain.split()) or text.strip()
 
 
 def language_of(text: str) -> Language:
-    """Tell Arabic from English by the script: which of the two has more letters, mentions and addresses left out.
-
-    Returns:
-        "ar" where Arabic letters outnumber Latin ones; else "en", also for a text without either.
-    """
+    """Tell Arabic from English by the script: which of the two has more letters, mentions and addresses left out."""
     plain = _MENTION.sub(" ", _URL.sub(" ", text))
     return "ar" if len(_ARABIC.findall(plain)) > len(_LATIN.findall(plain)) else "en"
 
 
 def language_of_prepared(text: str) -> Language:
-    """Tell Arabic from English as `language_of` does, of a text that may have its dialect in front.
-
-    The dialect's Latin letters would outnumber those of a short Arabic text.
-    """
+    """Tell Arabic from English as `language_of` does, of a text that may have its dialect in front."""
+    # The dialect's Latin letters would outnumber those of a short Arabic text.
     found = _DIALECT.match(text)
     return language_of(text[found.end() :] if found else text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preparation:
-    """What is done to a text before a model sees it, alike in training and in use.
+    """What is done to a text before a model sees it, alike in training and in use."""
 
-    Args:
-        clean: whether texts are made neutral, as `clean` does.
-        dialect_prefix: whether the dialect stands in front of an Arabic text, as in "nile: text". It is a plain word,
-            because few tokenizers know " [SEP] " as more than letters. A dialect that is unknown, or none of
-            `DIALECTS`, gives no prefix.
-    """
-
-    clean: bool = True
-    dialect_prefix: bool = True
+    clean: bool = True  # whether texts are made neutral, as `clean` does
+    dialect_prefix: bool = True  # whether the dialect stands in front of an Arabic text, as in "nile: text"
 
     def text(self, example: Example) -> str:
         """Give the text of an example as a model wants it."""
@@ -92,11 +69,7 @@ class Preparation:
 
     @classmethod
     def from_dict(cls, read: Mapping[str, object]) -> Preparation:
-        """Make one of what `to_dict` gave.
-
-        Raises:
-            DataError: if a switch is missing or unknown, or is not true or false.
-        """
+        """Make one of what `to_dict` gave."""
         names = {field.name for field in fields(cls)}
         if read.keys() != names or not all(isinstance(value, bool) for value in read.values()):
             raise DataError(

@@ -19,17 +19,11 @@ from modicum.sarcasm.thresholds import (
     top_share_threshold,
 )
 
-__all__ = ["Decision", "Rule", "check_rule", "decide"]
-
 Rule: TypeAlias = Literal["oof_f1", "half", "top_share", "prior_shift"]
 
 
 def check_rule(rule: str) -> None:
-    """Refuse a rule that is none.
-
-    Raises:
-        ConfigError: naming those that there are.
-    """
+    """Refuse a rule that is none."""
     if rule not in get_args(Rule):
         raise ConfigError(f"There is no rule {rule!r}.", hint=f"Use one of: {', '.join(get_args(Rule))}.")
 
@@ -236,21 +230,7 @@ def decide(
     rule: Rule = "oof_f1",
     calibration: CalibrationName = "temperature+bias",
 ) -> Decision:
-    """Choose calibration and thresholds of each language from out-of-fold outputs.
-
-    Args:
-        outputs: of each example by a model that did not see it.
-        examples: labelled.
-        rule: of the decision.
-        calibration: its kind.
-
-    Returns:
-        The decision, with thresholds of the categories where outputs and examples have some.
-
-    Raises:
-        ConfigError: if there is no such rule or calibration.
-        DataError: if an example has no label, a language lacks one of the labels, or the outputs are not as many.
-    """
+    """Choose calibration and thresholds of each language from out-of-fold outputs."""
     if calibration not in CALIBRATIONS:
         raise ConfigError(f"There is no calibration {calibration!r}.", hint=f"Use one of: {', '.join(CALIBRATIONS)}.")
     if any(it.sarcastic is None for it in examples) or len(examples) != len(outputs.sarcastic):

@@ -20,31 +20,13 @@ from modicum.sarcasm.learners import NGRAMS, Settings, fit
 from modicum.sarcasm.metrics import whole_labels
 from modicum.sarcasm.system import SarcasmSystem
 
-__all__ = ["IronyCategorizer", "SarcasmDetector", "SarcasmRanker"]
-
 Kind = TypeVar("Kind")
 
 
 class _Estimator(BaseEstimator):
-    """What the three share: their settings, and the system that they are fitted to.
+    """What the three share: their settings, and the system that they are fitted to."""
 
-    Args:
-        model: "ngrams", or an encoder that is fine-tuned: a hub id, a folder, or "offline" for the packaged MiniLM.
-        preset: "plain" where use resembles training, "modicum" where it does not; see `Robustness`.
-        rule: of labels; see `Decision`.
-        folds: see `Settings`.
-        seed: of all that is drawn.
-        epochs: of fine-tuning.
-        batch: texts an update.
-        rate: largest learning rate.
-        pooling: "cls" or "mean".
-        device: "cpu" or "cuda".
-
-    Attributes:
-        system_: the `SarcasmSystem` after fitting.
-    """
-
-    system_: SarcasmSystem
+    system_: SarcasmSystem  # the `SarcasmSystem` after fitting
 
     def __init__(
         self,
@@ -349,11 +331,7 @@ def _each(values: Sequence[Kind | None] | None, texts: Sequence[str]) -> Sequenc
 
 
 def _written(texts: Sequence[str], where: str = "X") -> list[str]:
-    """Give a list of texts; what pandas leaves where there is none is named with its place.
-
-    Raises:
-        DataError: if something is no text.
-    """
+    """Give a list of texts; what pandas leaves where there is none is named with its place."""
     if isinstance(texts, str):
         raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     for place, text in enumerate(texts):

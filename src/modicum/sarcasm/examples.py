@@ -7,8 +7,6 @@ from typing import Literal, TypeAlias
 
 from modicum.errors import DataError
 
-__all__ = ["CATEGORIES", "LANGUAGES", "Category", "Example", "Language", "Pair"]
-
 Language: TypeAlias = Literal["en", "ar"]
 Category: TypeAlias = Literal["sarcasm", "irony", "satire", "understatement", "overstatement", "rhetorical_question"]
 

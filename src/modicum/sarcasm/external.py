@@ -14,8 +14,6 @@ from modicum.sarcasm.examples import Example, Pair
 from modicum.sarcasm.folds import key
 from modicum.sarcasm.records import read_records, require_columns
 
-__all__ = ["Overlap", "arabic_key", "read_arsarcasm", "read_tweeteval_irony", "without_overlap"]
-
 _ARSARCASM = ("training_data.csv", "testing_data.csv")
 _TRUTHS = {"TRUE": 1, "FALSE": 0}
 _DIALECTS = {"egypt": "nile"}  # the others are spelt as in the shared task
@@ -27,64 +25,29 @@ _FEWEST_LETTERS = 25
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
-    """What is left of external examples.
+    """What is left of external examples."""
 
-    Args:
-        kept: in their order.
-        exact: how many were dropped because the same text, but for case and white space, is among the others.
-        fuzzy: how many more were dropped because an Arabic text of the same beginning is.
-    """
-
-    kept: list[Example]
-    exact: int
-    fuzzy: int
+    kept: list[Example]  # in their order
+    exact: int  # how many were dropped because the same text, but for case and white space, is among the others
+    fuzzy: int  # how many more were dropped because an Arabic text of the same beginning is
 
 
 def read_arsarcasm(folder: Path) -> list[Example]:
-    """Read ArSarcasm-v2: 15,548 Arabic tweets, 2,989 of them taken for sarcastic by readers, not by their authors.
-
-    Of the Arabic training texts of the shared task 1,879 are also here, all of them not sarcastic: use
-    `without_overlap`.
-
-    Args:
-        folder: with ``training_data.csv`` and ``testing_data.csv``, or with the folder ``ArSarcasm-v2`` that has them.
-
-    Returns:
-        The rows of both files in turn, with dialects as the shared task names them.
-
-    Raises:
-        DataError: if a file is missing, lacks a column or has a broken row.
-    """
+    """Read ArSarcasm-v2: 15,548 Arabic tweets, 2,989 of them taken for sarcastic by readers, not by their authors."""
+    # Of the Arabic training texts of the shared task 1,879 are also here, all of them not sarcastic: use
+    # `without_overlap`.
     inner = folder / "ArSarcasm-v2"
     place = inner if inner.is_dir() else folder
     return list(chain.from_iterable(_arsarcasm(place / name) for name in _ARSARCASM))
 
 
 def read_tweeteval_irony(folder: Path) -> list[Example]:
-    """Read the irony task of TweetEval: 4,601 English tweets, labelled by readers.
-
-    Args:
-        folder: with ``train_text.txt``, ``train_labels.txt`` and the same of ``val`` and ``test``.
-
-    Returns:
-        The rows of the three parts in turn.
-
-    Raises:
-        DataError: if a file is missing, or texts and labels do not go together.
-    """
+    """Read the irony task of TweetEval: 4,601 English tweets, labelled by readers."""
     return list(chain.from_iterable(_tweeteval(folder, part) for part in ("train", "val", "test")))
 
 
 def without_overlap(external: Iterable[Example], *others: Sequence[Example | Pair]) -> Overlap:
-    """Leave out external examples that the data to train or test on have already, also as a rephrase.
-
-    Args:
-        external: from elsewhere.
-        others: training, test and whatever else must not be met twice.
-
-    Returns:
-        Those that are left, and how many are not.
-    """
+    """Leave out external examples that the data to train or test on have already, also as a rephrase."""
     texts = {text for other in others for one in other for text in _texts(one)}
     exact = {key(text) for text in texts}
     fuzzy = {arabic_key(text) for text in texts} - {None}
@@ -101,11 +64,7 @@ def without_overlap(external: Iterable[Example], *others: Sequence[Example | Pai
 
 
 def arabic_key(text: str) -> str | None:
-    """Give what copies of an Arabic text share, whatever became of its spaces, mentions, addresses and emoji.
-
-    Returns:
-        The first 40 characters of the Arabic block; None where there are fewer than 25.
-    """
+    """Give what copies of an Arabic text share, whatever became of its spaces, mentions, addresses and emoji."""
     letters = "".join(_ARABIC.findall(text))[:_LETTERS]
     return letters if len(letters) >= _FEWEST_LETTERS else None
 

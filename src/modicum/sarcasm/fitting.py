@@ -19,26 +19,16 @@ from modicum.sarcasm.robustness import Robustness
 from modicum.sarcasm.scoring import Learner, Outputs, TextModel, compare_texts
 from modicum.sarcasm.system import SarcasmSystem
 
-__all__ = ["Fitted", "fit_system"]
-
 _HELD_SHARE = 0.2  # ours, where there are no folds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """A system and what it was chosen on.
+    """A system and what it was chosen on."""
 
-    Args:
-        system: ready to read.
-        held: the examples that some model had not seen, prepared as they were scored.
-        outputs: of those models for them.
-        margins: logits of those models that a held-out text, and not its rephrase, is the sarcastic one, NaN where it
-            has none, shape (n,); None where the models compare no texts.
-    """
-
-    system: SarcasmSystem
-    held: tuple[Example, ...]
-    outputs: Outputs
+    system: SarcasmSystem  # ready to read
+    held: tuple[Example, ...]  # the examples that some model had not seen, prepared as they were scored
+    outputs: Outputs  # of those models for them
     margins: np.ndarray | None = None
 
 
@@ -54,29 +44,7 @@ def fit_system(
     joined: Callable[[Sequence[TextModel]], TextModel] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
-    """Fit a system; nothing of it is chosen on texts that its models were trained on.
-
-    Args:
-        examples: labelled, of one or both languages, as written.
-        learner: fits the model.
-        robustness: what is done to texts.
-        rule: how labels are decided.
-        calibration: of the probabilities.
-        folds: 2 or more: each part is held out once; 1: a fifth is held out, and the only model is trained on the rest.
-        seed: of folds, crops and training.
-        joined: makes one model of those of the folds, such as their mean; None fits one on all examples instead.
-        progress: is told what is being fitted.
-
-    Returns:
-        The system, with the outputs for held-out examples.
-
-    Raises:
-        ConfigError: if there is no fold, or no such rule or calibration.
-        DataError: if a language has too few texts of one of the labels.
-
-    Source:
-        Ours: the paper's choices are unknown.
-    """
+    """Fit a system; nothing of it is chosen on texts that its models were trained on."""
     if folds < 1:
         raise ConfigError(f"The number of folds is {folds}.", hint="Give 1 or more.")
     check_rule(rule)  # not after hours of training

@@ -15,8 +15,6 @@ from modicum.core.seeding import derive, numpy_generator
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import Example
 
-__all__ = ["grouped_folds", "grouped_split", "groups", "key"]
-
 Indices: TypeAlias = npt.NDArray[np.int64]
 _SEEDS = 2**32  # scikit-learn takes a seed of 32 bits
 
@@ -27,14 +25,7 @@ def key(text: str) -> str:
 
 
 def groups(examples: Sequence[Example]) -> Indices:
-    """Number the examples so that those share a number which are duplicates, or which a rephrase connects.
-
-    Args:
-        examples: of any languages.
-
-    Returns:
-        Group numbers from 0, shape (n,).
-    """
+    """Number the examples so that those share a number which are duplicates, or which a rephrase connects."""
     numbers: dict[str, int] = {}
 
     def number(text: str) -> int:
@@ -48,20 +39,7 @@ def groups(examples: Sequence[Example]) -> Indices:
 
 
 def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tuple[Indices, Indices]]:
-    """Part examples into folds of like languages and labels, each group in one fold.
-
-    Args:
-        examples: in any order: the rows of the shared task are sorted by label, and are shuffled here.
-        count: of folds, at least 2.
-        seed: of the shuffling.
-
-    Returns:
-        For each fold the indices to train on and those held out, both ascending; each example is held out once.
-
-    Raises:
-        ConfigError: if there are fewer than 2 folds.
-        DataError: if some language and label have fewer groups than there are folds.
-    """
+    """Part examples into folds of like languages and labels, each group in one fold."""
     if count < 2:
         raise ConfigError(f"The number of folds is {count}.", hint="Give 2 or more.")
     strata, members = _parted(examples, count)
@@ -70,20 +48,7 @@ def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tu
 
 
 def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out a share of the groups of each language and label.
-
-    Args:
-        examples: in any order.
-        share: of the groups that are held out, between 0 and 1.
-        seed: of the draw.
-
-    Returns:
-        The indices to train on and those held out, both ascending.
-
-    Raises:
-        ConfigError: if the share is not between 0 and 1.
-        DataError: if some language and label have fewer than 2 groups.
-    """
+    """Hold out a share of the groups of each language and label."""
     if not 0 < share < 1:
         raise ConfigError(f"The share that is held out is {share}.", hint="Give a number between 0 and 1, such as 0.2.")
     strata, members = _parted(examples, 2)
@@ -99,11 +64,7 @@ def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple
 
 
 def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]:
-    """Give the stratum and the group of each example.
-
-    Raises:
-        DataError: if a stratum has fewer groups than are needed.
-    """
+    """Give the stratum and the group of each example."""
     if not examples:
         raise DataError("There are no examples to split.", hint="Give some.")
     names = [f"{example.language}/{example.sarcastic}" for example in examples]

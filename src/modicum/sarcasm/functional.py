@@ -6,22 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "adversarial_move",
-    "antisymmetric",
-    "asymmetric_loss",
-    "binary_loss",
-    "combined_categories",
-    "effective_number",
-    "focal_loss",
-    "gated_categories",
-    "language_shares",
-    "pairwise_loss",
-    "powerset_loss",
-    "prior_shift",
-    "symmetric_divergence",
-]
-
 # Ours: the logit of a probability within 1.2e-7 of 1. A larger one would outvote all others in the mean of an ensemble.
 _CERTAIN = 16.0
 

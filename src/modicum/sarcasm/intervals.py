@@ -18,8 +18,6 @@ from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.isarcasm import Task
 from modicum.sarcasm.metrics import paired_labels
 
-__all__ = ["MAIN_SCORES", "Interval", "difference_interval", "resampled_score", "score_interval"]
-
 MAIN_SCORES: Mapping[Task, str] = {"A": "f1", "B": "macro_f1", "C": "accuracy"}  # what each task ranks by
 
 _RESAMPLES = 9999
@@ -31,17 +29,11 @@ _Rows: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A score or a difference of two, with its 95 % interval.
+    """A score or a difference of two, with its 95 % interval."""
 
-    Args:
-        value: on all texts.
-        low: lower end.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # on all texts
+    low: float  # lower end
+    high: float  # upper end
 
     @property
     def covers_zero(self) -> bool:
@@ -50,76 +42,24 @@ class Interval:
 
 
 def score_interval(task: Task, gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Interval:
-    """Give the score that a task ranks by, with the interval that the choice of texts leaves.
-
-    Texts are drawn anew with replacement 9,999 times, and with a fixed seed: the same labels give the same numbers.
-    The ends are bias-corrected and accelerated (BCa), or percentiles where that is undefined, as where every draw
-    has one score. Of a single text both ends are its score. Where a category has a handful of texts (task B), an
-    interval promises more than it keeps: it cannot know texts that were not drawn. Of many texts the time grows with
-    the square of their number.
-
-    Args:
-        task: "A" F1 of sarcastic, "B" macro F1 of the categories, "C" accuracy.
-        gold: 0 or 1, shape (n,); for task B (n, 6).
-        predicted: the same.
-
-    Returns:
-        The score, from 0 to 1, and its interval.
-
-    Raises:
-        ConfigError: if there is no such task.
-        DataError: if the two differ in shape, are empty, or hold anything but 0 and 1.
-
-    Source:
-        Efron 1987 (BCa), as in ``scipy.stats``.
-
-    Example:
-        >>> score_interval("C", [0, 1, 1, 0], [0, 1, 1, 0])
-        Interval(value=1.0, low=1.0, high=1.0)
-    """
+    """Give the score that a task ranks by, with the interval that the choice of texts leaves."""
+    # Texts are drawn anew with replacement 9,999 times, and with a fixed seed: the same labels give the same numbers.
+    # The ends are bias-corrected and accelerated (BCa), or percentiles where that is undefined, as where every draw has
+    # one score. Of a single text both ends are its score. Where a category has a handful of texts (task B), an interval
+    # promises more than it keeps: it cannot know texts that were not drawn. Of many texts the time grows with the
+    # square of their number.
     return _bootstrapped(resampled_score(task, gold, predicted), len(np.asarray(gold)))
 
 
 def difference_interval(task: Task, gold: npt.ArrayLike, ours: npt.ArrayLike, theirs: npt.ArrayLike) -> Interval:
-    """Give by how much one set of predictions scores above another for the same texts, with its interval.
-
-    The draws are paired: both are scored on the same ones, so that what makes texts hard for both cancels.
-
-    Args:
-        task: as for `score_interval`.
-        gold: 0 or 1, shape (n,); for task B (n, 6).
-        ours: the same.
-        theirs: the same.
-
-    Returns:
-        The score of ours less that of theirs, from -1 to 1; above 0 ours is better.
-
-    Raises:
-        ConfigError: if there is no such task.
-        DataError: if the three differ in shape, are empty, or hold anything but 0 and 1.
-
-    Source:
-        As for `score_interval`.
-    """
+    """Give by how much one set of predictions scores above another for the same texts, with its interval."""
+    # The draws are paired: both are scored on the same ones, so that what makes texts hard for both cancels.
     first, second = (resampled_score(task, gold, predicted) for predicted in (ours, theirs))
     return _bootstrapped(lambda rows: first(rows) - second(rows), len(np.asarray(gold)))
 
 
 def resampled_score(task: Task, gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Callable[[_Rows], _Floats]:
-    """Prepare the score that a task ranks by for any draw of its texts.
-
-    Args:
-        task: as for `score_interval`.
-        gold: 0 or 1, shape (n,); for task B (n, 6).
-        predicted: the same.
-
-    Returns:
-        A function of the places of the texts drawn, 0 to n - 1, shape (..., m), that gives their scores, shape (...).
-
-    Raises:
-        ConfigError: if there is no such task.
-        DataError: as for `score_interval`.
-    """
+    """Prepare the score that a task ranks by for any draw of its texts."""
     if task not in MAIN_SCORES:
         raise ConfigError(f"There is no task {task!r}.", hint=f"Use one of: {', '.join(MAIN_SCORES)}.")
     truth, guess = paired_labels(gold, predicted, columns=len(CATEGORIES) if task == "B" else None)

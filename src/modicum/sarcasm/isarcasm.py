@@ -17,22 +17,6 @@ from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, P
 from modicum.sarcasm.records import read_records, require_columns
 from modicum.sarcasm.tables import Table, read_rows
 
-__all__ = [
-    "DATA_SET",
-    "Split",
-    "Task",
-    "Votes",
-    "conflicts",
-    "load_isarcasm",
-    "read_categories",
-    "read_pairs",
-    "read_texts",
-    "read_train",
-    "read_vote_file",
-    "read_votes",
-    "training_pairs",
-]
-
 Task: TypeAlias = Literal["A", "B", "C"]
 Split: TypeAlias = Literal["train", "test"]
 
@@ -45,17 +29,11 @@ _ANNOTATORS = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Votes:
-    """What five outside readers said of the test texts, in the order of the test file.
+    """What five outside readers said of the test texts, in the order of the test file."""
 
-    Args:
-        labels: of the author, shape (n,).
-        votes: how many readers took the text for sarcastic, 0 to 5; in task C how many were for the majority, 3 to 5.
-        aggregated: what the majority said.
-    """
-
-    labels: npt.NDArray[np.int64]
-    votes: npt.NDArray[np.int64]
-    aggregated: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]  # of the author, shape (n,)
+    votes: npt.NDArray[np.int64]  # how many readers took the text for sarcastic, 0 to 5
+    aggregated: npt.NDArray[np.int64]  # what the majority said
 
 
 @overload
@@ -117,107 +95,39 @@ def load_isarcasm(
 
 
 def read_train(folder: Path, language: Language) -> list[Example]:
-    """Read the training texts: 3,467 in English, 867 of them sarcastic, and 3,102 in Arabic, 745 of them sarcastic.
-
-    They are sorted, all sarcastic ones first. The one row without a text (English) is left out.
-
-    Args:
-        folder: of the data set.
-        language: "en" or "ar".
-
-    Returns:
-        Texts as written; sarcastic ones have a rephrase, Arabic ones a dialect, English ones categories.
-
-    Raises:
-        DataError: if the file is missing, lacks a column or has a broken row.
-    """
+    """Read the training texts: 3,467 in English, 867 of them sarcastic, and 3,102 in Arabic, 745 of them sarcastic."""
+    # They are sorted, all sarcastic ones first. The one row without a text (English) is left out.
     text, others = ("tweet", CATEGORIES) if language == "en" else ("text", _DIALECT["ar"])
     path = folder / "train" / f"train.{_SHORT[language]}.csv"
     return _table(path, language, (text, "sarcastic", "rephrase", *others), skip_empty=True).examples
 
 
 def read_texts(folder: Path, language: Language) -> list[Example]:
-    """Read the 1,400 test texts of task A, 200 of them sarcastic.
-
-    Args:
-        folder: of the data set.
-        language: "en" or "ar".
-
-    Returns:
-        Texts as written; Arabic ones have a dialect.
-
-    Raises:
-        DataError: as for `read_train`.
-    """
+    """Read the 1,400 test texts of task A, 200 of them sarcastic."""
     path = _test_file(folder, "A", language)
     return _table(path, language, ("text", "sarcastic", *_DIALECT[language])).examples
 
 
 def read_categories(folder: Path) -> list[Example]:
-    """Read the 1,400 test texts of task B: the English ones of task A, in another order.
-
-    Args:
-        folder: of the data set.
-
-    Returns:
-        Texts as written, with categories; sarcastic is unknown, because the file does not say it.
-
-    Raises:
-        DataError: as for `read_train`.
-    """
+    """Read the 1,400 test texts of task B: the English ones of task A, in another order."""
     return _table(_test_file(folder, "B", "en"), "en", ("text", *CATEGORIES)).examples
 
 
 def read_pairs(folder: Path, language: Language) -> list[Pair]:
-    """Read the 200 test pairs of task C.
-
-    Args:
-        folder: of the data set.
-        language: "en" or "ar".
-
-    Returns:
-        Texts as written; Arabic pairs have a dialect.
-
-    Raises:
-        DataError: as for `read_train`.
-    """
+    """Read the 200 test pairs of task C."""
     path = _test_file(folder, "C", language)
     return _table(path, language, ("text_0", "text_1", "sarcastic_id", *_DIALECT[language])).pairs
 
 
 def read_votes(folder: Path, task: Literal["A", "C"], language: Language) -> Votes:
-    """Read what five outside readers said of the test texts of task A, or of the pairs of task C.
-
-    The rows are those of the test file, in its order: join by row, because the texts differ in their line ends. The
-    dialects of this file are not those of the test file.
-
-    Args:
-        folder: of the data set.
-        task: "A" or "C".
-        language: "en" or "ar".
-
-    Returns:
-        Labels and votes, one row for each row of the test file.
-
-    Raises:
-        DataError: if the file is missing, lacks a column, or has something else than a vote in it.
-    """
+    """Read what five outside readers said of the test texts of task A, or of the pairs of task C."""
+    # The rows are those of the test file, in its order: join by row, because the texts differ in their line ends. The
+    # dialects of this file are not those of the test file.
     return read_vote_file(folder / "third-party annotations" / f"{_LONG[language]}_task_{task.lower()}.csv", task)
 
 
 def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
-    """Read a file of what five outside readers said, as `read_votes` does in the folder of the data set.
-
-    Args:
-        path: of the file, in the form of the third-party annotations.
-        task: "A" or "C".
-
-    Returns:
-        Labels and votes, one row for each row of the file.
-
-    Raises:
-        DataError: as for `read_votes`.
-    """
+    """Read a file of what five outside readers said, as `read_votes` does in the folder of the data set."""
     names = {
         "A": ("sarcasm_ref", "#humans_sarcasm", "human_aggregated"),
         "C": ("sarcastic_id_ref", "human_votes", "human_aggregated"),
@@ -238,15 +148,7 @@ def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
 
 
 def training_pairs(examples: Iterable[Example]) -> list[Pair]:
-    """Make pairs of sarcastic texts and their rephrases.
-
-    Args:
-        examples: those without a rephrase are passed over.
-
-    Returns:
-        In the same order; the sarcastic text is the first of every other pair and the second of the rest, so that the
-        place says nothing.
-    """
+    """Make pairs of sarcastic texts and their rephrases."""
     pairs: list[Pair] = []
     for example in examples:
         if example.rephrase is None:
@@ -258,14 +160,7 @@ def training_pairs(examples: Iterable[Example]) -> list[Pair]:
 
 
 def conflicts(examples: Sequence[Example]) -> list[list[int]]:
-    """Find texts that occur more than once, but for case and white space, with labels that contradict each other.
-
-    Args:
-        examples: with labels.
-
-    Returns:
-        The places of each such text, ascending.
-    """
+    """Find texts that occur more than once, but for case and white space, with labels that contradict each other."""
     from modicum.sarcasm.folds import key
 
     places: dict[str, list[int]] = defaultdict(list)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from modicum.sarcasm.encoder.configuration import Pooling
     from modicum.sarcasm.encoder.model import EncoderModel
 
-__all__ = ["NGRAMS", "Settings", "fine_tuning", "fit", "mean_of", "models_of"]
 
 NGRAMS = "ngrams"
 
@@ -82,11 +81,7 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
 
 
 def models_of(name: str) -> list[str]:
-    """Give the two models of "ngrams+ENCODER", or the one that is named.
-
-    Args:
-        name: as `Settings` takes it.
-    """
+    """Give the two models of "ngrams+ENCODER", or the one that is named."""
     first, plus, encoder = name.partition("+")
     return [first, encoder] if first == NGRAMS and plus else [name]
 
@@ -128,24 +123,7 @@ def fine_tuning(
     device: str,
     progress: Callable[[str], None] | None = None,
 ) -> Learner:
-    """Make the learner that fine-tunes an encoder on all tasks.
-
-    Args:
-        place: of the encoder.
-        epochs: of fine-tuning.
-        batch: texts an update.
-        rate: largest learning rate.
-        pooling: "cls" or "mean".
-        device: "cpu" or "cuda".
-        progress: is told how far a long training is.
-
-    Returns:
-        The learner.
-
-    Raises:
-        ConfigError: if a number is out of range.
-        MissingExtraError: if transformers is not installed.
-    """
+    """Make the learner that fine-tunes an encoder on all tasks."""
     from modicum.sarcasm.encoder.learner import EncoderLearner
     from modicum.sarcasm.encoder.training import Recipe
 

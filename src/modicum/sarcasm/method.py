@@ -7,8 +7,6 @@ from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
 from modicum.sarcasm import arms
 from modicum.sarcasm.plan import TINY
 
-__all__ = ["METHOD"]
-
 _COMPARISON = Comparison(
     method="xpudu",
     question="Does one encoder that is fine-tuned on English and Arabic together tell sarcasm better?",

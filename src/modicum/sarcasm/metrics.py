@@ -12,8 +12,6 @@ import numpy.typing as npt
 from modicum.errors import DataError
 from modicum.sarcasm.examples import CATEGORIES, Category
 
-__all__ = ["CategoryScores", "Scores", "paired_labels", "score_a", "score_b", "score_c", "whole_labels"]
-
 # The annotations of scikit-learn know only the values that are text.
 _ZERO: Any = 0
 _EACH: Any = None
@@ -21,49 +19,25 @@ _EACH: Any = None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """How well 0 and 1 were told apart, each score from 0 to 1.
+    """How well 0 and 1 were told apart, each score from 0 to 1."""
 
-    Args:
-        f1: of class 1 alone, the main score of task A; macro-F1 is a far higher number.
-        precision: of class 1.
-        recall: of class 1.
-        accuracy: the main score of task C; on task A, "never sarcastic" has .857.
-        macro_f1: mean of the F1 of the two classes.
-    """
-
-    f1: float
-    precision: float
-    recall: float
-    accuracy: float
-    macro_f1: float
+    f1: float  # of class 1 alone, the main score of task A; macro-F1 is a far higher number
+    precision: float  # of class 1
+    recall: float  # of class 1
+    accuracy: float  # the main score of task C; on task A, "never sarcastic" has .857
+    macro_f1: float  # mean of the F1 of the two classes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CategoryScores:
-    """How well the six categories were found.
+    """How well the six categories were found."""
 
-    Args:
-        macro_f1: mean of the six, the main score of task B.
-        f1: of each category; 0 where it was neither there nor predicted.
-    """
-
-    macro_f1: float
-    f1: Mapping[Category, float]
+    macro_f1: float  # mean of the six, the main score of task B
+    f1: Mapping[Category, float]  # of each category; 0 where it was neither there nor predicted
 
 
 def score_a(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
-    """Score task A: is the text sarcastic?
-
-    Args:
-        gold: 0 or 1, shape (n,).
-        predicted: the same.
-
-    Returns:
-        The scores; `Scores.f1` is the one that the task ranks by.
-
-    Raises:
-        DataError: if the two differ in length, are empty, or hold anything but 0 and 1.
-    """
+    """Score task A: is the text sarcastic?"""
     from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
     truth, guess = paired_labels(gold, predicted, columns=None)
@@ -77,18 +51,7 @@ def score_a(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
 
 
 def score_b(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> CategoryScores:
-    """Score task B: which categories does the text have?
-
-    Args:
-        gold: 0 or 1, shape (n, 6), in the order of `CATEGORIES`.
-        predicted: the same.
-
-    Returns:
-        The scores; `CategoryScores.macro_f1` is the one that the task ranks by.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, have not six columns, or hold anything but 0 and 1.
-    """
+    """Score task B: which categories does the text have?"""
     from sklearn.metrics import f1_score
 
     truth, guess = paired_labels(gold, predicted, columns=len(CATEGORIES))
@@ -97,37 +60,14 @@ def score_b(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> CategoryScores:
 
 
 def score_c(gold: npt.ArrayLike, predicted: npt.ArrayLike) -> Scores:
-    """Score task C: which of the two texts is the sarcastic one?
-
-    Args:
-        gold: 0 for the first and 1 for the second, shape (n,).
-        predicted: the same.
-
-    Returns:
-        The scores; `Scores.accuracy` is the one that the task ranks by.
-
-    Raises:
-        DataError: as for `score_a`.
-    """
+    """Score task C: which of the two texts is the sarcastic one?"""
     return score_a(gold, predicted)
 
 
 def paired_labels(
     gold: npt.ArrayLike, predicted: npt.ArrayLike, *, columns: int | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Take true and predicted labels that belong to the same texts.
-
-    Args:
-        gold: 0 or 1, shape (n,), or (n, columns).
-        predicted: the same.
-        columns: of each text; None for one label alone.
-
-    Returns:
-        The two, in the same shapes.
-
-    Raises:
-        DataError: if the two differ in shape, are empty, or hold anything but 0 and 1.
-    """
+    """Take true and predicted labels that belong to the same texts."""
     truth, guess = (whole_labels(values, name) for values, name in ((gold, "gold"), (predicted, "predicted")))
     rows = truth.shape[:1] or (1,)
     shape = rows if columns is None else (*rows, columns)
@@ -141,18 +81,7 @@ def paired_labels(
 
 
 def whole_labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
-    """Take labels of 0 and 1, and nothing that is merely near them.
-
-    Args:
-        values: of any shape.
-        name: of them, for the message.
-
-    Returns:
-        The same shape.
-
-    Raises:
-        DataError: if one is something else.
-    """
+    """Take labels of 0 and 1, and nothing that is merely near them."""
     try:
         labels = np.asarray(values)
     except ValueError as error:  # rows of different lengths

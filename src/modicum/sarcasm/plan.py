@@ -9,40 +9,24 @@ from modicum.core.method import Job
 from modicum.core.options import number, one_of, whole
 from modicum.sarcasm.decisions import Rule
 
-__all__ = ["TINY", "Plan"]
-
 TINY = "tiny"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How the arms are trained.
+    """How the arms are trained."""
 
-    Args:
-        model: an encoder by hub id or folder, "offline" for the packaged MiniLM, or "tiny" for one that is made anew.
-        pooling: of its hidden states.
-        epochs: of fine-tuning.
-        batch: texts an update.
-        rate: largest learning rate.
-        folds: models of an ensemble; 1 holds a fifth out.
-        rule: of the labels, the same for all arms.
-    """
-
-    model: str
-    pooling: str
-    epochs: int
-    batch: int
-    rate: float
-    folds: int
-    rule: Rule
+    model: str  # an encoder by hub id or folder, "offline" for the packaged MiniLM, or "tiny" for one that is made anew
+    pooling: str  # of its hidden states
+    epochs: int  # of fine-tuning
+    batch: int  # texts an update
+    rate: float  # largest learning rate
+    folds: int  # models of an ensemble; 1 holds a fifth out
+    rule: Rule  # of the labels, the same for all arms
 
     @classmethod
     def of(cls, job: Job) -> Plan:
-        """Read the options of a job.
-
-        Raises:
-            ConfigError: if one is not usable; it is named.
-        """
+        """Read the options of a job."""
         options = job.options
         return cls(
             model=options["model"],

@@ -16,27 +16,18 @@ from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, re
 from modicum.sarcasm.tables import read_rows
 from modicum.sarcasm.written import read_written
 
-__all__ = ["DATA_SET", "Problem", "pose"]
-
 DATA_SET = "isarcasmeval"
 _TEST_SHARE = 0.3  # ours, where a file has no test part of its own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A training part, and what is scored.
+    """A training part, and what is scored."""
 
-    Args:
-        train: labelled, of all languages.
-        texts: of task A, by language.
-        pairs: of task C, by language; none of a language without rephrases.
-        categories: of task B; empty where no categories are known.
-    """
-
-    train: Sequence[Example]
-    texts: Mapping[Language, Sequence[Example]]
-    pairs: Mapping[Language, Sequence[Pair]]
-    categories: Sequence[Example]
+    train: Sequence[Example]  # labelled, of all languages
+    texts: Mapping[Language, Sequence[Example]]  # of task A, by language
+    pairs: Mapping[Language, Sequence[Pair]]  # of task C, by language; none of a language without rephrases
+    categories: Sequence[Example]  # of task B; empty where no categories are known
 
     @property
     def languages(self) -> tuple[Language, ...]:
@@ -45,20 +36,7 @@ class Problem:
 
 
 def pose(job: Job) -> Problem:
-    """Read the data of a job.
-
-    Args:
-        job: its data are a folder of the shared task, or a file of labelled texts, of which 30 % are held out; without
-            any, "full" reads the catalogue and "demo" the texts that were written for modicum.
-
-    Returns:
-        The problem. The shared task's files are the same for every seed; a file is parted by the seed.
-
-    Raises:
-        ConfigError: if the catalogue does not have the data set.
-        DataError: if a file is not usable.
-        MissingDataError: if the catalogue cannot find or fetch the files.
-    """
+    """Read the data of a job."""
     if job.data is not None and not job.data.is_dir():
         return _parted(_labelled(job.data), job.seed)
     if job.data is None and job.budget == "demo":

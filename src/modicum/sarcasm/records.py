@@ -18,8 +18,6 @@ from modicum.core.safeload import parse_json
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["Cells", "Form", "Record", "check_output", "read_records", "require_columns", "source_name", "write_rows"]
-
 Cells: TypeAlias = Mapping[str, Any]
 Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
 
@@ -31,23 +29,14 @@ _SEPARATORS = ",;\t"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One row of a file, its cells as written.
+    """One row of a file, its cells as written."""
 
-    Args:
-        line: of the file where it begins, from 1.
-        cells: by column, in the order of the file; strings, or what JSON holds.
-    """
-
-    line: int
-    cells: Cells
+    line: int  # of the file where it begins, from 1
+    cells: Cells  # by column, in the order of the file; strings, or what JSON holds
 
 
 def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable[str]) -> None:
-    """Refuse a file that lacks a column, with those that it has.
-
-    Raises:
-        DataError: if one that is needed is missing.
-    """
+    """Refuse a file that lacks a column, with those that it has."""
     missing = [column for column in needed if column not in columns]
     if missing:
         raise DataError(
@@ -59,26 +48,10 @@ def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable
 def read_records(
     source: Path | str, *, names: Collection[str] = ("text", "tweet")
 ) -> tuple[tuple[str, ...], list[Record]]:
-    """Read a file row by row, without asking what its columns mean.
-
-    Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. Commas,
-    semicolons and tabs are told apart by the header. White space around a column's name is not part of it, and
-    columns without name and content are left out.
-
-    Args:
-        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8 (or UTF-16 that says so); or "-", standard
-            input: JSON lines if they begin with "{", a table if its first line has one of the ``names``, else one text
-            a line.
-        names: of columns by which a table on standard input is known.
-
-    Returns:
-        The columns and the rows; of JSON lines, all the names that occur.
-
-    Raises:
-        DataError: if the file cannot be read, is of another kind, is empty, or a row has more or fewer cells than the
-            header.
-        UnsafeFileError: if it is larger than 1 GiB.
-    """
+    """Read a file row by row, without asking what its columns mean."""
+    # Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. Commas,
+    # semicolons and tabs are told apart by the header. White space around a column's name is not part of it, and
+    # columns without name and content are left out.
     name, form = source_name(source), None if str(source) == _STANDARD else _form(Path(source))
     data = sys.stdin.buffer.read() if form is None else read_bounded(Path(source), max_bytes=MAX_BYTES)
     text = _decoded(data, name)
@@ -94,12 +67,7 @@ def read_records(
 
 
 def check_output(target: Path, inputs: Iterable[Path | str]) -> None:
-    """See whether predictions can be written, before they are made: to another file than they are made of.
-
-    Raises:
-        ConfigError: if the file cannot be written, or is one of the inputs or in one.
-        DataError: if its name ends otherwise than `write_rows` takes it.
-    """
+    """See whether predictions can be written, before they are made: to another file than they are made of."""
     _form(target)
     check_target(target, option="--out", inputs=inputs)
 
@@ -107,18 +75,7 @@ def check_output(target: Path, inputs: Iterable[Path | str]) -> None:
 def write_rows(
     target: Path | str, rows: Sequence[Record], predictions: Sequence[Cells], *, form: Form | None = None
 ) -> None:
-    """Write predictions beside what the input said, whole or not at all.
-
-    Args:
-        target: a file whose name ends in .csv, .tsv or .jsonl, replaced if it exists; or "-", standard output.
-        rows: the rows that were predicted; all of their cells are kept.
-        predictions: the new cells of each row: text, Python's numbers, or what else JSON holds.
-        form: of the output; None goes by the name, and writes CSV to standard output.
-
-    Raises:
-        ConfigError: if the file cannot be written, or a prediction would replace a column of the input.
-        DataError: if there are more or fewer predictions than rows, or the name ends otherwise.
-    """
+    """Write predictions beside what the input said, whole or not at all."""
     if len(rows) != len(predictions):
         raise DataError(
             f"There are {len(predictions)} predictions of {len(rows)} rows.", hint="Give one for each row, in order."

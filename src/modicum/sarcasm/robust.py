@@ -16,31 +16,13 @@ from modicum.core.seeding import numpy_generator
 from modicum.errors import DataError
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example
 
-__all__ = ["length_matched", "with_rephrases"]
-
 _WORD = re.compile(r"\S+")
 
 
 def length_matched(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Crop texts that are not sarcastic to as many words as sarcastic ones have.
-
-    Each is given a number of words drawn from the sarcastic texts of its language, and from a random word on keeps that
-    many as they stand; a text that has no more stays as it is.
-
-    Args:
-        examples: of one or of both languages, cleaned: white space at the edges of a text would tell that it is whole.
-        seed: of the crops.
-
-    Returns:
-        As many examples, in the same order.
-
-    Raises:
-        DataError: if a language has texts that are not sarcastic, but none that is.
-
-    Source:
-        Ours, because in the shared task's Arabic training file short texts are sarcastic and in its test file they
-        are not.
-    """
+    """Crop texts that are not sarcastic to as many words as sarcastic ones have."""
+    # Each is given a number of words drawn from the sarcastic texts of its language, and from a random word on keeps
+    # that many as they stand; a text that has no more stays as it is.
     generator = numpy_generator(seed, "crop")
     lengths = {
         language: np.array([len(it.text.split()) for it in examples if it.language == language and it.sarcastic])
@@ -52,19 +34,8 @@ def length_matched(examples: Sequence[Example], seed: int) -> list[Example]:
 
 
 def with_rephrases(examples: Sequence[Example]) -> list[Example]:
-    """Add the rephrase of each sarcastic text as an example that is not.
-
-    It has the language and the dialect of its parent and no category.
-
-    Args:
-        examples: the training part of a split, in which a text and its rephrase share a group.
-
-    Returns:
-        The examples, and behind them the rephrases in the same order.
-
-    Source:
-        Ours: a text and its rephrase differ in little but the sarcasm.
-    """
+    """Add the rephrase of each sarcastic text as an example that is not."""
+    # It has the language and the dialect of its parent and no category.
     return [*examples, *(_plain(it, it.rephrase) for it in examples if it.sarcastic and it.rephrase)]
 
 

@@ -11,24 +11,16 @@ from modicum.sarcasm.cleaning import Preparation
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.robust import length_matched, with_rephrases
 
-__all__ = ["PRESETS", "Preset", "Robustness", "find_preset"]
-
 Preset: TypeAlias = Literal["plain", "modicum"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Robustness:
-    """What is done to texts.
+    """What is done to texts."""
 
-    Args:
-        preparation: of every text, in training and in use.
-        match_lengths: crop training texts that are not sarcastic to the lengths of those that are.
-        rephrases: learn the author's plain wording as an example that is not sarcastic.
-    """
-
-    preparation: Preparation = field(default_factory=Preparation)
-    match_lengths: bool = True
-    rephrases: bool = True
+    preparation: Preparation = field(default_factory=Preparation)  # of every text, in training and in use
+    match_lengths: bool = True  # crop training texts that are not sarcastic to the lengths of those that are
+    rephrases: bool = True  # learn the author's plain wording as an example that is not sarcastic
 
     def train(self, examples: Sequence[Example], *, seed: int) -> list[Example]:
         """Give what a model is trained on, prepared, from the training part of a split as it was written."""
@@ -36,10 +28,8 @@ class Robustness:
         return self._with_dialects(with_rephrases(shown) if self.rephrases else shown)
 
     def choose(self, examples: Sequence[Example], *, seed: int) -> list[Example]:
-        """Give what calibration and thresholds are chosen on, prepared, from the part that is held out as written.
-
-        It has the lengths of the training part, since a threshold that was chosen with the shortcut is wrong without.
-        """
+        """Give what calibration and thresholds are chosen on, prepared, from the part that is held out as written."""
+        # It has the lengths of the training part, since a threshold that was chosen with the shortcut is wrong without.
         return self._with_dialects(self._cropped(examples, seed))
 
     def _cropped(self, examples: Sequence[Example], seed: int) -> list[Example]:
@@ -60,11 +50,7 @@ PRESETS: Mapping[Preset, Robustness] = {
 
 
 def find_preset(name: str) -> Robustness:
-    """Give the switches of a preset: "plain" has all off, "modicum" all on.
-
-    Raises:
-        ConfigError: if there is none of that name.
-    """
+    """Give the switches of a preset: "plain" has all off, "modicum" all on."""
     for known, robustness in PRESETS.items():
         if known == name:
             return robustness

@@ -12,24 +12,14 @@ import numpy as np
 from modicum.errors import ConfigError
 from modicum.sarcasm.examples import Example
 
-__all__ = ["Learner", "Outputs", "PairModel", "TextModel", "compare_texts"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outputs:
-    """What the three heads give for n texts, before calibration.
+    """What the three heads give for n texts, before calibration."""
 
-    Args:
-        sarcastic: logit of "sarcastic", float64, shape (n,).
-        categories: logits of the six categories *given* that the text is sarcastic, shape (n, 6), in the order of
-            `CATEGORIES`; None where nothing was to be learnt of them.
-        rank: of two texts, the one with the higher number is the sarcastic one, shape (n,): the difference is the
-            logit of the Bradley-Terry model. None where there was no pair.
-    """
-
-    sarcastic: np.ndarray
-    categories: np.ndarray | None = None
-    rank: np.ndarray | None = None
+    sarcastic: np.ndarray  # logit of "sarcastic", float64, shape (n,)
+    categories: np.ndarray | None = None  # logits of the six categories *given* that the text is sarcastic, shape
+    rank: np.ndarray | None = None  # of two texts, the one with the higher number is the sarcastic one, shape (n,)
 
 
 class TextModel(Protocol):
@@ -54,39 +44,18 @@ class PairModel(Protocol):
 
 
 class Learner(Protocol):
-    """Fits a model of all three tasks.
+    """Fits a model of all three tasks."""
 
-    From examples with a label it learns the first head, from those with categories the second, and from those with a
-    rephrase the third. Texts, rephrases too, are prepared already.
-    """
+    # From examples with a label it learns the first head, from those with categories the second, and from those with a
+    # rephrase the third. Texts, rephrases too, are prepared already.
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> TextModel:
-        """Fit a new model.
-
-        Args:
-            examples: of one or of both languages.
-            seed: of all that is drawn.
-
-        Raises:
-            DataError: if there is no example of one of the two labels.
-        """
+        """Fit a new model."""
         ...
 
 
 def compare_texts(model: TextModel, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-    """Compare two texts each, as the model does it: in a way of its own, or by the difference of their ranks.
-
-    Args:
-        model: fitted on examples with a rephrase.
-        pairs: n, prepared as those it was fitted on.
-
-    Returns:
-        Logits that the second text is the sarcastic one, shape (n,).
-
-    Raises:
-        ConfigError: if the model ranks nothing.
-        ModelError: if an encoder was trained without pairs.
-    """
+    """Compare two texts each, as the model does it: in a way of its own, or by the difference of their ranks."""
     if isinstance(model, PairModel):
         return model.compare(pairs)
     rank = model([text for pair in pairs for text in pair]).rank

@@ -16,40 +16,19 @@ from modicum.sarcasm.linear.model import LinearModel
 from modicum.sarcasm.scoring import TextModel
 from modicum.sarcasm.stacked import StackedModel
 
-__all__ = ["Share", "shares_of"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
-    """What a piece of a text adds.
+    """What a piece of a text adds."""
 
-    Args:
-        text: the piece.
-        start: its first character in the prepared text.
-        end: the character behind its last.
-        share: in logits; above 0 it speaks for sarcasm, or, of a pair, for the second text as the sarcastic one.
-    """
-
-    text: str
-    start: int
-    end: int
-    share: float
+    text: str  # the piece
+    start: int  # its first character in the prepared text
+    end: int  # the character behind its last
+    share: float  # in logits; above 0 it speaks for sarcasm, or, of a pair, for the second text as the sarcastic one
 
 
 def shares_of(model: TextModel, text: str, *, head: Literal["sarcastic", "rank"]) -> list[Share]:
-    """Share a logit of a text among its pieces: words of n-grams, tokens of an encoder, words of both together.
-
-    Args:
-        model: n-grams, encoders, or models of both kinds.
-        text: prepared as those that the model was fitted on.
-        head: whose logit it is.
-
-    Returns:
-        The pieces in the order of the text.
-
-    Raises:
-        ModelError: if the model can only be asked as a whole, or has no such head.
-    """
+    """Share a logit of a text among its pieces: words of n-grams, tokens of an encoder, words of both together."""
     if isinstance(model, LinearModel):
         return _cut(text, explain_linear(model, text, head=head).words())
     if isinstance(model, StackedModel):

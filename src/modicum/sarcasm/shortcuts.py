@@ -20,8 +20,6 @@ from modicum.core.seeding import derive
 from modicum.errors import DataError
 from modicum.sarcasm.examples import LANGUAGES, Example, Language
 
-__all__ = ["DOMAIN", "Audit", "AuditRow", "Remark", "audit"]
-
 See: TypeAlias = Callable[[Sequence[Example]], np.ndarray]
 Remark: TypeAlias = Literal["", "shortcut", "reverses", "shift"]
 
@@ -34,24 +32,13 @@ _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditRow:
-    """What a model reaches that sees one thing alone.
+    """What a model reaches that sees one thing alone."""
 
-    Args:
-        cue: what it sees; `DOMAIN` tells training from test texts by their characters, whatever their labels.
-        language: of the texts.
-        train: area under its ROC curve on the training texts, cross-validated where something was fitted; 1/2 is
-            chance, and the direction of a single number is chosen so that it is at least that.
-        test: on the test texts, with direction and weights from the training texts; None if they have not both labels.
-        remark: "shortcut" where the cue tells much in training; "reverses" where what training taught of it is wrong in
-            test, by more than two standard errors, and it tells much in one of them; "shift" where training and test
-            texts can be told apart.
-    """
-
-    cue: str
-    language: Language
-    train: float
-    test: float | None
-    remark: Remark
+    cue: str  # what it sees; `DOMAIN` tells training from test texts by their characters, whatever their labels
+    language: Language  # of the texts
+    train: float  # area under its ROC curve on the training texts, cross-validated where something was fitted
+    test: float | None  # on the test texts, with direction and weights from the training texts
+    remark: Remark  # "shortcut" where the cue tells much in training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +48,7 @@ class Audit:
     rows: tuple[AuditRow, ...]
 
     def find(self, cue: str, language: Language) -> AuditRow:
-        """Give a row.
-
-        Raises:
-            DataError: if there is none.
-        """
+        """Give a row."""
         for row in self.rows:
             if (row.cue, row.language) == (cue, language):
                 return row

@@ -16,42 +16,27 @@ from modicum.sarcasm.cleaning import language_of_prepared
 from modicum.sarcasm.examples import LANGUAGES, Language
 from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
 
-__all__ = ["DESCRIPTION", "StackedModel", "Weights", "mean_categories"]
-
 DESCRIPTION = "stack.json"
 _HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """How much the logit of each model counts.
+    """How much the logit of each model counts."""
 
-    Args:
-        sarcastic: of the first head, one for each model.
-        rank: of the comparison of two texts, likewise; None where the models compare none.
-    """
-
-    sarcastic: tuple[float, ...]
-    rank: tuple[float, ...] | None = None
+    sarcastic: tuple[float, ...]  # of the first head, one for each model
+    rank: tuple[float, ...] | None = None  # of the comparison of two texts, likewise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackedModel:
-    """Several models that read the same texts; a `TextModel` and a `PairModel`.
+    """Several models that read the same texts; a `TextModel` and a `PairModel`."""
 
-    The language of a text is told by its script, since a model is given texts alone. Categories are the mean of those
-    models that know some.
+    # The language of a text is told by its script, since a model is given texts alone. Categories are the mean of those
+    # models that know some.
 
-    Args:
-        members: fitted on texts that were prepared alike.
-        weights: for each language; a text in another one is read with those of the first.
-
-    Raises:
-        ConfigError: if there is no model or no language, or not one weight for each model.
-    """
-
-    members: tuple[TextModel, ...]
-    weights: Mapping[Language, Weights]
+    members: tuple[TextModel, ...]  # fitted on texts that were prepared alike
+    weights: Mapping[Language, Weights]  # for each language; a text in another one is read with those of the first
 
     def __post_init__(self) -> None:
         given = [it for one in self.weights.values() for it in (one.sarcastic, one.rank) if it is not None]
@@ -72,38 +57,20 @@ class StackedModel:
         )
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Give the weighted sum of what the models give; exchanging the texts of a pair changes the sign.
-
-        Args:
-            pairs: of texts that mean the same.
-
-        Returns:
-            Logits that the second is the sarcastic one, shape (n,).
-
-        Raises:
-            ConfigError: if the models were fitted without pairs.
-        """
+        """Give the weighted sum of what the models give; exchanging the texts of a pair changes the sign."""
         if not self._ranks:
             raise ConfigError("The models cannot compare texts.", hint="Fit them on examples that have a rephrase.")
         logits = [compare_texts(member, pairs) for member in self.members]
         return _weighted(logits, [self.weights_of(*pair).rank for pair in pairs])
 
     def weights_of(self, *texts: str) -> Weights:
-        """Give the weights with which a text, or a pair of texts, is read.
-
-        Args:
-            *texts: prepared; of a pair the language is that of the one where Arabic is found, if it is in either.
-        """
+        """Give the weights with which a text, or a pair of texts, is read."""
         found = {language_of_prepared(text) for text in texts}
         language: Language = "ar" if "ar" in found else "en"
         return self.weights.get(language) or next(iter(self.weights.values()))
 
     def save(self, folder: Path) -> None:
-        """Write each model to a folder of its own, "0", "1" and so on, and the weights as JSON, below a new folder.
-
-        Raises:
-            ConfigError: if the folder has something in it, or cannot be written.
-        """
+        """Write each model to a folder of its own, "0", "1" and so on, and the weights as JSON, below a new folder."""
         with new_folder(folder) as part:
             for number, member in enumerate(self.members):
                 member.save(part / str(number))
@@ -112,15 +79,7 @@ class StackedModel:
 
     @classmethod
     def load(cls, folder: Path, *, load: Callable[[Path], TextModel]) -> StackedModel:
-        """Read what `save` wrote.
-
-        Args:
-            folder: of the models.
-            load: reads one of them.
-
-        Raises:
-            DataError: if the weights are damaged, or a model is missing.
-        """
+        """Read what `save` wrote."""
         try:
             read = read_json(folder / DESCRIPTION, hint=_HINT)
             weights: dict[Language, Weights] = {it: _read(read[it]) for it in LANGUAGES if it in read}

@@ -16,34 +16,14 @@ from modicum.sarcasm.scoring import Outputs
 from modicum.sarcasm.stacked import StackedModel, Weights, mean_categories
 from modicum.sarcasm.system import SarcasmSystem
 
-__all__ = ["stack"]
-
 
 def stack(
     parts: Sequence[Fitted], *, rule: Rule = "oof_f1", calibration: CalibrationName = "temperature+bias"
 ) -> Fitted:
-    """Join systems of different models by logistic regression on their outputs for held-out texts.
-
-    Each language has its weights: what an English encoder says of an Arabic text counts less than what it says of an
-    English one. Weights, calibration and thresholds are chosen on the same held-out texts, so that held-out scores
-    flatter a little more than those of one model.
-
-    Args:
-        parts: fitted on the same examples with the same folds, robustness and seed.
-        rule: how labels are decided.
-        calibration: of the probabilities.
-
-    Returns:
-        The joint system.
-
-    Raises:
-        ConfigError: if there is no part, or they were fitted differently.
-        DataError: if a language has texts of one label alone.
-
-    Source:
-        Wolpert 1992, stacked generalization, with a linear model at the second level. Ours: the paper's way of joining
-        its models is unknown.
-    """
+    """Join systems of different models by logistic regression on their outputs for held-out texts."""
+    # Each language has its weights: what an English encoder says of an Arabic text counts less than what it says of an
+    # English one. Weights, calibration and thresholds are chosen on the same held-out texts, so that held-out scores
+    # flatter a little more than those of one model.
     if not parts or any(
         (it.held, it.system.preparation) != (parts[0].held, parts[0].system.preparation) for it in parts
     ):

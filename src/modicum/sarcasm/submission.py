@@ -19,8 +19,6 @@ from modicum.sarcasm.examples import CATEGORIES, Example, Language, Pair
 from modicum.sarcasm.isarcasm import DATA_SET, Task, read_categories, read_pairs, read_texts
 from modicum.sarcasm.metrics import whole_labels
 
-__all__ = ["ITEMS", "Submission", "check_submission", "read_submission", "write_submission"]
-
 ITEMS: dict[Task, int] = {"A": 1400, "B": 1400, "C": 200}
 
 _HEADERS: dict[str, tuple[Task, Language]] = {
@@ -37,17 +35,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """Predictions, and what they are of.
+    """Predictions, and what they are of."""
 
-    Args:
-        task: "A", "B" or "C".
-        language: "en" or "ar".
-        predictions: 0 or 1, shape (n,); for task B (n, 6), in the order of `CATEGORIES`.
-    """
-
-    task: Task
-    language: Language
-    predictions: npt.NDArray[np.int64]
+    task: Task  # "A", "B" or "C"
+    language: Language  # "en" or "ar"
+    predictions: npt.NDArray[np.int64]  # 0 or 1, shape (n,); for task B (n, 6), in the order of `CATEGORIES`
 
 
 def write_submission(
@@ -59,22 +51,7 @@ def write_submission(
     items: Sequence[Example] | Sequence[Pair] | None = None,
     root: Path | None = None,
 ) -> None:
-    """Write predictions of the official test items as the shared task takes them.
-
-    Args:
-        path: of the zip; replaced if it exists.
-        task: "A", "B" (English) or "C".
-        language: "en" or "ar".
-        predictions: 0 or 1 for each test item in order, shape (1400,); for B (1400, 6), for C (200,).
-        items: what was predicted. Give it: a submission holds no texts, and nothing else can tell that the order is
-            wrong, as that of task A is for B.
-        root: folder of the data set that the order is compared with; None for the catalogue's, if it is at hand.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-        DataError: if there is no such task in the language, the predictions are too few or too many or not whole
-            numbers 0 and 1, or the items are not the official ones in their order.
-    """
+    """Write predictions of the official test items as the shared task takes them."""
     header = next((text for text, of in _HEADERS.items() if of == (task, language)), None)
     if header is None:
         raise DataError(f"There is no task {task!r} in {language!r}.", hint="Use A or C in en or ar, or B in en.")
@@ -90,19 +67,7 @@ def write_submission(
 
 
 def read_submission(path: Path) -> Submission:
-    """Read a submission, zipped or as the text file alone.
-
-    Args:
-        path: of the zip, or of the text file.
-
-    Returns:
-        The predictions, of as many items as there are; the header says of which task and language.
-
-    Raises:
-        DataError: if the file is missing or no submission, the header is none of the task's, or a line is not whole
-            numbers 0 and 1, one or six of them.
-        UnsafeFileError: if it is larger than a submission can be.
-    """
+    """Read a submission, zipped or as the text file alone."""
     header, *lines = _text(path).rstrip().splitlines() or [""]
     name = ",".join(cell.strip() for cell in header.split(","))
     if name not in _HEADERS:
@@ -123,16 +88,7 @@ def read_submission(path: Path) -> Submission:
 
 
 def check_submission(submission: Submission, task: Task, language: Language) -> None:
-    """Refuse a submission that the shared task would not take, or would take for another one.
-
-    Args:
-        submission: to be checked.
-        task: that it is meant for.
-        language: likewise.
-
-    Raises:
-        DataError: if it is of another task or language, or has more or fewer rows than there are test items.
-    """
+    """Refuse a submission that the shared task would not take, or would take for another one."""
     if (submission.task, submission.language) != (task, language):
         raise DataError(
             f"The submission is of task {submission.task} in {submission.language!r}, expected {task} in {language!r}.",

@@ -24,7 +24,6 @@ from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
 if TYPE_CHECKING:
     from modicum.sarcasm.shares import Share
 
-__all__ = ["Readings", "SarcasmSystem"]
 
 _DOCUMENT, _MODEL, _FORMAT, _VERSION = "system.json", "model", "modicum.sarcasm", 1
 _HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."

@@ -12,8 +12,6 @@ from modicum.sarcasm.cleaning import language_of
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
 from modicum.sarcasm.records import Cells, Record, read_records, require_columns, source_name
 
-__all__ = ["Row", "Table", "read_rows"]
-
 Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
 Asked: TypeAlias = Language | Literal["auto"] | None
 
@@ -22,30 +20,19 @@ _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "": None}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row(Record):
-    """A row that was understood.
+    """A row that was understood."""
 
-    Args:
-        content: its text, or its two texts.
-    """
-
-    content: Example | Pair
+    content: Example | Pair  # its text, or its two texts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A file that was understood.
+    """A file that was understood."""
 
-    Args:
-        columns: in the order of the file.
-        rows: likewise.
-        empty: the lines of rows without a text, which were left out.
-        text_column: of the texts; None where the file holds pairs.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    empty: tuple[int, ...] = ()
-    text_column: str | None = None
+    columns: tuple[str, ...]  # in the order of the file
+    rows: tuple[Row, ...]  # likewise
+    empty: tuple[int, ...] = ()  # the lines of rows without a text, which were left out
+    text_column: str | None = None  # of the texts; None where the file holds pairs
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,33 +63,10 @@ def read_rows(
     skip_empty: bool | None = None,
     need_label: bool = True,
 ) -> Table:
-    """Read texts, or pairs of texts, with whatever else the file says of them.
-
-    A column that is not named is known by the names of the shared task, if it is there: ``text`` or ``tweet``,
-    ``sarcastic``, ``rephrase``, ``dialect``, the six of `CATEGORIES` together, and ``language``; a file with ``text_0``
-    and ``text_1`` holds pairs, with the label ``sarcastic_id``. An empty label is an unknown one.
-
-    Args:
-        source: a file whose name ends in .csv, .tsv or .jsonl, in UTF-8; or "-", standard input: JSON lines if they
-            begin with "{", a table if its header has the text's column, else one text a line.
-        text_column: of the text.
-        label_column: of 0 and 1.
-        language: of all rows, whatever a column says; "auto" goes by the script of each; None reads the column
-            ``language``, and goes by the script where it says nothing.
-        language_column: of "en" and "ar".
-        dialect_column: of the dialect.
-        rephrase_column: of the author's plain wording.
-        skip_empty: whether rows without a text are left out, and their lines kept in `Table.empty`; None refuses them
-            as False does, but without naming the option of the commands.
-        need_label: whether a ``label_column`` that is not there is an error; if not, no label is known.
-
-    Returns:
-        The rows in the order of the file.
-
-    Raises:
-        ConfigError: if there is no such language.
-        DataError: if the file cannot be read, a column is missing, or a row is broken; file and line are named.
-    """
+    """Read texts, or pairs of texts, with whatever else the file says of them."""
+    # A column that is not named is known by the names of the shared task, if it is there: ``text`` or ``tweet``,
+    # ``sarcastic``, ``rephrase``, ``dialect``, the six of `CATEGORIES` together, and ``language``; a file with
+    # ``text_0`` and ``text_1`` holds pairs, with the label ``sarcastic_id``. An empty label is an unknown one.
     if language not in {None, "auto", *LANGUAGES}:
         raise ConfigError(f"The language is {language!r}.", hint=f"Use one of: auto, {', '.join(LANGUAGES)}.")
     name = source_name(source)
@@ -139,12 +103,7 @@ def read_rows(
 def read_predictions(
     source: Path | str, items: Sequence[Example] | Sequence[Pair], *, column: str, text_column: str | None = None
 ) -> list[int]:
-    """Read 0 or 1 for each item from a column of a table; of what categories it is made, see `read_named_categories`.
-
-    Raises:
-        DataError: if the file cannot be read, lacks the column, has more or fewer rows than the items or other texts,
-            or a cell is neither 0 nor 1.
-    """
+    """Read 0 or 1 for each item from a column of a table."""
     found: list[int] = []
     for where, cells in _predicted(source, items, column, text_column):
         label = _label(cells, column, where)
@@ -157,11 +116,7 @@ def read_predictions(
 def read_named_categories(
     source: Path | str, items: Sequence[Example] | Sequence[Pair], *, column: str, text_column: str | None = None
 ) -> list[list[int]]:
-    """Read the categories of each text from a column of their names, with spaces or commas between them.
-
-    Raises:
-        DataError: as `read_predictions`, or if there is no such category.
-    """
+    """Read the categories of each text from a column of their names, with spaces or commas between them."""
     found: list[list[int]] = []
     for where, cells in _predicted(source, items, column, text_column):
         named = _words(cells, column, where).replace(",", " ").split()
@@ -202,11 +157,7 @@ def _predicted(
 
 
 def one_text(text: str, *, language: Asked = None) -> Table:
-    """Give the table of a text that was typed.
-
-    Raises:
-        DataError: if it is empty, or holds bytes that are no UTF-8.
-    """
+    """Give the table of a text that was typed."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

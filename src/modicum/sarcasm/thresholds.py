@@ -6,22 +6,9 @@ import numpy as np
 
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["best_threshold", "expected_f1_threshold", "guarded_thresholds", "top_share_threshold"]
-
 
 def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Give the threshold with the highest F1 of the positive class; of several such the highest.
-
-    Args:
-        probabilities: out-of-fold, shape (n,).
-        labels: 0 or 1, shape (n,).
-
-    Returns:
-        One of the probabilities: positive is what has it or more.
-
-    Raises:
-        DataError: if there is no positive, or not one label for each probability.
-    """
+    """Give the threshold with the highest F1 of the positive class; of several such the highest."""
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if probabilities.shape != labels.shape or not labels.any():
         raise DataError(
@@ -34,34 +21,13 @@ def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def expected_f1_threshold(probabilities: np.ndarray) -> float:
-    """Give the threshold with the highest F1 to be expected, without a label.
-
-    Args:
-        probabilities: calibrated for the texts at hand, shape (n,).
-
-    Returns:
-        One of the probabilities. F1 is taken as the ratio of expectations, 2 E[hits] / (kept + E[positives]).
-
-    Source:
-        Lipton, Elkan and Narayanaswamy 2014: the best threshold is half of the best F1.
-    """
+    """Give the threshold with the highest F1 to be expected, without a label."""
     cuts, hits, kept = _cuts(probabilities, probabilities)
     return float(cuts[np.argmax(2 * hits / (kept + probabilities.sum()))])
 
 
 def top_share_threshold(probabilities: np.ndarray, share: float) -> float:
-    """Give the threshold that a share of the texts at hand reaches.
-
-    Args:
-        probabilities: shape (n,).
-        share: between 0 and 1; that of the positives where the model was trained.
-
-    Returns:
-        One of the probabilities; more texts than the share reach it where several have it.
-
-    Raises:
-        ConfigError: if the share is not between 0 and 1, or the texts are too few to have it.
-    """
+    """Give the threshold that a share of the texts at hand reaches."""
     count = round(share * len(probabilities)) if 0 < share < 1 else 0
     if not count:
         raise ConfigError(
@@ -74,23 +40,9 @@ def top_share_threshold(probabilities: np.ndarray, share: float) -> float:
 def guarded_thresholds(
     probabilities: np.ndarray, labels: np.ndarray, *, least_positives: int = 20
 ) -> tuple[float, ...]:
-    """Give the threshold of each label, drawn to the common one where there are few positives.
-
-    t_k = w_k t*_k + (1 - w_k) t*, w_k = min(1, n_k / least_positives): t*_k is the best of the label, t* that of all
-    labels as one, n_k counts the label's positives. A label without a positive has t*.
-
-    Args:
-        probabilities: out-of-fold, shape (n, k).
-        labels: 0 or 1, shape (n, k).
-        least_positives: from which on a label stands for itself.
-
-    Returns:
-        k thresholds.
-
-    Raises:
-        ConfigError: if least_positives is not positive.
-        DataError: if there is no positive at all, or not one label for each probability.
-    """
+    """Give the threshold of each label, drawn to the common one where there are few positives."""
+    # t_k = w_k t*_k + (1 - w_k) t*, w_k = min(1, n_k / least_positives): t*_k is the best of the label, t* that of all
+    # labels as one, n_k counts the label's positives. A label without a positive has t*.
     if least_positives < 1:
         raise ConfigError(f"least_positives must be > 0, got {least_positives}.", hint="Use 20.")
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)

@@ -11,26 +11,12 @@ from modicum.core.extras import require
 from modicum.core.quiet import quiet_transformers
 from modicum.core.seeding import derive, seeded_globally
 
-__all__ = ["make_tiny_encoder"]
-
 _SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 _VOCABULARY, _WIDTH, _LAYERS, _HEADS, _LENGTH = 4000, 64, 2, 4, 96
 
 
 def make_tiny_encoder(folder: Path, texts: Sequence[str], *, seed: int) -> Path:
-    """Write a BERT of two layers, with random weights, and a WordPiece vocabulary.
-
-    Args:
-        folder: that exists.
-        texts: the vocabulary is made of them.
-        seed: of the weights.
-
-    Returns:
-        The folder, which transformers opens.
-
-    Raises:
-        MissingExtraError: if transformers is not installed.
-    """
+    """Write a BERT of two layers, with random weights, and a WordPiece vocabulary."""
     transformers = require("transformers", extra="text", purpose="A tiny encoder")
     tokenizers = require("tokenizers", extra="text", purpose="A tiny encoder")
     make = partial(tokenizers.BertWordPieceTokenizer, lowercase=True, strip_accents=False)

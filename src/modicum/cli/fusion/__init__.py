@@ -9,8 +9,6 @@ from modicum.cli.fusion.degrading import degrade
 from modicum.cli.fusion.prediction import predict
 from modicum.cli.fusion.training import train
 
-__all__ = ["app"]
-
 app = typer.Typer(help="Predict from text, audio, video and other streams together.", no_args_is_help=True)
 app.command()(convert)
 app.command()(train)

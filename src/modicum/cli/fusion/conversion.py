@@ -14,8 +14,6 @@ from modicum.cli.fusion.sources import ClipLabels, FormatOption, Gigabytes, Sour
 if TYPE_CHECKING:
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["convert"]
-
 
 def convert(
     source: Source,

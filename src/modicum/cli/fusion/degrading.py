@@ -26,7 +26,6 @@ from modicum.core.devices import check_device
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
 
-__all__ = ["degrade"]
 
 _RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 

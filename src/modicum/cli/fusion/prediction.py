@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from modicum.fusion.ensemble import FusionEnsemble
     from modicum.fusion.recordings import Recordings
 
-__all__ = ["predict"]
-
 
 def predict(
     source: Source,

@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
 
-__all__ = [
-    "ClipLabels",
-    "FormatOption",
-    "Gigabytes",
-    "Model",
-    "Source",
-    "Split",
-    "check_model",
-    "known_to",
-    "opened",
-    "split_of",
-]
 
 Source = Annotated[
     Path,
@@ -47,21 +35,7 @@ _SILENT = {"mosi", "modicum"}  # the other readers tell themselves which values 
 
 
 def opened(source: Path, format: str = "auto", gigabytes: float = 1.0, *, clip: bool = False) -> Opened:  # noqa: A002
-    """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name.
-
-    Args:
-        source: file, folder or name.
-        format: in which it is.
-        gigabytes: the most that is read of it.
-        clip: whether labels off the scale are clipped to it.
-
-    Returns:
-        What was found.
-
-    Raises:
-        ConfigError: if ``gigabytes`` is no number above 0.
-        UnsafeFileError: if a file is larger, or has code in it.
-    """
+    """Read a source, and tell what its reader found; a data set of the catalogue is fetched by its name."""
     from modicum.core.safeload.limits import check_size
     from modicum.fusion.readers.opening import open_recordings
 
@@ -90,16 +64,7 @@ def opened(source: Path, format: str = "auto", gigabytes: float = 1.0, *, clip: 
 
 
 def split_of(found: Opened, name: str | None) -> Recordings:
-    """Choose a split.
-
-    Args:
-        found: a source.
-        name: of the split; None takes the test split, or the only one.
-
-    Raises:
-        ConfigError: if there is none of that name, or several to choose from.
-        DataError: if it has no sample.
-    """
+    """Choose a split."""
     splits = found.splits
     chosen = name or ("test" if "test" in splits else next(iter(splits)) if len(splits) == 1 else None)
     if chosen is None or chosen not in splits:
@@ -113,25 +78,13 @@ def split_of(found: Opened, name: str | None) -> Recordings:
 
 
 def check_model(folder: Path) -> None:
-    """See whether there is a folder, before torch is imported to read it.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """See whether there is a folder, before torch is imported to read it."""
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}.", hint="Write --model with a folder that train wrote.")
 
 
 def known_to(ensemble: FusionEnsemble, recordings: Recordings) -> Recordings:
-    """Leave out, and tell, the streams that a model was not trained on.
-
-    Args:
-        ensemble: of which all systems have the same streams.
-        recordings: with those streams and perhaps others; one that is missing is refused later.
-
-    Returns:
-        The recordings without the others.
-    """
+    """Leave out, and tell, the streams that a model was not trained on."""
     scaled = next(iter(ensemble.systems.values())).scaling.means
     for name in (it for it in recordings.streams if it not in scaled):
         say(f"The model was trained without the features {name}: they are not used.")

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from modicum.fusion.recordings import Recordings
     from modicum.fusion.system import FusionSystem
 
-__all__ = ["train"]
-
 
 class EncoderName(StrEnum):
     """The encoders of streams, as typer wants them."""
@@ -79,11 +77,7 @@ def train(  # noqa: PLR0913 - one argument an option
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Train on the train split; choose one epoch by valid, or by a part of train; score test once, at the end.
-
-    Raises:
-        ConfigError: if the folder has something in it, or there is one stream alone.
-    """
+    """Train on the train split; choose one epoch by valid, or by a part of train; score test once, at the end."""
     import numpy as np
 
     from modicum.fusion.roles import by_role

@@ -9,8 +9,6 @@ from modicum.cli.molecules.labelling import label
 from modicum.cli.molecules.prediction import predict, train
 from modicum.cli.molecules.selection import select
 
-__all__ = ["app"]
-
 app = typer.Typer(help="Explore a chemical space with the fewest simulations.", no_args_is_help=True)
 app.command("enumerate")(enumerate_molecules)
 app.command()(select)

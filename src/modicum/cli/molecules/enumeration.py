@@ -14,8 +14,6 @@ import typer
 from modicum.cli.console import Json, say
 from modicum.errors import RunError
 
-__all__ = ["enumerate_molecules", "print_lines"]
-
 
 def enumerate_molecules(
     *,
@@ -44,12 +42,7 @@ def enumerate_molecules(
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print many lines without flushing each, and leave nothing for the interpreter to flush if that fails.
-
-    Raises:
-        Exit: with status 0 if the reader has enough, as in "| head".
-        RunError: if stdout takes no more, as on a full disk.
-    """
+    """Print many lines without flushing each, and leave nothing for the interpreter to flush if that fails."""
     try:
         sys.stdout.writelines(f"{line}\n" for line in lines)
         sys.stdout.flush()

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from modicum.molecules.campaign import Campaign
     from modicum.molecules.labeller import Labeller
 
-__all__ = ["label"]
-
 
 class LabellerName(StrEnum):
     """Where labels come from, as typer wants it."""
@@ -77,10 +75,6 @@ def label(  # noqa: PLR0913 - one argument an option
 
     A molecule that cannot be labelled is listed with its reason, and the others go on. Ids and other columns of the
     molecules are kept.
-
-    Raises:
-        ConfigError: if an option is not one of that labeller.
-        Exit: with status 1 if no molecule could be labelled.
     """
     from modicum.molecules.table import check_temperatures, write_table
 
@@ -146,11 +140,7 @@ def _check_options(
 
 
 def _columns(paths: Sequence[Path], name: str | None) -> dict[Path, str | None]:
-    """Find which files have the column of SMILES: molecules that select wrote have another than the user's tables.
-
-    Raises:
-        ConfigError: if none has it.
-    """
+    """Find which files have the column of SMILES: molecules that select wrote have another than the user's tables."""
     from modicum.molecules.reading import opened, table_rows
 
     found: dict[Path, str | None] = dict.fromkeys(paths)

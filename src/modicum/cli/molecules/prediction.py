@@ -29,8 +29,6 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from modicum.molecules import DMPNN, GaussianProcess, Pool, Property, PropertyTable
 
-__all__ = ["predict", "train"]
-
 
 class PredictorName(StrEnum):
     """The predictors, as typer wants them."""
@@ -63,11 +61,7 @@ def train(  # noqa: PLR0913 - one argument an option
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Train a predictor on labels: of density, hvap, cp, or of any property of your own.
-
-    Raises:
-        ConfigError: if the folder is not new, or an option is not one of that predictor.
-    """
+    """Train a predictor on labels: of density, hvap, cp, or of any property of your own."""
     _check_training(folder, predictor, epochs, gp_alone=kernel is not None or held_out is not None)
     rounds = 100 if epochs is None else epochs
     check_device(device)
@@ -152,9 +146,6 @@ def predict(
     """Predict molecules, at temperatures if the property has one; with labels, also say how well.
 
     Ids and other columns of the molecules are kept.
-
-    Raises:
-        ConfigError: if there is nothing to predict, or nothing to judge by.
     """
     from modicum.molecules.storage import find_model
     from modicum.molecules.table import read_table, write_table

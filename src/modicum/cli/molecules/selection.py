@@ -31,8 +31,6 @@ from modicum.errors import ConfigError
 if TYPE_CHECKING:
     from modicum.molecules import Pool, Selection
 
-__all__ = ["select"]
-
 
 class StartName(StrEnum):
     """How a selection begins, as typer wants it."""
@@ -69,9 +67,6 @@ def select(  # noqa: PLR0913 - one argument an option
 
     Each next one is that of which a Gaussian process with the graph kernel knows least; no label is needed. Ids and
     other columns of the pool are kept.
-
-    Raises:
-        ConfigError: if options contradict each other.
     """
     _check_numbers(uncertainty, noise, most)
     _check_pool(pool, sizes=(smallest, largest), reading=(skip_invalid, smiles_column, strip_salts))

@@ -28,11 +28,7 @@ StripSalts = Annotated[
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
-    """See whether files can be written, before the work: each, and none of them is another or is read.
-
-    Raises:
-        ConfigError: if one cannot; its option is named.
-    """
+    """See whether files can be written, before the work: each, and none of them is another or is read."""
     from modicum.core.files import check_target
 
     read, taken = tuple(inputs), dict[Path, str]()
@@ -60,11 +56,7 @@ def open_pool(
 
 
 def open_failed(path: Path | None, smiles_column: str | None = None) -> dict[str, int]:
-    """Read molecules that have no label, as `label --failed` or the user writes them; there may be none.
-
-    Returns:
-        The row of the file of each.
-    """
+    """Read molecules that have no label, as `label --failed` or the user writes them; there may be none."""
     from modicum.molecules.pool import molecule_rows
     from modicum.molecules.reading import opened, table_rows
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from modicum.quantize.model import QuantizedModel
 
-__all__ = ["export"]
-
 
 def export(
     file: StoredNetwork,
@@ -33,12 +31,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a quantized network for other programs.
-
-    Raises:
-        ConfigError: if nothing is to be written, or there are images and no ONNX file.
-        Exit: with status 1 if one of two files cannot be written; the other is.
-    """
+    """Write a quantized network for other programs."""
     _check(onnx, c, file, example)
     check_stored(file)
     # Torch takes seconds to import: what is wrong in the arguments is said before.

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from modicum.quantize.configuration import LayerBits, RAPQConfig
     from modicum.quantize.model import QuantizedModel
 
-__all__ = ["NOTHING_HALF", "run"]
 
 NOTHING_HALF = "No file was left half-written."
 

@@ -15,17 +15,12 @@ from modicum.quantize.doors import check_stored
 if TYPE_CHECKING:
     from modicum.quantize.certificate import Certificate
 
-__all__ = ["StoredNetwork", "as_json", "certificate_row", "verify"]
 
 StoredNetwork = Annotated[Path, typer.Argument(help="The .safetensors file that modicum quantize run wrote.")]
 
 
 def verify(file: StoredNetwork, *, json: Json = False) -> None:
-    """Prove that all scales are powers of two, and tell how wide every sum is.
-
-    Raises:
-        Exit: with status 1 if the certificate does not hold.
-    """
+    """Prove that all scales are powers of two, and tell how wide every sum is."""
     check_stored(file)
     from modicum.quantize.model import QuantizedModel
 

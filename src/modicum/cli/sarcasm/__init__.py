@@ -10,8 +10,6 @@ from modicum.cli.sarcasm.prediction import predict
 from modicum.cli.sarcasm.submitting import score, submit
 from modicum.cli.sarcasm.training import train
 
-__all__ = ["app"]
-
 app = typer.Typer(help="Detect, categorise and rank sarcasm in English and Arabic.", no_args_is_help=True)
 app.command()(train)
 app.command()(predict)

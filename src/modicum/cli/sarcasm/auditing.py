@@ -11,8 +11,6 @@ import typer
 from modicum.cli.console import Json, out
 from modicum.cli.sarcasm.columns import DialectColumn, LabelColumn, LanguageOption, SkipEmpty, TextColumn, read_labelled
 
-__all__ = ["audit"]
-
 _SAID = {
     "": "",
     "shortcut": "tells much in training",

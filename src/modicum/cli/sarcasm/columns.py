@@ -15,21 +15,6 @@ if TYPE_CHECKING:
     from modicum.sarcasm.examples import Example, Language
     from modicum.sarcasm.tables import Table
 
-__all__ = [
-    "DialectColumn",
-    "LabelColumn",
-    "LanguageChoice",
-    "LanguageName",
-    "LanguageOption",
-    "RephraseColumn",
-    "SkipEmpty",
-    "System",
-    "TextColumn",
-    "check_model",
-    "read_labelled",
-    "read_table",
-]
-
 
 class LanguageChoice(StrEnum):
     """The languages, as typer wants them."""
@@ -59,11 +44,7 @@ SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Leave rows withou
 
 
 def check_model(folder: Path) -> None:
-    """See whether there is a folder, before libraries are imported to read it.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """See whether there is a folder, before libraries are imported to read it."""
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}.", hint="Write --model with a folder that train wrote.")
 
@@ -111,24 +92,7 @@ def read_labelled(
     skip_empty: bool = False,
     needed: bool = True,
 ) -> list[Example]:
-    """Read a labelled file, or the training files of a folder that is laid out as iSarcasmEval.
-
-    Args:
-        source: file or folder; of a file, rows without a label are left out, and how many is said.
-        text: column of the texts.
-        label: of the labels.
-        rephrase: of the plain wordings.
-        dialect: of the dialects.
-        language: of all rows.
-        skip_empty: whether rows without a text are left out.
-        needed: whether labels are; if not, all rows stay.
-
-    Returns:
-        The texts in the order of the file.
-
-    Raises:
-        DataError: if labels are needed and there is none.
-    """
+    """Read a labelled file, or the training files of a folder that is laid out as iSarcasmEval."""
     if Path(source).is_dir():
         from modicum.sarcasm.examples import LANGUAGES
         from modicum.sarcasm.isarcasm import read_train

@@ -14,8 +14,6 @@ from modicum.cli.sarcasm.columns import LanguageOption, System, TextColumn, chec
 from modicum.core.files import check_target
 from modicum.errors import ConfigError
 
-__all__ = ["export"]
-
 
 def export(
     texts: Annotated[
@@ -30,12 +28,7 @@ def export(
     language: LanguageOption = None,
     json: Json = False,
 ) -> None:
-    """Write an encoder as ONNX, compared with PyTorch on your texts.
-
-    Raises:
-        ConfigError: if the system has no encoder, or no such member.
-        Exit: with status 1 if 8 bits were asked for and not written.
-    """
+    """Write an encoder as ONNX, compared with PyTorch on your texts."""
     check_target(folder, option="--out", folder=True, inputs=(texts, model))
     check_model(model)
     table = read_table(texts, text=text, language=language)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from modicum.sarcasm.system import SarcasmSystem
     from modicum.sarcasm.tables import Row, Table
 
-__all__ = ["predict"]
-
 
 def predict(
     source: Annotated[str, typer.Argument(help="CSV, TSV or JSONL file, - for standard input, or a text in quotes.")],

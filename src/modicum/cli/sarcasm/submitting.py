@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from modicum.sarcasm.isarcasm import Votes
     from modicum.sarcasm.submission import Submission
 
-__all__ = ["score", "submit"]
 
 Kind: TypeAlias = Literal["submission", "votes", "table"]  # what a file of predictions is
 
@@ -75,10 +74,6 @@ def score(
     The main score has its 95 % interval, by a bootstrap over the texts. iSarcasmEval's third-party annotations are
     scored likewise: what five readers said. What "predict --out found.csv" made of a labelled file is scored by
     "score found.csv"; columns of other names are named.
-
-    Raises:
-        ConfigError: if votes are to be counted where there are none.
-        DataError: if a file is of another task, language or number of texts.
     """
     files = [predicted or Path(gold), *([] if against is None else [against])]
     column = prediction or ("categories" if task is TaskName.B else "predicted")
@@ -114,11 +109,7 @@ def submit(
     language: Spoken = LanguageName.en,
     json: Json = False,
 ) -> None:
-    """Predict the official test file and write the shared task's submission.
-
-    Raises:
-        DataError: if the system knows no categories.
-    """
+    """Predict the official test file and write the shared task's submission."""
     check_target(file, option="--out", inputs=(items, model))
     check_model(model)
     asked, _ = _items(items, task, language)

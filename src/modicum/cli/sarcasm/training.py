@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from modicum.sarcasm.examples import Example, Language
     from modicum.sarcasm.fitting import Fitted
 
-__all__ = ["train"]
-
 
 class PresetName(StrEnum):
     """The presets, as typer wants them."""
@@ -87,11 +85,7 @@ def train(  # noqa: PLR0913 - one argument an option
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Train on labelled texts, in one language or in both; thresholds are chosen on held-out texts alone.
-
-    Raises:
-        ConfigError: if the folder has something in it, or a setting is unknown.
-    """
+    """Train on labelled texts, in one language or in both; thresholds are chosen on held-out texts alone."""
     check_device(device)
     check_target(folder, option="--out", folder=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -10,8 +10,6 @@ from pathlib import Path
 from modicum.core.catalogue.entries import File, Pack
 from modicum.errors import ChecksumError
 
-__all__ = ["check_file", "is_right", "pack_tree", "sha256_of", "tree_hash", "walk"]
-
 
 def sha256_of(path: Path) -> str:
     """Give the SHA-256 of a file in hexadecimal digits."""
@@ -20,21 +18,13 @@ def sha256_of(path: Path) -> str:
 
 
 def tree_hash(members: Mapping[str, str]) -> str:
-    """Give one hash for many files: SHA-256 over a line ``path``, null character, ``sha256`` a file, sorted by path.
-
-    Args:
-        members: the SHA-256 of each file by its path, with forward slashes.
-    """
+    """Give one hash for many files: SHA-256 over a line ``path``, null character, ``sha256`` a file, sorted by path."""
     lines = (f"{path}\0{sha256}\n".encode() for path, sha256 in sorted(members.items()))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Find all files below a folder.
-
-    Yields:
-        The path below the folder, with forward slashes, and the full path.
-    """
+    """Find all files below a folder."""
     for parent, _, files in os.walk(folder):
         above = Path(parent).relative_to(folder).as_posix()
         for name in files:
@@ -52,16 +42,7 @@ def is_right(path: Path, file: File | Pack) -> bool:
 
 
 def check_file(path: Path, file: File | Pack, *, hint: str) -> None:
-    """Refuse an existing file that has other bytes than the published ones.
-
-    Args:
-        path: the file.
-        file: what it should be.
-        hint: for the message.
-
-    Raises:
-        ChecksumError: if size or SHA-256 differ.
-    """
+    """Refuse an existing file that has other bytes than the published ones."""
     if not is_right(path, file):
         raise ChecksumError(
             f"{path} should have {file.size:,} bytes and the SHA-256 {file.sha256}, but it has "

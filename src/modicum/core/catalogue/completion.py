@@ -15,8 +15,6 @@ from pathlib import Path
 from modicum.core.catalogue.checksums import is_right, pack_tree, walk
 from modicum.core.catalogue.entries import DataSet
 
-__all__ = ["MARK", "is_complete", "is_marked", "mark"]
-
 MARK = ".modicum-complete.json"
 
 

@@ -12,27 +12,13 @@ from modicum.core.catalogue.checksums import sha256_of
 from modicum.core.catalogue.places import make_folder
 from modicum.errors import ChecksumError, MissingDataError
 
-__all__ = ["download"]
-
 # Ours. One more attempt gets over a broken connection; a machine without network should hear of it soon.
 _RETRIES = 1
 _TIMEOUT = 30.0
 
 
 def download(address: str, target: Path, *, sha256: str | None, name: str) -> None:
-    """Fetch an address, unless ``target`` is right already. ``target`` appears whole and checked.
-
-    Args:
-        address: of the file.
-        target: where it goes.
-        sha256: what it must have; None for an archive whose bytes vary, which counts as right if it is there.
-        name: of the data set, for messages.
-
-    Raises:
-        ChecksumError: if other bytes came.
-        ConfigError: if the folder of ``target`` cannot be made.
-        MissingDataError: if nothing came.
-    """
+    """Fetch an address, unless ``target`` is right already. ``target`` appears whole and checked."""
     import pooch as untyped  # pyright: ignore[reportMissingTypeStubs]
 
     pooch = cast("Any", untyped)

@@ -15,8 +15,6 @@ from urllib.parse import quote
 
 from modicum.errors import ConfigError
 
-__all__ = ["Archive", "DataSet", "File", "Origin", "Pack", "describe", "names"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from modicum.errors import ConfigError
 
-__all__ = ["Places", "cache_folder", "make_folder", "places_from_environment"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
@@ -39,11 +37,7 @@ def places_from_environment() -> Places:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the cache, with its parents, if it is missing.
-
-    Raises:
-        ConfigError: if that is not possible.
-    """
+    """Make a folder of the cache, with its parents, if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -18,19 +18,13 @@ from modicum.core.catalogue.places import Places, make_folder
 from modicum.core.catalogue.unpack import Members, read_archive, read_pack, write_tree
 from modicum.errors import ChecksumError, DataError, MissingDataError
 
-__all__ = ["Status", "fetch", "status"]
-
 Status = Literal["here", "cached", "absent"]
 
 _DAY = 24 * 3600.0
 
 
 def status(data_set: DataSet, places: Places) -> Status:
-    """Tell where a data set lies, by names and sizes alone.
-
-    Returns:
-        "here" if ``MODICUM_DATA`` has it whole, "cached" if the cache has, "absent" if it would have to be fetched.
-    """
+    """Tell where a data set lies, by names and sizes alone."""
     if places.data is not None and _have_sizes(places.data / data_set.folder, (*data_set.files, *data_set.packs)):
         return "here"
     folder = places.cache / data_set.folder
@@ -40,20 +34,7 @@ def status(data_set: DataSet, places: Places) -> Status:
 
 
 def fetch(data_set: DataSet, places: Places) -> Path:
-    """Give a folder in which all public files of a data set lie, each of them checked.
-
-    Args:
-        data_set: what is wanted.
-        places: where to look; ``places.data`` is only read.
-
-    Returns:
-        The folder in ``places.data`` if that has a data set without packs whole, else one in the cache.
-
-    Raises:
-        ChecksumError: if a file in ``places.data``, or what came over the network, is not the published one.
-        ConfigError: if the cache cannot be written.
-        MissingDataError: if something is nowhere and could not be fetched.
-    """
+    """Give a folder in which all public files of a data set lie, each of them checked."""
     if data_set.packs:
         return _fetch_packed(data_set, places)
     own = [_own(data_set, file, places) for file in data_set.files]

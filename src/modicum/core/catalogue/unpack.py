@@ -12,8 +12,6 @@ from modicum.core.catalogue.checksums import tree_hash
 from modicum.core.catalogue.entries import Archive, Pack
 from modicum.core.safeload import read_members
 
-__all__ = ["Members", "read_archive", "read_jsonl", "read_pack", "write_tree"]
-
 Members = Iterable[tuple[str, bytes]]
 
 # Ours. A repository holds more than the wanted files, and a compressed tar must be read through to find them.
@@ -29,11 +27,7 @@ def read_pack(pack: Pack, path: Path) -> Members:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read texts that were packed as JSON lines.
-
-    Yields:
-        Path (``id``) and bytes (``text`` in UTF-8) of each file.
-    """
+    """Read texts that were packed as JSON lines."""
     with lzma.open(path, "rt", encoding="utf-8", newline="\n") as lines:
         for line in lines:
             row = json.loads(line)
@@ -41,15 +35,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_archive(archive: Archive, path: Path) -> Iterator[tuple[str, bytes]]:
-    """Read the wanted files in the archive of a repository.
-
-    Args:
-        archive: what is wanted.
-        path: the downloaded archive.
-
-    Yields:
-        Path below ``archive.folder`` and bytes of each.
-    """
+    """Read the wanted files in the archive of a repository."""
     members = read_members(
         path,
         max_members=_ARCHIVE_MEMBERS,
@@ -61,15 +47,7 @@ def read_archive(archive: Archive, path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def write_tree(members: Members, folder: Path) -> str:
-    """Write files below a folder that is being built.
-
-    Args:
-        members: path and bytes of each.
-        folder: nobody reads it yet.
-
-    Returns:
-        The tree hash of what was written.
-    """
+    """Write files below a folder that is being built."""
     hashes: dict[str, str] = {}
     made: set[Path] = set()
     for name, data in members:

@@ -11,8 +11,6 @@ from modicum.core.catalogue.completion import is_marked
 from modicum.core.catalogue.entries import DataSet, File, Pack
 from modicum.core.catalogue.places import Places
 
-__all__ = ["Check", "State", "verify"]
-
 State = Literal["right", "damaged", "absent"]
 
 
@@ -36,15 +34,7 @@ class Check:
 
 
 def verify(data_set: DataSet, places: Places) -> tuple[Check, ...]:
-    """Hash files and packs in ``MODICUM_DATA``, what is not there in the cache, and what packs were unpacked to.
-
-    Args:
-        data_set: what to check.
-        places: where to look; nothing is fetched or written.
-
-    Returns:
-        One row for each file and pack, and one more for each pack that is both in ``MODICUM_DATA`` and unpacked.
-    """
+    """Hash files and packs in ``MODICUM_DATA``, what is not there in the cache, and what packs were unpacked to."""
     cached = places.cache / data_set.folder
     rows: list[Check] = []
     for item in (*data_set.files, *data_set.packs):

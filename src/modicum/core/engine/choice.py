@@ -7,8 +7,6 @@ from modicum.core.engine.local import InlineEngine, LocalEngine
 from modicum.core.engine.protocol import Engine
 from modicum.errors import ConfigError
 
-__all__ = ["open_engine"]
-
 
 def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> Engine:
     """Open an engine by name.

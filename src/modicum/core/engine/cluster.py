@@ -13,8 +13,6 @@ from modicum.core.engine.protocol import Finished
 from modicum.core.extras import require
 from modicum.errors import ConfigError, WorkerDiedError
 
-__all__ = ["DaskEngine"]
-
 _PATIENCE = 10.0  # seconds for which a scheduler may be silent
 
 Item = TypeVar("Item")
@@ -22,20 +20,10 @@ Result = TypeVar("Result")
 
 
 class DaskEngine:
-    """Runs jobs through ``dask.distributed``, and so on whatever Dask runs on (SLURM by dask-jobqueue, say).
+    """Runs jobs through ``dask.distributed``, and so on whatever Dask runs on (SLURM by dask-jobqueue, say)."""
 
-    The scheduler moves the job of a dead worker to another one, and gives it up after its own limit
-    (``distributed.scheduler.allowed-failures``, 3).
-
-    Args:
-        address: of a scheduler, "host:port"; None starts a cluster of local processes.
-        workers: processes of a local cluster; Dask's choice when None. Not used with an address.
-        threads: of torch and BLAS in each job.
-
-    Raises:
-        ConfigError: if no scheduler answers at the address.
-        MissingExtraError: if ``distributed`` is not installed.
-    """
+    # The scheduler moves the job of a dead worker to another one, and gives it up after its own limit
+    # (``distributed.scheduler.allowed-failures``, 3).
 
     def __init__(self, address: str | None, *, workers: int | None = None, threads: int = 1) -> None:
         distributed: Any = require("distributed", extra="cluster", purpose="The dask engine")
@@ -75,14 +63,7 @@ class DaskEngine:
         self._opened.close()
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Finished[Result]]:
-        """Call the function on the cluster; see `Engine.run`.
-
-        Yields:
-            One `Finished` an item, in the order in which they end.
-
-        Raises:
-            WorkerDiedError: if the scheduler goes away.
-        """
+        """Call the function on the cluster; see `Engine.run`."""
         futures: dict[Any, int] = {}
         try:
             for index, item in enumerate(items):

@@ -6,20 +6,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["limit_threads", "limited_threads"]
-
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def limit_threads(threads: int) -> None:
-    """Set the threads of torch, BLAS and OpenMP in this process, for good.
-
-    The number is fixed, and not derived from the machine, since sums over another number of threads differ in
-    the last bits: a result must not depend on how many cores a machine has.
-
-    Args:
-        threads: for each library, at least 1.
-    """
+    """Set the threads of torch, BLAS and OpenMP in this process, for good."""
+    # The number is fixed, and not derived from the machine, since sums over another number of threads differ in the
+    # last bits: a result must not depend on how many cores a machine has.
     for variable in _VARIABLES:
         os.environ[variable] = str(threads)  # for libraries that are loaded later
     import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
@@ -31,14 +24,7 @@ def limit_threads(threads: int) -> None:
 
 @contextmanager
 def limited_threads(threads: int) -> Generator[None]:
-    """Set the threads of torch, BLAS and OpenMP for a ``with`` block.
-
-    Args:
-        threads: for each library, at least 1.
-
-    Yields:
-        Nothing.
-    """
+    """Set the threads of torch, BLAS and OpenMP for a ``with`` block."""
     import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
     import torch
 

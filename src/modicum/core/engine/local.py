@@ -22,18 +22,12 @@ from modicum.core.engine.limits import limit_threads, limited_threads
 from modicum.core.engine.protocol import Finished
 from modicum.errors import ConfigError, WorkerDiedError
 
-__all__ = ["InlineEngine", "LocalEngine"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class InlineEngine:
-    """Runs jobs one after the other in this process: for debuggers and notebooks. Errors are raised, not returned.
-
-    Args:
-        threads: of torch and BLAS while a job runs.
-    """
+    """Runs jobs one after the other in this process: for debuggers and notebooks. Errors are raised, not returned."""
 
     def __init__(self, *, threads: int = 1) -> None:
         self.threads = threads
@@ -47,11 +41,7 @@ class InlineEngine:
         pass
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Finished[Result]]:
-        """Call the function here; see `Engine.run`.
-
-        Yields:
-            One `Finished` an item, in the order in which they end.
-        """
+        """Call the function here; see `Engine.run`."""
         for index, item in enumerate(items):
             with limited_threads(self.threads):
                 value = function(item)
@@ -59,20 +49,14 @@ class InlineEngine:
 
 
 class LocalEngine:
-    """Runs jobs on spawned processes of this machine.
+    """Runs jobs on spawned processes of this machine."""
 
-    A worker that dies (out of memory, killed, a crash in C) breaks the whole pool of the standard library, and
-    nobody says which job did it. The jobs that were running are suspects: they are run again one at a time, so
-    that the guilty one is known and the others are not blamed.
-
-    Workers end when this process ends, even by SIGKILL: each of them holds the reading end of a pipe of which
-    only this process has the other.
-
-    Args:
-        workers: processes; as many as the cores that this process may use when None.
-        threads: of torch and BLAS in each worker.
-        retries: how often a job may take its worker down before it counts as failed.
-    """
+    # A worker that dies (out of memory, killed, a crash in C) breaks the whole pool of the standard library, and nobody
+    # says which job did it. The jobs that were running are suspects: they are run again one at a time, so that the
+    # guilty one is known and the others are not blamed.
+    #
+    # Workers end when this process ends, even by SIGKILL: each of them holds the reading end of a pipe of which only
+    # this process has the other.
 
     def __init__(self, workers: int | None = None, *, threads: int = 1, retries: int = 2) -> None:
         self.workers = workers or max(1, joblib.cpu_count() // threads)
@@ -90,14 +74,7 @@ class LocalEngine:
         self._stop(at_once=error is not None)
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Finished[Result]]:
-        """Call the function in the workers; see `Engine.run`.
-
-        Yields:
-            One `Finished` an item, in the order in which they end.
-
-        Raises:
-            ConfigError: if workers could not import what they are given.
-        """
+        """Call the function in the workers; see `Engine.run`."""
         _check_importable((function, list(items)))
         waiting, suspects = deque(range(len(items))), deque[int]()
         deaths = Counter[int]()

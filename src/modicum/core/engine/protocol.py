@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-__all__ = ["Engine", "Finished"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

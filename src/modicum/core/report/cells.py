@@ -9,39 +9,24 @@ from modicum.core.method import Metric
 from modicum.core.report import numbers, words
 from modicum.core.report.model import ArmResult, Difference, Report, Verdict
 
-__all__ = ["Column", "SummaryRow", "arm_columns", "control_columns", "judged", "rows", "seed_columns", "summary"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column: its heading and one cell a row.
+    """One column: its heading and one cell a row."""
 
-    Args:
-        heading: name and unit.
-        cells: as printed, from top to bottom.
-        numeric: whether the cells are numbers, which align at their right.
-    """
-
-    heading: str
-    cells: tuple[str, ...]
-    numeric: bool = True
+    heading: str  # name and unit
+    cells: tuple[str, ...]  # as printed, from top to bottom
+    numeric: bool = True  # whether the cells are numbers, which align at their right
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryRow:
-    """One method arm of one report, in the short words of the summary.
+    """One method arm of one report, in the short words of the summary."""
 
-    Args:
-        report: that it belongs to.
-        arm: the method arm.
-        difference: of the arm to the baseline.
-        sentence: the verdict in words.
-    """
-
-    report: Report
-    arm: ArmResult
-    difference: Difference
-    sentence: str
+    report: Report  # that it belongs to
+    arm: ArmResult  # the method arm
+    difference: Difference  # of the arm to the baseline
+    sentence: str  # the verdict in words
 
     @property
     def verdict(self) -> Verdict:

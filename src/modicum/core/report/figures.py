@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["forest", "quality_against_cost"]
 
 _BAND = 26
 _FOOT = 3.2 * LINE
@@ -46,14 +45,7 @@ _WIDE_SPAN = 20
 
 
 def forest(report: Report) -> str:
-    """Draw the paired differences to the baseline, with their 95 % intervals and one dot a seed.
-
-    Args:
-        report: the answer to one comparison.
-
-    Returns:
-        An SVG element; better is always to the right.
-    """
+    """Draw the paired differences to the baseline, with their 95 % intervals and one dot a seed."""
     metric, baseline = report.metric, report.baseline.name
     return draw(
         partial(_forest_figure, report),
@@ -64,14 +56,7 @@ def forest(report: Report) -> str:
 
 
 def quality_against_cost(report: Report) -> str:
-    """Draw the primary metric of every arm against its median seconds and the method's first own cost.
-
-    Args:
-        report: the answer to one comparison.
-
-    Returns:
-        An SVG element; better is always up and cheaper always left, with a numbered key of the arms.
-    """
+    """Draw the primary metric of every arm against its median seconds and the method's first own cost."""
     costs = ["time", *(cost.name for cost in report.costs[:1])]
     return draw(
         partial(_cost_figure, report),

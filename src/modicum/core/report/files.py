@@ -11,8 +11,6 @@ from modicum.core.report.model import Report, dump
 from modicum.core.report.page import page
 from modicum.errors import ConfigError
 
-__all__ = ["write"]
-
 
 def write(reports: Sequence[Report], folder: Path) -> Path:
     """Write reports as ``report.json``, ``report.md`` and ``report.html``.

@@ -9,8 +9,6 @@ from modicum.core.report import words
 from modicum.core.report.cells import Column, arm_columns, control_columns, judged, rows, seed_columns, summary
 from modicum.core.report.model import Report
 
-__all__ = ["markdown"]
-
 # An underscore inside a word means nothing to Markdown, and names of options are full of them.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_])")
 

@@ -15,7 +15,6 @@ from modicum.errors import DataError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["ArmResult", "Difference", "Environment", "Report", "Verdict", "dump", "load"]
 
 SCHEMA: Literal[1] = 1
 _AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."

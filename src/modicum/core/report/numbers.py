@@ -4,22 +4,6 @@ from __future__ import annotations
 
 from modicum.core.method import Metric
 
-__all__ = [
-    "ABSENT",
-    "ONE_SEED",
-    "change",
-    "interval",
-    "memory",
-    "p_value",
-    "plain",
-    "quantity",
-    "ratio",
-    "seconds",
-    "signed",
-    "spread",
-    "unit",
-]
-
 ABSENT = "–"
 ONE_SEED = "one seed"
 
@@ -30,10 +14,8 @@ def plain(value: float, digits: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """Print a difference with its sign.
-
-    A sign survives rounding: it tells on which side of zero an interval that ends at 0.000 really ends.
-    """
+    """Print a difference with its sign."""
+    # A sign survives rounding: it tells on which side of zero an interval that ends at 0.000 really ends.
     return plain(0.0, digits) if value == 0 else f"{value:+,.{digits}f}".replace("-", "−")
 
 

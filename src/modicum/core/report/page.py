@@ -14,7 +14,6 @@ from modicum.core.report.model import Report, Verdict
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["page"]
 
 _SYMBOLS: dict[Verdict, str] = {"better": "▲", "worse": "▼", "no difference shown": "=", "too few seeds": "?"}
 _ADDRESS = re.compile(

@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Box", "place_labels"]
-
 _DIRECTIONS = 16
 
 
@@ -31,17 +29,7 @@ class Box:
 def place_labels(
     points: Sequence[tuple[float, float]], *, size: tuple[float, float], room: Box, mark: float = 9.0
 ) -> list[tuple[float, float]]:
-    """Find the centre of one label for each point, as near to it as the others allow.
-
-    Args:
-        points: the points, in any length unit.
-        size: width and height of every label.
-        room: where the centres should lie; left only when it is full.
-        mark: width and height of the mark at a point.
-
-    Returns:
-        One centre a point, in order. No label meets another, or any point's mark.
-    """
+    """Find the centre of one label for each point, as near to it as the others allow."""
     taken = [_around(point, (mark, mark)) for point in points]
     centres: list[tuple[float, float]] = []
     for point in points:

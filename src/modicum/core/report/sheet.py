@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LINE", "MARGIN", "WIDTH", "axis", "fold", "legend", "mark", "padded", "place", "sheet", "stroke", "write"]
 
 # In user units, of which the SVG backend draws 72 an inch. A phone shows a figure at nearly this width.
 WIDTH = 340

@@ -16,7 +16,6 @@ from modicum.core.method import Role
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "MARKS", "MUTED", "PAPER", "RULE", "draw"]
 
 # matplotlib knows no CSS. It draws in colours that nobody would choose, and they are exchanged in the text.
 INK, MUTED, RULE, PAPER = "#000001", "#000002", "#000003", "#000004"
@@ -40,17 +39,7 @@ _FONT_FAMILY = re.compile(r"font-family: [^;]*;?\s*")
 
 
 def draw(figure: Callable[[], Figure], *, title: str, description: str, salt: str) -> str:
-    """Draw a figure as the text of an SVG element that can stand in an HTML page.
-
-    Args:
-        figure: makes the figure; called under settings that do not depend on the user's matplotlibrc.
-        title: the short alternative for those who cannot see it.
-        description: the numbers in words.
-        salt: distinguishes the identifiers of this figure from those of others on a page.
-
-    Returns:
-        The same bytes for the same arguments. Without a size of its own: the page gives it one.
-    """
+    """Draw a figure as the text of an SVG element that can stand in an HTML page."""
     from matplotlib import style
 
     buffer = io.StringIO()

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
 
-__all__ = ["table"]
 
 _STYLE = {
     "better": "bold green",

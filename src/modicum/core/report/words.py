@@ -10,17 +10,6 @@ from modicum.core.method import Metric
 from modicum.core.report import numbers
 from modicum.core.report.model import ArmResult, Difference, Report, Verdict
 
-__all__ = [
-    "costs",
-    "describe_arm",
-    "describe_difference",
-    "direction",
-    "heading",
-    "how_made",
-    "measure_difference",
-    "overall",
-]
-
 
 def heading(metric: Metric) -> str:
     """Name a metric with its unit: "test accuracy (%)"."""

@@ -14,8 +14,6 @@ from pathlib import Path, PurePosixPath
 from modicum.core.safeload.members import Member, open_members, refuse
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["extract", "read_members"]
-
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DAMAGE = (
     EOFError,

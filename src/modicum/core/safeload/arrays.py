@@ -14,8 +14,6 @@ from modicum.core.safeload.archives import read_members
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import DataError, UnsafeFileError
 
-__all__ = ["load_npy", "load_npz"]
-
 _MAX_ARRAYS = 10_000  # ours: an .npz with more is no collection of arrays that someone reads by name
 # What NumPy raises on a damaged header: it parses the text as Python's literals, and in old files mends it by tokens.
 _DAMAGE = (

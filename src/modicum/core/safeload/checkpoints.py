@@ -13,8 +13,6 @@ from pathlib import Path
 from modicum.core.safeload.limits import MAX_BYTES, check_size
 from modicum.errors import DataError, UnsafeFileError
 
-__all__ = ["load_torch"]
-
 # torch's own words: "Unsupported global: GLOBAL builtins.eval", "Trying to load unsupported GLOBAL posix.system".
 _GLOBAL = re.compile(r"GLOBAL ([\w.]*\w)")
 _DAMAGE = (

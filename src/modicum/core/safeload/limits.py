@@ -6,23 +6,12 @@ from pathlib import Path
 
 from modicum.errors import DataError, UnsafeFileError
 
-__all__ = ["MAX_BYTES", "check_size", "read_bounded"]
-
 # Ours: above every file of the catalogue by a factor of five, below the memory of a small machine.
 MAX_BYTES = 1 << 30
 
 
 def check_size(path: Path, size: int, *, max_bytes: int) -> None:
-    """Refuse a file that brings more than ``max_bytes``.
-
-    Args:
-        path: named in the message.
-        size: what the file brings once it is read, in bytes.
-        max_bytes: the bound.
-
-    Raises:
-        UnsafeFileError: if ``size`` is larger.
-    """
+    """Refuse a file that brings more than ``max_bytes``."""
     if size > max_bytes:
         raise UnsafeFileError(
             f"{path} holds {size:,} bytes, and at most {max_bytes:,} are read.",
@@ -31,12 +20,7 @@ def check_size(path: Path, size: int, *, max_bytes: int) -> None:
 
 
 def read_bounded(path: Path, *, max_bytes: int) -> bytes:
-    """Read a whole file of at most ``max_bytes``.
-
-    Raises:
-        DataError: if the file cannot be read.
-        UnsafeFileError: if it is larger.
-    """
+    """Read a whole file of at most ``max_bytes``."""
     try:
         check_size(path, path.stat().st_size, max_bytes=max_bytes)
         return path.read_bytes()

@@ -16,8 +16,6 @@ from typing import IO, Literal, NoReturn, cast
 
 from modicum.errors import UnsafeFileError
 
-__all__ = ["Member", "open_members", "refuse"]
-
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open}
 _LONG_NAMES = 1 << 20
@@ -27,31 +25,16 @@ Kind = Literal["file", "folder", "link", "device", "locked file"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One entry of an archive, as its header announces it.
+    """One entry of an archive, as its header announces it."""
 
-    Args:
-        name: not checked yet.
-        kind: what it would become.
-        size: uncompressed, in bytes.
-        open: gives a stream of its bytes while the archive is open.
-    """
-
-    name: str
-    kind: Kind
-    size: int
-    open: Callable[[], IO[bytes]]
+    name: str  # not checked yet
+    kind: Kind  # what it would become
+    size: int  # uncompressed, in bytes
+    open: Callable[[], IO[bytes]]  # gives a stream of its bytes while the archive is open
 
 
 def refuse(archive: Path, what: str) -> NoReturn:
-    """Refuse an archive.
-
-    Args:
-        archive: named in the message.
-        what: the rest of the sentence that begins with its name.
-
-    Raises:
-        UnsafeFileError: always.
-    """
+    """Refuse an archive."""
     raise UnsafeFileError(
         f"{archive} {what}.",
         hint="Do not unpack it by other means unless you know its maker; fetch it again if you do.",
@@ -60,16 +43,7 @@ def refuse(archive: Path, what: str) -> NoReturn:
 
 @contextmanager
 def open_members(archive: Path, *, max_members: int, max_bytes: int) -> Generator[Iterator[Member]]:
-    """Open a zip, tar, tar.gz or tar.xz, known by its first bytes, and give its members as they are read.
-
-    Args:
-        archive: the file.
-        max_members: how many members the reader will look at.
-        max_bytes: how many bytes of content the reader will look at.
-
-    Yields:
-        The members, in the archive's order.
-    """
+    """Open a zip, tar, tar.gz or tar.xz, known by its first bytes, and give its members as they are read."""
     with ExitStack() as opened:
         raw = opened.enter_context(archive.open("rb"))
         start = raw.read(8)

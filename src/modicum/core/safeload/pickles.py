@@ -15,8 +15,6 @@ from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.core.safeload.standins import ALLOWED, ArrayClaim, Constructor, DtypeClaim
 from modicum.errors import DataError, UnsafeFileError
 
-__all__ = ["load_pickle"]
-
 _INSTRUCTIONS = {instruction.code: instruction for instruction in pickletools.opcodes}
 _LENGTH_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -106,11 +104,10 @@ class _Unpickler(pickle.Unpickler):  # noqa: S301 - this is the restricted one
 
 
 def _scan(path: Path, data: bytes) -> None:
-    """Walk over the instructions, without following them, up to the end of the pickle.
-
-    The C unpickler believes an instruction that stores object number two thousand million, and takes the memory for all
-    lower numbers: five bytes cost 32 GB. Numbers beyond the count of bytes are therefore refused before it starts.
-    """
+    """Walk over the instructions, without following them, up to the end of the pickle."""
+    # The C unpickler believes an instruction that stores object number two thousand million, and takes the memory for
+    # all lower numbers: five bytes cost 32 GB. Numbers beyond the count of bytes are therefore refused before it
+    # starts.
     stream = io.BytesIO(data)
     while code := stream.read(1):
         instruction = _INSTRUCTIONS.get(code.decode("latin-1"))
@@ -158,10 +155,9 @@ def _check_number(path: Path, number: int, *, limit: int) -> None:
 
 
 class _Settler:
-    """Put the arrays and dtypes in the place of their claims.
+    """Put the arrays and dtypes in the place of their claims."""
 
-    Each object is settled once: what is shared stays shared, and a list may contain itself.
-    """
+    # Each object is settled once: what is shared stays shared, and a list may contain itself.
 
     def __init__(self, path: Path) -> None:
         self._path = path

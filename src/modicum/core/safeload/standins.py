@@ -20,8 +20,6 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALLOWED", "ArrayClaim", "Constructor", "DtypeClaim"]
-
 _CODE = re.compile(r"[?a-zA-Z][0-9]{0,9}")
 _UNIT = re.compile(r"(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)")
 
@@ -43,15 +41,10 @@ class Constructor:
 
 @dataclass(slots=True)
 class DtypeClaim:
-    """A dtype as a pickle describes it.
+    """A dtype as a pickle describes it."""
 
-    Args:
-        code: kind and size, such as ``f8``.
-        state: NumPy's own tuple (version, byte order, sub-array, names, fields, size, alignment, flags, date unit).
-    """
-
-    code: str
-    state: tuple[Any, ...] = ()
+    code: str  # kind and size, such as ``f8``
+    state: tuple[Any, ...] = ()  # NumPy's own tuple
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple):
@@ -97,14 +90,7 @@ class ArrayClaim:
         self.state = cast("tuple[Any, ...]", state)
 
     def settle(self) -> tuple[NDArray[Any], list[Any]]:
-        """Build the array if its data are what its shape and dtype need.
-
-        Returns:
-            The array, and for an array of objects the objects that still have to be put into it.
-
-        Raises:
-            UnpicklingError: if they are not.
-        """
+        """Build the array if its data are what its shape and dtype need."""
         if not self.state:
             raise UnpicklingError("an array has no data")
         _, shape, kind, fortran, data = self.state

@@ -15,8 +15,6 @@ from modicum.fusion.readers.fields import Say, finished, frames, silent, split_i
 from modicum.fusion.readers.tables import is_number, read_columns, read_matrix
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
-__all__ = ["label_files", "read_avec", "read_features", "read_phq"]
-
 _ID = ("Participant_ID", "participant_ID", "ids", "ID")
 _SCORE = ("PHQ_Score", "PHQ8_Score", "PHQ_8Total", "PHQ8_score")
 _SPAN = (0, 24)  # of the PHQ-8
@@ -27,18 +25,7 @@ _DAIC = ("COVAREP.csv", "FORMANT.csv", *(f"CLNF_{it}.txt" for it in ("AUs", "fea
 
 
 def read_phq(path: Path) -> dict[str, float]:
-    """Read the scores of a split.
-
-    Args:
-        path: a CSV file with the columns Participant_ID (or ids) and PHQ_Score (or PHQ8_Score).
-
-    Returns:
-        The score of each participant, as it stands: the AVEC baseline divides by 25, this does not.
-
-    Raises:
-        DataError: if a column is missing, a participant comes twice, or a score is not on the scale from 0 to 24; the
-            row is named, from 1 and with that of the names.
-    """
+    """Read the scores of a split."""
     names, cells = read_columns(path, [_ID, _SCORE])
     scores: dict[str, float] = {}
     for row, (name, cell) in enumerate(zip(names, cells, strict=True), start=2):
@@ -58,22 +45,10 @@ def read_phq(path: Path) -> dict[str, float]:
 
 
 def read_features(path: Path) -> FloatArray:
-    """Read the features of one participant.
-
-    Columns on the left whose names in the first row are frame, timestamp, confidence, success, name, time or the like
-    are no features and left out; without a row of names all columns are features. A first column of texts and the times
-    behind it, as openSMILE and openXBOW write them, are none either.
-
-    Args:
-        path: an .npy file of shape (frames, size); or a table, .csv or .txt, separated by commas or semicolons.
-
-    Returns:
-        Shape (frames, size).
-
-    Raises:
-        DataError: if the file is of another form, or a cell is no number.
-        UnsafeFileError: if an .npy file holds objects, or a file is larger than 1 GiB.
-    """
+    """Read the features of one participant."""
+    # Columns on the left whose names in the first row are frame, timestamp, confidence, success, name, time or the like
+    # are no features and left out; without a row of names all columns are features. A first column of texts and the
+    # times behind it, as openSMILE and openXBOW write them, are none either.
     if path.suffix == ".npy":
         return frames(load_npy(path), 2, str(path))
     line = read_bounded(path, max_bytes=MAX_BYTES).removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
@@ -89,25 +64,7 @@ def read_features(path: Path) -> FloatArray:
 
 
 def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: Say = silent) -> dict[str, Recordings]:
-    """Read a folder of AVEC 2019 DDS, E-DAIC or DAIC-WOZ.
-
-    Args:
-        folder: with the scores in CSV files of its own or in a folder "labels", each with a split in its name
-            (train_split.csv, dev_split.csv), and with the features below it.
-        features: for each stream the path of a participant's file in the folder, with {id} in the place of the id and *
-            for what may be anything: {"audio": "{id}_P/features/*egemaps.csv"}. None takes COVAREP, FORMANT and CLNF
-            where folders are called 300_P and so on, as DAIC-WOZ is downloaded; else each folder other than "labels"
-            for a stream, and in it the files that begin with an id.
-        say: is told whose features are missing, which file is left out, and what was replaced.
-
-    Returns:
-        By split; a participant without a file lacks the stream. Labels are PHQ-8 scores from 0 to 24, and None for a
-        split whose only file has no scores.
-
-    Raises:
-        DataError: if there is no folder, no scores or no streams, a participant has several files for a stream or no
-            file at all, nobody of a split has a stream, frames have other sizes, or a file is broken.
-    """
+    """Read a folder of AVEC 2019 DDS, E-DAIC or DAIC-WOZ."""
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder.", hint="Check the path.")
     features = _features_in(folder) if features is None else features
@@ -130,13 +87,8 @@ def _features_in(folder: Path) -> dict[str, str]:
 
 
 def label_files(folder: Path, *, say: Say = silent) -> dict[str, Path]:
-    """Find the files of scores, by split: CSV files with a split in their name.
-
-    Of two files for one split, the one that has scores is taken and the other is said to be left out.
-
-    Raises:
-        DataError: if two are of one split and it is not said by their scores which to take.
-    """
+    """Find the files of scores, by split: CSV files with a split in their name."""
+    # Of two files for one split, the one that has scores is taken and the other is said to be left out.
     found: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.csv"), *folder.glob("labels/*.csv")]):
         if (split := split_in(path.stem)) is not None:

@@ -12,8 +12,6 @@ from modicum.errors import DataError
 from modicum.fusion.readers.tables import read_matrix
 from modicum.fusion.recordings import FloatArray
 
-__all__ = ["SYSTEMS", "TARGETS", "CesSequence", "read_ces"]
-
 TARGETS = ("arousal", "valence", "liking")
 # The last is a fusion of the others that was trained on the labels of this very set.
 SYSTEMS = (
@@ -32,35 +30,17 @@ SYSTEMS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CesSequence:
-    """One recording at 10 frames a second.
+    """One recording at 10 frames a second."""
 
-    Args:
-        name: "Devel_DE_01".
-        language: "de" or "hu".
-        labels: shape (frames, 3), in the order of `TARGETS`.
-        predictions: shape (frames, 10, 3), in the order of `SYSTEMS` and `TARGETS`.
-    """
-
-    name: str
-    language: str
-    labels: FloatArray
-    predictions: FloatArray
+    name: str  # "Devel_DE_01"
+    language: str  # "de" or "hu"
+    labels: FloatArray  # shape (frames, 3), in the order of `TARGETS`
+    predictions: FloatArray  # shape (frames, 10, 3), in the order of `SYSTEMS` and `TARGETS`
 
 
 def read_ces(folder: Path) -> tuple[CesSequence, ...]:
-    """Read the labels of the development set and the predictions of ten baseline systems.
-
-    Predictions go on after the labels end, and are cut to them.
-
-    Args:
-        folder: ``modicum.core.catalogue.fetch("avec2019-ces")``.
-
-    Returns:
-        The sequences by name: German, then Hungarian.
-
-    Raises:
-        DataError: if there are none, a system lacks one, or its times are not those of the labels.
-    """
+    """Read the labels of the development set and the predictions of ten baseline systems."""
+    # Predictions go on after the labels end, and are cut to them.
     files = sorted((folder / "labels_devel").glob("Devel_*.csv"))
     if not files:
         raise DataError(f"{folder} has no file labels_devel/Devel_*.csv.", hint="Fetch avec2019-ces of the catalogue.")

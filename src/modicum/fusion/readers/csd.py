@@ -22,37 +22,24 @@ from modicum.errors import DataError, UnsafeFileError
 from modicum.fusion.align import check_intervals
 from modicum.fusion.recordings import FloatArray
 
-__all__ = ["Csd", "Timed", "read_csd", "write_csd"]
-
 Group: TypeAlias = Any  # of h5py, which has no types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
-    """One video in one stream.
+    """One video in one stream."""
 
-    Args:
-        intervals: beginning and end of each frame in seconds, float64, shape (frames, 2).
-        features: shape (frames, size); of words, shape (frames, 1) and text.
-    """
-
-    intervals: npt.NDArray[np.float64]
-    features: FloatArray | npt.NDArray[np.str_]
+    intervals: npt.NDArray[np.float64]  # beginning and end of each frame in seconds, float64, shape (frames, 2)
+    features: FloatArray | npt.NDArray[np.str_]  # shape (frames, size); of words, shape (frames, 1) and text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Csd:
-    """A computational sequence.
+    """A computational sequence."""
 
-    Args:
-        name: of the stream, as its file has it: "COVAREP".
-        videos: by id.
-        metadata: what the file says of itself.
-    """
-
-    name: str
-    videos: Mapping[str, Timed]
-    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+    name: str  # of the stream, as its file has it: "COVAREP"
+    videos: Mapping[str, Timed]  # by id
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])  # what the file says of itself
 
     @property
     def is_text(self) -> bool:
@@ -61,21 +48,7 @@ class Csd:
 
 
 def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
-    """Read a computational sequence.
-
-    Args:
-        path: a file whose name ends in .csd.
-        max_bytes: the most that the arrays of the file may take together.
-
-    Returns:
-        Its videos, features as float32 or text.
-
-    Raises:
-        DataError: if the file is truncated or of another form, or a video lacks intervals, has another number of them
-            than of frames, or has one that is NaN or ends before it begins; the id of the video is named.
-        MissingExtraError: if h5py is not installed.
-        UnsafeFileError: if it refers to other files, or its arrays are too large.
-    """
+    """Read a computational sequence."""
     with _opened(path) as file:
         if len(file) != 1:
             raise DataError(f"{path} has {len(file)} roots, not one.", hint="Check that it is a .csd file.")
@@ -92,17 +65,7 @@ def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
 
 
 def write_csd(path: Path, sequence: Csd) -> None:
-    """Write a computational sequence, whole or not at all.
-
-    Args:
-        path: replaced if it is there.
-        sequence: what `read_csd` gives back.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-        DataError: if a video has not one interval for each frame, or one that is none.
-        MissingExtraError: if h5py is not installed.
-    """
+    """Write a computational sequence, whole or not at all."""
     h5py = require("h5py", extra="fusion", purpose="Writing .csd files")
     checked = {
         name: _timed(video.intervals, video.features, f"{path}, {name}") for name, video in sequence.videos.items()

@@ -15,8 +15,6 @@ from modicum.fusion.readers.csd import Csd, Timed, read_csd
 from modicum.fusion.readers.fields import Say, finished, scores, silent
 from modicum.fusion.recordings import Ragged, Recordings
 
-__all__ = ["cut", "read_csd_folder"]
-
 _PAUSES = frozenset({"sp"})  # how the transcripts of CMU-MOSI write a short pause
 _SPAN = (-3.0, 3.0)
 
@@ -24,25 +22,9 @@ _SPAN = (-3.0, 3.0)
 def read_csd_folder(
     folder: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES, clip: bool = False
 ) -> dict[str, Recordings]:
-    """Read the .csd files of a folder as one set of samples.
-
-    The file whose name or root holds "label" or "opinion" has the segments and their scores; one whose features are
-    text has the words; all others are streams by the names of their files.
-
-    Args:
-        folder: with files whose names end in .csd.
-        say: is told what each file is taken for, and what is missing.
-        max_bytes: the largest file that is read.
-        clip: whether labels off the scale are clipped to it.
-
-    Returns:
-        Under "all", since splits are in no .csd file; as `cut` gives it.
-
-    Raises:
-        DataError: if there is no stream, two files have words, or a file is broken.
-        MissingExtraError: if h5py is not installed.
-        UnsafeFileError: if a file refers to others, or is too large.
-    """
+    """Read the .csd files of a folder as one set of samples."""
+    # The file whose name or root holds "label" or "opinion" has the segments and their scores; one whose features are
+    # text has the words; all others are streams by the names of their files.
     files = sorted(folder.glob("*.csd")) if folder.is_dir() else [folder]
     read = {file.stem: read_csd(file, max_bytes=max_bytes) for file in files}
     labels = {name for name, sequence in read.items() if _is_labels(name) or _is_labels(sequence.name)}
@@ -77,27 +59,11 @@ def cut(
     say: Say = silent,
     clip: bool = False,
 ) -> Recordings:
-    """Cut videos into samples, and bring the frames of each stream to the words.
-
-    A sample is a segment that has a label, or a whole video where there are no labels. A word or frame belongs to the
-    segment that its middle is in; pauses are no words. With words a stream has one frame a word, as `align` makes it,
-    and is absent where none of them has a frame; without words it has its own frames. A segment with nothing in it
-    is left out.
-
-    Args:
-        streams: features by name.
-        words: the transcript, whose frames are words.
-        labels: intervals of the segments and their scores from -3 to 3, in the first column.
-        where: named in messages.
-        clip: whether labels off the scale are clipped to it.
-        say: is told of words without frames, of videos that a stream lacks, and of segments that are left out.
-
-    Returns:
-        Samples named "video[3]", in the order of the file of labels, with the video as group.
-
-    Raises:
-        DataError: if a video is in no stream, or a score is off the scale.
-    """
+    """Cut videos into samples, and bring the frames of each stream to the words."""
+    # A sample is a segment that has a label, or a whole video where there are no labels. A word or frame belongs to the
+    # segment that its middle is in; pauses are no words. With words a stream has one frame a word, as `align` makes it,
+    # and is absent where none of them has a frame; without words it has its own frames. A segment with nothing in it is
+    # left out.
     segments = _segments(streams, words, labels, where)
     transcripts = None if words is None else [_inside(words, segment) for segment in segments]
     table = [video.features[:, 0] for video in labels.videos.values()] if labels is not None else []

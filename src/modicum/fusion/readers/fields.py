@@ -15,23 +15,6 @@ from modicum.fusion.finite import make_finite
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.roles import split_called
 
-__all__ = [
-    "PICKLES",
-    "Say",
-    "entries",
-    "finished",
-    "frames",
-    "group_of",
-    "load",
-    "names_of",
-    "rows_of",
-    "scores",
-    "silent",
-    "split_in",
-    "splits_in",
-    "text_of",
-]
-
 PICKLES = (".pkl", ".pickle")
 
 Say: TypeAlias = Callable[[str], None]  # is told in a sentence what a reader found and the caller may not expect
@@ -56,11 +39,7 @@ def split_in(name: str) -> str | None:
 
 
 def splits_in(content: Mapping[str, object], where: object, say: Say) -> dict[str, object]:
-    """Give what belongs to "train", "valid" and "test", in any spelling; ``say`` is told which parts are left out.
-
-    Raises:
-        DataError: if there is no split, or two parts are of one.
-    """
+    """Give what belongs to "train", "valid" and "test", in any spelling; ``say`` is told which parts are left out."""
     splits: dict[str, tuple[object, object]] = {}
     others: list[str] = []
     for name, part in content.items():
@@ -85,19 +64,7 @@ def splits_in(content: Mapping[str, object], where: object, say: Say) -> dict[st
 
 
 def entries(part: object, needed: Iterable[str], where: object) -> dict[str, object]:
-    """Take a part of a file for a table of named entries.
-
-    Args:
-        part: what was read.
-        needed: names that it must have.
-        where: file and split, for the message.
-
-    Returns:
-        The part.
-
-    Raises:
-        DataError: if it is no table, or lacks an entry.
-    """
+    """Take a part of a file for a table of named entries."""
     if not isinstance(part, dict):
         raise DataError(f"{where} is no table of arrays but a {type(part).__name__}.", hint="Check the format.")
     table = cast("dict[str, object]", part)
@@ -109,19 +76,7 @@ def entries(part: object, needed: Iterable[str], where: object) -> dict[str, obj
 
 
 def frames(values: object, axes: int | None, where: str) -> FloatArray:
-    """Take features as float32.
-
-    Args:
-        values: an array, or what can become one.
-        axes: how many it must have; None for any number.
-        where: file, sample and stream, for the message.
-
-    Returns:
-        The array; numbers beyond float32 are infinite, and counted as that later.
-
-    Raises:
-        DataError: if they are no numbers, or of other axes.
-    """
+    """Take features as float32."""
     try:
         with np.errstate(over="ignore"):
             array = np.asarray(values).astype(np.float32)
@@ -143,22 +98,7 @@ def scores(
     clip: bool = False,
     say: Say = silent,
 ) -> FloatArray:
-    """Take labels as float32 and hold them against their scale.
-
-    Args:
-        values: one for each sample.
-        span: the least and the most that a label can be.
-        where: file and split, for the message.
-        names: of the samples, for the message.
-        clip: whether finite labels off the scale become its nearest end instead.
-        say: is told how many were clipped.
-
-    Returns:
-        Shape (samples,).
-
-    Raises:
-        DataError: if there are several for a sample, or one is not on the scale; its row is named, from 0.
-    """
+    """Take labels as float32 and hold them against their scale."""
     array = frames(values, None, where)
     if array.ndim == 0 or array.size != len(array):
         raise DataError(
@@ -181,18 +121,7 @@ def scores(
 
 
 def rows_of(values: object, where: str) -> Sequence[Any]:
-    """Take a part of a file for a list or an array with one item for each sample.
-
-    Args:
-        values: what was read.
-        where: file, split and part, for the message.
-
-    Returns:
-        The same.
-
-    Raises:
-        DataError: if it is neither.
-    """
+    """Take a part of a file for a list or an array with one item for each sample."""
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0):
         return cast("Sequence[Any]", values)
     raise DataError(f"{where} is no list but a {type(values).__name__}.", hint="Check the format.")
@@ -204,18 +133,7 @@ def text_of(value: object) -> str:
 
 
 def names_of(values: object, where: str) -> tuple[str, ...]:
-    """Write the names of segments as text: as they are, so that predictions can be joined to the file they came from.
-
-    Args:
-        values: a name, or several parts of one, for each sample; text, or bytes of UTF-8.
-        where: file, split and part, for the message.
-
-    Returns:
-        One for each sample.
-
-    Raises:
-        DataError: if it is no list, or one has no parts.
-    """
+    """Write the names of segments as text: as they are, so that predictions can be joined to their file."""
     parts = [np.ravel(np.asarray(value, dtype=object)).tolist() for value in rows_of(values, where)]
     if not all(parts):
         raise DataError(f"{where}, row {parts.index([])}, is empty.", hint="Give each sample a name.")
@@ -228,20 +146,7 @@ def group_of(name: str, *, numbered: bool = False) -> str:
 
 
 def finished(recordings: Recordings, where: object, say: Say, *, leave_out: bool = False) -> Recordings:
-    """Make all values finite, and refuse a sample of nothing.
-
-    Args:
-        recordings: as they were read.
-        where: file and split, for the message.
-        say: is told of values that were replaced, and of samples that were left out.
-        leave_out: whether samples of nothing are left out instead.
-
-    Returns:
-        The finite recordings.
-
-    Raises:
-        DataError: if a sample has no frame of any stream and no word, and is not to be left out.
-    """
+    """Make all values finite, and refuse a sample of nothing."""
     clean = make_finite(recordings)
     for name, count in clean.replaced.items():
         say(f"{where}: {count:,} values of {name} are not finite, and 0 now.")

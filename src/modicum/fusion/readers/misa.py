@@ -26,8 +26,6 @@ from modicum.fusion.readers.fields import (
 )
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
-__all__ = ["Utterance", "from_utterances", "parse_misa", "read_lists", "read_misa", "words_of"]
-
 # Words, label, segment, and the frames of each stream.
 Utterance: TypeAlias = tuple[tuple[str, ...] | None, float, str, Mapping[str, FloatArray]]
 
@@ -35,41 +33,14 @@ _SPAN = (-3.0, 3.0)
 
 
 def read_misa(path: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
-    """Read pickles of MISA or MAG-BERT.
-
-    Args:
-        path: a file of one split (its name says which: train.pkl, dev.pkl), a file of several, or a folder of files.
-        say: is told what was replaced.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split, "all" where nothing says which; streams audio and video, and the words unless the file has only their
-        numbers in a vocabulary. Labels are the scores from -3 to 3; where a label has several (MOSEI: sentiment and six
-        emotions), the first.
-
-    Raises:
-        DataError: if an utterance is of another form, its streams have not a frame a word, or a score is off the scale.
-        UnsafeFileError: if the pickle has code in it, or is too large.
-    """
+    """Read pickles of MISA or MAG-BERT."""
     return read_lists(path, lambda content, file: parse_misa(content, file, say=say), max_bytes=max_bytes)
 
 
 def read_lists(
     path: Path, parse: Callable[[object, Path], dict[str, Recordings]], *, max_bytes: int
 ) -> dict[str, Recordings]:
-    """Read a pickle, or each of those in a folder.
-
-    Args:
-        path: a file or a folder.
-        parse: makes the splits of what was pickled.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split.
-
-    Raises:
-        DataError: if there is none, or two are of one split.
-    """
+    """Read a pickle, or each of those in a folder."""
     files = sorted(file for file in path.iterdir() if file.suffix in PICKLES) if path.is_dir() else [path]
     splits: dict[str, Recordings] = {}
     for file in files:
@@ -99,21 +70,7 @@ def _split(path: Path) -> str:
 def from_utterances(
     part: object, parse: Callable[[Any, str], Utterance], where: str, say: Say, *, clip: bool = False
 ) -> Recordings:
-    """Join utterances.
-
-    Args:
-        part: the list of them.
-        parse: takes an utterance apart; is told where it is, for its messages.
-        where: file and split, for messages.
-        say: is told what was replaced.
-        clip: as for `fields.scores`.
-
-    Returns:
-        The samples in the order of the list.
-
-    Raises:
-        DataError: if it is no list, an utterance is of another form, or frames have other sizes.
-    """
+    """Join utterances."""
     if not isinstance(part, list) or not part:
         raise DataError(f"{where} is no list of utterances.", hint="Check the format.")
     rows: list[Utterance] = []
@@ -149,14 +106,7 @@ def _join(samples: Sequence[FloatArray], name: str, where: str) -> Ragged:
 
 
 def words_of(values: object) -> tuple[str, ...]:
-    """Take words that are text or bytes.
-
-    Args:
-        values: an array or a list of them.
-
-    Returns:
-        As text.
-    """
+    """Take words that are text or bytes."""
     items = np.ravel(cast("Any", values)).tolist()
     return tuple(map(text_of, items))
 

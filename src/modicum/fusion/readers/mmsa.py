@@ -27,8 +27,6 @@ from modicum.fusion.readers.fields import (
 from modicum.fusion.readers.padding import common_spans, spans, spans_of_lengths, unpad
 from modicum.fusion.recordings import IntArray, Ragged, Recordings
 
-__all__ = ["Target", "parse_mmsa", "ragged_streams", "read_mmsa", "read_text_bert"]
-
 Target: TypeAlias = Literal["M", "T", "A", "V"]
 
 _KEYS = {"text": "text", "audio": "audio", "video": "vision"}
@@ -44,29 +42,12 @@ def read_mmsa(
     say: Say = silent,
     max_bytes: int = MAX_BYTES,
 ) -> dict[str, Recordings]:
-    """Read a pickle of MMSA.
-
-    The words are those of ``raw_text``. The length of a text is that of the mask in ``text_bert``, since the features
-    of BERT at its padding need not be zero. Those of audio and video are ``audio_lengths`` and ``vision_lengths``;
-    where the file has none they end, or begin if the file is padded at the front, with the frames that are not zero.
-    In an aligned file (as many frames in all streams) the padding that all streams of a sample share is taken off, and
-    frames stay with their word. A stream that is zero throughout in a sample is absent there.
-
-    Args:
-        path: such as unaligned_50.pkl.
-        text: "features" makes the vectors of BERT a stream; with "words" the text is in `Recordings.words` alone.
-        target: which annotation of SIMS: of all modalities together, or of text, audio or video alone.
-        say: is told on which side the file is padded, and what was replaced.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split, with ids as the file has them; labels are the scores from -3 to 3, None if there are none. A file may
-        lack some of text, audio and vision.
-
-    Raises:
-        DataError: if all arrays are missing, one is of another shape, lengths do not fit, or a score is off the scale.
-        UnsafeFileError: if the pickle has code in it, or is too large.
-    """
+    """Read a pickle of MMSA."""
+    # The words are those of ``raw_text``. The length of a text is that of the mask in ``text_bert``, since the features
+    # of BERT at its padding need not be zero. Those of audio and video are ``audio_lengths`` and ``vision_lengths``;
+    # where the file has none they end, or begin if the file is padded at the front, with the frames that are not zero.
+    # In an aligned file (as many frames in all streams) the padding that all streams of a sample share is taken off,
+    # and frames stay with their word. A stream that is zero throughout in a sample is absent there.
     return parse_mmsa(load(path, max_bytes=max_bytes), path, text=text, target=target, say=say)
 
 
@@ -119,21 +100,7 @@ def _words(texts: object, where: str) -> tuple[tuple[str, ...], ...]:
 def ragged_streams(
     table: Mapping[str, object], names: Sequence[str], where: str, say: Say, *, mask: IntArray | None = None
 ) -> dict[str, Ragged]:
-    """Take the streams out of their padded arrays.
-
-    Args:
-        table: with the arrays of MMSA and of MulT, shape (samples, frames, size), and their lengths if it has them.
-        names: of the streams.
-        where: file and split, for messages.
-        say: is told on which side they are padded.
-        mask: of the text, shape (samples, frames).
-
-    Returns:
-        By name.
-
-    Raises:
-        DataError: if an array has another shape, or lengths do not fit.
-    """
+    """Take the streams out of their padded arrays."""
     arrays = {name: frames(table[_KEYS[name]], 3, f"{where}, {_KEYS[name]}") for name in names}
     if len({len(array) for array in arrays.values()}) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
@@ -161,19 +128,7 @@ def ragged_streams(
 
 
 def read_text_bert(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, IntArray]:
-    """Read the word pieces of a pickle of MMSA, which some files hold as float.
-
-    Args:
-        path: as for `read_mmsa`.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split, in the order of the samples: ids, mask and segments, int64, shape (samples, 3, pieces).
-
-    Raises:
-        DataError: if there are none, or a value is no whole number.
-        UnsafeFileError: if the pickle has code in it, or is too large.
-    """
+    """Read the word pieces of a pickle of MMSA, which some files hold as float."""
     splits = splits_in(entries(load(path, max_bytes=max_bytes), (), path), path, silent)
     return {
         name: _text_bert(entries(part, ["text_bert"], f"{path}, {name}")["text_bert"], f"{path}, {name}")

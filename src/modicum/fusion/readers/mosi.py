@@ -12,27 +12,13 @@ from modicum.fusion.readers.fields import finished, frames, group_of, silent
 from modicum.fusion.readers.tables import read_matrix, read_rows
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
 
-__all__ = ["read_mosi", "windows"]
-
 _STREAMS = ("text", "audio", "video")
 _CLASSES = ("negative", "positive")
 
 
 def read_mosi(folder: Path) -> dict[str, Recordings]:
-    """Read utterances with one frame of text (100 values), audio (73) and video (100) each.
-
-    The text features were trained on the labels of the training utterances: what they say of those is no test.
-
-    Args:
-        folder: ``modicum.core.catalogue.fetch("mosi-features")``.
-
-    Returns:
-        "train" and "test", without a video in common; in the order of the transcripts, in which utterance 10 of a video
-        follows utterance 1. Labels are 0 for negative and 1 for positive.
-
-    Raises:
-        DataError: if a file is missing, or files have other rows or labels than each other; the row is named, from 0.
-    """
+    """Read utterances with one frame of text (100 values), audio (73) and video (100) each."""
+    # The text features were trained on the labels of the training utterances: what they say of those is no test.
     transcripts = read_rows(folder / "transcripts.csv")
     for row, cells in enumerate(transcripts):
         if len(cells) != 4 or cells[3] not in {"0", "1"}:
@@ -81,24 +67,10 @@ def _check(where: str, labels: IntArray, expected: IntArray) -> None:
 
 
 def windows(recordings: Recordings, before: int, after: int) -> Recordings:
-    """Give each utterance its neighbours of the same video as frames.
-
-    The frames are in time order, and the utterance itself is always frame number ``before``: a mixer over time has
-    weights of its own for each place. Where the video begins or ends, the neighbours that are missing are zeros. So
-    they are where a neighbour lacks a stream.
-
-    Args:
-        recordings: utterances named "video_number", of at most one frame in each stream, with the video as group.
-        before: how many utterances are looked at before it.
-        after: and how many after it.
-
-    Returns:
-        The same samples with ``before + 1 + after`` frames in each stream; words and labels are the utterance's own.
-
-    Raises:
-        ConfigError: if a number is below 0.
-        DataError: if an utterance has several frames, no number, or no group.
-    """
+    """Give each utterance its neighbours of the same video as frames."""
+    # The frames are in time order, and the utterance itself is always frame number ``before``: a mixer over time has
+    # weights of its own for each place. Where the video begins or ends, the neighbours that are missing are zeros. So
+    # they are where a neighbour lacks a stream.
     if min(before, after) < 0:
         raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give numbers from 0 on.")
     if not recordings.groups:

@@ -9,20 +9,11 @@ import numpy as np
 from modicum.core.extras import require
 from modicum.fusion.recordings import Ragged, Recordings
 
-__all__ = ["read_motions"]
-
 _STREAMS = {"accelerometer": slice(0, 3), "gyroscope": slice(3, 6)}
 
 
 def read_motions() -> dict[str, Recordings]:
-    """Read BasicMotions (UEA archive) out of the wheel of sktime.
-
-    Returns:
-        "train" and "test", 40 recordings each of 100 frames at 10 Hz, in two streams of three axes; four classes.
-
-    Raises:
-        MissingExtraError: if sktime is not installed.
-    """
+    """Read BasicMotions (UEA archive) out of the wheel of sktime."""
     datasets: Any = require("sktime.datasets", extra="fusion", purpose="BasicMotions")
     loaded = {split: datasets.load_basic_motions(split, return_type="numpy3d") for split in ("train", "test")}
     classes = tuple(sorted({str(name) for _, names in loaded.values() for name in names}))

@@ -22,29 +22,13 @@ from modicum.fusion.readers.fields import (
 from modicum.fusion.readers.mmsa import ragged_streams
 from modicum.fusion.recordings import Recordings
 
-__all__ = ["parse_mult", "read_mult"]
-
 _SPAN = (-3.0, 3.0)
 
 
 def read_mult(path: Path, *, say: Say = silent, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
-    """Read a pickle of MulT or MultiBench.
-
-    The side of the padding is found in the arrays. In an aligned file (as many frames in all streams) frames stay with
-    their word. A stream that is zero throughout in a sample is absent there.
-
-    Args:
-        path: such as mosi_data.pkl or mosei_senti_data_noalign.pkl.
-        say: is told on which side the file is padded, and what was replaced.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split; labels are the scores from -3 to 3. The first part of an id that has several is the video, the group.
-
-    Raises:
-        DataError: if an array is missing or of another shape, or a score is off the scale.
-        UnsafeFileError: if the pickle has code in it, or is too large.
-    """
+    """Read a pickle of MulT or MultiBench."""
+    # The side of the padding is found in the arrays. In an aligned file (as many frames in all streams) frames stay
+    # with their word. A stream that is zero throughout in a sample is absent there.
     return parse_mult(load(path, max_bytes=max_bytes), path, say=say)
 
 

@@ -22,8 +22,6 @@ from modicum.fusion.readers.released import parse_released
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.storage import is_stored, load_recordings
 
-__all__ = ["FORMATS", "Format", "Opened", "open_recordings"]
-
 Format: TypeAlias = Literal["mmsa", "mult", "misa", "released", "csd", "avec", "mosi", "modicum"]
 
 FORMATS: Mapping[Format, str] = {
@@ -43,17 +41,11 @@ _PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "release
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """What was found at a path.
+    """What was found at a path."""
 
-    Args:
-        format: in which it was.
-        splits: the recordings by split.
-        notes: sentences on what its reader found: padding, missing streams, values that are not finite.
-    """
-
-    format: Format
-    splits: Mapping[str, Recordings]
-    notes: tuple[str, ...] = ()
+    format: Format  # in which it was
+    splits: Mapping[str, Recordings]  # the recordings by split
+    notes: tuple[str, ...] = ()  # sentences on what its reader found
 
 
 def open_recordings(

@@ -10,20 +10,11 @@ import numpy.typing as npt
 from modicum.errors import DataError
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged
 
-__all__ = ["Side", "common_spans", "padding_side", "spans", "spans_of_lengths", "unpad"]
-
 Side: TypeAlias = Literal["front", "back", "no"]
 
 
 def spans(values: npt.NDArray[np.generic]) -> IntArray:
-    """Find the frames between the first and the last that is not zero throughout.
-
-    Args:
-        values: shape (samples, frames, size).
-
-    Returns:
-        (first, behind the last), shape (samples, 2); (0, 0) where all are zero.
-    """
+    """Find the frames between the first and the last that is not zero throughout."""
     telling = (values != 0).any(axis=2)
     first = telling.argmax(axis=1)
     end = telling.shape[1] - telling[:, ::-1].argmax(axis=1)
@@ -40,20 +31,7 @@ def padding_side(found: IntArray, size: int) -> Side:
 
 
 def spans_of_lengths(found: IntArray, size: int, lengths: object, where: str) -> IntArray:
-    """Place frames by the lengths that a file tells.
-
-    Args:
-        found: by `spans`.
-        size: frames of the array.
-        lengths: of each sample.
-        where: file, split and stream, for the message.
-
-    Returns:
-        Shape (samples, 2), at the side where the array is not padded; (0, 0) where all frames are zero.
-
-    Raises:
-        DataError: if there is a length too few or too many, or one that the array has no room for.
-    """
+    """Place frames by the lengths that a file tells."""
     try:
         told = np.asarray(lengths, dtype=np.int64).reshape(-1)
     except (TypeError, ValueError, OverflowError) as error:
@@ -73,18 +51,9 @@ def spans_of_lengths(found: IntArray, size: int, lengths: object, where: str) ->
 
 
 def common_spans(found: dict[str, IntArray], size: int) -> tuple[dict[str, IntArray], Side]:
-    """Keep streams together whose frames belong to each other.
-
-    Only the padding is taken off, from the side where it is, and from all streams of a sample alike: zeros on the other
-    side, and those that one stream alone has, are frames.
-
-    Args:
-        found: by `spans`, for each stream.
-        size: frames of the arrays.
-
-    Returns:
-        Spans for each stream, with (0, 0) where it is zero throughout; and the side.
-    """
+    """Keep streams together whose frames belong to each other."""
+    # Only the padding is taken off, from the side where it is, and from all streams of a sample alike: zeros on the
+    # other side, and those that one stream alone has, are frames.
     pairs = np.stack(list(found.values()))
     there = pairs[:, :, 1] > 0
     first = np.where(there, pairs[:, :, 0], size).min(axis=0)
@@ -99,12 +68,7 @@ def common_spans(found: dict[str, IntArray], size: int) -> tuple[dict[str, IntAr
 
 
 def unpad(values: FloatArray, places: IntArray) -> Ragged:
-    """Take the frames of each sample out of a padded array.
-
-    Args:
-        values: shape (samples, frames, size).
-        places: (first, behind the last) of each sample.
-    """
+    """Take the frames of each sample out of a padded array."""
     frame = np.arange(values.shape[1])
     inside = (frame >= places[:, :1]) & (frame < places[:, 1:])
     return Ragged(values=values[inside], lengths=inside.sum(axis=1, dtype=np.int64))

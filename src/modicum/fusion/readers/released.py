@@ -15,8 +15,6 @@ from modicum.fusion.readers.fields import Say, frames, names_of, silent, split_i
 from modicum.fusion.readers.misa import Utterance, from_utterances, read_lists, words_of
 from modicum.fusion.recordings import FloatArray, Recordings
 
-__all__ = ["AUDIO", "TEXT", "VIDEO", "parse_released", "read_released"]
-
 # In the order of the released loader. A file with a single one of audio or video (MOSEI) has covarep or facet42.
 TEXT = ("text", "glove", "last_hidden_state", "masked_last_hidden_state", "pooler_output", "summed_last_four_states")
 AUDIO = ("covarep", "opensmile_eb10", "opensmile_is09")
@@ -33,24 +31,7 @@ def read_released(
     say: Say = silent,
     max_bytes: int = MAX_BYTES,
 ) -> dict[str, Recordings]:
-    """Read pickles as the released CubeMLP reads them.
-
-    Args:
-        path: a file of one split (its name says which: mosi_train.pkl), or a folder of files.
-        text: of `TEXT`; "text" gives the words alone, any other a stream as well.
-        audio: of `AUDIO`.
-        video: of `VIDEO`; None takes that of the published recipes, facet41 for MOSI and facet42 for MOSEI.
-        say: is told what was replaced.
-        max_bytes: the largest file that is read.
-
-    Returns:
-        By split, "all" where the name of the file does not say which. Labels are the scores from -3 to 3.
-
-    Raises:
-        DataError: if a feature is unknown or not in the file, an utterance is of another form, audio or video have
-            not a frame a word, or a score is off the scale.
-        UnsafeFileError: if the pickle has code in it, or is too large.
-    """
+    """Read pickles as the released CubeMLP reads them."""
     parse = partial(parse_released, text=text, audio=audio, video=video, say=say)
     return read_lists(path, parse, max_bytes=max_bytes)
 
@@ -65,23 +46,7 @@ def parse_released(
     say: Say = silent,
     clip: bool = False,
 ) -> dict[str, Recordings]:
-    """Do what `read_released` does with a pickle that is loaded.
-
-    Args:
-        content: what was pickled.
-        path: where it was, for messages and the split.
-        text: as there, like all that follow.
-        audio: likewise.
-        video: likewise.
-        say: likewise.
-        clip: as for `fields.scores`.
-
-    Returns:
-        Its one split.
-
-    Raises:
-        DataError: as there.
-    """
+    """Do what `read_released` does with a pickle that is loaded."""
     for asked, known in ((text, TEXT), (audio, AUDIO), (video or VIDEO[0], VIDEO)):
         if asked not in known:
             raise DataError(f"There is no feature {asked!r}.", hint=f"Use one of: {', '.join(known)}.")

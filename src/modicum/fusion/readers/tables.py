@@ -13,24 +13,9 @@ import numpy.typing as npt
 from modicum.core.safeload.limits import MAX_BYTES, read_bounded
 from modicum.errors import DataError
 
-__all__ = ["is_number", "read_columns", "read_matrix", "read_rows"]
-
 
 def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[list[str]]:
-    """Read the cells of a file in UTF-8; blank lines are no rows.
-
-    Args:
-        path: the file.
-        delimiter: between cells.
-        quote: around cells that hold a delimiter.
-
-    Returns:
-        The rows, of which the first may be names.
-
-    Raises:
-        DataError: if the file cannot be read, is no UTF-8 or is empty.
-        UnsafeFileError: if it is larger than 1 GiB.
-    """
+    """Read the cells of a file in UTF-8; blank lines are no rows."""
     try:
         text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, quotechar=quote) if row]
@@ -49,19 +34,9 @@ def read_matrix(
     quote: str = '"',
     header: bool | None = False,
 ) -> npt.NDArray[np.float64]:
-    """Read a table of numbers in UTF-8, whatever its line ends are; "nan" and "inf" are read as such.
-
-    ``skip`` counts the columns on the left that are no features, such as names and times, or counts them in the cells
-    of the first row. ``header`` says whether that row has names; None looks whether its last cell is a number.
-
-    Returns:
-        Shape (rows, columns - skip).
-
-    Raises:
-        DataError: if the file cannot be read, a row has other cells than the first, or a cell is no number; the row is
-            named.
-        UnsafeFileError: if it is larger than 1 GiB.
-    """
+    """Read a table of numbers in UTF-8, whatever its line ends are; "nan" and "inf" are read as such."""
+    # ``skip`` counts the columns on the left that are no features, such as names and times, or counts them in the cells
+    # of the first row. ``header`` says whether that row has names; None looks whether its last cell is a number.
     text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig", errors="replace")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = [
@@ -93,19 +68,7 @@ def is_number(cell: str) -> bool:
 
 
 def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Read columns by their names.
-
-    Args:
-        path: a CSV file with a row of names, separated by commas or semicolons.
-        needed: for each column, the names that it may have.
-
-    Returns:
-        The cells of each column.
-
-    Raises:
-        DataError: if a column is missing, or a row has other cells than the names.
-        UnsafeFileError: if the file is larger than 1 GiB.
-    """
+    """Read columns by their names."""
     rows = read_rows(path)
     if len(rows[0]) == 1 and ";" in rows[0][0]:
         rows = read_rows(path, delimiter=";")

@@ -7,6 +7,4 @@ makes a label of it.
 
 from __future__ import annotations
 
-from modicum.molecules.liquid.labeller import OpenMMLabeller
-
-__all__ = ["OpenMMLabeller"]
+from modicum.molecules.liquid.labeller import OpenMMLabeller as OpenMMLabeller

@@ -8,8 +8,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["block_error", "diffusion", "drifts"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 BLOCKS = 5  # official code (aimstools)
@@ -17,29 +15,14 @@ TOLERATED = 0.002  # of the mean: a drift below it is small against the force fi
 
 
 def block_error(series: FloatArray, *, blocks: int = BLOCKS) -> float:
-    """Give the standard error of the mean of a correlated series, from the means of its blocks.
-
-    Args:
-        series: shape (n,), n at least the number of blocks; what does not fill the last block is left out.
-        blocks: how many.
-
-    Returns:
-        Standard error, in the unit of the series; right when a block is much longer than the correlation.
-    """
+    """Give the standard error of the mean of a correlated series, from the means of its blocks."""
     length = len(series) // blocks
     means = series[: length * blocks].reshape(blocks, length).mean(axis=1)
     return float(means.std(ddof=1) / math.sqrt(blocks))
 
 
 def drifts(series: FloatArray) -> bool:
-    """Say whether the halves of a series differ: by more than 3 standard errors and by more than 0.2 %.
-
-    Args:
-        series: shape (n,), n at least 10.
-
-    Returns:
-        Whether it is not in equilibrium yet, as far as this series can tell.
-    """
+    """Say whether the halves of a series differ: by more than 3 standard errors and by more than 0.2 %."""
     first, second = np.array_split(series, 2)
     gap = abs(float(first.mean() - second.mean()))
     error = math.hypot(block_error(first), block_error(second))
@@ -47,19 +30,9 @@ def drifts(series: FloatArray) -> bool:
 
 
 def diffusion(centres: FloatArray, edges: FloatArray, *, interval: float) -> float:
-    """Estimate the self-diffusion of molecules from the slope of their mean-square displacement, MSD = 6 D t.
-
-    Displacements are followed in units of the edge and through the periodic walls, so that a box that breathes does
-    not count as motion; the drift of the whole box is taken out.
-
-    Args:
-        centres: of mass of the molecules, nm, shape (times, molecules, 3), times at least 8.
-        edges: of the box, nm, shape (times,).
-        interval: between two times, ps; in it no molecule may move by half an edge.
-
-    Returns:
-        cm2/s; of a solid it is zero within its noise, and so may be negative.
-    """
+    """Estimate the self-diffusion of molecules from the slope of their mean-square displacement, MSD = 6 D t."""
+    # Displacements are followed in units of the edge and through the periodic walls, so that a box that breathes does
+    # not count as motion; the drift of the whole box is taken out.
     steps = np.diff(centres / edges[:, None, None], axis=0)
     steps -= np.round(steps)
     paths = np.cumsum(steps - steps.mean(axis=1, keepdims=True), axis=0) * edges.mean()

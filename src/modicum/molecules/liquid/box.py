@@ -15,8 +15,6 @@ from modicum.core.seeding import derive, numpy_generator
 from modicum.errors import SimulationError
 from modicum.molecules.liquid.trappe import UnitedAtoms
 
-__all__ = ["Box", "conformers", "edge_of", "fill_box"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 SHAPES = 10  # conformers that the molecules of a box start from; the liquid forgets them when it is compressed
@@ -28,15 +26,10 @@ _AVOGADRO = 0.602214076  # g/mol per kg/m3 per nm3 is 1 / 0.6022
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Molecules in a cube with periodic walls.
+    """Molecules in a cube with periodic walls."""
 
-    Args:
-        positions: nm, shape (molecules, groups, 3); molecules are whole, and so may reach over a wall.
-        edge: nm.
-    """
-
-    positions: FloatArray
-    edge: float
+    positions: FloatArray  # nm, shape (molecules, groups, 3); molecules are whole, and so may reach over a wall
+    edge: float  # nm
 
 
 def edge_of(molar_mass: float, molecules: int, density: float) -> float:
@@ -45,19 +38,7 @@ def edge_of(molar_mass: float, molecules: int, density: float) -> float:
 
 
 def conformers(molecule: UnitedAtoms, count: int, *, seed: int) -> FloatArray:
-    """Make three-dimensional shapes of a molecule.
-
-    Args:
-        molecule: its groups.
-        count: at most how many shapes.
-        seed: any integer.
-
-    Returns:
-        nm, shape (shapes, groups, 3), each about its mean.
-
-    Raises:
-        SimulationError: if RDKit finds none: the groups have no room.
-    """
+    """Make three-dimensional shapes of a molecule."""
     chem: Any = require("rdkit.Chem", extra="molecules", purpose="Building molecules")
     from rdkit.Chem import AllChem
 
@@ -81,20 +62,7 @@ def conformers(molecule: UnitedAtoms, count: int, *, seed: int) -> FloatArray:
 
 
 def fill_box(molecule: UnitedAtoms, molecules: int, *, density: float, seed: int) -> Box:
-    """Put molecules at random places and in random directions into a dilute box.
-
-    Args:
-        molecule: its groups.
-        molecules: how many.
-        density: kg/m3, well below that of the liquid.
-        seed: any integer.
-
-    Returns:
-        The box; no two groups of different molecules are closer than 0.38 nm.
-
-    Raises:
-        SimulationError: if the box is too dense to be filled at random.
-    """
+    """Put molecules at random places and in random directions into a dilute box."""
     edge = edge_of(molecule.molar_mass, molecules, density)
     shapes = conformers(molecule, SHAPES, seed=seed)
     generator = numpy_generator(seed, f"box/{molecule.smiles}")

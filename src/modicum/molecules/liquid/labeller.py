@@ -18,8 +18,6 @@ from modicum.molecules.smiles import canonical
 from modicum.molecules.table import check_temperatures
 from modicum.molecules.thermodynamics import FEWEST_POINTS
 
-__all__ = ["OpenMMLabeller"]
-
 DENSEST = 850.0  # kg/m3, of an alkane under 1500 bar: the box must be wider than two cut-offs then
 PROTOCOL = 1  # raise it when the simulation itself changes, so that a journal repeats it
 

@@ -19,45 +19,22 @@ from modicum.molecules.thermodynamics import (
     volume_term,
 )
 
-__all__ = ["Point", "check_enough", "converge", "judge", "plain", "smooth"]
-
 FROZEN = 1e-8  # cm2/s, official code (aimstools)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Means over a simulation at one temperature, with standard errors.
+    """Means over a simulation at one temperature, with standard errors."""
 
-    Args:
-        temperature: K.
-        density: kg/m3.
-        density_error: kg/m3.
-        inter: energy between molecules, kJ/mol.
-        inter_error: kJ/mol.
-    """
-
-    temperature: float
-    density: float
-    density_error: float
-    inter: float
-    inter_error: float
+    temperature: float  # K
+    density: float  # kg/m3
+    density_error: float  # kg/m3
+    inter: float  # energy between molecules, kJ/mol
+    inter_error: float  # kJ/mol
 
 
 def converge(sample: Callable[[float], Series], *, picoseconds: float, extensions: int, temperature: float) -> Series:
-    """Sample until the halves of the sample agree; a first half that differs counts as equilibration.
-
-    Args:
-        sample: goes on for some picoseconds.
-        picoseconds: length of the sample.
-        extensions: how often its first half may be dropped, and as much be sampled anew.
-        temperature: K, for the message.
-
-    Returns:
-        A sample of that length whose density and energy do not drift.
-
-    Raises:
-        SimulationError: if it still drifts.
-    """
+    """Sample until the halves of the sample agree; a first half that differs counts as equilibration."""
     series = sample(picoseconds)
     for _ in range(extensions):
         if not _drifts(series):
@@ -76,18 +53,7 @@ def _drifts(series: Series) -> bool:
 
 
 def judge(series: Series, *, temperature: float) -> Point:
-    """Average a sample, unless it is one of a solid.
-
-    Args:
-        series: at least 10 samples.
-        temperature: K.
-
-    Returns:
-        Means with errors from 5 blocks.
-
-    Raises:
-        SimulationError: if its molecules stay where they are.
-    """
+    """Average a sample, unless it is one of a solid."""
     motion = diffusion(series.centres, series.edges, interval=INTERVAL)
     if motion < FROZEN:
         raise SimulationError(
@@ -104,16 +70,7 @@ def judge(series: Series, *, temperature: float) -> Point:
 
 
 def check_enough(found: int, missing: Mapping[str, str], *, asked: int) -> None:
-    """See that the temperatures that gave a liquid are enough for a label.
-
-    Args:
-        found: how many did.
-        missing: why the others did not.
-        asked: how many temperatures there were; with 5 or more a quadratic is wanted, and that needs 5.
-
-    Raises:
-        SimulationError: if they are too few; with the first of the reasons.
-    """
+    """See that the temperatures that gave a liquid are enough for a label."""
     needed = FEWEST_POINTS if asked >= FEWEST_POINTS else 1
     if missing and found < needed:
         raise SimulationError(
@@ -135,20 +92,7 @@ def plain(point: Point) -> StatePoint:
 
 
 def smooth(points: Sequence[Point], *, molar_mass: float, molecular: Sequence[float] | None) -> tuple[StatePoint, ...]:
-    """Fit density and energy by quadratics in temperature, and derive the properties from those.
-
-    Args:
-        points: by rising temperature.
-        molar_mass: g/mol.
-        molecular: coefficients a0, a1, ... in powers of temperature of the heat capacity at constant volume of the
-            lone molecule, J/mol/K; None leaves cp out.
-
-    Returns:
-        One state a point.
-
-    Raises:
-        SimulationError: if the points are too few or not smooth.
-    """
+    """Fit density and energy by quadratics in temperature, and derive the properties from those."""
     temperature, density, density_error, inter, inter_error = np.array(
         [[p.temperature, p.density, p.density_error, p.inter, p.inter_error] for p in points]
     ).T

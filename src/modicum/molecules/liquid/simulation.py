@@ -17,8 +17,6 @@ from modicum.molecules.liquid.box import Box, edge_of, fill_box
 from modicum.molecules.liquid.system import BONDED, INSIDE, NONBONDED, build_system
 from modicum.molecules.liquid.trappe import UnitedAtoms
 
-__all__ = ["Device", "Liquid", "Series"]
-
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 STEP = 0.004  # ps; bonds are rigid and the fastest motion, the bending, has a period of about 0.09 ps
@@ -34,22 +32,13 @@ VAPOUR = 100.0  # kg/m3, official code (aimstools)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """Where OpenMM computes.
+    """Where OpenMM computes."""
 
-    Args:
-        platform: of OpenMM: "CPU", "Reference", "CUDA", "OpenCL" or "HIP".
-        threads: of the platform CPU; the others do not read it.
-    """
-
-    platform: str = "CPU"
-    threads: int = 1
+    platform: str = "CPU"  # of OpenMM: "CPU", "Reference", "CUDA", "OpenCL" or "HIP"
+    threads: int = 1  # of the platform CPU; the others do not read it
 
     def open(self, system: Any, integrator: Any) -> Any:
-        """Open a context of OpenMM.
-
-        Raises:
-            ConfigError: if there is no such platform here.
-        """
+        """Open a context of OpenMM."""
         mm: Any = require("openmm", extra="molecules", purpose="Simulating liquids")
         try:
             platform = mm.Platform.getPlatform(self.platform)
@@ -66,19 +55,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Samples of a liquid, one every 0.4 ps.
+    """Samples of a liquid, one every 0.4 ps."""
 
-    Args:
-        density: kg/m3, shape (times,).
-        inter: energy between molecules, kJ/mol of molecules, shape (times,).
-        centres: of mass of the molecules, nm, shape (times, molecules, 3).
-        edges: of the box, nm, shape (times,).
-    """
-
-    density: FloatArray
-    inter: FloatArray
-    centres: FloatArray
-    edges: FloatArray
+    density: FloatArray  # kg/m3, shape (times,)
+    inter: FloatArray  # energy between molecules, kJ/mol of molecules, shape (times,)
+    centres: FloatArray  # of mass of the molecules, nm, shape (times, molecules, 3)
+    edges: FloatArray  # of the box, nm, shape (times,)
 
     def __len__(self) -> int:
         return len(self.density)
@@ -99,20 +81,7 @@ class Series:
 
 
 class Liquid:
-    """A box of one substance at a temperature and pressure.
-
-    Args:
-        molecule: its groups.
-        molecules: how many.
-        temperature: of the compression, K.
-        seed: any integer; with the same one, OpenMM, device and threads, the trajectory is the same as long as no other
-            liquid runs in the process meanwhile: OpenMM's CPU platforms draw from one generator.
-        device: where OpenMM computes.
-
-    Raises:
-        SimulationError: if no liquid comes of it.
-        ConfigError: if the device is not there.
-    """
+    """A box of one substance at a temperature and pressure."""
 
     def __init__(self, molecule: UnitedAtoms, *, molecules: int, temperature: float, seed: int, device: Device) -> None:
         mm: Any = require("openmm", extra="molecules", purpose="Simulating liquids")
@@ -134,18 +103,7 @@ class Liquid:
         self._start = self._context.getState(positions=True)
 
     def settle(self, temperature: float, *, picoseconds: float) -> Series:
-        """Go back to the compressed liquid and equilibrate it anew, at 1 bar.
-
-        Args:
-            temperature: K.
-            picoseconds: of equilibration; one sample at least is taken.
-
-        Returns:
-            What was sampled on the way.
-
-        Raises:
-            SimulationError: if it evaporates or becomes unstable.
-        """
+        """Go back to the compressed liquid and equilibrate it anew, at 1 bar."""
         context = self._context
         context.setPeriodicBoxVectors(*self._start.getPeriodicBoxVectors())
         context.setPositions(self._start.getPositions())
@@ -156,18 +114,7 @@ class Liquid:
         return self.sample(temperature, picoseconds=picoseconds)
 
     def sample(self, temperature: float, *, picoseconds: float) -> Series:
-        """Go on from where it is, and sample.
-
-        Args:
-            temperature: the one that was set, for messages.
-            picoseconds: how long.
-
-        Returns:
-            The samples.
-
-        Raises:
-            SimulationError: if it evaporates or becomes unstable.
-        """
+        """Go on from where it is, and sample."""
         rows: list[tuple[float, float, FloatArray, float]] = []
         with _translated(self._mm, temperature):
             for _ in range(max(1, round(picoseconds / INTERVAL))):

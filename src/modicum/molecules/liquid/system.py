@@ -19,30 +19,16 @@ from modicum.molecules.liquid.trappe import (
 if TYPE_CHECKING:
     import openmm
 
-__all__ = ["BONDED", "INSIDE", "NONBONDED", "build_system"]
 
 # Force groups, so that the parts of the energy can be asked for one by one.
 BONDED, NONBONDED, INSIDE = 0, 1, 2
 
 
 def build_system(molecule: UnitedAtoms, molecules: int, *, edge: float) -> openmm.System:
-    """Make the system of a box.
-
-    The force group `NONBONDED` holds Lennard-Jones between all groups that may see each other, cut at 1.4 nm, with the
-    correction for what lies beyond. The group `INSIDE` is no force of the model and must not be integrated: it is the
-    part of the former within molecules, and the difference of both is the energy between molecules.
-
-    Args:
-        molecule: its groups.
-        molecules: how many.
-        edge: of the cube, nm.
-
-    Returns:
-        The system, without thermostat and barostat.
-
-    Raises:
-        MissingExtraError: if OpenMM is not installed.
-    """
+    """Make the system of a box."""
+    # The force group `NONBONDED` holds Lennard-Jones between all groups that may see each other, cut at 1.4 nm, with
+    # the correction for what lies beyond. The group `INSIDE` is no force of the model and must not be integrated: it is
+    # the part of the former within molecules, and the difference of both is the energy between molecules.
     mm: Any = require("openmm", extra="molecules", purpose="Simulating liquids")
     system = mm.System()
     bending, twisting, between, inside = _forces(mm)

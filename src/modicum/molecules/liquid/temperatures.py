@@ -10,45 +10,21 @@ from modicum.core.extras import require
 from modicum.errors import SimulationError
 from modicum.molecules.smiles import canonical
 
-__all__ = ["critical_temperature", "temperature_grid"]
-
 POINTS = 16
 LEAST_SPACING = 5.0  # K
 
 
 def temperature_grid(critical: float) -> tuple[float, ...]:
-    """Give the temperatures between 0.4 and 0.9 of the critical one.
-
-    Args:
-        critical: temperature, K.
-
-    Returns:
-        16 temperatures (K), evenly spaced and at least 5 K apart; fewer where the range is too short for that.
-
-    Source:
-        Official code (ALMS): from int(0.4 T_c) to int(0.9 T_c).
-    """
+    """Give the temperatures between 0.4 and 0.9 of the critical one."""
     low, high = int(0.4 * critical), int(0.9 * critical)
     points = min(POINTS, int((high - low) / LEAST_SPACING) + 1)
     return tuple(float(temperature) for temperature in np.linspace(low, high, points))
 
 
 def critical_temperature(smiles: str) -> float:
-    """Look the critical temperature of an alkane up in the package ``chemicals``.
-
-    Of a molecule that it does not know, that of the unbranched alkane of the same size is given. Branching changes it
-    by a few per cent, which moves the grid and nothing else. The official code predicts it with a neural network.
-
-    Args:
-        smiles: of an alkane.
-
-    Returns:
-        K.
-
-    Raises:
-        SimulationError: if the package knows neither of the two.
-        MissingExtraError: if ``chemicals`` is not installed.
-    """
+    """Look the critical temperature of an alkane up in the package ``chemicals``."""
+    # Of a molecule that it does not know, that of the unbranched alkane of the same size is given. Branching changes it
+    # by a few per cent, which moves the grid and nothing else. The official code predicts it with a neural network.
     chemicals: Any = require("chemicals", extra="molecules", purpose="Looking up critical temperatures")
     written = canonical(smiles)
     known = _look_up(chemicals, written) or _look_up(chemicals, "C" * written.count("C"))

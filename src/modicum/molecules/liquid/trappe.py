@@ -21,8 +21,6 @@ from modicum.errors import SimulationError
 from modicum.molecules.smiles import canonical
 from modicum.molecules.thermodynamics import GAS_CONSTANT
 
-__all__ = ["ANGLE_STIFFNESS", "BOND", "CUTOFF", "UnitedAtoms", "angle", "lennard_jones", "torsion", "united_atoms"]
-
 BOND = 0.154  # nm
 CUTOFF = 1.4  # nm
 ANGLE_STIFFNESS = 62_500 * GAS_CONSTANT  # kJ/mol/rad^2, of k/2 (theta - theta_0)^2
@@ -54,25 +52,15 @@ _TORSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class UnitedAtoms:
-    """One molecule as groups and what binds them; indices are those of the heavy atoms of its SMILES.
+    """One molecule as groups and what binds them; indices are those of the heavy atoms of its SMILES."""
 
-    Args:
-        smiles: canonical.
-        hydrogens: of each group.
-        bonds: pairs of groups.
-        angles: triples, the middle group in the middle.
-        torsions: quadruples along chains.
-        excluded: pairs at most three bonds apart, which do not see each other by Lennard-Jones.
-        pairs: all other pairs.
-    """
-
-    smiles: str
-    hydrogens: tuple[int, ...]
-    bonds: tuple[tuple[int, int], ...]
-    angles: tuple[tuple[int, int, int], ...]
-    torsions: tuple[tuple[int, int, int, int], ...]
+    smiles: str  # canonical
+    hydrogens: tuple[int, ...]  # of each group
+    bonds: tuple[tuple[int, int], ...]  # pairs of groups
+    angles: tuple[tuple[int, int, int], ...]  # triples, the middle group in the middle
+    torsions: tuple[tuple[int, int, int, int], ...]  # quadruples along chains
     excluded: tuple[tuple[int, int], ...]
-    pairs: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]  # all other pairs
 
     def __len__(self) -> int:
         return len(self.hydrogens)
@@ -100,32 +88,13 @@ def angle(middle: int) -> float:
 
 
 def torsion(first: int, second: int) -> tuple[float, float, float]:
-    """Give c1, c2, c3 (kJ/mol) of c1 (1 + cos phi) + c2 (1 - cos 2 phi) + c3 (1 + cos 3 phi).
-
-    Args:
-        first: hydrogens of one middle group.
-        second: hydrogens of the other.
-
-    Returns:
-        The three constants; phi is 180 degrees in the zigzag chain.
-    """
+    """Give c1, c2, c3 (kJ/mol) of c1 (1 + cos phi) + c2 (1 - cos 2 phi) + c3 (1 + cos 3 phi)."""
     one, two, three = _TORSIONS[min(first, second), max(first, second)]
     return one * GAS_CONSTANT, two * GAS_CONSTANT, three * GAS_CONSTANT
 
 
 def united_atoms(smiles: str) -> UnitedAtoms:
-    """Read a molecule as groups of the force field.
-
-    Args:
-        smiles: of an acyclic saturated alkane.
-
-    Returns:
-        Its groups and terms.
-
-    Raises:
-        DataError: if it is not a SMILES string.
-        SimulationError: if the force field lacks one of its elements, bonds or rings; the message names it.
-    """
+    """Read a molecule as groups of the force field."""
     chem: Any = require("rdkit.Chem", extra="molecules", purpose="Reading SMILES")
     molecule = chem.MolFromSmiles(canonical(smiles))
     lacking = _lacking(chem, molecule)

@@ -9,38 +9,21 @@ import numpy as np
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.engine.steps import Integers, Rescale, Residual, Value
 
-__all__ = ["Accumulator", "Bounds", "known"]
-
 Bounds = np.ndarray[tuple[int, ...], np.dtype[np.object_]]  # of Python's integers, which do not overflow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Accumulator:
-    """The numbers of a step, one entry a channel.
+    """The numbers of a step, one entry a channel."""
 
-    Args:
-        shape: without the batch.
-        exponents: the numbers stand for k 2^e, shape (channels,).
-        low: no number of the channel is smaller.
-        high: no number of the channel is larger.
-        bound: no number met so far is larger in magnitude.
-    """
-
-    shape: tuple[int, ...]
-    exponents: Integers
-    low: Bounds
-    high: Bounds
-    bound: int
+    shape: tuple[int, ...]  # without the batch
+    exponents: Integers  # the numbers stand for k 2^e, shape (channels,)
+    low: Bounds  # no number of the channel is smaller
+    high: Bounds  # no number of the channel is larger
+    bound: int  # no number met so far is larger in magnitude
 
     def plus(self, other: Value) -> tuple[Accumulator, Residual]:
-        """Add another value, both brought to the smaller exponent of each channel.
-
-        Args:
-            other: of the same shape.
-
-        Returns:
-            The sum, and the shifts that lead to it.
-        """
+        """Add another value, both brought to the smaller exponent of each channel."""
         theirs = other.exponents if other.low or other.high else self.exponents  # 0 has any exponent
         exponents = np.minimum(self.exponents, theirs)
         own, more = _exact(self.exponents - exponents), _exact(theirs - exponents)
@@ -55,16 +38,8 @@ class Accumulator:
         return replace(self, low=np.maximum(self.low, 0), high=np.maximum(self.high, 0))
 
     def on(self, grid: ActivationGrid) -> tuple[Accumulator, Rescale]:
-        """Bring the numbers to a grid.
-
-        A shift by more bits than a channel's numbers have gives 0 whatever the shift; it is cut to what int32 can do.
-
-        Args:
-            grid: with an integer exponent.
-
-        Returns:
-            The numbers of the grid, and how they are reached.
-        """
+        """Bring the numbers to a grid."""
+        # A shift by more bits than a channel's numbers have gives 0 whatever the shift; it is cut to what int32 can do.
         magnitude = _magnitude(self.low, self.high)
         shift = np.minimum(grid.exponent - self.exponents, [int(it).bit_length() + 1 for it in magnitude])
         half = np.array([1 << max(int(it) - 1, 0) if it > 0 else 0 for it in shift], dtype=object)

@@ -19,8 +19,6 @@ from modicum.errors import ConfigError
 from modicum.quantize.engine.source import Source, source_of
 from modicum.quantize.engine.steps import Program
 
-__all__ = ["CompiledProgram", "build", "find_compiler"]
-
 FLAGS = ("-std=c99", "-O3", "-march=native", "-shared", "-fPIC", "-w")
 
 
@@ -30,19 +28,7 @@ def find_compiler() -> str | None:
 
 
 def build(source: Source, compiler: str, flags: Sequence[str] = ()) -> Path:
-    """Compile a source, unless the cache has it: of the same text, compiler, flags and processor.
-
-    Args:
-        source: from `source_of`.
-        compiler: path of a C compiler.
-        flags: more of them, behind the usual ones.
-
-    Returns:
-        The shared library.
-
-    Raises:
-        ConfigError: if the compiler fails; its first line of error is told.
-    """
+    """Compile a source, unless the cache has it: of the same text, compiler, flags and processor."""
     all_flags = (*FLAGS, *flags)
     parts = (source.header, source.code, _output(compiler, "--version"), " ".join(all_flags), _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
@@ -66,11 +52,7 @@ def build(source: Source, compiler: str, flags: Sequence[str] = ()) -> Path:
 
 
 def _close(folder: Path) -> None:
-    """Leave the folder to its owner: who can write in it has our process run what he likes.
-
-    Raises:
-        ConfigError: if that is another user.
-    """
+    """Leave the folder to its owner: who can write in it has our process run what he likes."""
     try:
         if folder.stat().st_uid == os.getuid():
             folder.chmod(0o700)
@@ -103,16 +85,7 @@ def _digest(path: Path) -> str:
 
 
 class CompiledProgram:
-    """A program that runs as machine code.
-
-    Args:
-        program: from `lower`.
-        compiler: path of a C compiler.
-        flags: more of them.
-
-    Raises:
-        ConfigError: if a number could leave int32, or the compiler fails.
-    """
+    """A program that runs as machine code."""
 
     def __init__(self, program: Program, compiler: str, flags: Sequence[str] = ()) -> None:
         source = source_of(program, compact=True)
@@ -124,14 +97,7 @@ class CompiledProgram:
         self._shape = program.values[program.output].shape
 
     def run(self, numbers: np.ndarray) -> np.ndarray:
-        """Run a batch; calls from several threads may overlap.
-
-        Args:
-            numbers: on the grid of the input, int8 if it is signed and else uint8, contiguous.
-
-        Returns:
-            int32, shape (batch, ...).
-        """
+        """Run a batch; calls from several threads may overlap."""
         result = np.empty((len(numbers), *self._shape), np.int32)
         scratch = np.empty(self._scratch, np.int32)
         self._call(numbers.ctypes.data, result.ctypes.data, scratch.ctypes.data, len(numbers))

@@ -9,36 +9,22 @@ import numpy as np
 from modicum.quantize.engine.layout import Buffer
 from modicum.quantize.engine.steps import Integers, Layer, Step, Total
 
-__all__ = ["Constants", "constants", "moves_only"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Constants:
-    """A step gives clip(((head + bias) << own) + (other value << other) + plus) >> shift), all arrays (channels,).
+    """A step gives clip(((head + bias) << own) + (other value << other) + plus) >> shift), all arrays (channels,)."""
 
-    Where ``mask`` & the sum in front of the last shift is 0, there was a tie, and the last bit is cleared.
+    # Where ``mask`` & the sum in front of the last shift is 0, there was a tie, and the last bit is cleared.
 
-    Args:
-        bias: added to what the head gives.
-        own: None if all are 0.
-        other: None if all are 0, or nothing is added.
-        plus: None if it is in the bias.
-        shift: None if all are 0.
-        mask: None if ties go up.
-        low: None if nothing is clipped below.
-        high: None if nothing is clipped above.
-        zero: added at last, the stored number for 0.
-    """
-
-    bias: Integers
-    own: Integers | None
-    other: Integers | None
-    plus: Integers | None
-    shift: Integers | None
-    mask: Integers | None
-    low: int | None
-    high: int | None
-    zero: int
+    bias: Integers  # added to what the head gives
+    own: Integers | None  # None if all are 0
+    other: Integers | None  # None if all are 0, or nothing is added
+    plus: Integers | None  # None if it is in the bias
+    shift: Integers | None  # None if all are 0
+    mask: Integers | None  # None if ties go up
+    low: int | None  # None if nothing is clipped below
+    high: int | None  # None if nothing is clipped above
+    zero: int  # added at last, the stored number for 0
 
     @property
     def arrays(self) -> dict[str, Integers]:
@@ -54,17 +40,7 @@ def moves_only(step: Step, given: Buffer, result: Buffer) -> bool:
 
 
 def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -> Constants:
-    """Work the constants of a step out.
-
-    Args:
-        step: of the program.
-        given: what the head reads.
-        other: what is added, if anything is.
-        result: what is written.
-
-    Returns:
-        The constants.
-    """
+    """Work the constants of a step out."""
     channels = result.channels
     nothing = np.zeros(channels, np.int64)
     bias = _bias(step, given, channels)

@@ -15,8 +15,6 @@ from modicum.quantize.engine.jit import JitProgram
 from modicum.quantize.engine.reference import run_program
 from modicum.quantize.engine.steps import Program
 
-__all__ = ["Backend", "Engine"]
-
 Backend = Literal["auto", "c", "numba", "numpy"]
 
 

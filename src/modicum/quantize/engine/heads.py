@@ -26,26 +26,11 @@ from modicum.quantize.graph.operations import (
 from modicum.quantize.graph.placement import source
 from modicum.quantize.model import QuantizedModel, bias_integers
 
-__all__ = ["OFFSET", "head_of"]
-
 OFFSET = 128  # signed numbers of 8 bits are stored with it, so that all stored numbers are unsigned
 
 
 def head_of(model: QuantizedModel, node: Node, values: Mapping[str, Value]) -> tuple[Head, Accumulator]:
-    """Give the integer form of an operation.
-
-    Args:
-        model: that the node is of.
-        node: a layer, a pooling or a movement of data.
-        values: those computed so far, by name.
-
-    Returns:
-        The head, and the numbers that it gives.
-
-    Raises:
-        ConfigError: if an exponent is not whole.
-        ModelError: if there is no integer form.
-    """
+    """Give the integer form of an operation."""
     operation, given = node.operation, values[node.inputs[0]]
     if isinstance(operation, Convolution | Linear):
         return _layer(model, node, operation, given)

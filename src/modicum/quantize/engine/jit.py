@@ -10,19 +10,9 @@ from modicum.core.extras import require
 from modicum.quantize.engine.reference import run_head
 from modicum.quantize.engine.steps import Layer, Program, Step, WindowMaximum
 
-__all__ = ["JitProgram"]
-
 
 class JitProgram:
-    """A program on int32 arrays (batch, height, width, channels).
-
-    Args:
-        program: from `lower`.
-
-    Raises:
-        ConfigError: if a number could leave int32.
-        MissingExtraError: if numba is missing.
-    """
+    """A program on int32 arrays (batch, height, width, channels)."""
 
     def __init__(self, program: Program) -> None:
         program.certify()
@@ -31,14 +21,7 @@ class JitProgram:
         self._steps = [_Arrays(step) for step in program.steps]
 
     def run(self, numbers: np.ndarray) -> np.ndarray:
-        """Run a batch.
-
-        Args:
-            numbers: on the grid of the input, any integer dtype, shape (batch, *shape of a sample).
-
-        Returns:
-            int32, shape (batch, ...).
-        """
+        """Run a batch."""
         program, count = self._program, len(numbers)
         image = numbers.astype(np.int32).reshape(count, *program.input.image)
         values = {program.input.name: _channels_last(image)}

@@ -9,34 +9,21 @@ from modicum.quantize.engine.heads import OFFSET
 from modicum.quantize.engine.steps import Layer, Program, Value
 from modicum.quantize.graph.operations import Pair
 
-__all__ = ["Buffer", "Layout", "lay_out"]
-
 _LINE = 64  # bytes; what is read together begins at a multiple of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Buffer:
-    """A value in memory: pixels in rows, the channels of a pixel side by side, zeros around the image.
+    """A value in memory: pixels in rows, the channels of a pixel side by side, zeros around the image."""
 
-    Args:
-        place: byte in the scratch memory.
-        channels: of the value.
-        height: of the image.
-        width: of the image.
-        border: rows and columns of zeros on each side.
-        narrow: whether a number takes 8 bits rather than 32.
-        zero: the stored number that stands for 0; 128 for signed numbers of 8 bits, so that all are unsigned.
-        largest: no stored number is larger.
-    """
-
-    place: int
-    channels: int
-    height: int
-    width: int
-    border: Pair
-    narrow: bool
-    zero: int
-    largest: int
+    place: int  # byte in the scratch memory
+    channels: int  # of the value
+    height: int  # of the image
+    width: int  # of the image
+    border: Pair  # rows and columns of zeros on each side
+    narrow: bool  # whether a number takes 8 bits rather than 32
+    zero: int  # the stored number that stands for 0; 128 for signed numbers of 8 bits, so that all are unsigned
+    largest: int  # no stored number is larger
 
     @property
     def kind(self) -> str:
@@ -74,14 +61,7 @@ class Layout:
 
 
 def lay_out(program: Program) -> Layout:
-    """Give each value a place; values that are never needed together share memory.
-
-    Args:
-        program: from `lower`.
-
-    Returns:
-        The places.
-    """
+    """Give each value a place; values that are never needed together share memory."""
     last = {name: place for place, step in enumerate(program.steps) for name in step.reads}
     last[program.output] = len(program.steps)
     born = {name: place - 1 for place, name in enumerate(program.values)}

@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit  # noqa: TID253 - this module is imported when the program is run
 
-__all__ = ["convolve", "finish", "maximum"]
-
 
 @njit(cache=True, nogil=True)
 def convolve(x, weight, bias, window, out):
-    """Convolve x (batch, height, width, incoming) into out (batch, height, width, outgoing).
-
-    Args:
-        x: int32.
-        weight: int32, shape (rows, columns, incoming, outgoing / groups).
-        bias: int32, shape (outgoing,).
-        window: (stride, padding, dilation, groups), the first three of rows and of columns.
-        out: int32, filled.
-    """
+    """Convolve x (batch, height, width, incoming) into out (batch, height, width, outgoing)."""
     stride, padding, dilation, groups = window
     rows, columns, incoming, each = weight.shape
     per_group = incoming // groups
@@ -42,15 +32,7 @@ def _add(sums, factor, weights):
 
 @njit(cache=True, nogil=True)
 def maximum(x, kernel, stride, padding, out):
-    """Take the largest number of each window of x (batch, height, width, channels).
-
-    Args:
-        x: int32.
-        kernel: rows and columns.
-        stride: of rows and columns.
-        padding: of rows and columns.
-        out: int32, filled.
-    """
+    """Take the largest number of each window of x (batch, height, width, channels)."""
     for n, i, j, c in np.ndindex(out.shape):
         top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
         largest = np.int32(-(2**31))
@@ -62,19 +44,7 @@ def maximum(x, kernel, stride, padding, out):
 
 @njit(cache=True, nogil=True)
 def finish(numbers, added, adds, own, other, shift, low, high, even):
-    """Add, shift with rounding and clip, in place.
-
-    Args:
-        numbers: int32, shape (batch, height, width, channels).
-        added: of the same shape; read if ``adds``.
-        adds: whether something is added.
-        own: left shift of ``numbers``, int32 of shape (channels,).
-        other: left shift of ``added``.
-        shift: right shift of the sum; left if it is negative.
-        low: smallest result.
-        high: largest result.
-        even: whether a tie goes to the even number rather than up.
-    """
+    """Add, shift with rounding and clip, in place."""
     for n, i, j, c in np.ndindex(numbers.shape):
         v = numbers[n, i, j, c] << own[c]
         if adds:

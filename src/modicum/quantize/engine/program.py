@@ -15,8 +15,6 @@ from modicum.quantize.graph.network import Node
 from modicum.quantize.graph.operations import Activation, Add, Input, Slice, is_layer
 from modicum.quantize.model import QuantizedModel
 
-__all__ = ["Program", "lower"]
-
 
 def lower(model: QuantizedModel) -> Program:
     """Write a quantized model down as integer operations.

@@ -19,19 +19,9 @@ from modicum.quantize.engine.steps import (
     WindowMaximum,
 )
 
-__all__ = ["run_head", "run_program", "shift_right"]
-
 
 def run_program(program: Program, numbers: Integers) -> Integers:
-    """Run all steps.
-
-    Args:
-        program: from `lower`.
-        numbers: on the grid of the input, int64, shape (batch, *shape of a sample).
-
-    Returns:
-        The output in units of 2^program.exponent, int64, shape (batch, ...).
-    """
+    """Run all steps."""
     values = {program.input.name: _as_image(numbers)}
     for step in program.steps:
         values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
@@ -40,16 +30,7 @@ def run_program(program: Program, numbers: Integers) -> Integers:
 
 
 def shift_right(numbers: Integers, shift: Integers, *, even: bool) -> Integers:
-    """Divide by 2^shift; a tie goes to the even number, or up. A negative shift multiplies.
-
-    Args:
-        numbers: int64.
-        shift: int64, broadcasts with the numbers.
-        even: where a tie goes.
-
-    Returns:
-        int64, the shape of both.
-    """
+    """Divide by 2^shift; a tie goes to the even number, or up. A negative shift multiplies."""
     right, left = np.maximum(shift, 0), np.maximum(-shift, 0)
     whole = numbers >> right
     rest = 2 * (numbers - (whole << right))  # twice what is left over, 0 ... 2^(right + 1) - 1
@@ -78,15 +59,7 @@ def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
 
 
 def run_head(head: Head, x: Integers) -> Integers:
-    """Compute the first operation of a step.
-
-    Args:
-        head: of the step.
-        x: integers, shape (batch, channels, height, width).
-
-    Returns:
-        Integers, of the same number of dimensions.
-    """
+    """Compute the first operation of a step."""
     if isinstance(head, Layer):
         return _layer(head, x)
     if isinstance(head, WindowMaximum):

@@ -20,8 +20,6 @@ from modicum.quantize.engine.steps import (
     WindowMaximum,
 )
 
-__all__ = ["border", "scalar_body", "scalar_weights"]
-
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
 
 
@@ -33,18 +31,7 @@ def scalar_weights(layer: Layer) -> Bytes:
 
 
 def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer, them: Constants) -> Iterator[str]:
-    """Write the body of a step's function; x is read, r is added, y is written, w are the weights.
-
-    Args:
-        step: of the program.
-        given: what x is.
-        other: what r is, if anything.
-        result: what y is.
-        them: of the step.
-
-    Yields:
-        Lines of C.
-    """
+    """Write the body of a step's function; x is read, r is added, y is written, w are the weights."""
     moves, count = moves_only(step, given, result), _together(step.head, result)
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
     yield f"for (int j = 0; j < {result.width}; j += {count}) {{"
@@ -68,14 +55,7 @@ def _together(head: Head, result: Buffer) -> int:
 
 
 def border(buffer: Buffer) -> Iterator[str]:
-    """Put zeros around y.
-
-    Args:
-        buffer: what y is.
-
-    Yields:
-        Lines of C; none without a border.
-    """
+    """Put zeros around y."""
     rows, columns = buffer.border
     if not rows and not columns:
         return

@@ -12,23 +12,6 @@ from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.operations import Pair
 
-__all__ = [
-    "Copy",
-    "Enlarge",
-    "Head",
-    "Integers",
-    "Layer",
-    "Program",
-    "Ravel",
-    "Rescale",
-    "Residual",
-    "Step",
-    "Subsample",
-    "Total",
-    "Value",
-    "WindowMaximum",
-]
-
 Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 LARGEST = 2**31 - 1
@@ -36,21 +19,13 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Value:
-    """A tensor of integers k that stand for k 2^e, without the batch.
+    """A tensor of integers k that stand for k 2^e, without the batch."""
 
-    Args:
-        name: of the node of the graph that it is the output of.
-        shape: (channels, height, width), or (features,).
-        exponents: e, shape (channels,).
-        low: no number is smaller.
-        high: no number is larger.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    exponents: Integers
-    low: int
-    high: int
+    name: str  # of the node of the graph that it is the output of
+    shape: tuple[int, ...]  # (channels, height, width), or (features,)
+    exponents: Integers  # e, shape (channels,)
+    low: int  # no number is smaller
+    high: int  # no number is larger
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -61,23 +36,14 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Layer:
-    """A convolution; a linear layer is one of a single pixel.
+    """A convolution; a linear layer is one of a single pixel."""
 
-    Args:
-        weight: int8, shape (outgoing, incoming / groups, height, width).
-        bias: in units of the accumulator, int64 of shape (outgoing,).
-        stride: of rows and columns.
-        padding: zeros on both sides of rows and of columns.
-        dilation: of rows and columns.
-        groups: of channels.
-    """
-
-    weight: np.ndarray[tuple[int, ...], np.dtype[np.int8]]
-    bias: Integers
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
+    weight: np.ndarray[tuple[int, ...], np.dtype[np.int8]]  # int8, shape (outgoing, incoming / groups, height, width)
+    bias: Integers  # in units of the accumulator, int64 of shape (outgoing,)
+    stride: Pair = (1, 1)  # of rows and columns
+    padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
+    dilation: Pair = (1, 1)  # of rows and columns
+    groups: int = 1  # of channels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,17 +53,11 @@ class Total:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowMaximum:
-    """The largest number of each window; what lies outside of the image does not count.
+    """The largest number of each window; what lies outside of the image does not count."""
 
-    Args:
-        kernel: rows and columns of the window.
-        stride: of rows and columns.
-        padding: by which windows reach over the edge.
-    """
-
-    kernel: Pair
-    stride: Pair
-    padding: Pair
+    kernel: Pair  # rows and columns of the window
+    stride: Pair  # of rows and columns
+    padding: Pair  # by which windows reach over the edge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,57 +91,34 @@ Head: TypeAlias = Layer | Total | WindowMaximum | Enlarge | Subsample | Ravel | 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Residual:
-    """The addition of another value: (number << own) + (other number << other), exact.
+    """The addition of another value: (number << own) + (other number << other), exact."""
 
-    Args:
-        name: of the other value.
-        own: left shift of what the head gives, shape (channels,).
-        other: left shift of the other value, shape (channels,).
-    """
-
-    name: str
-    own: Integers
-    other: Integers
+    name: str  # of the other value
+    own: Integers  # left shift of what the head gives, shape (channels,)
+    other: Integers  # left shift of the other value, shape (channels,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Rescale:
-    """The way to a grid: divide by 2^shift, round, and clip; a negative shift multiplies.
+    """The way to a grid: divide by 2^shift, round, and clip; a negative shift multiplies."""
 
-    Args:
-        shift: shape (channels,).
-        rounding: what happens to a tie.
-        low: smallest number of the grid.
-        high: largest number of the grid.
-    """
-
-    shift: Integers
-    rounding: Rounding
-    low: int
-    high: int
+    shift: Integers  # shape (channels,)
+    rounding: Rounding  # what happens to a tie
+    low: int  # smallest number of the grid
+    high: int  # largest number of the grid
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Step:
-    """One pass over the data: head, then addition, then ReLU, then grid.
+    """One pass over the data: head, then addition, then ReLU, then grid."""
 
-    Args:
-        head: what is computed first.
-        source: name of the value that the head reads.
-        residual: what is added to it; None for nothing.
-        rectify: whether negative numbers become 0.
-        rescale: to which grid; None leaves the accumulator.
-        result: the value that is made.
-        bound: no number inside of the step, in any order of summation, is larger in magnitude.
-    """
-
-    head: Head
-    source: str
-    residual: Residual | None
-    rectify: bool
-    rescale: Rescale | None
-    result: Value
-    bound: int
+    head: Head  # what is computed first
+    source: str  # name of the value that the head reads
+    residual: Residual | None  # what is added to it; None for nothing
+    rectify: bool  # whether negative numbers become 0
+    rescale: Rescale | None  # to which grid; None leaves the accumulator
+    result: Value  # the value that is made
+    bound: int  # no number inside of the step, in any order of summation, is larger in magnitude
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -191,25 +128,15 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Program:
-    """A network of integers.
+    """A network of integers."""
 
-    Args:
-        input: the value that the caller gives.
-        grid: that the input is brought to.
-        steps: in the order of running.
-        output: name of the value that leaves.
-        align: left shift that brings its channels to one exponent, shape (channels,).
-        exponent: that one.
-        bound: no number of the aligned output is larger in magnitude.
-    """
-
-    input: Value
-    grid: ActivationGrid
-    steps: tuple[Step, ...]
-    output: str
-    align: Integers
-    exponent: int
-    bound: int
+    input: Value  # the value that the caller gives
+    grid: ActivationGrid  # that the input is brought to
+    steps: tuple[Step, ...]  # in the order of running
+    output: str  # name of the value that leaves
+    align: Integers  # left shift that brings its channels to one exponent, shape (channels,)
+    exponent: int  # that one
+    bound: int  # no number of the aligned output is larger in magnitude
 
     @property
     def values(self) -> dict[str, Value]:
@@ -217,11 +144,7 @@ class Program:
         return {self.input.name: self.input, **{step.result.name: step.result for step in self.steps}}
 
     def certify(self) -> None:
-        """See that no number can leave int32.
-
-        Raises:
-            ConfigError: naming the first step that could.
-        """
+        """See that no number can leave int32."""
         bounds = {step.result.name: step.bound for step in self.steps} | {"the output": self.bound}
         for name, bound in bounds.items():
             if bound > LARGEST:

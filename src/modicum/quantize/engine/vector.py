@@ -16,8 +16,6 @@ from modicum.quantize.engine.layout import Buffer
 from modicum.quantize.engine.scalar import Bytes, border
 from modicum.quantize.engine.steps import Layer
 
-__all__ = ["LANES", "Tiling", "is_vectorised", "tiling", "vector_body", "vector_weights"]
-
 LANES = 16
 _SUMS = 16  # accumulators in registers
 _WEIGHTS = 12  # registers of weights
@@ -25,21 +23,13 @@ _WEIGHTS = 12  # registers of weights
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tiling:
-    """How a layer is cut.
+    """How a layer is cut."""
 
-    Args:
-        pixels: of a row, in registers at a time.
-        vectors: of sixteen outgoing channels, likewise.
-        blocks: of so many vectors.
-        columns: of the kernel, cut into pieces.
-        quads: fours of incoming channels.
-    """
-
-    pixels: int
-    vectors: int
-    blocks: int
-    columns: tuple[int, ...]
-    quads: int
+    pixels: int  # of a row, in registers at a time
+    vectors: int  # of sixteen outgoing channels, likewise
+    blocks: int  # of so many vectors
+    columns: tuple[int, ...]  # of the kernel, cut into pieces
+    quads: int  # fours of incoming channels
 
 
 def is_vectorised(layer: Layer, given: Buffer) -> bool:
@@ -48,15 +38,7 @@ def is_vectorised(layer: Layer, given: Buffer) -> bool:
 
 
 def tiling(layer: Layer, width: int) -> Tiling:
-    """Cut a layer so that most sums are under way at once, and then so that least is read.
-
-    Args:
-        layer: with one group.
-        width: of its output.
-
-    Returns:
-        The sizes.
-    """
+    """Cut a layer so that most sums are under way at once, and then so that least is read."""
     outgoing, incoming, _, columns = layer.weight.shape
     vectors = -(-outgoing // LANES)
 
@@ -88,19 +70,7 @@ def vector_weights(layer: Layer, tiles: Tiling) -> Bytes:
 def vector_body(
     layer: Layer, tiles: Tiling, given: Buffer, other: Buffer | None, result: Buffer, them: Constants
 ) -> Iterator[str]:
-    """Write the body of a layer's function; the names are those of the scalar one.
-
-    Args:
-        layer: the head of the step.
-        tiles: from `tiling`.
-        given: what x is.
-        other: what r is, if anything.
-        result: what y is.
-        them: of the step.
-
-    Yields:
-        Lines of C.
-    """
+    """Write the body of a layer's function; the names are those of the scalar one."""
     start = given.first - layer.padding[0] * given.row - layer.padding[1] * given.pixel
     count = -(-result.width // tiles.pixels)
     size = layer.weight.shape[2] * layer.weight.shape[3] * tiles.quads * tiles.vectors * 64

@@ -18,24 +18,11 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from modicum.errors import ModelError
 
-__all__ = ["exported"]
-
 _TALKATIVE = ("torch.fx.experimental.symbolic_shapes", "torch.export._trace")
 
 
 def exported(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """Export a network in evaluation mode, and leave it as it was.
-
-    Args:
-        model: takes one tensor.
-        example: two samples or more of the input; the program takes any number.
-
-    Returns:
-        The program, not decomposed.
-
-    Raises:
-        ModelError: if the network cannot be traced; the operator that cannot be is named where torch tells it.
-    """
+    """Export a network in evaluation mode, and leave it as it was."""
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -10,21 +10,11 @@ from torch import Tensor
 from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Flatten, Linear, MeanPool
 
-__all__ = ["fold_batch_norms", "fold_means", "folded"]
-
 
 def fold_batch_norms(graph: Graph) -> Graph:
-    """Put each batch norm that alone reads a layer's output into that layer.
-
-    w' = gamma w / sqrt(var + eps), b' = beta + gamma (b - mean) / sqrt(var + eps); gamma is kept beside the weight,
-    since the reconstruction loss is made from it.
-
-    Args:
-        graph: as traced.
-
-    Returns:
-        An equal graph. A batch norm without such a layer stays.
-    """
+    """Put each batch norm that alone reads a layer's output into that layer."""
+    # w' = gamma w / sqrt(var + eps), b' = beta + gamma (b - mean) / sqrt(var + eps); gamma is kept beside the weight,
+    # since the reconstruction loss is made from it.
     operations, renamed = {}, {}
     for node in graph:
         before = graph[node.inputs[0]] if isinstance(node.operation, BatchNorm) else None
@@ -46,14 +36,7 @@ def fold_batch_norms(graph: Graph) -> Graph:
 
 
 def fold_means(graph: Graph) -> Graph:
-    """Let each mean over pixels divide by a power of two, and the linear layers that read it by the rest.
-
-    Args:
-        graph: with batch norms folded.
-
-    Returns:
-        An equal graph. A mean that something other than linear layers reads stays.
-    """
+    """Let each mean over pixels divide by a power of two, and the linear layers that read it by the rest."""
     operations = {}
     for node in graph:
         pool = node.operation

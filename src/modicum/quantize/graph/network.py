@@ -11,33 +11,21 @@ from torch import Tensor
 from modicum.errors import ConfigError
 from modicum.quantize.graph.operations import Convolution, Linear, Operation
 
-__all__ = ["Graph", "Node"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Node:
-    """An operation and where its inputs come from.
+    """An operation and where its inputs come from."""
 
-    Args:
-        name: unique in its graph; of a layer that of its module, "layer1.0.conv1".
-        operation: what is computed.
-        inputs: names of earlier nodes.
-    """
-
-    name: str
-    operation: Operation
-    inputs: tuple[str, ...] = ()
+    name: str  # unique in its graph; of a layer that of its module, "layer1.0.conv1"
+    operation: Operation  # what is computed
+    inputs: tuple[str, ...] = ()  # names of earlier nodes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Graph:
-    """Nodes in an order in which each comes after its inputs; the first is the input, the last the output.
+    """Nodes in an order in which each comes after its inputs; the first is the input, the last the output."""
 
-    Args:
-        nodes: the only `Input` is the first.
-    """
-
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...]  # the only `Input` is the first
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -71,20 +59,7 @@ class Graph:
         wanted: tuple[str, ...] | None = None,
         through: Callable[[str, Tensor], Tensor] = lambda _, value: value,
     ) -> dict[str, Tensor]:
-        """Compute the outputs of some nodes from those of others.
-
-        Args:
-            known: outputs by node name; nodes before them do not run unless they are needed.
-            x: what the input node is given, if it is needed; `through` sees it, too.
-            wanted: names; the output of the graph if left out.
-            through: is given each computed output with its node's name, and gives what later nodes see.
-
-        Returns:
-            The outputs of the wanted nodes, by name.
-
-        Raises:
-            ConfigError: if the input node must run and was given nothing.
-        """
+        """Compute the outputs of some nodes from those of others."""
         wanted = (self.output,) if wanted is None else wanted
         needed = self.needed(set(known), wanted)
         left = Counter(name for node in self.nodes if node.name in needed for name in node.inputs)

@@ -14,15 +14,9 @@ _Part: TypeAlias = "Callable[[Sequence[Tensor], Mapping[str, Tensor]], Any]"
 
 
 class Plan:
-    """How a call of the exported program is made again, from the graph's tensors and from constants of its own.
+    """How a call of the exported program is made again, from the graph's tensors and from constants of its own."""
 
-    Lists and sizes on the way are computed anew, and an operator that works in place is given a copy.
-
-    Args:
-        tensors: parameters, buffers and constants, by the name of their place in the program; they are copied.
-        names: those of the module for these places.
-        alias: names of the graph's nodes by those of the program's.
-    """
+    # Lists and sizes on the way are computed anew, and an operator that works in place is given a copy.
 
     def __init__(self, tensors: Mapping[str, Tensor], names: Mapping[str, str], alias: Mapping[str, str]) -> None:
         self.sources: list[str] = []

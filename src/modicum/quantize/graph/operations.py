@@ -9,24 +9,6 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "Activation",
-    "Add",
-    "BatchNorm",
-    "Convolution",
-    "Flatten",
-    "Input",
-    "Linear",
-    "MaxPool",
-    "MeanPool",
-    "Opaque",
-    "Operation",
-    "Pad",
-    "Pair",
-    "Slice",
-    "is_layer",
-]
-
 Pair: TypeAlias = tuple[int, int]
 
 
@@ -41,25 +23,15 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Convolution:
-    """A two-dimensional convolution with zeros around its input.
+    """A two-dimensional convolution with zeros around its input."""
 
-    Args:
-        weight: shape (outgoing, incoming / groups, height, width).
-        bias: shape (outgoing,).
-        stride: of rows and columns.
-        padding: zeros on both sides of rows and of columns.
-        dilation: of rows and columns.
-        groups: of channels.
-        gamma: weight of the batch norm that was folded into this layer; None if there was none.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    gamma: Tensor | None = None
+    weight: Tensor  # shape (outgoing, incoming / groups, height, width)
+    bias: Tensor  # shape (outgoing,)
+    stride: Pair = (1, 1)  # of rows and columns
+    padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
+    dilation: Pair = (1, 1)  # of rows and columns
+    groups: int = 1  # of channels
+    gamma: Tensor | None = None  # weight of the batch norm that was folded into this layer; None if there was none
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, incoming, height, width) to (batch, outgoing, ...)."""
@@ -76,17 +48,11 @@ class Convolution:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Linear:
-    """A product with a matrix.
+    """A product with a matrix."""
 
-    Args:
-        weight: shape (outgoing, incoming).
-        bias: shape (outgoing,).
-        gamma: as of `Convolution`.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    gamma: Tensor | None = None
+    weight: Tensor  # shape (outgoing, incoming)
+    bias: Tensor  # shape (outgoing,)
+    gamma: Tensor | None = None  # as of `Convolution`
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, incoming) to (batch, outgoing)."""
@@ -95,21 +61,13 @@ class Linear:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BatchNorm:
-    """A batch norm at rest: each channel is shifted and scaled by constants.
+    """A batch norm at rest: each channel is shifted and scaled by constants."""
 
-    Args:
-        weight: gamma, shape (channels,).
-        bias: beta, shape (channels,).
-        mean: running mean, shape (channels,).
-        variance: running variance, shape (channels,).
-        epsilon: added to the variance.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    variance: Tensor
-    epsilon: float
+    weight: Tensor  # gamma, shape (channels,)
+    bias: Tensor  # beta, shape (channels,)
+    mean: Tensor  # running mean, shape (channels,)
+    variance: Tensor  # running variance, shape (channels,)
+    epsilon: float  # added to the variance
 
     def run(self, x: Tensor) -> Tensor:
         """Normalise (batch, channels, ...)."""
@@ -128,13 +86,9 @@ class Add:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Activation:
-    """A ReLU.
+    """A ReLU."""
 
-    Args:
-        ceiling: 6 for ReLU6; None for ReLU.
-    """
-
-    ceiling: float | None = None
+    ceiling: float | None = None  # 6 for ReLU6; None for ReLU
 
     def run(self, x: Tensor) -> Tensor:
         """Clip to [0, ceiling]."""
@@ -143,17 +97,11 @@ class Activation:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MaxPool:
-    """The largest value of each window.
+    """The largest value of each window."""
 
-    Args:
-        kernel: rows and columns of the window.
-        stride: of rows and columns.
-        padding: minus infinity around rows and columns.
-    """
-
-    kernel: Pair
-    stride: Pair
-    padding: Pair = (0, 0)
+    kernel: Pair  # rows and columns of the window
+    stride: Pair  # of rows and columns
+    padding: Pair = (0, 0)  # minus infinity around rows and columns
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to a smaller map."""
@@ -162,15 +110,10 @@ class MaxPool:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MeanPool:
-    """The mean over all pixels of a channel.
+    """The mean over all pixels of a channel."""
 
-    Args:
-        pixels: of the map, so that integers can divide by it.
-        keep: whether the result has shape (batch, channels, 1, 1) in place of (batch, channels).
-    """
-
-    pixels: int
-    keep: bool = False
+    pixels: int  # of the map, so that integers can divide by it
+    keep: bool = False  # whether the result has shape (batch, channels, 1, 1) in place of (batch, channels)
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to (batch, channels)."""
@@ -179,17 +122,11 @@ class MeanPool:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pad:
-    """Zeros around a tensor.
+    """Zeros around a tensor."""
 
-    Args:
-        channels: before and after.
-        rows: above and below.
-        columns: left and right.
-    """
-
-    channels: Pair = (0, 0)
-    rows: Pair = (0, 0)
-    columns: Pair = (0, 0)
+    channels: Pair = (0, 0)  # before and after
+    rows: Pair = (0, 0)  # above and below
+    columns: Pair = (0, 0)  # left and right
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to a larger tensor."""
@@ -198,13 +135,9 @@ class Pad:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Slice:
-    """Every n-th pixel.
+    """Every n-th pixel."""
 
-    Args:
-        stride: of rows and columns, from the first of each.
-    """
-
-    stride: Pair
+    stride: Pair  # of rows and columns, from the first of each
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to a smaller map."""
@@ -222,21 +155,13 @@ class Flatten:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Opaque:
-    """Anything else: it runs in float, and the network that has it has no integer engine.
+    """Anything else: it runs in float, and the network that has it has no integer engine."""
 
-    Args:
-        label: name of the operator, for messages.
-        call: takes the input tensors, and the tensors of its own.
-        tensors: of its own, by their names in the module.
-        parameters: which of these are parameters.
-        module: where in the network it stands, "layer1.0.act"; empty if nothing says so.
-    """
-
-    label: str
+    label: str  # name of the operator, for messages
     call: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
-    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
-    parameters: frozenset[str] = frozenset()
-    module: str = ""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # of its own, by their names in the module
+    parameters: frozenset[str] = frozenset()  # which of these are parameters
+    module: str = ""  # where in the network it stands, "layer1.0.act"; empty if nothing says so
 
     def run(self, *inputs: Tensor) -> Tensor:
         """Run it."""

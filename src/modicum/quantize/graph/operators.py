@@ -24,8 +24,6 @@ from modicum.quantize.graph.operations import (
     Slice,
 )
 
-__all__ = ["READERS", "Call", "Reader"]
-
 Reader: TypeAlias = "Callable[[Call], tuple[Operation, int] | None]"
 
 

@@ -9,24 +9,16 @@ from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import Activation, Flatten, Input, MaxPool, MeanPool, Pad, Slice, is_layer
 
-__all__ = ["Site", "bits_of_weights", "check_layers", "sites", "source"]
-
 _CARRIERS = (MaxPool, Pad, Slice, Flatten)  # what goes out of them is on the grid of what went in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A tensor between layers that gets a grid.
+    """A tensor between layers that gets a grid."""
 
-    Args:
-        bits: of its grid.
-        unsigned: whether it cannot be negative; None if only data can tell.
-        ceiling: the largest value that it can have (6 of a ReLU6), or None.
-    """
-
-    bits: int
-    unsigned: bool | None
-    ceiling: float | None = None
+    bits: int  # of its grid
+    unsigned: bool | None  # whether it cannot be negative; None if only data can tell
+    ceiling: float | None = None  # the largest value that it can have (6 of a ReLU6), or None
 
 
 def source(graph: Graph, name: str) -> str:
@@ -36,12 +28,7 @@ def source(graph: Graph, name: str) -> str:
 
 
 def check_layers(graph: Graph, config: RAPQConfig) -> None:
-    """Refuse a network without layers, and bits for layers that are not there.
-
-    Raises:
-        ConfigError: if `RAPQConfig.per_layer` names no layer of the graph.
-        ModelError: if the graph has no layer.
-    """
+    """Refuse a network without layers, and bits for layers that are not there."""
     if not graph.layers:
         raise ModelError(
             "The network has no convolution over images and no linear layer.",
@@ -55,15 +42,7 @@ def check_layers(graph: Graph, config: RAPQConfig) -> None:
 
 
 def bits_of_weights(graph: Graph, config: RAPQConfig) -> dict[str, int]:
-    """Give the bits of every layer's weights.
-
-    Args:
-        graph: with batch norms folded.
-        config: says them.
-
-    Returns:
-        By layer, in the order of running.
-    """
+    """Give the bits of every layer's weights."""
     layers = list(graph.layers)
     ends = {layers[0], layers[-1]}
     result = {}
@@ -74,18 +53,9 @@ def bits_of_weights(graph: Graph, config: RAPQConfig) -> dict[str, int]:
 
 
 def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
-    """Place grids: at the input, behind every ReLU, and before every layer.
-
-    What is added to a residual stream is added in full precision and brought to a grid behind the sum. The network's
-    output has no grid.
-
-    Args:
-        graph: with batch norms folded.
-        config: says the bits; without `activation_bits` there are no grids.
-
-    Returns:
-        By node name, in the order of running.
-    """
+    """Place grids: at the input, behind every ReLU, and before every layer."""
+    # What is added to a residual stream is added in full precision and brought to a grid behind the sum. The network's
+    # output has no grid.
     if config.activation_bits is None:
         return {}
     names = {node.name for node in graph if isinstance(node.operation, Input | Activation)}

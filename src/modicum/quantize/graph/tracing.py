@@ -17,28 +17,13 @@ from modicum.quantize.graph.opaque import Plan, opaque
 from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Operation, Slice
 from modicum.quantize.graph.operators import READERS, Call
 
-__all__ = ["trace"]
-
 # Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
 _COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
 def trace(model: nn.Module, example: Tensor) -> Graph:
-    """Write a network down as a graph; batch norms are not folded yet.
-
-    Args:
-        model: takes one tensor and gives one (or an output object of transformers with one); it is traced in
-            evaluation mode and left as it was.
-        example: two samples or more of the input.
-
-    Returns:
-        The graph; its weights are copies.
-
-    Raises:
-        ModelError: if the network cannot be traced, has several outputs, or changes a tensor in place that is read
-            again under another shape.
-    """
+    """Write a network down as a graph; batch norms are not folded yet."""
     return _Reading(exported(model, example)).graph()
 
 

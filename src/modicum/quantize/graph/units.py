@@ -7,22 +7,14 @@ from dataclasses import dataclass
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import is_layer
 
-__all__ = ["Unit", "units"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """A piece of a graph.
+    """A piece of a graph."""
 
-    Args:
-        entry: name of the node outside whose output goes in.
-        nodes: names, in the order of running; the last one's output goes out.
-        layers: the names of those that have weights, at least one.
-    """
-
-    entry: str
-    nodes: tuple[str, ...]
-    layers: tuple[str, ...]
+    entry: str  # name of the node outside whose output goes in
+    nodes: tuple[str, ...]  # names, in the order of running; the last one's output goes out
+    layers: tuple[str, ...]  # the names of those that have weights, at least one
 
     @property
     def exit(self) -> str:
@@ -31,20 +23,9 @@ class Unit:
 
 
 def units(graph: Graph) -> tuple[Unit, ...]:
-    """Cut a graph wherever a single tensor is alive, and join what has no layer to what comes before it.
-
-    A residual block is one unit, since its input stays alive until the addition; a layer outside of blocks is a unit
-    with the ReLU behind it.
-
-    Args:
-        graph: with batch norms folded.
-
-    Returns:
-        The units in the order of running; together they hold every layer once.
-
-    Source:
-        Li et al. 2021 (BRECQ) for blocks as units. Departure: found in the graph, not by the class of a module.
-    """
+    """Cut a graph wherever a single tensor is alive, and join what has no layer to what comes before it."""
+    # A residual block is one unit, since its input stays alive until the addition; a layer outside of blocks is a unit
+    # with the ReLU behind it.
     pieces: list[list[str]] = []
     entry: list[str] = []
     current: list[str] = []

@@ -20,32 +20,14 @@ from modicum.quantize.graph.operations import (
     Slice,
 )
 
-__all__ = ["absorb", "mantissas", "readers"]
-
 
 def mantissas(scale: Tensor) -> Tensor:
-    """Give t = 2^round(log2 s) / s, by which a channel is multiplied so that its best scale s becomes a power of two.
-
-    Args:
-        scale: s > 0, any shape.
-
-    Returns:
-        Numbers from 0.707 to 1.414.
-    """
+    """Give t = 2^round(log2 s) / s, which makes the best scale s of a channel a power of two."""
     return 2.0 ** torch.round(torch.log2(scale)) / scale
 
 
 def readers(graph: Graph, name: str) -> tuple[str, ...]:
-    """Find the layers that may take up the inverse of a factor on a layer's output channels.
-
-    Args:
-        graph: with batch norms folded.
-        name: of a layer.
-
-    Returns:
-        The layers that read its output through one ReLU (and pools, slices and zeros around the image); nothing if
-        anything else reads it, or a ceiling or a residual sum fixes its scale.
-    """
+    """Find the layers that may take up the inverse of a factor on a layer's output channels."""
     following = graph.consumers(name)
     if len(following) != 1 or not _is_relu(following[0]):
         return ()
@@ -67,18 +49,8 @@ def readers(graph: Graph, name: str) -> tuple[str, ...]:
 
 
 def absorb(graph: Graph, name: str, factor: Tensor) -> Graph:
-    """Multiply the output channels of a layer, and divide the input channels of those that read it.
-
-    ReLU is homogeneous, so the function of the network is unchanged.
-
-    Args:
-        graph: with batch norms folded.
-        name: of a layer that has `readers`.
-        factor: t > 0, shape (channels,).
-
-    Returns:
-        An equal graph.
-    """
+    """Multiply the output channels of a layer, and divide the input channels of those that read it."""
+    # ReLU is homogeneous, so the function of the network is unchanged.
     layer = graph.layers[name]
     operations: dict[str, Operation] = {name: _times(layer, factor)}
     for reader in readers(graph, name):

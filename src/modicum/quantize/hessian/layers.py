@@ -21,18 +21,6 @@ from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
 from modicum.quantize.hessian.search import Solution, solve
 from modicum.quantize.model import Codes, Grids, simulated
 
-__all__ = [
-    "Choice",
-    "GridChoice",
-    "Layered",
-    "Neighbour",
-    "Recipe",
-    "float_scales",
-    "powers_of_two",
-    "quantize_layers",
-    "with_biases",
-]
-
 _BYTE, _SIGN = 8, 128
 
 
@@ -50,15 +38,7 @@ class Choice(Protocol):
     """How a layer's scale, zero point and whole weights are chosen."""
 
     def __call__(self, weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
-        """Choose them.
-
-        Args:
-            weight: of the float network, shape (channels, k).
-            wanted: real weights that make up for earlier errors, shape (groups, rows, k).
-            gram: shape (groups, k, k).
-            bits: n.
-            shared: one scale for all channels.
-        """
+        """Choose them."""
         ...
 
 
@@ -76,33 +56,20 @@ def float_scales(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, sha
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbour:
-    """A layer with the exponents of all channels one higher, or one lower, each rounded anew.
+    """A layer with the exponents of all channels one higher, or one lower, each rounded anew."""
 
-    Args:
-        code: its weights.
-        bias: that goes with them, not on a grid yet.
-    """
-
-    code: WeightCode
-    bias: Tensor
+    code: WeightCode  # its weights
+    bias: Tensor  # that goes with them, not on a grid yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layered:
-    """What the walk found.
+    """What the walk found."""
 
-    Args:
-        graph: the float network, with absorbed factors.
-        biases: of the quantized layers, not on a grid yet, by name.
-        codes: of every layer; whole where the choice was of integer exponents.
-        grids: of every site.
-        neighbours: of the layers, if the recipe asks for them.
-    """
-
-    graph: Graph
-    biases: dict[str, Tensor]
-    codes: dict[str, WeightCode] | dict[str, FloatWeightCode]
-    grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]
+    graph: Graph  # the float network, with absorbed factors
+    biases: dict[str, Tensor]  # of the quantized layers, not on a grid yet, by name
+    codes: dict[str, WeightCode] | dict[str, FloatWeightCode]  # of every layer
+    grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]  # of every site
     neighbours: Mapping[str, tuple[Neighbour, ...]] = field(default_factory=dict[str, tuple[Neighbour, ...]])
 
     @property
@@ -118,32 +85,18 @@ def with_biases(graph: Graph, biases: Mapping[str, Tensor]) -> Graph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How a network is quantized.
+    """How a network is quantized."""
 
-    Args:
-        bits: of each layer's weights.
-        sites: of grids.
-        choice: chooses scales, zero points and weights.
-        power: whether scales are powers of two, of activations too.
-        grid_choice: chooses grids; `choose_grid` if left out.
-        shared: one scale for a whole weight.
-        absorbing: let rectified channels take the mantissas.
-        correcting: aim at the float network's outputs, with free biases; else each layer aims at what it would give
-            with its own weights on the same input, and keeps its bias.
-        rounding: of requantization.
-        neighbouring: also find the weights beside those that are chosen, for the polish.
-    """
-
-    bits: Mapping[str, int]
-    sites: Mapping[str, Site]
-    choice: Choice
-    power: bool
-    grid_choice: GridChoice | None = None
-    shared: bool = False
-    absorbing: bool = False
-    correcting: bool = True
-    rounding: Rounding = "half_even"
-    neighbouring: bool = False
+    bits: Mapping[str, int]  # of each layer's weights
+    sites: Mapping[str, Site]  # of grids
+    choice: Choice  # chooses scales, zero points and weights
+    power: bool  # whether scales are powers of two, of activations too
+    grid_choice: GridChoice | None = None  # chooses grids; `choose_grid` if left out
+    shared: bool = False  # one scale for a whole weight
+    absorbing: bool = False  # let rectified channels take the mantissas
+    correcting: bool = True  # aim at the float network's outputs, with free biases
+    rounding: Rounding = "half_even"  # of requantization
+    neighbouring: bool = False  # also find the weights beside those that are chosen, for the polish
 
 
 def quantize_layers(
@@ -154,21 +107,9 @@ def quantize_layers(
     reference: Tensor | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Layered:
-    """Quantize a network front to back.
-
-    Two streams run side by side: the float network, and the one that is quantized so far. A layer's target is its
-    output in the first, plus what the other addend lacks where its output is added to a residual stream.
-
-    Args:
-        graph: the folded float network.
-        images: calibration data, all in memory, shape (n, ...).
-        recipe: how.
-        reference: what the float stream is given, if not the same images.
-        progress: is told each layer that is done.
-
-    Returns:
-        Codes, grids and the graph that they belong to.
-    """
+    """Quantize a network front to back."""
+    # Two streams run side by side: the float network, and the one that is quantized so far. A layer's target is its
+    # output in the first, plus what the other addend lacks where its output is added to a residual stream.
     walk = _Walk(graph, (images if reference is None else reference, images), recipe)
     for place, node in enumerate(graph):
         walk.visit(node.name, place)

@@ -10,39 +10,21 @@ from torch.nn.functional import unfold
 
 from modicum.quantize.graph.operations import Convolution, Linear
 
-__all__ = ["Moments", "measure", "wanted_weights"]
-
 _PIECE = 2**24  # ours: numbers of patches that are in memory at once, 128 MiB of float64 moments beside them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moments:
-    """Means and centred second moments of a layer's patches x and of the outputs t that are wanted.
+    """Means and centred second moments of a layer's patches x and of the outputs t that are wanted."""
 
-    Args:
-        gram: E[(x - mean)(x - mean)'], float64, shape (groups, k, k), k weights an output channel.
-        cross: E[(t - mean)(x - mean)'], float64, shape (channels, k).
-        inputs: mean of x, float64, shape (groups, k).
-        outputs: mean of t, float64, shape (channels,).
-    """
-
-    gram: Tensor
-    cross: Tensor
-    inputs: Tensor
-    outputs: Tensor
+    gram: Tensor  # E[(x - mean)(x - mean)'], float64, shape (groups, k, k), k weights an output channel
+    cross: Tensor  # E[(t - mean)(x - mean)'], float64, shape (channels, k)
+    inputs: Tensor  # mean of x, float64, shape (groups, k)
+    outputs: Tensor  # mean of t, float64, shape (channels,)
 
 
 def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
-    """Measure the moments of a layer over all samples and positions.
-
-    Args:
-        layer: its geometry says what a patch is.
-        x: input of the quantized network, shape (n, incoming, height, width) or (..., incoming).
-        target: output that is wanted for it, as the layer would give it.
-
-    Returns:
-        The moments. They are summed up around the first patch, so that those of constant inputs are exactly zero.
-    """
+    """Measure the moments of a layer over all samples and positions."""
     groups = layer.groups if isinstance(layer, Convolution) else 1
     size = layer.weight[0].numel()
     channels = len(layer.weight)
@@ -75,20 +57,10 @@ def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
 
 
 def wanted_weights(weight: Tensor, moments: Moments, *, damping: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Give the real weights that come closest to the target, drawn towards the given ones, and the damped moments.
-
-    argmin over v of E|t - v x - b|^2 + d |v - w|^2, with b free and d = damping times the mean diagonal:
-    v = (C + d w)(S + d I)^-1. With t = w x it is w itself; otherwise it makes up for what the layers before it have
-    lost already.
-
-    Args:
-        weight: w, shape (channels, ...).
-        moments: C and S.
-        damping: what keeps the solution near w where the data say little.
-
-    Returns:
-        v, float64, shape (channels, k), and S + d I, shape (groups, k, k).
-    """
+    """Give the real weights that come closest to the target, drawn towards the given ones, and the damped moments."""
+    # argmin over v of E|t - v x - b|^2 + d |v - w|^2, with b free and d = damping times the mean diagonal: v = (C + d
+    # w)(S + d I)^-1. With t = w x it is w itself; otherwise it makes up for what the layers before it have lost
+    # already.
     groups, size = moments.gram.shape[:2]
     spread = moments.gram.diagonal(dim1=1, dim2=2).mean(1)
     amount = torch.where(spread > 0, damping * spread, torch.ones_like(spread))  # inputs that never vary

@@ -5,38 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["descend", "exchange", "pass_on", "quadratic"]
-
 
 def quadratic(error: Tensor, gram: Tensor) -> Tensor:
-    """Give e S e' of each row.
-
-    Args:
-        error: shape (groups, rows, k).
-        gram: S, shape (groups, k, k).
-
-    Returns:
-        Shape (groups, rows).
-    """
+    """Give e S e' of each row."""
     return ((error @ gram) * error).sum(-1)
 
 
 def pass_on(wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Round one weight after another; the weights that are left make up for each error as well as they can.
-
-    Args:
-        wanted: real weights, float64, shape (groups, rows, k).
-        gram: S, positive definite, shape (groups, k, k).
-        scale: of each row, shape (groups, rows).
-        low: smallest whole weight of each row, likewise.
-        high: largest, likewise.
-
-    Returns:
-        Whole weights, float64, the shape of ``wanted``.
-
-    Source:
-        Frantar et al. 2023 (GPTQ), algorithm 1, with the weights in the order of falling diagonal of S.
-    """
+    """Round one weight after another; the weights that are left make up for each error as well as they can."""
     order = gram.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
     sorted_gram = gram.gather(1, order[:, :, None].expand_as(gram)).gather(2, order[:, None, :].expand_as(gram))
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(sorted_gram)), upper=True)
@@ -53,20 +29,7 @@ def pass_on(wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tens
 def descend(
     whole: Tensor, wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, sweeps: int = 20
 ) -> Tensor:
-    """Set each weight to its best whole value given the others, until nothing changes.
-
-    Args:
-        whole: where to start, float64, shape (groups, rows, k).
-        wanted: as of `pass_on`, as all below.
-        gram: S.
-        scale: of each row.
-        low: smallest whole weight.
-        high: largest whole weight.
-        sweeps: at most so many times over all weights.
-
-    Returns:
-        Whole weights; their `quadratic` is at most that of the start.
-    """
+    """Set each weight to its best whole value given the others, until nothing changes."""
     whole = whole.clone()
     slope = (whole * scale[:, :, None] - wanted) @ gram  # half the gradient by the real weight
     diagonal = gram.diagonal(dim1=1, dim2=2)
@@ -89,23 +52,9 @@ def descend(
 def exchange(
     whole: Tensor, wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, steps: int = 100
 ) -> Tensor:
-    """Move two weights by one each, the best pair of a row at a time, until no pair brings anything.
-
-    Takes rows k^2 numbers: for layers of few weights a channel, as depthwise ones, where `descend` often ends at a
-    point that no single weight improves.
-
-    Args:
-        whole: where to start, as of `descend`.
-        wanted: likewise, as all below.
-        gram: S.
-        scale: of each row.
-        low: smallest whole weight.
-        high: largest whole weight.
-        steps: at most so many pairs a row.
-
-    Returns:
-        Whole weights; their `quadratic` is at most that of the start.
-    """
+    """Move two weights by one each, the best pair of a row at a time, until no pair brings anything."""
+    # Takes rows k^2 numbers: for layers of few weights a channel, as depthwise ones, where `descend` often ends at a
+    # point that no single weight improves.
     whole = whole.clone()
     size = whole.shape[2]
     if size < 2:

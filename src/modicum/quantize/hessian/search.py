@@ -10,8 +10,6 @@ from torch import Tensor
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.hessian.rounding import descend, exchange, pass_on, quadratic
 
-__all__ = ["Solution", "candidate_scales", "candidate_zeros", "solve"]
-
 OCTAVES = 4  # exponents tried below the one that covers the whole range
 STEPS = 8  # scales an octave, where scales are real
 _SYMMETRIC_BITS = 8  # q - z must fit int8, so that only z = 128 is left
@@ -21,33 +19,16 @@ _EXHAUSTIVE_BITS = 4  # up to here all zero points are tried; above, those near 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solution:
-    """The best grid of each output channel and the whole weights on it.
+    """The best grid of each output channel and the whole weights on it."""
 
-    Args:
-        integers: q - z, float64, shape (channels, k).
-        zero: z, float64, shape (channels,), whole where the tried ones were.
-        scale: s, float64, shape (channels,).
-        loss: the objective, float64, shape (channels,).
-    """
-
-    integers: Tensor
-    zero: Tensor
-    scale: Tensor
-    loss: Tensor
+    integers: Tensor  # q - z, float64, shape (channels, k)
+    zero: Tensor  # z, float64, shape (channels,), whole where the tried ones were
+    scale: Tensor  # s, float64, shape (channels,)
+    loss: Tensor  # the objective, float64, shape (channels,)
 
 
 def candidate_scales(wanted: Tensor, bits: int, *, power: bool, octaves: int = OCTAVES) -> Tensor:
-    """Give the scales that are tried for each row: from the one that covers its range down.
-
-    Args:
-        wanted: real weights, shape (groups, rows, k).
-        bits: n.
-        power: only powers of two, else `STEPS` an octave.
-        octaves: how far down.
-
-    Returns:
-        Float64, shape (candidates, groups, rows).
-    """
+    """Give the scales that are tried for each row: from the one that covers its range down."""
     top_weight, low_weight = wanted.amax(2).clamp(min=0), -wanted.amin(2).clamp(max=0)
     reach = (top_weight + low_weight) / (2**bits - 1)
     if bits == _SYMMETRIC_BITS:  # the zero point is in the middle, and all weights may be on one side
@@ -62,16 +43,7 @@ def candidate_scales(wanted: Tensor, bits: int, *, power: bool, octaves: int = O
 
 
 def candidate_zeros(wanted: Tensor, scale: Tensor, bits: int) -> Tensor:
-    """Give the zero points that are tried for each row.
-
-    Args:
-        wanted: real weights, shape (groups, rows, k).
-        scale: shape (groups, rows).
-        bits: n; with 8 only 128, since q - z must fit int8.
-
-    Returns:
-        Integers in 0 ... 2^n - 1, float64, shape (candidates, groups, rows).
-    """
+    """Give the zero points that are tried for each row."""
     levels = 2**bits
     if bits == _SYMMETRIC_BITS:
         return torch.full((1, *scale.shape), 128.0, dtype=torch.float64, device=scale.device)
@@ -94,25 +66,10 @@ def solve(
     scales: Tensor | None = None,
     zeros: Tensor | None = None,
 ) -> Solution:
-    """Choose scale, zero point and whole weights of each channel so that E|(s (q - z) - v) x|^2 is least.
-
-    Every scale is tried with every zero point by rounding to the nearest; the best `keep` of a channel are then
-    rounded well (`pass_on`, `descend`, `exchange`), and the best of those is it. Channels do not see each other, so
-    this is the best of the layer's objective up to the rounding itself.
-
-    Args:
-        wanted: v, float64, shape (groups, rows, k).
-        gram: S, positive definite, shape (groups, k, k).
-        bits: n.
-        power: scales are powers of two.
-        shared: one scale for all channels (granularity "tensor"); zero points remain each channel's own.
-        keep: candidates of a channel that are rounded well.
-        scales: to try in place of `candidate_scales`, shape (candidates, groups, rows).
-        zeros: to try in place of `candidate_zeros`, shape (candidates, groups, rows), whole or not.
-
-    Returns:
-        The solution.
-    """
+    """Choose scale, zero point and whole weights of each channel so that E|(s (q - z) - v) x|^2 is least."""
+    # Every scale is tried with every zero point by rounding to the nearest; the best `keep` of a channel are then
+    # rounded well (`pass_on`, `descend`, `exchange`), and the best of those is it. Channels do not see each other, so
+    # this is the best of the layer's objective up to the rounding itself.
     tried = candidate_scales(wanted, bits, power=power) if scales is None else scales
     if shared:
         tried = _shared(wanted, bits, power=power)

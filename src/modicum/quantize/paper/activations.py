@@ -14,8 +14,6 @@ from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import learnable_quantize, unit_loss
 from modicum.quantize.paper.task import Task
 
-__all__ = ["learn_grids"]
-
 _REACH = 2.0  # octaves that an exponent can go: the sum of all learning rates
 _LEAST_RATE = 4e-4  # the published one
 _LEAST, _MOST = -126, 127  # exponents that are normal float32 and fit int8
@@ -24,24 +22,8 @@ _LEAST, _MOST = -126, 127  # exponents that are normal float32 and fit int8
 def learn_grids(
     task: Task, grids: Mapping[str, ActivationGrid], config: RAPQConfig
 ) -> tuple[dict[str, ActivationGrid], float, float]:
-    """Learn the exponents of a unit's grids, with its final weights.
-
-    Adam moves one real e a grid; the forward pass uses 2^round(e), and the gradient passes the rounding.
-
-    Args:
-        task: of the unit; its piece has the final weights.
-        grids: of the network; those at the unit's nodes are learned, and that of its entry if it is the unit's own.
-        config: says the iterations and the seed.
-
-    Returns:
-        The learned grids by node, and the loss on all images before and after.
-
-    Source:
-        Yao et al. 2022, section 2; Jain et al. 2020 (TQT). Departures: the released code learns nothing here, since
-        it makes its parameter anew in each forward pass; the learning rate falls along a cosine as published, but
-        begins at 4 / iterations (and 4e-4 at least), so that an integer exponent can reach its neighbours in any number
-        of iterations. What was learned is kept if it lowers the loss on all images.
-    """
+    """Learn the exponents of a unit's grids, with its final weights."""
+    # Adam moves one real e a grid; the forward pass uses 2^round(e), and the gradient passes the rounding.
     names = [*task.unit.nodes, *([task.unit.entry] if task.own_entry else [])]
     start = {name: grids[name] for name in names if name in grids}
     before = task.loss(task.piece, start)

@@ -10,22 +10,11 @@ from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.operations import Convolution, Linear
 from modicum.quantize.graph.units import Unit
 
-__all__ = ["exponent_of_unit", "last_gamma"]
-
 
 def last_gamma(graph: Graph, unit: Unit) -> Tensor | None:
-    """Give the batch norm weight of the unit's last layer that has one.
-
-    The last layer is the one behind the most others of the unit: in a residual block that of the main path, and not
-    that of the shortcut, whichever runs first. Of equals it is the one that runs last.
-
-    Args:
-        graph: with batch norms folded.
-        unit: of the graph.
-
-    Returns:
-        Shape (channels,), or None if no layer of the unit had a batch norm.
-    """
+    """Give the batch norm weight of the unit's last layer that has one."""
+    # The last layer is the one behind the most others of the unit: in a residual block that of the main path, and not
+    # that of the shortcut, whichever runs first. Of equals it is the one that runs last.
     depth = {unit.entry: 0}
     deepest, found = 0, None
     for name in unit.nodes:

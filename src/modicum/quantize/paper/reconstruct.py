@@ -21,8 +21,6 @@ from modicum.quantize.paper.rounding import learn_rounding
 from modicum.quantize.paper.soft import SoftWeights
 from modicum.quantize.paper.task import Task, on_grids
 
-__all__ = ["UnitReport", "reconstruct"]
-
 _Stage: TypeAlias = Literal["weights", "activations"]
 # The unit as it will run from now on, with its grids, and the loss before and after.
 _Learned: TypeAlias = tuple[Graph, Mapping[str, ActivationGrid], float, float]
@@ -30,23 +28,14 @@ _Learned: TypeAlias = tuple[Graph, Mapping[str, ActivationGrid], float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitReport:
-    """What one pass over one unit did.
+    """What one pass over one unit did."""
 
-    Args:
-        unit: name of its last node.
-        stage: "weights" or "activations".
-        p: exponent of its loss.
-        batch_norm: whether a batch norm was folded into one of its layers; without, p is 2.
-        before: loss on all images with what the stage began with, all decided.
-        after: loss with what it ended with; never more than `before`.
-    """
-
-    unit: str
-    stage: _Stage
-    p: float
-    batch_norm: bool
-    before: float
-    after: float
+    unit: str  # name of its last node
+    stage: _Stage  # "weights" or "activations"
+    p: float  # exponent of its loss
+    batch_norm: bool  # whether a batch norm was folded into one of its layers; without, p is 2
+    before: float  # loss on all images with what the stage began with, all decided
+    after: float  # loss with what it ended with; never more than `before`
 
 
 def reconstruct(
@@ -59,30 +48,10 @@ def reconstruct(
     biases: Mapping[str, Tensor] | None = None,
     progress: Callable[[UnitReport], None] | None = None,
 ) -> tuple[dict[str, WeightCode], dict[str, ActivationGrid]]:
-    """Quantize a network as published: weights unit by unit, then the exponents of activations unit by unit.
-
-    A unit's input is what the already quantized units before it give, its target what the float unit gives on float
-    input; both streams advance one unit at a time. Weights are learned with activations in float, activations with
-    the final weights. What a unit learned is kept if it lowers the loss on all images. Biases are not learned.
-
-    Args:
-        graph: in float, with batch norms folded.
-        codes: where layers start with ``config.initial == "hessian"``, by name; not read with "mse".
-        grids: where activations start, by node; empty to leave them in float.
-        images: calibration data, shape (images, ...).
-        config: says bits, iterations, p and seed.
-        biases: of the quantized layers, by name; those of the graph where left out.
-        progress: is given a report after each unit.
-
-    Returns:
-        The codes of all layers, and the grids.
-
-    Raises:
-        ConfigError: if there are no images, a code or a grid is missing or in vain, or real scales are asked for.
-
-    Source:
-        Yao et al. 2022, section 2, with Li et al. 2021 (BRECQ). Departures: in `learn_rounding` and `learn_grids`.
-    """
+    """Quantize a network as published: weights unit by unit, then the exponents of activations unit by unit."""
+    # A unit's input is what the already quantized units before it give, its target what the float unit gives on float
+    # input; both streams advance one unit at a time. Weights are learned with activations in float, activations with
+    # the final weights. What a unit learned is kept if it lowers the loss on all images. Biases are not learned.
     _check(graph, codes, grids, images, config)
     bits = bits_of_weights(graph, config)
     biases = biases or {}

@@ -16,8 +16,6 @@ from modicum.quantize.gates import gate, gate_regularizer, temperature
 from modicum.quantize.paper.soft import SoftWeights
 from modicum.quantize.paper.task import Task
 
-__all__ = ["learn_rounding"]
-
 _ROUNDING_WEIGHT, _EXPONENT_WEIGHT = 0.01, 0.1  # lambda and lambda_e
 _SOFT_SHARE = 0.25  # of the iterations with soft exponents
 _WARM_UP = 0.2  # of the iterations, without regulariser
@@ -27,27 +25,8 @@ _RATE, _MOST_RATE, _PUBLISHED_ITERATIONS = 1e-3, 0.1, 20_000
 def learn_rounding(
     task: Task, soft: Mapping[str, SoftWeights], config: RAPQConfig
 ) -> tuple[dict[str, WeightCode], float, float]:
-    """Learn the weights of a unit, with activations in float.
-
-    Adam minimises unit loss + 0.01 sum(1 - |2 h(alpha) - 1|^b) + 0.1 sum(1 - |2 h(beta) - 1|^b).
-
-    Args:
-        task: of the unit.
-        soft: the stand-ins of its layers, by name; they are used up.
-        config: says the iterations and the seed.
-
-    Returns:
-        The codes by layer, and the loss on all images before and after.
-
-    Source:
-        Yao et al. 2022, section 2; AdaRound for the schedule of b. Departures: where exponents are soft, they are so
-        for the first quarter of the iterations (published: 500 of 20000), and b of their regulariser falls from 20 to
-        2 within (published: it stays 20). With either, most exponents are undecided then (four in five on digits):
-        the unit loss outweighs the regulariser. They are made whole all the same, and alpha begins anew, with its
-        warm-up of a fifth of what is left. The learning rate is such that rate times iterations is as published,
-        1e-3 times 20000, but 0.1 at most: with the published rate and few iterations, gates stay where they began.
-        What was learned is kept if it lowers the loss on all images.
-    """
+    """Learn the weights of a unit, with activations in float."""
+    # Adam minimises unit loss + 0.01 sum(1 - |2 h(alpha) - 1|^b) + 0.1 sum(1 - |2 h(beta) - 1|^b).
     start = {name: it.decided() for name, it in soft.items()}
     before = task.loss(task.with_codes(start), {})
     generator = torch_generator(config.seed, f"paper weights {task.unit.exit}")

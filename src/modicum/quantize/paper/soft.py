@@ -14,30 +14,17 @@ from modicum.quantize.functional import power_of_two
 from modicum.quantize.gates import gate, gate_logit, soft_scale
 from modicum.quantize.scale_search import search_scales
 
-__all__ = ["SoftWeights"]
-
 _OPEN = 0.9  # gate of a given code: decided, and yet steep enough to be moved
 _LEAST, _MOST = -126, 127  # exponents that are normal float32 and fit int8
 
 
 class SoftWeights:
-    """The weights of one layer, w^ = s (clamp(floor(w / s) + h(alpha) + z, 0, L - 1) - z).
+    """The weights of one layer, w^ = s (clamp(floor(w / s) + h(alpha) + z, 0, L - 1) - z)."""
 
-    While exponents are soft, s = 2^(floor(log2 s0) + h(beta)) and z = z0 s0 / s is real. `harden_exponents` makes both
-    whole; from then on only alpha learns.
-
-    Use `search` or `given` to make one.
-
-    Args:
-        weight: w, shape (channels, ...).
-        bits: n; L = 2^n.
-        scale: s0, shape (channels,) or (1,).
-        zero: z0, likewise.
-
-    Source:
-        Yao et al. 2022, section 2. Departures: with 8 bits z is 128 at all times, so that weights fit int8; exponents
-        and zero points end whole, and alpha begins anew on the final grid.
-    """
+    # While exponents are soft, s = 2^(floor(log2 s0) + h(beta)) and z = z0 s0 / s is real. `harden_exponents` makes
+    # both whole; from then on only alpha learns.
+    #
+    # Use `search` or `given` to make one.
 
     def __init__(self, weight: Tensor, bits: int, scale: Tensor, zero: Tensor) -> None:
         self.weight = weight.detach()
@@ -51,16 +38,9 @@ class SoftWeights:
 
     @classmethod
     def search(cls, weight: Tensor, bits: int, granularity: Granularity = "channel") -> SoftWeights:
-        """Start from the published search for real scales; exponents are soft.
-
-        The range of a channel whose weights have one sign is made to begin at 0, since z must be a level. With
-        8 bits the range is made symmetric.
-
-        Args:
-            weight: w, shape (channels, ...).
-            bits: n, 2 to 8.
-            granularity: one exponent a "channel", or one a "tensor".
-        """
+        """Start from the published search for real scales; exponents are soft."""
+        # The range of a channel whose weights have one sign is made to begin at 0, since z must be a level. With 8 bits
+        # the range is made symmetric.
         rows = weight.detach().reshape(1 if granularity == "tensor" else len(weight), -1)
         if bits == 8:
             scale, zero = search_scales(torch.cat([rows, -rows], dim=1), bits)
@@ -74,19 +54,10 @@ class SoftWeights:
 
     @classmethod
     def given(cls, weight: Tensor, code: WeightCode) -> SoftWeights:
-        """Start from codes, for instance of the Hessian; exponents are hard.
-
-        Each weight may stay at its level q or move by one level towards w, and where q is the lowest or the highest
-        one, inwards. Its gate is 0.9 or 0.1 open on the side of q: the hard decision is q, and the gradient of the
-        gate is still half of its largest.
-
-        Args:
-            weight: w, shape (channels, ...).
-            code: its codes.
-
-        Raises:
-            ConfigError: if the shapes differ.
-        """
+        """Start from codes, for instance of the Hessian; exponents are hard."""
+        # Each weight may stay at its level q or move by one level towards w, and where q is the lowest or the highest
+        # one, inwards. Its gate is 0.9 or 0.1 open on the side of q: the hard decision is q, and the gradient of the
+        # gate is still half of its largest.
         if weight.shape != code.codes.shape:
             raise ConfigError(
                 f"Codes have shape {tuple(code.codes.shape)}, but the weight has {tuple(weight.shape)}.",
@@ -119,11 +90,9 @@ class SoftWeights:
         return (level - zero) * wide
 
     def harden_exponents(self) -> None:
-        """Make exponents and zero points whole, and let alpha begin anew: h(alpha) = frac(w / s).
-
-        The exponent is the nearer of both, floor(log2 s0) + [h(beta) >= 0.5]; z = round(z0 s0 / s), cut to a level.
-        Nothing happens if they are hard already.
-        """
+        """Make exponents and zero points whole, and let alpha begin anew: h(alpha) = frac(w / s)."""
+        # The exponent is the nearer of both, floor(log2 s0) + [h(beta) >= 0.5]; z = round(z0 s0 / s), cut to a level.
+        # Nothing happens if they are hard already.
         if self.beta is None:
             return
         up = (gate(self.beta.detach()) >= 0.5).to(self._floor.dtype)
@@ -135,14 +104,7 @@ class SoftWeights:
         self.alpha = nn.Parameter(gate_logit(_fraction(real)))
 
     def code(self) -> WeightCode:
-        """Decide every rounding: up where h(alpha) >= 0.5.
-
-        Returns:
-            Whole codes, zero points and exponents, one of each for each channel.
-
-        Raises:
-            StateError: if exponents are still soft.
-        """
+        """Decide every rounding: up where h(alpha) >= 0.5."""
         if self.beta is not None or self._base is None:
             raise StateError("Exponents are still soft.", hint="Call harden_exponents() first.")
         up = (self.alpha.detach() >= 0).to(self._base.dtype)

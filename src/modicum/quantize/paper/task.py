@@ -14,8 +14,6 @@ from modicum.quantize.functional import unit_loss
 from modicum.quantize.graph.network import Graph
 from modicum.quantize.graph.units import Unit
 
-__all__ = ["Task", "on_grids"]
-
 _AT_ONCE = 256  # images
 _BATCH = 32
 
@@ -28,35 +26,17 @@ def _unchanged(_: str, value: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Task:
-    """One unit with its data.
+    """One unit with its data."""
 
-    Args:
-        piece: the unit's nodes alone.
-        unit: names of the nodes.
-        given: output of its entry in the quantized network, shape (images, ...).
-        target: output of its exit in the float network, shape (images, ...).
-        p: exponent of its loss.
-        own_entry: whether the grid of the entry is the unit's to learn: it is where nothing with weights comes before.
-    """
-
-    piece: Graph
-    unit: Unit
-    given: Tensor
-    target: Tensor
-    p: float
-    own_entry: bool = False
+    piece: Graph  # the unit's nodes alone
+    unit: Unit  # names of the nodes
+    given: Tensor  # output of its entry in the quantized network, shape (images, ...)
+    target: Tensor  # output of its exit in the float network, shape (images, ...)
+    p: float  # exponent of its loss
+    own_entry: bool = False  # whether the grid of the entry is the unit's to learn
 
     def output(self, piece: Graph, given: Tensor, through: _Through = _unchanged) -> Tensor:
-        """Run the unit on a batch.
-
-        Args:
-            piece: the unit's nodes, with the weights that are to be used.
-            given: output of the entry, shape (batch, ...).
-            through: as of `Graph.run`; the entry passes it, too, if its grid is the unit's.
-
-        Returns:
-            Output of the exit.
-        """
+        """Run the unit on a batch."""
         entry = self.unit.entry
         known = {entry: through(entry, given) if self.own_entry else given}
         return piece.run(known, wanted=(self.unit.exit,), through=through)[self.unit.exit]
@@ -71,11 +51,7 @@ class Task:
 
     @torch.no_grad()
     def advance(self, piece: Graph, grids: Mapping[str, ActivationGrid]) -> Tensor:
-        """Run the unit on all images.
-
-        Returns:
-            Output of the exit, shape (images, ...).
-        """
+        """Run the unit on all images."""
         through = on_grids(grids)
         return torch.cat([self.output(piece, part, through) for part in self.given.split(_AT_ONCE)])
 
@@ -90,15 +66,7 @@ class Task:
         return total / len(self.given)
 
     def batches(self, count: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Draw batches of 32 images without repetition, each anew.
-
-        Args:
-            count: of batches.
-            generator: on the CPU.
-
-        Yields:
-            What goes in and what should come out.
-        """
+        """Draw batches of 32 images without repetition, each anew."""
         for _ in range(count):
             chosen = torch.randperm(len(self.given), generator=generator)[:_BATCH].to(self.given.device)
             yield self.given[chosen], self.target[chosen]

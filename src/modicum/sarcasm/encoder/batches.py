@@ -12,8 +12,6 @@ from torch import Tensor
 
 from modicum.errors import ModelError
 
-__all__ = ["Row", "Tokenizer", "budget_batches", "encode", "pad", "padding_of"]
-
 Row: TypeAlias = dict[str, list[int]]
 _COLUMNS = ("input_ids", "token_type_ids")
 
@@ -47,17 +45,7 @@ class Tokenizer(Protocol):
 def encode(
     tokenizer: Tokenizer, texts: Sequence[str], others: Sequence[str] | None = None, *, length: int
 ) -> list[Row]:
-    """Tokenise texts, or each with another one; a warning tells how many were too long.
-
-    Args:
-        tokenizer: of the encoder.
-        texts: at least one.
-        others: a second text for each.
-        length: tokens that are kept, the special ones among them.
-
-    Returns:
-        A row for each text.
-    """
+    """Tokenise texts, or each with another one; a warning tells how many were too long."""
     rows = _rows(tokenizer, texts, others, length)
     full = [place for place, row in enumerate(rows) if len(row["input_ids"]) == length]
     if full:
@@ -81,11 +69,7 @@ def _rows(tokenizer: Tokenizer, texts: Sequence[str], others: Sequence[str] | No
 
 
 def padding_of(tokenizer: Tokenizer) -> int:
-    """Give the number of the padding token.
-
-    Raises:
-        ModelError: if the tokenizer has none.
-    """
+    """Give the number of the padding token."""
     if tokenizer.pad_token_id is None:
         raise ModelError(
             "The tokenizer has no padding token, so that texts of different length make no batch.",
@@ -95,15 +79,7 @@ def padding_of(tokenizer: Tokenizer) -> int:
 
 
 def pad(rows: Sequence[Row], padding: int) -> dict[str, Tensor]:
-    """Make a batch, padded on the right to its longest row.
-
-    Args:
-        rows: at least one.
-        padding: number of the padding token.
-
-    Returns:
-        The tensors that the model takes, each of shape (n, length).
-    """
+    """Make a batch, padded on the right to its longest row."""
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
     longest = int(lengths.max())
     batch = {
@@ -117,15 +93,7 @@ def pad(rows: Sequence[Row], padding: int) -> dict[str, Tensor]:
 
 
 def budget_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
-    """Group rows of like length, so that no batch has more slots than the budget; a row that is longer goes alone.
-
-    Args:
-        lengths: tokens of each row.
-        budget: rows of a batch times its longest one.
-
-    Yields:
-        Numbers of rows; each row comes once, the longest first.
-    """
+    """Group rows of like length, so that no batch has more slots than the budget; a row that is longer goes alone."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):

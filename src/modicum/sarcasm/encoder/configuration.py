@@ -15,7 +15,6 @@ else:
     _transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
     AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
 
-__all__ = ["HEADS", "CategoryHead", "Head", "PairHead", "Pooling", "SarcasmConfig"]
 
 Pooling: TypeAlias = Literal["cls", "mean"]
 PairHead: TypeAlias = Literal["rank", "cross"]
@@ -27,22 +26,7 @@ _CHOICES = {"pooling": ("cls", "mean"), "pair_head": ("rank", "cross"), "categor
 
 
 class SarcasmConfig(PreTrainedConfig):
-    """The architecture of a `SarcasmModel`.
-
-    Args:
-        encoder: configuration of the encoder, any that transformers has.
-        pooling: "cls" gives the heads the first token, "mean" the mean of all tokens that are no padding.
-        pair_head: how two texts are compared: "rank" scores each alone, "cross" reads both together.
-        category_head: "sigmoid" decides on each category by itself, "powerset" among combinations of them.
-        combinations: of categories, each six of 0 and 1, that "powerset" decides among; none for "sigmoid".
-        head_dropout: rate before each layer of a head.
-        length: tokens of a text, or of two that are read together; what is longer is cut.
-        learnt: the heads that were trained; the others are as they were drawn.
-        **options: of every configuration.
-
-    Raises:
-        ConfigError: if a choice is unknown, or the combinations are not what the choice needs.
-    """
+    """The architecture of a `SarcasmModel`."""
 
     model_type = "modicum-sarcasm"
 

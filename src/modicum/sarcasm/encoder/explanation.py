@@ -13,8 +13,6 @@ from modicum.errors import ModelError
 from modicum.sarcasm.encoder.batches import Row, encode, padding_of
 from modicum.sarcasm.encoder.model import EncoderModel
 
-__all__ = ["Explanation", "TokenShare", "explain"]
-
 _Head: TypeAlias = Literal["sarcastic", "rank"]
 
 _FIRST_POINTS, _MOST_POINTS = 32, 512
@@ -22,61 +20,29 @@ _FIRST_POINTS, _MOST_POINTS = 32, 512
 
 @dataclass(frozen=True, slots=True)
 class TokenShare:
-    """What a token adds to the logit.
+    """What a token adds to the logit."""
 
-    Args:
-        start: its first character in the text.
-        end: the character behind its last one.
-        share: in logits; above 0 it speaks for sarcasm.
-    """
-
-    start: int
-    end: int
-    share: float
+    start: int  # its first character in the text
+    end: int  # the character behind its last one
+    share: float  # in logits; above 0 it speaks for sarcasm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """The shares of a text's tokens in the logit of "sarcastic", or in the score by which texts are ranked.
+    """The shares of a text's tokens in the logit of "sarcastic", or in the score by which texts are ranked."""
 
-    Args:
-        text: as it was given.
-        tokens: in the order of the text; what was cut from it has none.
-        logit: f(x), of the text, or its score.
-        baseline: f(b), of padding tokens in the place of its words.
-        gap: |sum of the shares - (f(x) - f(b))|, the error of the integral.
-        points: at which the gradient was taken.
-    """
-
-    text: str
-    tokens: tuple[TokenShare, ...]
-    logit: float
-    baseline: float
-    gap: float
-    points: int
+    text: str  # as it was given
+    tokens: tuple[TokenShare, ...]  # in the order of the text; what was cut from it has none
+    logit: float  # f(x), of the text, or its score
+    baseline: float  # f(b), of padding tokens in the place of its words
+    gap: float  # |sum of the shares - (f(x) - f(b))|, the error of the integral
+    points: int  # at which the gradient was taken
 
 
 def explain(model: EncoderModel, text: str, *, head: _Head = "sarcastic", tolerance: float = 1e-3) -> Explanation:
-    """Share the logit of a text among its tokens by integrated gradients of the word embeddings.
-
-    The integral from the baseline to the text is taken by Gauss and Legendre's rule, with twice the points until the
-    shares add up, at most 512.
-
-    Args:
-        model: trained.
-        text: prepared as those that were trained on; what is too long for the model is cut from it.
-        head: whose number is shared.
-        tolerance: on the gap. Look at the gap that comes back: nothing promises that 512 points are enough.
-
-    Returns:
-        The shares.
-
-    Raises:
-        ModelError: if the tokenizer has no padding token, or the model gives no text a rank of its own.
-
-    Source:
-        Sundararajan, Taly and Yan 2017, equation 3. Departures: Gauss-Legendre points in place of equal steps.
-    """
+    """Share the logit of a text among its tokens by integrated gradients of the word embeddings."""
+    # The integral from the baseline to the text is taken by Gauss and Legendre's rule, with twice the points until the
+    # shares add up, at most 512.
     if head == "rank":
         _check_rank(model)
     row = encode(model.tokenizer, [text], length=model.length)[0]

@@ -21,29 +21,19 @@ from modicum.errors import ConfigError
 from modicum.sarcasm.encoder.batches import Row, budget_batches, encode, pad, padding_of
 from modicum.sarcasm.encoder.model import EncoderModel
 
-__all__ = ["FLOAT_FILE", "INT8_FILE", "ExportReport", "export_onnx"]
-
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 _OUTPUTS = ("sarcastic", "categories", "rank")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportReport:
-    """What was written, and how near it is.
+    """What was written, and how near it is."""
 
-    Args:
-        texts: that were compared.
-        difference: largest difference between onnxruntime's logits and torch's.
-        int8_difference: likewise of the int8 file; None if none was asked for.
-        int8_agreement: share of texts to which int8 gives the same label.
-        int8_written: whether that share was large enough.
-    """
-
-    texts: int
-    difference: float
-    int8_difference: float | None = None
-    int8_agreement: float | None = None
-    int8_written: bool = False
+    texts: int  # that were compared
+    difference: float  # largest difference between onnxruntime's logits and torch's
+    int8_difference: float | None = None  # likewise of the int8 file; None if none was asked for
+    int8_agreement: float | None = None  # share of texts to which int8 gives the same label
+    int8_written: bool = False  # whether that share was large enough
 
     def __str__(self) -> str:
         said = f"{FLOAT_FILE}: logits of {self.texts} texts differ by at most {self.difference:.2g}."
@@ -62,26 +52,9 @@ def export_onnx(
     threshold: float = 0.0,
     least_agreement: float = 0.99,
 ) -> ExportReport:
-    """Write a model for onnxruntime, with its tokenizer, to a new folder; batch and length are free.
-
-    With ``int8`` a second file has weights in 8 bits and quantizes activations as they come. That is not free: it is
-    written only where enough labels stay the same on the texts given here, which should be like those it will read.
-
-    Args:
-        model: trained.
-        folder: not there yet, or empty.
-        texts: on which the results are compared, at least one.
-        int8: whether to try 8 bits.
-        threshold: logit above which a text is labelled sarcastic.
-        least_agreement: share of labels that must stay.
-
-    Returns:
-        The largest difference, and for int8 the share of equal labels.
-
-    Raises:
-        ConfigError: if there is no text, or the folder has something in it or cannot be written.
-        MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
-    """
+    """Write a model for onnxruntime, with its tokenizer, to a new folder; batch and length are free."""
+    # With ``int8`` a second file has weights in 8 bits and quantizes activations as they come. That is not free: it is
+    # written only where enough labels stay the same on the texts given here, which should be like those it will read.
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, extra="quantize", purpose="Exporting to ONNX")
     if not texts:

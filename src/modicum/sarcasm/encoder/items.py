@@ -14,40 +14,21 @@ from modicum.sarcasm.encoder.configuration import PairHead
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example
 from modicum.sarcasm.functional import language_shares
 
-__all__ = ["Collator", "Item", "LanguageSampler", "make_items"]
-
 _UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An example, tokenised.
+    """An example, tokenised."""
 
-    Args:
-        example: the labels.
-        text: its tokens.
-        rephrase: those of its rephrase; None if it has none, or pairs are read together.
-        pair: the text with its rephrase, and the rephrase with the text; None where each is read alone.
-    """
-
-    example: Example
-    text: Row
-    rephrase: Row | None = None
-    pair: tuple[Row, Row] | None = None
+    example: Example  # the labels
+    text: Row  # its tokens
+    rephrase: Row | None = None  # those of its rephrase; None if it has none, or pairs are read together
+    pair: tuple[Row, Row] | None = None  # the text with its rephrase, and the rephrase with the text
 
 
 def make_items(examples: Sequence[Example], tokenizer: Tokenizer, *, length: int, pairs: PairHead | None) -> list[Item]:
-    """Tokenise a training split once.
-
-    Args:
-        examples: at least one.
-        tokenizer: of the encoder.
-        length: tokens that are kept of a text, or of a pair.
-        pairs: how a text and its rephrase are compared; None if that is not learnt.
-
-    Returns:
-        An item for each example.
-    """
+    """Tokenise a training split once."""
     texts = encode(tokenizer, [example.text for example in examples], length=length)
     parents = [place for place, example in enumerate(examples) if example.rephrase is not None]
     if pairs is None or not parents:
@@ -66,13 +47,9 @@ def make_items(examples: Sequence[Example], tokenizer: Tokenizer, *, length: int
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Makes the batch of some items: "texts", "pairs" if they are read together, and "targets".
+    """Makes the batch of some items: "texts", "pairs" if they are read together, and "targets"."""
 
-    Args:
-        padding: number of the padding token.
-    """
-
-    padding: int
+    padding: int  # number of the padding token
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Collator:
@@ -110,16 +87,10 @@ def _categories(example: Example) -> list[float]:
 
 
 class LanguageSampler(Sampler[int]):
-    """Draw the items of an epoch so that language l has the share n_l^alpha / sum of n^alpha, in random order.
+    """Draw the items of an epoch so that language l has the share n_l^alpha / sum of n^alpha, in random order."""
 
-    An epoch has as many items as there are, up to rounding. Of a language, each item comes before one comes again: with
-    alpha = 1 every item comes once.
-
-    Args:
-        examples: in the order of the items.
-        exponent: alpha: 1 as the data are, 0 all languages alike.
-        generator: goes on from epoch to epoch.
-    """
+    # An epoch has as many items as there are, up to rounding. Of a language, each item comes before one comes again:
+    # with alpha = 1 every item comes once.
 
     def __init__(self, examples: Sequence[Example], exponent: float, generator: torch.Generator) -> None:
         present = sorted({example.language for example in examples})

@@ -22,44 +22,25 @@ from modicum.sarcasm.examples import Example
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-__all__ = ["EncoderLearner", "MakeOptimizer"]
 
 MakeOptimizer: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderLearner:
-    """Fine-tunes a pre-trained encoder; a `Learner`.
+    """Fine-tunes a pre-trained encoder; a `Learner`."""
 
-    Args:
-        encoder: a hub id, a folder, or "offline" for the packaged MiniLM, which knows English only.
-        pooling: what the heads see: "cls", the first token, or "mean" for sentence encoders such as MiniLM.
-        pair_head: "rank" or "cross": see `SarcasmConfig`.
-        category_head: "sigmoid", or "powerset" for a softmax over the combinations of categories that sarcastic
-            training texts have; it knows no others.
-        length: tokens of a text. 96, ours, is beyond the 95th percentile of the shared task's texts.
-        head_dropout: rate before each layer of a head.
-        objective: the losses and their weights.
-        recipe: how long and how fast.
-        device: "cpu" or "cuda".
-        callbacks: for the Trainer, made anew for each fit, such as ``lambda: [HyPeCallback(config)]``.
-        optimizer: makes one from parameter groups, in the place of AdamW.
-
-    Raises:
-        ConfigError: if the loss of the categories is not for the head.
-    """
-
-    encoder: str
-    pooling: Pooling = "cls"
-    pair_head: PairHead = "rank"
+    encoder: str  # a hub id, a folder, or "offline" for the packaged MiniLM, which knows English only
+    pooling: Pooling = "cls"  # what the heads see
+    pair_head: PairHead = "rank"  # "rank" or "cross": see `SarcasmConfig`
     category_head: CategoryHead = "sigmoid"
-    length: int = 96
-    head_dropout: float = 0.1
-    objective: Objective = field(default_factory=Objective)
-    recipe: Recipe = field(default_factory=Recipe)
-    device: str = "cpu"
+    length: int = 96  # tokens of a text. 96, ours, is beyond the 95th percentile of the shared task's texts
+    head_dropout: float = 0.1  # rate before each layer of a head
+    objective: Objective = field(default_factory=Objective)  # the losses and their weights
+    recipe: Recipe = field(default_factory=Recipe)  # how long and how fast
+    device: str = "cpu"  # "cpu" or "cuda"
     callbacks: Callable[[], Sequence[TrainerCallback]] = tuple
-    optimizer: MakeOptimizer | None = None
+    optimizer: MakeOptimizer | None = None  # makes one from parameter groups, in the place of AdamW
 
     def __post_init__(self) -> None:
         if self.category_head == "powerset" and self.objective.categories != "cross_entropy":
@@ -69,21 +50,7 @@ class EncoderLearner:
             )
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> EncoderModel:
-        """Fit a new model; a warning tells how many texts were cut.
-
-        Args:
-            examples: of one or of both languages, prepared already.
-            seed: of heads, order and dropout.
-
-        Returns:
-            The model.
-
-        Raises:
-            ConfigError: if the encoder cannot be opened, or takes fewer tokens.
-            DataError: if there is no example of one of the two labels.
-            MissingExtraError: if transformers, or the packaged encoder, is not installed.
-            ModelError: if it is no encoder of texts.
-        """
+        """Fit a new model; a warning tells how many texts were cut."""
         used = [example for example in examples if _tasks(example, self.objective)]
         _check_labels(used, self.objective)
         tokenizer = open_tokenizer(self.encoder)

@@ -23,42 +23,21 @@ from modicum.sarcasm.functional import (
     symmetric_divergence,
 )
 
-__all__ = ["CategoryLoss", "Counts", "Objective", "SarcasticLoss", "Targets", "divergence", "joint_loss"]
-
 SarcasticLoss: TypeAlias = Literal["cross_entropy", "focal", "logit_adjusted", "class_balanced", "asymmetric"]
 CategoryLoss: TypeAlias = Literal["cross_entropy", "asymmetric"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
-    """What is minimised. All values are ours.
+    """What is minimised. All values are ours."""
 
-    Args:
-        sarcastic: loss of the first task. "cross_entropy" weighs the sarcastic by n_negative / n_positive, and so
-            does "focal", by its alpha; "logit_adjusted" adds the log odds of the training split to the logit instead
-            (Menon et al. 2021, tau = 1); "class_balanced" takes the ratio of effective numbers in the place of
-            n_negative / n_positive (Cui et al. 2019); "asymmetric" forgets easy negatives.
-        categories: loss of the six categories, on the sarcastic texts. A model that decides among combinations of them
-            has "cross_entropy" alone, without weights.
-        by_language: whether the weights are those of each language, or of both together; "focal" has one for both.
-        balance: beta of "class_balanced": 0 weighs both labels alike, towards 1 as "cross_entropy" does.
-        category_cap: largest weight of a category's positives; the smallest is 1 / cap.
-        weights: of the losses of the three tasks; a task of weight 0 is not computed.
-        r_drop: weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass.
-        fgm: how far the word embeddings of each text are moved to where its loss is higher, for one more pass whose
-            loss is added (Miyato et al. 2017); 0 makes none.
-
-    Raises:
-        ConfigError: if there is no such loss, or a number is out of range.
-    """
-
-    sarcastic: SarcasticLoss = "cross_entropy"
-    categories: CategoryLoss = "cross_entropy"
-    by_language: bool = True
-    balance: float = 0.999
-    category_cap: float = 20.0
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    r_drop: float = 0.0
+    sarcastic: SarcasticLoss = "cross_entropy"  # loss of the first task
+    categories: CategoryLoss = "cross_entropy"  # loss of the six categories, on the sarcastic texts
+    by_language: bool = True  # whether the weights are those of each language, or of both together
+    balance: float = 0.999  # beta of "class_balanced": 0 weighs both labels alike, towards 1 as "cross_entropy" does
+    category_cap: float = 20.0  # largest weight of a category's positives; the smallest is 1 / cap
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of the losses of the three tasks
+    r_drop: float = 0.0  # weight of R-Drop's divergence between two passes (Liang et al. 2021); 0 makes one pass
     fgm: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,38 +56,18 @@ class Objective:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What is fixed before training: what the weights are made of, since those of a batch would be noise.
-
-    Args:
-        negatives_per_positive: of each of `LANGUAGES`, by their effective numbers if the loss is "class_balanced",
-            shape (2,).
-        pooled: of all languages together.
-        categories: texts without a category by those with it, among the sarcastic, within the cap, shape (6,).
-        combinations: of the model, shape (c, 6); None where it decides on each category by itself.
-    """
+    """What is fixed before training: what the weights are made of, since those of a batch would be noise."""
 
     negatives_per_positive: Tensor
-    pooled: float
-    categories: Tensor
-    combinations: Tensor | None = None
+    pooled: float  # of all languages together
+    categories: Tensor  # texts without a category by those with it, among the sarcastic, within the cap, shape (6,)
+    combinations: Tensor | None = None  # of the model, shape (c, 6); None where it decides on each category by itself
 
     @classmethod
     def of(
         cls, examples: Sequence[Example], objective: Objective, *, combinations: Sequence[Sequence[int]] = ()
     ) -> Counts:
-        """Count a training split.
-
-        Args:
-            examples: all that is trained on.
-            objective: says which weights are asked for.
-            combinations: of categories, that the model decides among; none if it decides on each category by itself.
-
-        Returns:
-            The ratios; a language without one of the two labels has that of all.
-
-        Raises:
-            DataError: if there is no example of one of the two labels.
-        """
+        """Count a training split."""
         labelled = [example for example in examples if example.sarcastic is not None]
         beta = objective.balance if objective.sarcastic == "class_balanced" else None
         pooled = _ratio(labelled, beta) if objective.weights[0] else 1.0
@@ -128,37 +87,18 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Targets:
-    """What a batch of n texts, followed by m rephrases, should give.
+    """What a batch of n texts, followed by m rephrases, should give."""
 
-    Args:
-        sarcastic: 0 or 1, or NaN where it is unknown, shape (n,).
-        language: places in `LANGUAGES`, shape (n,).
-        categories: 0 or 1, NaN in a row whose categories are unknown or that is not sarcastic, shape (n, 6).
-        parents: which of the n texts a rephrase is of, shape (m,).
-    """
-
-    sarcastic: Tensor
-    language: Tensor
-    categories: Tensor
-    parents: Tensor
+    sarcastic: Tensor  # 0 or 1, or NaN where it is unknown, shape (n,)
+    language: Tensor  # places in `LANGUAGES`, shape (n,)
+    categories: Tensor  # 0 or 1, NaN in a row whose categories are unknown or that is not sarcastic, shape (n, 6)
+    parents: Tensor  # which of the n texts a rephrase is of, shape (m,)
 
 
 def joint_loss(
     outputs: SarcasmOutput, targets: Targets, counts: Counts, objective: Objective, *, pairs: Tensor | None = None
 ) -> Tensor:
-    """Give the weighted sum of the losses; a task that a batch has nothing of adds nothing.
-
-    Args:
-        outputs: for the n texts, then the m rephrases.
-        targets: of the batch.
-        counts: of the training split.
-        objective: which losses.
-        pairs: logits of a cross-encoder that the second text is the sarcastic one, shape (2 m,): first (text,
-            rephrase), then (rephrase, text). None ranks the texts and rephrases of ``outputs``.
-
-    Returns:
-        A number.
-    """
+    """Give the weighted sum of the losses; a task that a batch has nothing of adds nothing."""
     first, second, third = objective.weights
     total = outputs.sarcastic.sum() * 0
     known = ~targets.sarcastic.isnan()
@@ -175,16 +115,7 @@ def joint_loss(
 
 
 def divergence(one: SarcasmOutput, other: SarcasmOutput, targets: Targets) -> Tensor:
-    """Give R-Drop's divergence of two passes over one batch, of the first task's texts.
-
-    Args:
-        one: outputs of a pass.
-        other: outputs of the other pass.
-        targets: of the batch.
-
-    Returns:
-        A number.
-    """
+    """Give R-Drop's divergence of two passes over one batch, of the first task's texts."""
     count = len(targets.sarcastic)
     return symmetric_divergence(one.sarcastic[:count], other.sarcastic[:count])
 

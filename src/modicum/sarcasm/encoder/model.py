@@ -18,23 +18,14 @@ from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.functional import antisymmetric
 from modicum.sarcasm.scoring import Outputs
 
-__all__ = ["EncoderModel", "EnsembleModel"]
-
 _BUDGETS = {"cpu": 1024}  # ours: a third less time than 4096 takes MiniLM on one core, by less padding and in cache
 _BUDGET = 4096
 
 
 class EncoderModel:
-    """A sarcasm model with its tokenizer.
+    """A sarcasm model with its tokenizer."""
 
-    Each text is tokenised and computed once, however often it is asked for, in batches of texts of like length.
-
-    Args:
-        model: trained; it runs where its weights are.
-        tokenizer: of its encoder.
-        budget: texts of a batch times tokens of its longest text, at most; it changes memory and time alone. None is
-            1024 on a CPU, and 4096 elsewhere.
-    """
+    # Each text is tokenised and computed once, however often it is asked for, in batches of texts of like length.
 
     def __init__(self, model: SarcasmModel, tokenizer: Tokenizer, *, budget: int | None = None) -> None:
         self.model = model.eval()
@@ -47,14 +38,7 @@ class EncoderModel:
         return self.model.config.length
 
     def __call__(self, texts: Sequence[str]) -> Outputs:
-        """Give the outputs of the heads that were trained; a warning tells how many texts were cut.
-
-        Args:
-            texts: prepared as those that were trained on.
-
-        Returns:
-            Logits in the order of the texts. "rank" is None where texts are compared by reading both: see `compare`.
-        """
+        """Give the outputs of the heads that were trained; a warning tells how many texts were cut."""
         found = self._each(texts)
         learnt, ranks = self.model.config.learnt, self.model.config.pair_head == "rank"
         return Outputs(
@@ -64,17 +48,7 @@ class EncoderModel:
         )
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Compare texts of one meaning.
-
-        Args:
-            pairs: two texts each.
-
-        Returns:
-            Logits that the second is the sarcastic one, float64, shape (n,); exchanging the texts changes the sign.
-
-        Raises:
-            ModelError: if that was not learnt.
-        """
+        """Compare texts of one meaning."""
         if "rank" not in self.model.config.learnt:
             raise ModelError(
                 "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
@@ -85,26 +59,12 @@ class EncoderModel:
         return self._read_together(pairs)
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer to a new folder, as safetensors and JSON.
-
-        Raises:
-            ConfigError: if the folder has something in it, or cannot be written.
-        """
+        """Write model and tokenizer to a new folder, as safetensors and JSON."""
         write_model(folder, self.model, self.tokenizer)
 
     @classmethod
     def load(cls, folder: Path, *, budget: int | None = None) -> EncoderModel:
-        """Read what `save` wrote.
-
-        Args:
-            folder: of the model.
-            budget: tokens of a batch, as above.
-
-        Raises:
-            ConfigError: if there is no such folder, or no tokenizer in it.
-            MissingExtraError: if transformers is not installed.
-            ModelError: if it holds another architecture, or its weights are damaged or incomplete.
-        """
+        """Read what `save` wrote."""
         return cls(open_model(folder), open_tokenizer(str(folder)), budget=budget)
 
     def _each(self, texts: Sequence[str]) -> np.ndarray:
@@ -134,16 +94,9 @@ class EncoderModel:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleModel:
-    """Several models of the same heads, such as those of the folds: the mean of their logits.
+    """Several models of the same heads, such as those of the folds: the mean of their logits."""
 
-    Args:
-        members: at least one.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-
-    members: tuple[EncoderModel, ...]
+    members: tuple[EncoderModel, ...]  # at least one
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -159,35 +112,18 @@ class EnsembleModel:
         )
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Give the mean of what each member's `EncoderModel.compare` gives.
-
-        Raises:
-            ModelError: if a member did not learn it.
-        """
+        """Give the mean of what each member's `EncoderModel.compare` gives."""
         return np.mean([member.compare(pairs) for member in self.members], axis=0)
 
     def save(self, folder: Path) -> None:
-        """Write each member to a folder of its own, "0", "1" and so on, below a new folder.
-
-        Raises:
-            ConfigError: if the folder has something in it, or cannot be written.
-        """
+        """Write each member to a folder of its own, "0", "1" and so on, below a new folder."""
         with new_folder(folder) as part:
             for number, member in enumerate(self.members):
                 member.save(part / str(number))
 
     @classmethod
     def load(cls, folder: Path, *, budget: int | None = None) -> EnsembleModel:
-        """Read what `save` wrote.
-
-        Args:
-            folder: of the ensemble.
-            budget: tokens of a batch, as above.
-
-        Raises:
-            ConfigError: if there is no such folder.
-            ModelError: if a member cannot be read.
-        """
+        """Read what `save` wrote."""
         count = sum(path.is_dir() for path in folder.glob("*"))
         return cls(tuple(EncoderModel.load(folder / str(number), budget=budget) for number in range(count)))
 

@@ -26,23 +26,12 @@ else:
     AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
     ModelOutput = _transformers.utils.generic.ModelOutput
 
-__all__ = ["SarcasmModel", "SarcasmOutput"]
-
 
 @dataclass
 class SarcasmOutput(ModelOutput):
-    """What the heads give for n texts.
+    """What the heads give for n texts."""
 
-    Args:
-        sarcastic: logit of "sarcastic", shape (n,).
-        categories: logits of the categories given that a text is sarcastic, shape (n, 6).
-        rank: score of a text among others of its meaning, shape (n,). For a text that is a pair, the logit that the
-            second one is the sarcastic one.
-        combinations: logits of the c combinations that ``categories`` are made of, shape (n, c); None where each
-            category has a logit of its own.
-    """
-
-    sarcastic: Tensor
+    sarcastic: Tensor  # logit of "sarcastic", shape (n,)
     categories: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
     rank: Tensor = None  # type: ignore[assignment]
     combinations: Tensor = None  # type: ignore[assignment]
@@ -60,18 +49,10 @@ class _Head(nn.Module):
 
 
 class SarcasmModel(PreTrainedModel):
-    """An encoder with three heads; each is dropout, dense, tanh, dropout, linear.
+    """An encoder with three heads; each is dropout, dense, tanh, dropout, linear."""
 
-    The head that ranks two texts shares the encoder with the first one and no more: one common logit costs the first
-    task much of its accuracy.
-
-    Args:
-        config: of the whole model.
-        encoder: that the configuration names, with its weights; None draws them.
-
-    Raises:
-        ModelError: if the encoder is none of texts.
-    """
+    # The head that ranks two texts shares the encoder with the first one and no more: one common logit costs the first
+    # task much of its accuracy.
 
     config_class = SarcasmConfig
     base_model_prefix = "encoder"
@@ -96,24 +77,8 @@ class SarcasmModel(PreTrainedModel):
 
     @classmethod
     def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> SarcasmModel:
-        """Put new heads on a pre-trained encoder.
-
-        Where that is an ERNIE-M and its first token is pooled, the dense layer of each head starts from its pooler.
-
-        Args:
-            place: a hub id, a folder, or "offline" for the packaged MiniLM; an ERNIE-M is one that was converted.
-            seed: of the weights of the heads.
-            **settings: of `SarcasmConfig`.
-
-        Returns:
-            The model, in float32 whatever the encoder was saved in.
-
-        Raises:
-            ConfigError: if the encoder cannot be loaded, or a setting is unknown.
-            DataError: if a file of an ERNIE-M is damaged.
-            MissingExtraError: if the packaged encoder is asked for and not installed.
-            ModelError: if it is no encoder of texts.
-        """
+        """Put new heads on a pre-trained encoder."""
+        # Where that is an ERNIE-M and its first token is pooled, the dense layer of each head starts from its pooler.
         with seeded_globally(seed, "initialisation"):
             encoder = open_text_encoder(place)
             model = cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
@@ -130,16 +95,7 @@ class SarcasmModel(PreTrainedModel):
     def forward(
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **inputs: Any
     ) -> SarcasmOutput:
-        """Give the outputs of the three heads.
-
-        Args:
-            input_ids: shape (n, length); None where ``inputs_embeds`` stands for it.
-            attention_mask: 1 for a token and 0 for padding, same shape; None if there is no padding.
-            **inputs: whatever else the encoder takes.
-
-        Returns:
-            The logits.
-        """
+        """Give the outputs of the three heads."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         pooled = _pool(hidden, attention_mask, mean=self.config.pooling == "mean")
         outputs = SarcasmOutput(

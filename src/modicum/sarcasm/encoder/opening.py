@@ -17,22 +17,12 @@ from modicum.sarcasm.encoder.configuration import SarcasmConfig
 from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
 
-__all__ = ["check_length", "encoder_folder", "open_model", "open_tokenizer", "write_model"]
-
 _UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
 _HINT = "Give a folder that EncoderModel.save wrote, whole."
 
 
 def open_tokenizer(place: str) -> Tokenizer:
-    """Open the tokenizer of an encoder.
-
-    Args:
-        place: a hub id, a folder (of an ERNIE-M, too), or "offline" for that of the packaged MiniLM.
-
-    Raises:
-        ConfigError: if there is none.
-        MissingExtraError: if transformers, or the packaged encoder, is not installed.
-    """
+    """Open the tokenizer of an encoder."""
     transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
     found = encoder_folder(place)
     if has_ernie_m_tokenizer(Path(found)):
@@ -41,37 +31,13 @@ def open_tokenizer(place: str) -> Tokenizer:
 
 
 def encoder_folder(place: str) -> str:
-    """Tell what transformers can open of an encoder: an ERNIE-M in a folder is converted once, beside it.
-
-    Args:
-        place: a hub id, a folder, or "offline" for the packaged MiniLM.
-
-    Returns:
-        A hub id or a folder.
-
-    Raises:
-        ConfigError: if the converted folder cannot be written.
-        DataError: if a file of an ERNIE-M is damaged.
-        MissingExtraError: if the packaged encoder is asked for and not installed.
-        ModelError: if its weights are of another architecture.
-    """
+    """Tell what transformers can open of an encoder: an ERNIE-M in a folder is converted once, beside it."""
     found = encoder_place(place)
     return str(open_ernie_m(Path(found))) if is_ernie_m(Path(found)) else found
 
 
 def open_model(folder: Path) -> SarcasmModel:
-    """Open a model that was trained here.
-
-    Args:
-        folder: with config.json and model.safetensors.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        ConfigError: if there is no such folder.
-        ModelError: if it holds a model of another architecture, or its weights are damaged or incomplete.
-    """
+    """Open a model that was trained here."""
     safetensors = require("safetensors", extra="text", purpose="Reading a model")
     _check_kind(folder)
     try:
@@ -93,16 +59,7 @@ def open_model(folder: Path) -> SarcasmModel:
 
 
 def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:
-    """Refuse a length that the encoder has no positions for.
-
-    Args:
-        model: whose encoder is asked.
-        tokenizer: of that encoder.
-        length: tokens that a text may have.
-
-    Raises:
-        ConfigError: if it is too large, or leaves no room for a word.
-    """
+    """Refuse a length that the encoder has no positions for."""
     limit = int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), _positions(model), _UNBOUNDED))
     if not 4 <= length <= limit:
         raise ConfigError(
@@ -111,16 +68,7 @@ def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None
 
 
 def write_model(folder: Path, model: SarcasmModel, tokenizer: Tokenizer) -> None:
-    """Write a model and its tokenizer to a new folder; the weights are safetensors.
-
-    Args:
-        folder: not there yet, or empty.
-        model: of which the encoder may be any.
-        tokenizer: of the encoder.
-
-    Raises:
-        ConfigError: if the folder has something in it, or cannot be written.
-    """
+    """Write a model and its tokenizer to a new folder; the weights are safetensors."""
     with new_folder(folder) as part, quiet_transformers():
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)

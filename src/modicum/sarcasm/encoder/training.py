@@ -25,7 +25,6 @@ from modicum.sarcasm.functional import adversarial_move
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-__all__ = ["Optimizers", "Recipe", "Training", "batch_loss", "parameter_groups", "train"]
 
 Optimizers: TypeAlias = tuple[Optimizer | None, Any]
 BatchLoss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
@@ -35,30 +34,16 @@ _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How long and how fast to train: AdamW with linear warm-up and decay. All values are ours.
+    """How long and how fast to train: AdamW with linear warm-up and decay. All values are ours."""
 
-    Args:
-        epochs: passes over the training split.
-        batch: texts an update; their rephrases come on top.
-        rate: largest learning rate, that of the heads; 2e-5 suits a base-sized encoder, 1e-5 a large one.
-        layer_decay: factor of the rate from each layer to the one below; 1 trains all alike.
-        weight_decay: of the weights, not of biases and norms.
-        warmup: share of the updates.
-        language_exponent: alpha of `LanguageSampler`.
-        bf16: whether to compute in bfloat16; float16 is not offered, as DeBERTa-v3 fails in it.
-
-    Raises:
-        ConfigError: if a number is out of range.
-    """
-
-    epochs: int = 5
-    batch: int = 32
-    rate: float = 2e-5
-    layer_decay: float = 0.9
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    language_exponent: float = 1.0
-    bf16: bool = False
+    epochs: int = 5  # passes over the training split
+    batch: int = 32  # texts an update; their rephrases come on top
+    rate: float = 2e-5  # largest learning rate, that of the heads; 2e-5 suits a base-sized encoder, 1e-5 a large one
+    layer_decay: float = 0.9  # factor of the rate from each layer to the one below; 1 trains all alike
+    weight_decay: float = 0.01  # of the weights, not of biases and norms
+    warmup: float = 0.1  # share of the updates
+    language_exponent: float = 1.0  # alpha of `LanguageSampler`
+    bf16: bool = False  # whether to compute in bfloat16; float16 is not offered, as DeBERTa-v3 fails in it
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch) < 1 or self.rate <= 0 or self.weight_decay < 0:
@@ -75,17 +60,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a training took and ended with.
+    """What a training took and ended with."""
 
-    Args:
-        loss: mean training loss over all updates.
-        updates: steps of the optimizer.
-        seconds: of the training loop.
-    """
-
-    loss: float
-    updates: int
-    seconds: float
+    loss: float  # mean training loss over all updates
+    updates: int  # steps of the optimizer
+    seconds: float  # of the training loop
 
 
 def train(
@@ -100,27 +79,7 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     optimizers: Optimizers = (None, None),
 ) -> Training:
-    """Train a model in place, and leave it in evaluation mode.
-
-    Args:
-        model: new, or trained before.
-        items: the training split.
-        collator: of the model's tokenizer.
-        objective: what is minimised.
-        recipe: how.
-        seed: of order and dropout.
-        device: "cpu" or "cuda".
-        callbacks: for the Trainer, such as HyPe's.
-        optimizers: an optimizer and a scheduler as Trainer takes them; None stands for the recipe's. Gradients are
-            clipped at norm 1, but for an optimizer that has a ``max_norm`` of its own, such as NSGD.
-
-    Returns:
-        The loss and the time.
-
-    Raises:
-        ConfigError: if there are several GPUs, over which Trainer would spread each batch.
-        DataError: if there is no example of one of the two labels.
-    """
+    """Train a model in place, and leave it in evaluation mode."""
     examples = [item.example for item in items]
     counts = Counts.of(examples, objective, combinations=model.config.combinations)
     loss = partial(batch_loss, counts=counts, objective=objective)
@@ -145,18 +104,7 @@ def train(
 
 
 def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, objective: Objective) -> Tensor:
-    """Run the model on a batch, once more for R-Drop and once more for FGM, and give the loss.
-
-    Args:
-        model: a `SarcasmModel`, or a wrapper around one.
-        batch: of a `Collator`.
-        counts: of the training split.
-        objective: what is minimised.
-
-    Returns:
-        A number; with R-Drop the losses of both passes and the weighted divergence between them, and with FGM in
-        addition the loss where the first pass's word embeddings are moved against the model.
-    """
+    """Run the model on a batch, once more for R-Drop and once more for FGM, and give the loss."""
     targets = Targets(**batch["targets"])
 
     def one_pass(change: Change | None = None) -> tuple[SarcasmOutput, Tensor]:
@@ -179,16 +127,7 @@ def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, ob
 
 
 def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]]:
-    """Group the parameters by learning rate and weight decay.
-
-    Args:
-        model: whose layers are numbered.
-        recipe: gives the rates.
-
-    Returns:
-        Groups as optimizers take them: the heads have the full rate, each layer below ``layer_decay`` times that of
-        the one above, and the embeddings the smallest. Biases and norms, which are vectors, have no weight decay.
-    """
+    """Group the parameters by learning rate and weight decay."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     top = max((_depth(name, 0) for name, _ in named), default=0) + 1
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}

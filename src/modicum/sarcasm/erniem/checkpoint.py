@@ -14,37 +14,17 @@ from modicum.sarcasm.erniem.mapping import to_xlm_roberta
 from modicum.sarcasm.erniem.tokenizer import TOKENIZER_FILES, ErnieMTokenizer, has_ernie_m_tokenizer
 from modicum.sarcasm.erniem.weights import find_weights, read_safetensors, read_weights, write_weights
 
-__all__ = ["convert_ernie_m", "open_ernie_m", "read_pooler"]
-
 _WEIGHTS = "model.safetensors"
 _HEAD = "classifier.out_proj.weight"
 _POOLER = "classifier.dense."
 
 
 def convert_ernie_m(folder: Path, out: Path) -> Path:
-    """Write an ERNIE-M as an XLM-RoBERTa that gives the same, with its own tokenizer beside it.
-
-    ``AutoModelForSequenceClassification.from_pretrained(out)`` opens it; where the checkpoint had no classifier, the
-    last map of the head is new. ``AutoModel`` opens the encoder, without ERNIE-M's pooler, which is the first map of
-    that head: see `read_pooler`. Texts are to be read by `ErnieMTokenizer.from_pretrained`, which pads on the right;
-    about other padding see `positions`.
-
-    Args:
-        folder: with config.json, model.safetensors, pytorch_model.bin or one file *.pdparams, vocab.txt and
-            sentencepiece.bpe.model.
-        out: does not exist yet; appears when all of it is written.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        ConfigError: if a file is missing, ``out`` exists or cannot be written, or the folder is of another kind of
-            model.
-        DataError: if a file is damaged.
-        MissingExtraError: if transformers, safetensors or sentencepiece is not installed.
-        ModelError: if the weights are none of ERNIE-M, or no XLM-RoBERTa computes the same.
-        UnsafeFileError: if a pickle asks for anything but weights, or is too large.
-    """
+    """Write an ERNIE-M as an XLM-RoBERTa that gives the same, with its own tokenizer beside it."""
+    # ``AutoModelForSequenceClassification.from_pretrained(out)`` opens it; where the checkpoint had no classifier, the
+    # last map of the head is new. ``AutoModel`` opens the encoder, without ERNIE-M's pooler, which is the first map of
+    # that head: see `read_pooler`. Texts are to be read by `ErnieMTokenizer.from_pretrained`, which pads on the right;
+    # about other padding see `positions`.
     _check_kind(folder)
     if out.exists():
         raise ConfigError(f"{out} exists already.", hint="Name a new folder.")
@@ -62,25 +42,9 @@ def convert_ernie_m(folder: Path, out: Path) -> Path:
 
 
 def open_ernie_m(folder: Path, *, cache: Path | None = None) -> Path:
-    """Give a folder that transformers opens in place of an ERNIE-M's; it is converted the first time.
-
-    The converted folder is named after the sizes and times of the files it came from, so that none is taken for that of
-    a checkpoint that was written since.
-
-    Args:
-        folder: of an ERNIE-M, as `convert_ernie_m` takes it.
-        cache: where the converted folder is kept; beside ``folder`` if not given.
-
-    Returns:
-        The converted folder.
-
-    Raises:
-        ConfigError: if a file is missing, the cache cannot be written, or the folder is of another kind of model.
-        DataError: if a file is damaged.
-        MissingExtraError: if transformers, safetensors or sentencepiece is not installed.
-        ModelError: if the weights are none of ERNIE-M, or no XLM-RoBERTa computes the same.
-        UnsafeFileError: if a pickle asks for anything but weights, or is too large.
-    """
+    """Give a folder that transformers opens in place of an ERNIE-M's; it is converted the first time."""
+    # The converted folder is named after the sizes and times of the files it came from, so that none is taken for that
+    # of a checkpoint that was written since.
     _check_kind(folder)
     source = folder.resolve()
     out = (cache or source.parent) / f"{source.name}-xlm-roberta-{_fingerprint(source)}"
@@ -93,19 +57,7 @@ def open_ernie_m(folder: Path, *, cache: Path | None = None) -> Path:
 
 
 def read_pooler(folder: Path) -> dict[str, Tensor] | None:
-    """Read ERNIE-M's pooler, the linear map before its tanh, from a folder that was converted from one.
-
-    Args:
-        folder: of any encoder; a path to anything else has none.
-
-    Returns:
-        "weight", shape (hidden, hidden), and "bias", shape (hidden,); None where the folder is that of another encoder,
-        or was written without its pooler.
-
-    Raises:
-        DataError: if a file is damaged.
-        MissingExtraError: if safetensors is not installed.
-    """
+    """Read ERNIE-M's pooler, the linear map before its tanh, from a folder that was converted from one."""
     path = folder / _WEIGHTS
     if not path.is_file() or not has_ernie_m_tokenizer(folder):
         return None

@@ -14,7 +14,6 @@ from modicum.sarcasm.erniem.mapping import Sizes
 if TYPE_CHECKING:
     from transformers import XLMRobertaConfig
 
-__all__ = ["CONFIG_FILE", "is_ernie_m", "read_settings", "sizes", "xlm_roberta_config"]
 
 CONFIG_FILE = "config.json"
 _PAD = 1  # XLM-RoBERTa's positions begin behind it, and ERNIE-M's at 2
@@ -39,18 +38,7 @@ _LABELS = ("id2label", "label2id", "problem_type")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a file of settings, such as the config.json of a model.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        What it says.
-
-    Raises:
-        ConfigError: if there is no such file.
-        DataError: if it is no JSON object.
-    """
+    """Read a file of settings, such as the config.json of a model."""
     if not path.is_file():
         raise ConfigError(f"{path.parent} has no {path.name}.", hint="Name the folder of a model.")
     read: object = read_json(path, hint=_HINT)
@@ -60,30 +48,13 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def is_ernie_m(folder: Path) -> bool:
-    """Say whether a folder is that of an ERNIE-M, which transformers cannot open.
-
-    Args:
-        folder: of a model; a path to anything else is none.
-
-    Returns:
-        Whether its config.json has the model_type "ernie_m".
-
-    Raises:
-        DataError: if its config.json is no JSON object.
-    """
+    """Say whether a folder is that of an ERNIE-M, which transformers cannot open."""
     path = folder / CONFIG_FILE
     return path.is_file() and read_settings(path).get("model_type") == "ernie_m"
 
 
 def sizes(settings: Mapping[str, Any]) -> Sizes:
-    """Give the sizes that an ERNIE-M's config.json tells.
-
-    Args:
-        settings: as read.
-
-    Raises:
-        DataError: if one is no positive whole number.
-    """
+    """Give the sizes that an ERNIE-M's config.json tells."""
     return Sizes(
         vocabulary=_count(settings, "vocab_size"),
         positions=_count(settings, "max_position_embeddings"),
@@ -94,20 +65,7 @@ def sizes(settings: Mapping[str, Any]) -> Sizes:
 
 
 def xlm_roberta_config(settings: Mapping[str, Any], *, labels: int | None) -> XLMRobertaConfig:
-    """Give the configuration of the XLM-RoBERTa that computes the same.
-
-    Args:
-        settings: of an ERNIE-M, as read.
-        labels: of its classifier; None where it has none.
-
-    Returns:
-        The configuration; it names ErnieMTokenizer, whose numbers the model was trained on.
-
-    Raises:
-        DataError: if a setting is of another kind than it should be.
-        MissingExtraError: if transformers is not installed.
-        ModelError: if no XLM-RoBERTa computes the same.
-    """
+    """Give the configuration of the XLM-RoBERTa that computes the same."""
     transformers = require("transformers", extra="text", purpose="Converting ERNIE-M")
     refused = require("huggingface_hub.errors", extra="text", purpose="Converting ERNIE-M").StrictDataclassError
     _check_same(settings)

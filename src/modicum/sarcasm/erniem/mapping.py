@@ -11,8 +11,6 @@ from torch import Tensor
 
 from modicum.errors import ModelError
 
-__all__ = ["Sizes", "positions", "to_xlm_roberta", "xlm_roberta_name"]
-
 _FIRST_POSITION = 2
 _NAMED = 3  # of the names in a message
 _HINT = "Name the folder of an ERNIE-M encoder or text classifier, with the config.json that belongs to it."
@@ -44,49 +42,26 @@ _DOUBLED = "self_attn.self_attn."  # transformers' name of what is "self_attn." 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """What decides the shapes.
+    """What decides the shapes."""
 
-    Args:
-        vocabulary: tokens.
-        positions: rows of the table of positions, of which the first two are not used.
-        hidden: width H of the layers.
-        intermediate: width between the two linear maps of a layer.
-        layers: number L of layers.
-    """
-
-    vocabulary: int
-    positions: int
-    hidden: int
-    intermediate: int
-    layers: int
+    vocabulary: int  # tokens
+    positions: int  # rows of the table of positions, of which the first two are not used
+    hidden: int  # width H of the layers
+    intermediate: int  # width between the two linear maps of a layer
+    layers: int  # number L of layers
 
 
 def positions(input_ids: Tensor) -> Tensor:
-    """Give ERNIE-M's positions: 2, 3, ... for every slot, padding or not.
-
-    XLM-RoBERTa counts only what is no padding. With the padding on the right the two agree wherever it matters, and no
-    ``position_ids`` are needed; with padding on the left or in the middle only ``position_ids=positions(input_ids)``
-    makes a converted model give what ERNIE-M gives.
-
-    Args:
-        input_ids: shape (batch, length).
-
-    Returns:
-        A new tensor of the same shape.
-    """
+    """Give ERNIE-M's positions: 2, 3, ... for every slot, padding or not."""
+    # XLM-RoBERTa counts only what is no padding. With the padding on the right the two agree wherever it matters, and
+    # no ``position_ids`` are needed; with padding on the left or in the middle only
+    # ``position_ids=positions(input_ids)`` makes a converted model give what ERNIE-M gives.
     places = torch.arange(input_ids.shape[-1], device=input_ids.device) + _FIRST_POSITION
     return places.expand(input_ids.shape).clone()
 
 
 def xlm_roberta_name(name: str) -> str | None:
-    """Give XLM-RoBERTa's name of a weight of ERNIE-M.
-
-    Args:
-        name: in transformers or in Paddle, with or without ``ernie_m.`` before it.
-
-    Returns:
-        The name in XLMRobertaForSequenceClassification; None if ERNIE-M has no such weight.
-    """
+    """Give XLM-RoBERTa's name of a weight of ERNIE-M."""
     module, _, kind = name.removeprefix("ernie_m.").rpartition(".")
     if not (layer := _LAYER.fullmatch(module)):
         return f"{_MODULES[module]}.{kind}" if module in _MODULES else None
@@ -95,26 +70,8 @@ def xlm_roberta_name(name: str) -> str | None:
 
 
 def to_xlm_roberta(weights: Mapping[str, Tensor], sizes: Sizes, *, place: str) -> dict[str, Tensor]:
-    """Name the weights of ERNIE-M as XLMRobertaForSequenceClassification does.
-
-    Paddle, known by its names, keeps the weight of a linear map as (inputs, outputs): these are transposed.
-
-    Args:
-        weights: 16 L + 8 of a classifier, or 16 L + 6 of an encoder and its pooler.
-        sizes: of the model.
-        place: where they came from, for messages.
-
-    Returns:
-        The same number of weights, of the same type, and a type embedding of zeros. Without a classifier in
-        ``weights`` there is no ``classifier.out_proj``.
-
-    Raises:
-        ModelError: if a weight is missing, too many, not of floating point or of another shape.
-
-    Source:
-        ErnieMForSequenceClassification of transformers 4.57, whose pooler and classifier are the two linear maps of
-        XLM-RoBERTa's head. Departure: in training that head drops out before the first of them too.
-    """
+    """Name the weights of ERNIE-M as XLMRobertaForSequenceClassification does."""
+    # Paddle, known by its names, keeps the weight of a linear map as (inputs, outputs): these are transposed.
     labels = next((tensor.numel() for name, tensor in weights.items() if xlm_roberta_name(name) == _HEAD_BIAS), None)
     shapes = _shapes(sizes, labels)
     named = _named(weights, shapes, place)

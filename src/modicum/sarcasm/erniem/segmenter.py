@@ -11,21 +11,9 @@ from modicum.core.extras import require
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.sarcasm.erniem.splitting import fragments, span
 
-__all__ = ["Segmenter"]
-
 
 class Segmenter:
-    """SentencePiece between the special tokens of a text, and ERNIE-M's rule upon its pieces.
-
-    Args:
-        path: the model of SentencePiece.
-        special: tokens that stay whole where a text has them.
-
-    Raises:
-        ConfigError: if there is no such file.
-        DataError: if it is no model of SentencePiece.
-        MissingExtraError: if sentencepiece is not installed.
-    """
+    """SentencePiece between the special tokens of a text, and ERNIE-M's rule upon its pieces."""
 
     def __init__(self, path: Path, special: Sequence[str]) -> None:
         self._processor = _open(path)
@@ -36,11 +24,7 @@ class Segmenter:
         return self._processor.serialized_model_proto()
 
     def tokens(self, text: str) -> list[str]:
-        """Give the tokens of a text.
-
-        Raises:
-            DataError: if the text has half of a surrogate pair.
-        """
+        """Give the tokens of a text."""
         tokens: list[str] = []
         for _, part in self._parts(text):
             if self._special.fullmatch(part):
@@ -50,12 +34,7 @@ class Segmenter:
         return tokens
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Give where in a text each of its tokens begins and ends, in characters.
-
-        Raises:
-            DataError: if the text has half of a surrogate pair.
-            ModelError: if SentencePiece splits into bytes, which have no place.
-        """
+        """Give where in a text each of its tokens begins and ends, in characters."""
         return [(base + begin, base + end) for base, part in self._parts(text) for begin, end in self._within(part)]
 
     def _within(self, part: str) -> list[tuple[int, int]]:

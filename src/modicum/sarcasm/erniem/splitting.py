@@ -6,30 +6,16 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-__all__ = ["SPACE", "fragments", "span"]
-
 SPACE = "▁"  # SentencePiece's letter for a space
 _PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
 _CACHED = 1 << 16  # ours: pieces whose parts are kept; a text of any language has fewer
 
 
 def fragments(pieces: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Split the pieces of a text.
-
-    A piece is split around Chinese characters and punctuation, each of which stands alone, and where digits begin or
-    end. A space that is a piece of its own stays only between two others of which the second has none, and a space that
-    is split off is dropped.
-
-    Args:
-        pieces: of SentencePiece, in the order of the text.
-
-    Yields:
-        Where a fragment begins in the joined pieces, and the fragment.
-
-    Source:
-        ErnieMTokenizer of transformers 4.57. Departure: where a lone space is the last piece it raises IndexError,
-        and here the space is dropped.
-    """
+    """Split the pieces of a text."""
+    # A piece is split around Chinese characters and punctuation, each of which stands alone, and where digits begin or
+    # end. A space that is a piece of its own stays only between two others of which the second has none, and a space
+    # that is split off is dropped.
     start = 0
     for place, piece in enumerate(pieces):
         if piece != SPACE:
@@ -41,16 +27,7 @@ def fragments(pieces: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def span(start: int, fragment: str, places: Sequence[int]) -> tuple[int, int]:
-    """Give where a fragment stands in the text as it was written, without the spaces before it.
-
-    Args:
-        start: where it begins in the normalised text.
-        fragment: not empty.
-        places: where each character of the normalised text begins in the text as written, and where the last one ends.
-
-    Returns:
-        Beginning and end, in characters. Fragments of one character, such as the three of an ellipsis, share it.
-    """
+    """Give where a fragment stands in the text as it was written, without the spaces before it."""
     word = fragment.lstrip(SPACE) or fragment
     after = start + len(fragment)
     begin, last = places[after - len(word)], places[after - 1]

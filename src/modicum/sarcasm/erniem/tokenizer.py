@@ -16,8 +16,6 @@ from modicum.sarcasm.erniem.padding import pad_right
 from modicum.sarcasm.erniem.segmenter import Segmenter
 from modicum.sarcasm.erniem.vocabulary import SPECIAL, read_vocabulary, write_vocabulary
 
-__all__ = ["TOKENIZER_FILES", "ErnieMTokenizer", "has_ernie_m_tokenizer"]
-
 VOCABULARY_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 SETTINGS_FILE = "tokenizer_config.json"
@@ -29,24 +27,10 @@ Entry = TypeVar("Entry")
 
 
 class ErnieMTokenizer:
-    """Texts to numbers, for an ERNIE-M and for the XLM-RoBERTa that it was converted to.
+    """Texts to numbers, for an ERNIE-M and for the XLM-RoBERTa that it was converted to."""
 
-    It stands where a tokenizer of transformers does: it is called with a list of texts, and pads. A special token that
-    is written in a text, such as "[SEP]", is read as one, as transformers' tokenizers do.
-
-    Args:
-        vocab_file: a token a line.
-        sentencepiece_file: the model of SentencePiece.
-        model_max_length: tokens that the model takes, special ones included.
-
-    Raises:
-        ConfigError: if a file is missing.
-        DataError: if a file is damaged, or lacks a special token.
-        MissingExtraError: if sentencepiece is not installed.
-
-    Source:
-        ErnieMTokenizer of transformers 4.57. Departures: offsets, which fail there; an attention mask, always.
-    """
+    # It stands where a tokenizer of transformers does: it is called with a list of texts, and pads. A special token
+    # that is written in a text, such as "[SEP]", is read as one, as transformers' tokenizers do.
 
     padding_side = "right"
 
@@ -61,20 +45,7 @@ class ErnieMTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> ErnieMTokenizer:
-        """Open the tokenizer of a folder.
-
-        Args:
-            folder: with vocab.txt and sentencepiece.bpe.model.
-
-        Returns:
-            The tokenizer; it takes as many tokens as the config.json says that the model does, if there is one.
-
-        Raises:
-            ConfigError: if a file is missing.
-            DataError: if a file is damaged, or lacks a special token.
-            MissingExtraError: if sentencepiece is not installed.
-            ModelError: if it is set to lower case.
-        """
+        """Open the tokenizer of a folder."""
         folder = Path(folder)
         settings = _optional(folder / SETTINGS_FILE)
         if settings.get("do_lower_case"):
@@ -88,14 +59,7 @@ class ErnieMTokenizer:
         return cls(folder / VOCABULARY_FILE, folder / SENTENCEPIECE_FILE, model_max_length=longest)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the tokenizer's files.
-
-        Args:
-            folder: made if it is missing.
-
-        Raises:
-            ConfigError: if they cannot be written.
-        """
+        """Write the tokenizer's files."""
         make_folder(Path(folder))
         settings = {"tokenizer_class": _CLASS, "do_lower_case": False, "model_max_length": self.model_max_length}
         write_vocabulary(self._tokens, Path(folder) / VOCABULARY_FILE)
@@ -108,11 +72,7 @@ class ErnieMTokenizer:
         return len(self._tokens)
 
     def tokenize(self, text: str) -> list[str]:
-        """Give the tokens of a text, also those that the vocabulary does not have.
-
-        Raises:
-            DataError: if the text has half of a surrogate pair.
-        """
+        """Give the tokens of a text, also those that the vocabulary does not have."""
         return self._segmenter.tokens(text)
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
@@ -120,35 +80,15 @@ class ErnieMTokenizer:
         return [self._tokens[number] for number in ids]
 
     def encode(self, text: str) -> list[int]:
-        """Give the numbers of ``[CLS] text [SEP]``.
-
-        Raises:
-            DataError: if the text has half of a surrogate pair.
-        """
+        """Give the numbers of ``[CLS] text [SEP]``."""
         return _framed(self._ids(text), None, self.cls_token_id, self.sep_token_id)
 
     def encode_pair(self, first: str, second: str) -> list[int]:
-        """Give the numbers of ``[CLS] first [SEP] [SEP] second [SEP]``.
-
-        Raises:
-            DataError: if a text has half of a surrogate pair.
-        """
+        """Give the numbers of ``[CLS] first [SEP] [SEP] second [SEP]``."""
         return _framed(self._ids(first), self._ids(second), self.cls_token_id, self.sep_token_id)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Give where in a text each of its tokens stands, as `encode` gives them.
-
-        Args:
-            text: as written; SentencePiece's own normalisation is undone.
-
-        Returns:
-            Beginning and end in characters, without the space before a word; (0, 0) for the first and last token,
-            which are not in the text.
-
-        Raises:
-            DataError: if the text has half of a surrogate pair.
-            ModelError: if SentencePiece splits into bytes, which have no place.
-        """
+        """Give where in a text each of its tokens stands, as `encode` gives them."""
         return _framed(self._segmenter.spans(text), None, _NOWHERE, _NOWHERE)
 
     def __call__(
@@ -160,24 +100,7 @@ class ErnieMTokenizer:
         max_length: int | None = None,
         return_offsets_mapping: bool = False,
     ) -> dict[str, list[Any]]:
-        """Tokenise texts, or pairs of them.
-
-        Args:
-            texts: as written.
-            pairs: the second text of each; None for single texts.
-            truncation: whether the end of what is too long is left out; of a pair, that of the longer text.
-            max_length: tokens that are kept if so, special ones included; ``model_max_length`` if not given.
-            return_offsets_mapping: whether to tell where in its text each token stands, see `offsets`.
-
-        Returns:
-            Lists with one list a text: input_ids, attention_mask and, if asked for, offset_mapping.
-
-        Raises:
-            ConfigError: if it is called with a single text, there are not as many pairs as texts, or ``max_length``
-                leaves room for no token.
-            DataError: if a text has half of a surrogate pair.
-            ModelError: if offsets are asked for and SentencePiece splits into bytes.
-        """
+        """Tokenise texts, or pairs of them."""
         _check_batch(texts, pairs)
         room = self._room(max_length, pair=pairs is not None) if truncation else None
         seconds = [None] * len(texts) if pairs is None else pairs
@@ -202,21 +125,7 @@ class ErnieMTokenizer:
         pad_to_multiple_of: int | None = None,
         return_tensors: Literal["pt"] = "pt",
     ) -> dict[str, Tensor]:
-        """Pad on the right, and make tensors.
-
-        Args:
-            features: what a call gave, all of it or by row; other columns, such as labels, are numbers.
-            padding: to the longest, or with "max_length" to ``max_length``.
-            max_length: see there; ``model_max_length`` if not given.
-            pad_to_multiple_of: what the number of slots is rounded up to.
-            return_tensors: of torch.
-
-        Returns:
-            Tensors by name, with input_ids and attention_mask of shape (rows, slots).
-
-        Raises:
-            ConfigError: if a row is longer than ``max_length``, or is to stay as it is.
-        """
+        """Pad on the right, and make tensors."""
         if not padding or return_tensors != "pt":
             raise ConfigError("Rows of unequal length make no tensor.", hint='Use padding=True, return_tensors="pt".')
         if not isinstance(features, Mapping):
@@ -243,17 +152,7 @@ class ErnieMTokenizer:
 
 
 def has_ernie_m_tokenizer(folder: Path) -> bool:
-    """Say whether the tokenizer of a folder is ERNIE-M's, which transformers cannot open.
-
-    Args:
-        folder: of an ERNIE-M, of a model converted from one or of the tokenizer alone; any other path has none.
-
-    Returns:
-        Whether its settings name ErnieMTokenizer, or its model is an ERNIE-M.
-
-    Raises:
-        DataError: if its tokenizer_config.json or config.json is no JSON object.
-    """
+    """Say whether the tokenizer of a folder is ERNIE-M's, which transformers cannot open."""
     return _optional(Path(folder) / SETTINGS_FILE).get("tokenizer_class") == _CLASS or is_ernie_m(Path(folder))
 
 

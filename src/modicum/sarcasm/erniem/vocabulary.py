@@ -8,25 +8,12 @@ from pathlib import Path
 from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["SPECIAL", "read_vocabulary", "write_vocabulary"]
-
 SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
 _PAD = 1  # where XLM-RoBERTa's positions begin
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """Read the tokens.
-
-    Args:
-        path: of vocab.txt.
-
-    Returns:
-        The tokens in the order of their numbers.
-
-    Raises:
-        ConfigError: if there is no such file.
-        DataError: if it is no UTF-8, a special token is missing, or padding is not number 1.
-    """
+    """Read the tokens."""
     if not path.is_file():
         raise ConfigError(f"{path.parent} has no {path.name}.", hint="Put ERNIE-M's vocabulary there.")
     try:
@@ -42,10 +29,6 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
 
 
 def write_vocabulary(tokens: Sequence[str], path: Path) -> None:
-    """Write the tokens as `read_vocabulary` reads them.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-    """
+    """Write the tokens as `read_vocabulary` reads them."""
     with replacing(path) as file:
         file.writelines(f"{token}\n" for token in tokens)

@@ -14,8 +14,6 @@ from modicum.core.extras import require
 from modicum.core.safeload import load_pickle, load_torch
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["find_weights", "read_safetensors", "read_weights", "write_weights"]
-
 _FILES = ("model.safetensors", "pytorch_model.bin", "model_state.pdparams")
 _MAX_BYTES = 4 << 30  # ours: ERNIE-M large has 560 million weights, 2.2 GB in float32
 _FLOATS = (np.float16, np.float32, np.float64)
@@ -23,14 +21,7 @@ _PADDLE_NAMES = "StructuredToParameterName@@"  # that paddle.save adds: a dictio
 
 
 def find_weights(folder: Path) -> Path:
-    """Give the file that holds the weights; safetensors before torch's before Paddle's.
-
-    Args:
-        folder: of a model.
-
-    Raises:
-        ConfigError: if there is none, or several of Paddle's.
-    """
+    """Give the file that holds the weights; safetensors before torch's before Paddle's."""
     found = [folder / name for name in _FILES if (folder / name).is_file()] or sorted(folder.glob("*.pdparams"))
     if found and (found[0].name in _FILES or len(found) == 1):
         return found[0]
@@ -39,19 +30,7 @@ def find_weights(folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights by name.
-
-    Args:
-        path: a file of safetensors, of ``torch.save`` (.bin) or of ``paddle.save`` (.pdparams).
-
-    Returns:
-        The weights, named and laid out as they were saved.
-
-    Raises:
-        DataError: if the file is damaged, or holds anything but weights by name.
-        MissingExtraError: if it is one of safetensors, which is not installed.
-        UnsafeFileError: if a pickle asks for anything but weights, or is too large.
-    """
+    """Read the weights by name."""
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     read = load_torch(path, max_bytes=_MAX_BYTES) if path.suffix == ".bin" else load_pickle(path, max_bytes=_MAX_BYTES)
@@ -62,19 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read the weights of a safetensors file, or some of them and no others.
-
-    Args:
-        path: of the file.
-        names: of the weights; all if not given.
-
-    Returns:
-        Those that the file has.
-
-    Raises:
-        DataError: if the file is damaged.
-        MissingExtraError: if safetensors is not installed.
-    """
+    """Read the weights of a safetensors file, or some of them and no others."""
     safetensors = require("safetensors", extra="text", purpose="Reading weights")
     try:
         with safetensors.safe_open(path, framework="pt") as weights:
@@ -87,16 +54,7 @@ def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[s
 
 
 def write_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write weights as transformers reads them.
-
-    Args:
-        weights: by name.
-        path: of a safetensors file.
-
-    Raises:
-        ConfigError: if it cannot be written.
-        MissingExtraError: if safetensors is not installed.
-    """
+    """Write weights as transformers reads them."""
     safetensors = require("safetensors", extra="text", purpose="Writing weights")
     try:
         require("safetensors.torch", extra="text", purpose="Writing weights").save_file(

@@ -14,30 +14,19 @@ from modicum.errors import ModelError
 from modicum.sarcasm.linear.features import Features, Grams, NgramFeatures
 from modicum.sarcasm.linear.model import Head, LinearModel
 
-__all__ = ["Explanation", "explain_linear"]
-
 _WORD = re.compile(r"\w\w+")  # scikit-learn's own, for the analyzer "word"
 _Places = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """A logit, taken apart.
+    """A logit, taken apart."""
 
-    Args:
-        text: that is explained.
-        logit: of "sarcastic", or the score by which texts are ranked.
-        intercept: what every text gets; 0 where texts are ranked.
-        ngrams: each n-gram of the model that occurs in the text with what it adds, the strongest first; together with
-            the intercept they sum to the logit. Characters inside words have a space where a word begins or ends.
-        characters: the same sum, spread over the text: shape (characters,).
-    """
-
-    text: str
-    logit: float
-    intercept: float
+    text: str  # that is explained
+    logit: float  # of "sarcastic", or the score by which texts are ranked
+    intercept: float  # what every text gets; 0 where texts are ranked
     ngrams: tuple[tuple[str, float], ...]
-    characters: np.ndarray
+    characters: np.ndarray  # the same sum, spread over the text: shape (characters,)
 
     def words(self) -> list[tuple[int, int, float]]:
         """Give the first and last offset, as of a slice, and the contribution of each word between white space."""
@@ -48,21 +37,8 @@ class Explanation:
 
 
 def explain_linear(model: LinearModel, text: str, *, head: Literal["sarcastic", "rank"] = "sarcastic") -> Explanation:
-    """Take the logit of "sarcastic", or the score of a text among others, apart, exactly: it is a sum over n-grams.
-
-    What an n-gram adds is shared evenly by the places where it occurs, and there by its characters.
-
-    Args:
-        model: on n-grams.
-        text: prepared as the model's texts were.
-        head: whose number is taken apart.
-
-    Returns:
-        The contributions. A text without any n-gram of the model has the intercept alone.
-
-    Raises:
-        ModelError: if the model sees no n-grams but what an encoder gives, or ranks no texts.
-    """
+    """Take the logit of "sarcastic", or the score of a text among others, apart, exactly: it is a sum over n-grams."""
+    # What an n-gram adds is shared evenly by the places where it occurs, and there by its characters.
     features, linear = _head(model, head)
     if not isinstance(features, NgramFeatures):
         raise ModelError("A model on a frozen encoder has no n-grams.", hint="Explain one that was fitted on n-grams.")

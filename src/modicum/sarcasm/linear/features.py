@@ -12,8 +12,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from modicum.errors import ConfigError, DataError
 
-__all__ = ["KINDS", "Encode", "Features", "FrozenFeatures", "Grams", "Matrix", "NgramFeatures", "NgramKind"]
-
 Matrix: TypeAlias = "np.ndarray | sparse.csr_matrix"
 Encode: TypeAlias = Callable[[Sequence[str]], np.ndarray]
 NgramKind: TypeAlias = Literal["char", "word", "char+word"]
@@ -21,20 +19,11 @@ NgramKind: TypeAlias = Literal["char", "word", "char+word"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grams:
-    """A kind of n-grams.
+    """A kind of n-grams."""
 
-    Args:
-        analyzer: scikit-learn's name: "char_wb" for characters inside words, "word" for words.
-        shortest: n at least.
-        longest: n at most.
-
-    Raises:
-        ConfigError: if there is no such kind.
-    """
-
-    analyzer: Literal["char_wb", "word"]
-    shortest: int
-    longest: int
+    analyzer: Literal["char_wb", "word"]  # scikit-learn's name: "char_wb" for characters inside words, "word" for words
+    shortest: int  # n at least
+    longest: int  # n at most
 
     def __post_init__(self) -> None:
         if self.analyzer not in {"char_wb", "word"} or not 1 <= self.shortest <= self.longest:
@@ -52,12 +41,7 @@ KINDS: dict[NgramKind, tuple[Grams, ...]] = {
 
 
 class NgramFeatures:
-    """Fitted n-grams: (1 + log tf) idf, each kind scaled to length 1, side by side.
-
-    Args:
-        grams: the kinds.
-        vectorizers: one fitted vectorizer for each.
-    """
+    """Fitted n-grams: (1 + log tf) idf, each kind scaled to length 1, side by side."""
 
     def __init__(self, grams: tuple[Grams, ...], vectorizers: tuple[TfidfVectorizer, ...]) -> None:
         self.grams = grams
@@ -65,14 +49,7 @@ class NgramFeatures:
 
     @classmethod
     def fit(cls, grams: Sequence[Grams], texts: Sequence[str]) -> tuple[NgramFeatures, sparse.csr_matrix]:
-        """Keep the n-grams that occur in two texts or more.
-
-        Returns:
-            The features, and the rows of the texts.
-
-        Raises:
-            DataError: if there is no such n-gram.
-        """
+        """Keep the n-grams that occur in two texts or more."""
         vectorizers = tuple(_vectorizer(kind, min_df=2) for kind in grams)
         try:
             parts = [vectorizer.fit_transform(texts) for vectorizer in vectorizers]
@@ -86,13 +63,7 @@ class NgramFeatures:
     def restore(
         cls, grams: Sequence[Grams], vocabularies: Sequence[Sequence[str]], weights: Sequence[np.ndarray]
     ) -> NgramFeatures:
-        """Make them from what was stored.
-
-        Args:
-            grams: the kinds.
-            vocabularies: the n-grams of each, in the order of the columns.
-            weights: their idf, as many.
-        """
+        """Make them from what was stored."""
         vectorizers: list[TfidfVectorizer] = []
         for kind, vocabulary, weight in zip(grams, vocabularies, weights, strict=True):
             vectorizer = _vectorizer(kind, vocabulary=vocabulary)
@@ -119,20 +90,12 @@ class NgramFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FrozenFeatures:
-    """What a frozen encoder gives.
+    """What a frozen encoder gives."""
 
-    Args:
-        encode: texts to an array, shape (n, d).
-    """
-
-    encode: Encode
+    encode: Encode  # texts to an array, shape (n, d)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Give the rows of texts, float64, shape (n, d).
-
-        Raises:
-            DataError: if the encoder does not give one row of finite numbers for each text.
-        """
+        """Give the rows of texts, float64, shape (n, d)."""
         rows = np.asarray(self.encode(texts), dtype=np.float64)
         if rows.ndim != 2 or len(rows) != len(texts) or not np.isfinite(rows).all():
             raise DataError(

@@ -12,23 +12,9 @@ from modicum.core.encoders import OFFLINE, open_text_encoder
 from modicum.core.extras import require
 from modicum.sarcasm.encoder.batches import Row, encode, pad, padding_of
 
-__all__ = ["FrozenEncoder"]
-
 
 class FrozenEncoder:
-    """Gives one vector a text; nothing of it is trained.
-
-    Args:
-        place: a hub id, a local folder, or "offline" for the packaged MiniLM (English).
-        longest: tokens that a text keeps.
-        batch: texts at a time, those of a length together.
-
-    Raises:
-        ConfigError: if there is no such encoder.
-        DataError: if a file of an ERNIE-M is damaged.
-        MissingExtraError: if transformers, or for "offline" the packaged MiniLM, is not installed.
-        ModelError: if the weights of an ERNIE-M are of another architecture.
-    """
+    """Gives one vector a text; nothing of it is trained."""
 
     def __init__(self, place: str = OFFLINE, *, longest: int = 96, batch: int = 64) -> None:
         self.place = place
@@ -42,10 +28,8 @@ class FrozenEncoder:
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Give the direction of the mean of the token vectors of each text, float64, shape (n, d).
-
-        A warning tells how many texts were cut.
-        """
+        """Give the direction of the mean of the token vectors of each text, float64, shape (n, d)."""
+        # A warning tells how many texts were cut.
         vectors = np.empty((len(texts), self._model.config.hidden_size))
         rows = encode(self._tokenizer, texts, length=self.longest) if len(texts) else []
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]["input_ids"]))

@@ -25,36 +25,21 @@ from modicum.sarcasm.linear.features import (
 )
 from modicum.sarcasm.linear.model import Head, LinearModel, Ranker
 
-__all__ = ["LinearLearner"]
-
 _FEWEST = 2  # of each label, for a category to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinearLearner:
-    """Logistic regressions on what is seen of a text; a `Learner`.
+    """Logistic regressions on what is seen of a text; a `Learner`."""
 
-    The first head balances the two labels. The categories are learnt from the sarcastic examples alone, on the same
-    features; one with fewer than two examples for or against it is given its rate, (k + 1) / (n + 2). The third head
-    learns from the difference of a text and its rephrase, in both orders and without an intercept, so that two texts
-    that change places change the sign; its n-grams are those of these texts.
+    # The first head balances the two labels. The categories are learnt from the sarcastic examples alone, on the same
+    # features; one with fewer than two examples for or against it is given its rate, (k + 1) / (n + 2). The third head
+    # learns from the difference of a text and its rephrase, in both orders and without an intercept, so that two texts
+    # that change places change the sign; its n-grams are those of these texts.
 
-    Args:
-        features: "char" (2 to 5 characters inside words), "word" (1 and 2 words), "char+word", other n-grams, or an
-            encoder, that is a function from texts to an array of shape (n, d).
-        penalty: C of the first two heads, the inverse of the strength of the quadratic penalty.
-        rank_penalty: C of the third.
-
-    Raises:
-        ConfigError: if a penalty is not positive, or there are no such n-grams.
-
-    Source:
-        Ours: a baseline, and what remains where no encoder can be had.
-    """
-
-    features: NgramKind | tuple[Grams, ...] | Encode = "char"
-    penalty: float = 1.0
-    rank_penalty: float = 1.0
+    features: NgramKind | tuple[Grams, ...] | Encode = "char"  # "char" (2 to 5 characters inside words), "word"
+    penalty: float = 1.0  # C of the first two heads, the inverse of the strength of the quadratic penalty
+    rank_penalty: float = 1.0  # C of the third
 
     def __post_init__(self) -> None:
         for penalty in (self.penalty, self.rank_penalty):
@@ -64,18 +49,7 @@ class LinearLearner:
             raise ConfigError(f"There are no features {self.features!r}.", hint=f"Use one of: {', '.join(KINDS)}.")
 
     def fit(self, examples: Sequence[Example], *, seed: int = 0) -> LinearModel:  # noqa: ARG002
-        """Fit the heads for which there are examples.
-
-        Args:
-            examples: prepared as the texts will be that are asked for.
-            seed: without effect: nothing is drawn, and the same examples give the same model.
-
-        Returns:
-            The model.
-
-        Raises:
-            DataError: if there is no example of one of the two labels, or too few texts for an n-gram to occur twice.
-        """
+        """Fit the heads for which there are examples."""
         labelled = [it for it in examples if it.sarcastic is not None]
         labels = _labels(labelled)
         features, rows = self._features([it.text for it in labelled])

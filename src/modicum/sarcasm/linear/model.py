@@ -12,20 +12,13 @@ from modicum.errors import ModelError
 from modicum.sarcasm.linear.features import Features, Matrix
 from modicum.sarcasm.scoring import Outputs
 
-__all__ = ["Head", "LinearModel", "Ranker"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """A linear map of features to logits.
+    """A linear map of features to logits."""
 
-    Args:
-        weights: shape (k, d).
-        intercept: shape (k,).
-    """
-
-    weights: np.ndarray
-    intercept: np.ndarray
+    weights: np.ndarray  # shape (k, d)
+    intercept: np.ndarray  # shape (k,)
 
     def __call__(self, rows: Matrix) -> np.ndarray:
         """Give logits, shape (n, k), from features, shape (n, d)."""
@@ -34,45 +27,23 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranker:
-    """Scores by whose difference two texts are compared.
+    """Scores by whose difference two texts are compared."""
 
-    Args:
-        features: its own n-grams, or those of the model.
-        weights: shape (d,); an intercept would cancel.
-    """
-
-    features: Features
-    weights: np.ndarray
+    features: Features  # its own n-grams, or those of the model
+    weights: np.ndarray  # shape (d,); an intercept would cancel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinearModel:
-    """Logistic regressions for the three tasks; a `TextModel`.
+    """Logistic regressions for the three tasks; a `TextModel`."""
 
-    Args:
-        features: of the first two heads.
-        sarcastic: the first head, of one logit.
-        categories: the second, of six; None where there was nothing to learn them from.
-        ranker: the third; None where there was no pair.
-    """
-
-    features: Features
-    sarcastic: Head
-    categories: Head | None = None
-    ranker: Ranker | None = None
+    features: Features  # of the first two heads
+    sarcastic: Head  # the first head, of one logit
+    categories: Head | None = None  # the second, of six; None where there was nothing to learn them from
+    ranker: Ranker | None = None  # the third; None where there was no pair
 
     def __call__(self, texts: Sequence[str]) -> Outputs:
-        """Give the outputs, in the order of the texts and independent of what else is asked for.
-
-        Args:
-            texts: n, prepared as those it was fitted on.
-
-        Returns:
-            The outputs of the heads that it has.
-
-        Raises:
-            ModelError: if the encoder gives other columns than the one that the model was fitted on.
-        """
+        """Give the outputs, in the order of the texts and independent of what else is asked for."""
         rows = self.features(texts)
         columns = self.sarcastic.weights.shape[1]
         if rows.shape[1] != columns:
@@ -87,17 +58,8 @@ class LinearModel:
         )
 
     def save(self, folder: Path) -> None:
-        """Write it to a new folder: ``model.json`` with the n-grams, ``weights.safetensors`` with the numbers.
-
-        Of a frozen encoder only the place is kept; a function of your own is given to `load` again.
-
-        Args:
-            folder: made if it is missing.
-
-        Raises:
-            ConfigError: if there is something in the folder, or it cannot be written.
-            MissingExtraError: if safetensors is not installed.
-        """
+        """Write it to a new folder: ``model.json`` with the n-grams, ``weights.safetensors`` with the numbers."""
+        # Of a frozen encoder only the place is kept; a function of your own is given to `load` again.
         from modicum.sarcasm.linear.storage import save
 
         save(self, folder)

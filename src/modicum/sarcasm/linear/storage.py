@@ -17,8 +17,6 @@ from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.linear.features import Encode, Features, FrozenFeatures, Grams, NgramFeatures
 from modicum.sarcasm.linear.model import Head, LinearModel, Ranker
 
-__all__ = ["DESCRIPTION", "FORMAT", "VERSION", "WEIGHTS", "load", "save"]
-
 FORMAT = "modicum.sarcasm.linear"
 VERSION = 1
 DESCRIPTION = "model.json"
@@ -27,12 +25,7 @@ _HINT = "Copy the folder again, or fit and save the model again."
 
 
 def save(model: LinearModel, folder: Path) -> None:
-    """Write a model to a new folder; see `LinearModel.save`.
-
-    Raises:
-        ConfigError: if there is something in the folder, or it cannot be written.
-        MissingExtraError: if safetensors is not installed.
-    """
+    """Write a model to a new folder; see `LinearModel.save`."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     library = require("safetensors.numpy", extra="text", purpose="Storing a linear model")
@@ -56,20 +49,7 @@ def save(model: LinearModel, folder: Path) -> None:
 
 
 def load(folder: Path, *, encode: Encode | None = None) -> LinearModel:
-    """Read a model that `save` wrote.
-
-    Args:
-        folder: of the model.
-        encode: the encoder, for a model that was fitted with a function of your own.
-
-    Returns:
-        The model; it gives what the saved one gave, to the last bit.
-
-    Raises:
-        ConfigError: if the encoder cannot be loaded, or is a function and was not given.
-        DataError: if the folder holds no such model, one of another version, or a truncated or damaged one.
-        MissingExtraError: if safetensors, or what the encoder needs, is not installed.
-    """
+    """Read a model that `save` wrote."""
     document, store = _document(folder / DESCRIPTION), _Store(folder / WEIGHTS)
     try:
         model = _model(document, store, encode)
@@ -146,11 +126,7 @@ class _Store:
             raise DataError(f"{path} is no whole safetensors file ({error}).", hint=_HINT) from error
 
     def take(self, name: str, *shape: int | None) -> np.ndarray:
-        """Give the numbers of a name; None stands for any length.
-
-        Raises:
-            DataError: if they are not there, or of another shape.
-        """
+        """Give the numbers of a name; None stands for any length."""
         found = self._tensors.pop(name, None)
         if (
             found is None
@@ -166,11 +142,7 @@ class _Store:
         return found
 
     def check_empty(self) -> None:
-        """Refuse what the description does not speak of.
-
-        Raises:
-            DataError: if there is any.
-        """
+        """Refuse what the description does not speak of."""
         if self._tensors:
             raise DataError(f"{self._path} holds {', '.join(self._tensors)}, which no part has.", hint=_HINT)
 

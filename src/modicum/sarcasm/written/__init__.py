@@ -11,28 +11,11 @@ from importlib.resources import files
 from modicum.errors import ConfigError
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
 
-__all__ = ["read_written"]
-
 _FILES: dict[Language, str] = {"en": "english.csv", "ar": "arabic.csv"}
 
 
 def read_written(language: Language) -> list[Example]:
-    """Read the texts of one language: pairs of a sarcastic text and its plain rephrase, and plain texts of their own.
-
-    Args:
-        language: "en" for 400 examples or "ar" for 300; half of them are sarcastic.
-
-    Returns:
-        The examples in the order of the file, which is mixed. All have categories, the sarcastic ones a rephrase, and
-        the Arabic ones a dialect.
-
-    Raises:
-        ConfigError: if there is no such language.
-
-    Source:
-        Ours: the form follows iSarcasmEval (Abu Farha et al. 2022), from which no text was taken. Departure: the Arabic
-        texts have categories too.
-    """
+    """Read the texts of one language: pairs of a sarcastic text and its plain rephrase, and single plain texts."""
     if language not in _FILES:
         raise ConfigError(f"Nothing is written in {language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
     content = files(__name__).joinpath(_FILES[language]).read_text(encoding="utf-8")
