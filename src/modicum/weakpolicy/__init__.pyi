@@ -1,0 +1,1 @@
+from .functional import is_class_independent as is_class_independent
