@@ -1,1 +1,3 @@
 from .functional import is_class_independent as is_class_independent
+from .losses import PeerLoss as PeerLoss
+from .losses import XiSchedule as XiSchedule
