@@ -1,4 +1,9 @@
+from .cloning import ClonedPolicy as ClonedPolicy
+from .cloning import PeerBC as PeerBC
 from .cramped_room import CrampedRoom as CrampedRoom
+from .demonstrations import Demonstrations as Demonstrations
+from .demonstrations import published_demonstrations as published_demonstrations
+from .demonstrations import read_demonstrations as read_demonstrations
 from .functional import is_class_independent as is_class_independent
 from .losses import PeerLoss as PeerLoss
 from .losses import XiSchedule as XiSchedule

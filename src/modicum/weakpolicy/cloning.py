@@ -1,0 +1,289 @@
+"""Behavioural cloning with a peer term, and the policies that one fit gives."""
+
+# ruff: noqa: ARG002 - predict has the signature of Stable-Baselines3
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from modicum.core.seeding import torch_generator
+from modicum.errors import ConfigError, StateError
+from modicum.weakpolicy.demonstrations import Demonstrations, check_finite
+from modicum.weakpolicy.functional import adjust_prior, matching_exponent, mean_entropy, peer_policy, sharpen
+from modicum.weakpolicy.losses import Mode, PeerLoss, checked_xi
+
+_ROWS = 8192  # a pass without gradients
+
+
+class ClonedPolicy:
+    """A policy over discrete actions, with the ``predict`` of Stable-Baselines3, so that its tools evaluate it.
+
+    Args:
+        network: gives logits.
+        transform: from the network's probabilities to those of the policy, both of shape (N, A).
+        seed: of the actions that are drawn.
+    """
+
+    def __init__(self, network: nn.Module, transform: Callable[[Tensor], Tensor], seed: int = 0) -> None:
+        self._network, self._transform = network, transform
+        self._generator = torch_generator(seed, "actions")
+
+    @torch.no_grad()
+    def probabilities(self, observations: NDArray[Any]) -> Tensor:
+        """Compute the probabilities of the actions.
+
+        Args:
+            observations: shape (N, ...).
+
+        Returns:
+            float32, shape (N, A), on the CPU.
+
+        Raises:
+            ConfigError: if an observation is not finite.
+        """
+        check_finite(observations)
+        return self._transform(_probabilities(self._network, _tensor(observations)))
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: None = None,
+        episode_start: object = None,
+        *,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.int64], None]:
+        """Choose actions.
+
+        Args:
+            observation: shape (N, ...).
+            state: of a recurrent policy; there is none.
+            episode_start: likewise.
+            deterministic: take the most probable action (greedy cloning) and do not draw.
+
+        Returns:
+            Actions, shape (N,), and None.
+        """
+        chances = self.probabilities(observation)
+        if deterministic:
+            return chances.argmax(dim=1).numpy(), None
+        return torch.multinomial(chances, 1, generator=self._generator)[:, 0].numpy(), None
+
+
+class PeerBC:
+    """Clone a demonstrator from observations and discrete actions, with or without a peer term.
+
+    Fitted with ``xi=0``, ordinary behavioural cloning, it gives the peer policy of every xi by a closed form, see
+    `policy`. Fitted with a positive xi, the network itself is trained with `PeerLoss`, as published. The closed form
+    also shows what the peer term does: it sharpens, and takes most from the actions that are common everywhere.
+
+    Args:
+        xi: weight of the peer term in the training.
+        hidden: widths of the layers of a network with ReLU, before which each observation is standardised.
+        network: takes observations and gives logits, in place of such a network; a copy is trained.
+        mode: of `PeerLoss`.
+        class_weight: "balanced" weighs actions by the inverse of their frequency (a control, with xi=0 alone).
+        steps: of the optimizer.
+        batch_size: observations a step.
+        learning_rate: of Adam; falls to 0 along a cosine.
+        seed: of initial weights and batches.
+
+    Raises:
+        ConfigError: if a setting cannot be used.
+
+    Example:
+        >>> seen = np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
+        >>> did = np.array([0] * 45 + [1] * 5 + [0] * 15 + [1] * 35)
+        >>> cloning = PeerBC(hidden=(), steps=300, learning_rate=0.1).fit(Demonstrations(seen, did))
+        >>> [round(p, 1) for p in cloning.policy(0.5).probabilities(seen[:1])[0].tolist()]  # from .9 and .1
+        [1.0, 0.0]
+
+    Source:
+        Wang, Guo, Zhu and Liu 2021 (arXiv:2010.01748), PeerBC; the closed form is ours.
+    """
+
+    def __init__(
+        self,
+        xi: float = 0.0,
+        *,
+        hidden: Sequence[int] = (64, 64),
+        network: nn.Module | None = None,
+        mode: Mode = "exact",
+        class_weight: Literal["balanced"] | None = None,
+        steps: int = 1500,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        if class_weight not in {None, "balanced"} or (class_weight and xi):
+            raise ConfigError(
+                f"class_weight is None or balanced, and balanced needs xi=0, got {class_weight!r} with xi={xi}.",
+                hint="Choose between the peer term and class weights.",
+            )
+        if steps < 1 or batch_size < 1 or not learning_rate > 0:
+            raise ConfigError(
+                f"steps, batch_size and learning_rate must be positive, got {steps}, {batch_size}, {learning_rate}.",
+                hint="Use steps=1500, batch_size=128, learning_rate=1e-3.",
+            )
+        self.xi, self.hidden, self.network, self.mode, self.class_weight = (
+            checked_xi(xi),
+            hidden,
+            network,
+            mode,
+            class_weight,
+        )
+        self.steps, self.batch_size, self.learning_rate, self.seed = steps, batch_size, learning_rate, seed
+        self._loss = PeerLoss(xi=xi, mode=mode, generator=torch_generator(seed, "peers"))
+        self._fitted: nn.Module | None = None
+
+    def fit(self, demonstrations: Demonstrations) -> PeerBC:
+        """Train the network.
+
+        Args:
+            demonstrations: with discrete actions.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigError: if the actions are vectors, or an action never occurs and ``class_weight`` is "balanced".
+        """
+        count = demonstrations.discrete()
+        inputs = _tensor(demonstrations.observations)
+        actions = torch.as_tensor(demonstrations.actions.astype(np.int64))
+        frequency = torch.bincount(actions, minlength=count).float()
+        if self.class_weight and frequency.min() == 0:
+            raise ConfigError(
+                f"Each of {count} actions must occur for balanced weights, action {int(frequency.argmin())} does not.",
+                hint="Give more demonstrations, or leave class_weight.",
+            )
+        weight = len(actions) / (count * frequency) if self.class_weight else None
+        network = copy.deepcopy(self.network) if self.network is not None else self._build(inputs, count)
+        self._train(network.train(), inputs, actions, weight)
+        self._fitted = network.eval()
+        with torch.no_grad():
+            self._probabilities = _probabilities(network, inputs)
+        # An action that the network never takes would be divided by 0.
+        self._marginal = self._probabilities.mean(dim=0).clamp(min=1e-12)
+        return self
+
+    def policy(self, xi: float | None = None) -> ClonedPolicy:
+        """Give a policy.
+
+        Args:
+            xi: of the closed form [p - xi m]_+ / Z, from 0 on; m is the mean of p over the demonstrations. Where
+                nothing is left, which needs xi >= 1, the limit from smaller xi is taken: the actions with the largest
+                p / m. None for the network's own policy.
+
+        Raises:
+            ConfigError: if xi is negative.
+            StateError: if nothing is fitted yet, or the network was trained with a peer term already.
+        """
+        if xi is None:
+            return self._policy(_unchanged)
+        self._check_plain()
+        return self._policy(partial(peer_policy, marginal=self._marginal, xi=checked_xi(xi)))
+
+    def sharpened(self, xi: float) -> ClonedPolicy:
+        """Give the control of `policy`: p^b / Z with the mean entropy of the peer policy on the demonstrations.
+
+        Args:
+            xi: of the policy whose entropy is met.
+
+        Raises:
+            ConfigError: if xi is negative.
+            StateError: as for `policy`.
+        """
+        self._check_plain()
+        entropy = mean_entropy(peer_policy(self._probabilities, self._marginal, checked_xi(xi))).item()
+        return self._policy(partial(sharpen, exponent=matching_exponent(self._probabilities, entropy)))
+
+    def adjusted(self, tau: float) -> ClonedPolicy:
+        """Give the control of logit adjustment: p / m^tau, normalised.
+
+        Args:
+            tau: 0 for ordinary cloning, 1 to make all actions equally common.
+
+        Raises:
+            StateError: as for `policy`.
+        """
+        self._check_plain()
+        return self._policy(partial(adjust_prior, marginal=self._marginal, tau=tau))
+
+    def _policy(self, transform: Callable[[Tensor], Tensor]) -> ClonedPolicy:
+        if self._fitted is None:
+            raise StateError("There is no policy before fit.", hint="Call fit(demonstrations) first.")
+        return ClonedPolicy(self._fitted, transform, self.seed)
+
+    def _check_plain(self) -> None:
+        if self._fitted is None or self.xi > 0:
+            raise StateError(
+                "The closed form starts from a fit of ordinary cloning, "
+                + ("and there is none yet." if self._fitted is None else f"this one has xi={self.xi}."),
+                hint="Use PeerBC(xi=0).fit(demonstrations), or policy() without xi.",
+            )
+
+    def _build(self, inputs: Tensor, actions: int) -> nn.Module:
+        generator = torch_generator(self.seed, "initialisation")
+        flat = inputs.flatten(1)
+        layers: list[nn.Module] = [nn.Flatten(), _Standardise(flat)]
+        width = flat.shape[1]
+        for following in (*self.hidden, actions):
+            linear = nn.Linear(width, following)
+            nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU()]
+            width = following
+        return nn.Sequential(*layers[:-1])
+
+    def _train(self, network: nn.Module, inputs: Tensor, actions: Tensor, weight: Tensor | None) -> None:
+        order = torch_generator(self.seed, "order")
+        # One kernel for all parameters: on small networks the optimizer takes as long as the passes.
+        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate, fused=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        batches: list[Tensor] = []
+        for _ in range(self.steps):
+            if not batches:
+                batches = list(torch.randperm(len(inputs), generator=order).split(self.batch_size))
+                if len(batches) > 1 and len(batches[-1]) < self.batch_size:
+                    batches.pop()  # the peer term of a few rows is of other rows than that of many
+            rows = batches.pop()
+            logits, labels = network(inputs[rows]), actions[rows]
+            loss = self._loss(logits, labels) if weight is None else cross_entropy(logits, labels, weight)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+
+class _Standardise(nn.Module):
+    """Give each column mean 0 and standard deviation 1, by the demonstrations."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        std, mean = torch.std_mean(rows, dim=0, correction=0)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", torch.where(std > 1e-6 * mean.abs() + 1e-12, std, torch.ones_like(std)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return (rows - self.mean) / self.scale  # pyright: ignore[reportOperatorIssue] - buffers
+
+
+def _unchanged(probabilities: Tensor) -> Tensor:
+    return probabilities
+
+
+def _tensor(observations: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
+
+
+def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat([network(rows).softmax(dim=1) for rows in inputs.split(_ROWS)])
