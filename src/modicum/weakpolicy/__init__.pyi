@@ -10,4 +10,10 @@ from .dqn import PeerDQN as PeerDQN
 from .functional import is_class_independent as is_class_independent
 from .losses import PeerLoss as PeerLoss
 from .losses import XiSchedule as XiSchedule
+from .noise import ConfusionEstimator as ConfusionEstimator
+from .noise import ConfusionNoise as ConfusionNoise
+from .noise import surrogate as surrogate
 from .rewards import PeerReward as PeerReward
+from .wrappers import NoisyReward as NoisyReward
+from .wrappers import NoisyVectorReward as NoisyVectorReward
+from .wrappers import SurrogateReward as SurrogateReward

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 NoiseKind = Literal["uniform", "anti_identity", "norm_all", "norm_one", "two_extremes"]
@@ -239,7 +240,7 @@ def confusion_matrix(kind: NoiseKind, levels: int, weight: float, generator: tor
     return weight * noise + (1 - weight) * identity
 
 
-def is_class_independent(matrix: Tensor, tolerance: float = 1e-9) -> bool:
+def is_class_independent(matrix: ArrayLike | Tensor, tolerance: float = 1e-9) -> bool:
     """Say whether wrong levels are as likely whatever the true level is: the condition of the affine theorem.
 
     Then C = (1 - sum of e) I + 1 e^T, and rewards and peer losses under noise are affine in those without.
@@ -248,9 +249,10 @@ def is_class_independent(matrix: Tensor, tolerance: float = 1e-9) -> bool:
         matrix: a confusion matrix, shape (M, M).
         tolerance: on the difference between the entries of a column off the diagonal.
     """
-    off = ~torch.eye(len(matrix), dtype=torch.bool)
-    columns = (column[rows] for column, rows in zip(matrix.T, off.T, strict=True))
-    return all((column - column[0]).abs().max() <= tolerance for column in columns)
+    entries = torch.as_tensor(matrix, dtype=torch.float64)
+    wrong = entries.masked_fill(torch.eye(len(entries), dtype=torch.bool), torch.nan)
+    highest, lowest = wrong.nan_to_num(-1.0).amax(dim=0), wrong.nan_to_num(2.0).amin(dim=0)
+    return bool((highest - lowest <= tolerance).all())
 
 
 def surrogate_levels(matrix: Tensor, levels: Tensor) -> Tensor:

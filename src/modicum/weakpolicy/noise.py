@@ -1,0 +1,210 @@
+"""Noise on rewards by confusion matrices, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from modicum.core.seeding import torch_generator
+from modicum.errors import ConfigError
+from modicum.weakpolicy.functional import NoiseKind, confusion_matrix, majority_confusion, surrogate_levels
+
+_ROUNDING = 1e-6
+# Inner edges of the published bins of CartPole, by observation: position, velocity, angle, angular velocity.
+CARTPOLE_EDGES = tuple(
+    np.linspace(-half, half, bins + 1)[1:-1] for half, bins in ((2.4, 8), (2.0, 10), (1.0, 8), (3.5, 10))
+)
+
+
+class ConfusionNoise:
+    """Noise that turns one level of reward into another, whatever the state and the action.
+
+    A true reward belongs to the smallest level that is not below it, as published for Pendulum.
+
+    Args:
+        levels: of reward, rising, at least 2.
+        matrix: probability of the observed level (column) given the true one (row), shape (M, M).
+
+    Raises:
+        ConfigError: if the levels do not rise, the shape is another one, or a row is no distribution.
+
+    Example:
+        >>> noise = ConfusionNoise.binary(to_low=0.3)
+        >>> noise.matrix.tolist()
+        [[1.0, 0.0], [0.3, 0.7]]
+    """
+
+    def __init__(self, levels: Sequence[float], matrix: ArrayLike) -> None:
+        self.levels = checked_levels(levels)
+        self.matrix = checked_matrix(matrix, len(self.levels))
+        self._cumulative = self.matrix.cumsum(axis=1)
+
+    @classmethod
+    def binary(cls, to_low: float, to_high: float = 0.0, levels: tuple[float, float] = (-1.0, 1.0)) -> ConfusionNoise:
+        """Make noise on two levels.
+
+        Args:
+            to_low: probability with which the high level is seen as the low one (e_+).
+            to_high: probability with which the low level is seen as the high one (e_-).
+            levels: low and high.
+        """
+        return cls(levels, [[1 - to_high, to_high], [to_low, 1 - to_low]])
+
+    @classmethod
+    def of_kind(cls, kind: NoiseKind, levels: Sequence[float], weight: float, seed: int = 0) -> ConfusionNoise:
+        """Make noise of a published kind.
+
+        Args:
+            kind: "uniform", "anti_identity", "norm_all", "norm_one" or "two_extremes", see `confusion_matrix`.
+            levels: of reward, rising.
+            weight: of the noise, in [0, 1].
+            seed: of the random kinds.
+
+        Raises:
+            ConfigError: if the kind or the weight is another.
+        """
+        if kind not in get_args(NoiseKind) or not 0 <= weight <= 1:
+            raise ConfigError(
+                f"Noise is {', '.join(get_args(NoiseKind))} with a weight from 0 to 1, got {kind!r} with {weight}.",
+                hint='Use ConfusionNoise.of_kind("uniform", levels, 0.2).',
+            )
+        count = len(checked_levels(levels))
+        return cls(levels, confusion_matrix(kind, count, weight, torch_generator(seed, "noise")).numpy())
+
+    def level_of(self, rewards: ArrayLike) -> NDArray[np.int64]:
+        """Give the index of the level to which each true reward belongs.
+
+        Args:
+            rewards: any shape.
+
+        Raises:
+            ConfigError: if a reward is above the highest level, or not finite.
+        """
+        values = np.asarray(rewards, dtype=np.float64)
+        index = np.searchsorted(self.levels, values - _ROUNDING)
+        if not np.isfinite(values).all() or (index == len(self.levels)).any():
+            raise ConfigError(
+                f"A true reward must be finite and at most {self.levels[-1]}, the highest level, got {values.max()}.",
+                hint="Give levels that cover the rewards of the environment.",
+            )
+        return index
+
+    def corrupt(self, rewards: ArrayLike, generator: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the observed rewards.
+
+        Args:
+            rewards: true ones, any shape.
+            generator: of the draws.
+
+        Returns:
+            Levels, the same shape.
+
+        Raises:
+            ConfigError: as for `level_of`.
+        """
+        cumulative = self._cumulative[self.level_of(rewards)]
+        drawn = (generator.random(cumulative.shape[:-1])[..., None] >= cumulative[..., :-1]).sum(axis=-1)
+        return self.levels[drawn]
+
+
+class ConfusionEstimator:
+    """Estimate a confusion matrix from noisy rewards alone, by majority in each cell of observations and actions.
+
+    Args:
+        levels: of reward, rising.
+        edges: inner edges of bins, for each column of the observations; empty to leave a column out.
+
+    Source:
+        Wang, Liu and Li, "Reinforcement Learning with Perturbed Rewards" (AAAI 2020), algorithm 1.
+    """
+
+    def __init__(self, levels: Sequence[float], edges: Sequence[ArrayLike] = CARTPOLE_EDGES) -> None:
+        self.levels = checked_levels(levels)
+        self.edges = [np.asarray(each, dtype=np.float64) for each in edges]
+        self.count = 0
+        self._cells: dict[tuple[int, ...], NDArray[np.int64]] = {}
+
+    def add(self, observation: ArrayLike, action: int, noisy: float) -> None:
+        """Count one reward.
+
+        Args:
+            observation: before the action, one number for each of ``edges``.
+            action: what was done.
+            noisy: the observed reward, one of the levels.
+
+        Raises:
+            ConfigError: if the observation has another length, or the reward is no level.
+        """
+        values = np.ravel(np.asarray(observation, dtype=np.float64))
+        level = int(np.abs(self.levels - noisy).argmin())
+        if len(values) != len(self.edges) or abs(self.levels[level] - noisy) > _ROUNDING:
+            raise ConfigError(
+                f"An observation of {len(self.edges)} numbers and one of {self.levels.tolist()} as reward were expected, "
+                f"got {len(values)} numbers and {noisy}.",
+                hint="Give edges for each column, and all levels that are observed.",
+            )
+        bins = (int(np.digitize(value, edges)) for value, edges in zip(values, self.edges, strict=True))
+        cell = self._cells.setdefault((*bins, int(action)), np.zeros(len(self.levels), dtype=np.int64))
+        cell[level] += 1
+        self.count += 1
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Give the estimate, shape (M, M); the identity where nothing is known."""
+        counts = np.array(list(self._cells.values())).reshape(-1, len(self.levels))
+        return majority_confusion(torch.from_numpy(counts)).numpy()
+
+
+def surrogate(levels: Sequence[float], matrix: ArrayLike) -> NDArray[np.float64]:
+    """Give the reward to learn from when a level is observed, without bias under the noise.
+
+    Args:
+        levels: of reward, rising, M of them.
+        matrix: a confusion matrix that can be inverted, shape (M, M).
+
+    Returns:
+        Shape (M,).
+
+    Raises:
+        ConfigError: if the matrix is singular or no confusion matrix.
+
+    Example:
+        >>> surrogate([-1, 1], [[1, 0], [0.3, 0.7]]).round(6).tolist()
+        [-1.0, 1.857143]
+    """
+    known = checked_levels(levels)
+    checked = checked_matrix(matrix, len(known))
+    if np.linalg.cond(checked) > 1e10:
+        raise ConfigError(
+            "The confusion matrix is singular: the observed levels do not tell the true ones apart.",
+            hint="Use a peer reward, which needs no inverse.",
+        )
+    return surrogate_levels(torch.from_numpy(checked), torch.from_numpy(known)).numpy()
+
+
+def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:
+    """Refuse levels of reward that do not rise."""
+    values = np.asarray(levels, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
+        raise ConfigError(f"Levels must be two or more rising numbers, got {levels}.", hint="Use (-1, 1).")
+    return values
+
+
+def checked_matrix(matrix: ArrayLike, levels: int) -> NDArray[np.float64]:
+    """Refuse what is no confusion matrix."""
+    values = np.array(matrix, dtype=np.float64)
+    if values.shape != (levels, levels):
+        raise ConfigError(
+            f"A confusion matrix of {levels} levels has the shape ({levels}, {levels}), got {values.shape}.",
+            hint="Give one row and one column for each level.",
+        )
+    sums = values.sum(axis=1)
+    if not ((values >= 0).all() and np.abs(sums - 1).max() <= _ROUNDING):
+        raise ConfigError(
+            f"Rows of a confusion matrix are probabilities that sum to 1, got sums {sums.round(6).tolist()}.",
+            hint="Divide each row by its sum.",
+        )
+    return values
