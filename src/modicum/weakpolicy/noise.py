@@ -143,7 +143,7 @@ class ConfusionEstimator:
         level = int(np.abs(self.levels - noisy).argmin())
         if len(values) != len(self.edges) or abs(self.levels[level] - noisy) > _ROUNDING:
             raise ConfigError(
-                f"An observation of {len(self.edges)} numbers and one of {self.levels.tolist()} as reward were expected, "
+                f"An observation of {len(self.edges)} numbers and one of {self.levels.tolist()} were expected, "
                 f"got {len(values)} numbers and {noisy}.",
                 hint="Give edges for each column, and all levels that are observed.",
             )
