@@ -2,6 +2,8 @@ from .buffers import PeerReplayBuffer as PeerReplayBuffer
 from .buffers import PeerRolloutBuffer as PeerRolloutBuffer
 from .cloning import ClonedPolicy as ClonedPolicy
 from .cloning import PeerBC as PeerBC
+from .cotraining import PeerCoTraining as PeerCoTraining
+from .cotraining import ViewMask as ViewMask
 from .cramped_room import CrampedRoom as CrampedRoom
 from .demonstrations import Demonstrations as Demonstrations
 from .demonstrations import published_demonstrations as published_demonstrations
