@@ -16,6 +16,9 @@ from .noise import ConfusionEstimator as ConfusionEstimator
 from .noise import ConfusionNoise as ConfusionNoise
 from .noise import surrogate as surrogate
 from .rewards import PeerReward as PeerReward
+from .sweep import Run as Run
+from .sweep import Sweep as Sweep
+from .sweep import sweep as sweep
 from .wrappers import NoisyReward as NoisyReward
 from .wrappers import NoisyVectorReward as NoisyVectorReward
 from .wrappers import SurrogateReward as SurrogateReward
