@@ -12,9 +12,7 @@ from .dqn import PeerDQN as PeerDQN
 from .functional import is_class_independent as is_class_independent
 from .losses import PeerLoss as PeerLoss
 from .losses import XiSchedule as XiSchedule
-from .noise import ConfusionEstimator as ConfusionEstimator
 from .noise import ConfusionNoise as ConfusionNoise
-from .noise import surrogate as surrogate
 from .rewards import PeerReward as PeerReward
 from .sweep import Run as Run
 from .sweep import Sweep as Sweep

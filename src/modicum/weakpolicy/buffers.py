@@ -109,11 +109,7 @@ class PeerRolloutBuffer(RolloutBuffer):
         value: torch.Tensor,
         log_prob: torch.Tensor,
     ) -> None:
-        """Store a step, as of ``RolloutBuffer``.
-
-        Raises:
-            StateError: if the caller is no ``collect_rollouts`` of Stable-Baselines3.
-        """
+        """Store a step, as of ``RolloutBuffer``; only ``collect_rollouts`` of Stable-Baselines3 may call."""
         dones, infos = _step_of_caller()
         truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
         # At a time limit the agent has added its value estimate, which is no reward.

@@ -19,7 +19,7 @@ from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, StateError
 from modicum.weakpolicy.demonstrations import Demonstrations, check_finite
 from modicum.weakpolicy.functional import adjust_prior, matching_exponent, mean_entropy, peer_policy, sharpen
-from modicum.weakpolicy.losses import Mode, PeerLoss, checked_xi
+from modicum.weakpolicy.losses import PeerLoss, checked_xi
 
 _ROWS = 8192  # a pass without gradients
 
@@ -39,17 +39,7 @@ class ClonedPolicy:
 
     @torch.no_grad()
     def probabilities(self, observations: NDArray[Any]) -> Tensor:
-        """Compute the probabilities of the actions.
-
-        Args:
-            observations: shape (N, ...).
-
-        Returns:
-            float32, shape (N, A), on the CPU.
-
-        Raises:
-            ConfigError: if an observation is not finite.
-        """
+        """Compute the probabilities of the actions, shape (N, A), for finite observations of shape (N, ...)."""
         check_finite(observations)
         return self._transform(_probabilities(self._network, _tensor(observations)))
 
@@ -89,7 +79,6 @@ class PeerBC:
         xi: weight of the peer term in the training.
         hidden: widths of the layers of a network with ReLU, before which each observation is standardised.
         network: takes observations and gives logits, in place of such a network; a copy is trained.
-        mode: of `PeerLoss`.
         class_weight: "balanced" weighs actions by the inverse of their frequency (a control, with xi=0 alone).
         steps: of the optimizer.
         batch_size: observations a step.
@@ -116,7 +105,6 @@ class PeerBC:
         *,
         hidden: Sequence[int] = (64, 64),
         network: nn.Module | None = None,
-        mode: Mode = "exact",
         class_weight: Literal["balanced"] | None = None,
         steps: int = 1500,
         batch_size: int = 128,
@@ -133,15 +121,9 @@ class PeerBC:
                 f"steps, batch_size and learning_rate must be positive, got {steps}, {batch_size}, {learning_rate}.",
                 hint="Use steps=1500, batch_size=128, learning_rate=1e-3.",
             )
-        self.xi, self.hidden, self.network, self.mode, self.class_weight = (
-            checked_xi(xi),
-            hidden,
-            network,
-            mode,
-            class_weight,
-        )
+        self.xi, self.hidden, self.network, self.class_weight = checked_xi(xi), hidden, network, class_weight
         self.steps, self.batch_size, self.learning_rate, self.seed = steps, batch_size, learning_rate, seed
-        self._loss = PeerLoss(xi=xi, mode=mode, generator=torch_generator(seed, "peers"))
+        self._loss = PeerLoss(xi=xi)
         self._fitted: nn.Module | None = None
 
     def fit(self, demonstrations: Demonstrations) -> PeerBC:
@@ -256,7 +238,7 @@ class PeerBC:
                 if len(batches) > 1 and len(batches[-1]) < self.batch_size:
                     batches.pop()  # the peer term of a few rows is of other rows than that of many
             rows = batches.pop()
-            logits, labels = network(inputs[rows]), actions[rows]
+            logits, labels = network(inputs[rows].float()), actions[rows]
             loss = self._loss(logits, labels) if weight is None else cross_entropy(logits, labels, weight)
             optimizer.zero_grad()
             loss.backward()
@@ -269,7 +251,7 @@ class _Standardise(nn.Module):
 
     def __init__(self, rows: Tensor) -> None:
         super().__init__()
-        std, mean = torch.std_mean(rows, dim=0, correction=0)
+        std, mean = torch.std_mean(rows.float(), dim=0, correction=0)
         self.register_buffer("mean", mean)
         self.register_buffer("scale", torch.where(std > 1e-6 * mean.abs() + 1e-12, std, torch.ones_like(std)))
 
@@ -282,8 +264,10 @@ def _unchanged(probabilities: Tensor) -> Tensor:
 
 
 def _tensor(observations: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
+    # Images stay as bytes until they are in a batch: as float32 they take four times the memory.
+    dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(observations, dtype=dtype))
 
 
 def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([network(rows).softmax(dim=1) for rows in inputs.split(_ROWS)])
+    return torch.cat([network(rows.float()).softmax(dim=1) for rows in inputs.split(_ROWS)])

@@ -152,11 +152,7 @@ class PeerCoTraining:
 
     def _imitate(self, learner: int, xi: float) -> None:
         """Take one step on all of the other's last rollout."""
-        agent, optimizer, buffer = (
-            self.agents[learner],
-            self._optimizers[learner],
-            self.agents[1 - learner].rollout_buffer,
-        )
+        agent, buffer = self.agents[learner], self.agents[1 - learner].rollout_buffer
         observations = torch.as_tensor(buffer.observations.reshape(-1, *buffer.obs_shape), device=agent.device)
         actions = torch.as_tensor(buffer.actions.reshape(len(observations), -1), device=agent.device)
         agent.policy.set_training_mode(True)
@@ -170,10 +166,10 @@ class PeerCoTraining:
                 f"Co-training imitates one discrete action or real vectors, the space is {agent.action_space}.",
                 hint="Use a Discrete or a Box space of actions.",
             )
-        optimizer.zero_grad()
+        self._optimizers[learner].zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(agent.policy.parameters(), agent.max_grad_norm)
-        optimizer.step()
+        self._optimizers[learner].step()
         self.imitations[learner] += 1
 
 

@@ -67,12 +67,7 @@ class PeerDQN(DQN):
         self._batches = 0
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take steps, as of ``DQN``.
-
-        Args:
-            gradient_steps: how many batches.
-            batch_size: samples a batch.
-        """
+        """Learn from some batches, as of ``DQN``."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self.peer.xi = xi = xi_at(self.xi, 1 - self._current_progress_remaining)

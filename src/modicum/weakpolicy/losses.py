@@ -114,9 +114,9 @@ class PeerLoss(nn.Module):
                 hint="Pass torch.distributions.Normal(mean, std) with mean of shape (N, D).",
             )
         own = self._rows(outputs, actions)
-        if self.xi == 0:
-            return own.mean()
-        if self.mode != "shuffle" and len(actions) > (self.mode == "exact_distinct"):
+        if self.xi == 0 or (len(actions) == 1 and self.mode == "exact_distinct"):
+            return own.mean()  # one sample has no other
+        if self.mode != "shuffle":
             return own.mean() - self.xi * self._exact(outputs, actions)
         order = torch.randperm(len(actions), generator=self.generator).to(actions.device)
         return own.mean() - self.xi * self._rows(outputs, actions[order], clip=self.clip).mean()

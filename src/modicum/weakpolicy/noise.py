@@ -76,14 +76,7 @@ class ConfusionNoise:
         return cls(levels, confusion_matrix(kind, count, weight, torch_generator(seed, "noise")).numpy())
 
     def level_of(self, rewards: ArrayLike) -> NDArray[np.int64]:
-        """Give the index of the level to which each true reward belongs.
-
-        Args:
-            rewards: any shape.
-
-        Raises:
-            ConfigError: if a reward is above the highest level, or not finite.
-        """
+        """Give the index of the level to which each true reward belongs; one above the highest is refused."""
         values = np.asarray(rewards, dtype=np.float64)
         index = np.searchsorted(self.levels, values - _ROUNDING)
         if not np.isfinite(values).all() or (index == len(self.levels)).any():
@@ -94,33 +87,14 @@ class ConfusionNoise:
         return index
 
     def corrupt(self, rewards: ArrayLike, generator: np.random.Generator) -> NDArray[np.float64]:
-        """Draw the observed rewards.
-
-        Args:
-            rewards: true ones, any shape.
-            generator: of the draws.
-
-        Returns:
-            Levels, the same shape.
-
-        Raises:
-            ConfigError: as for `level_of`.
-        """
+        """Draw the observed rewards, levels in the shape of the true ones."""
         cumulative = self._cumulative[self.level_of(rewards)]
         drawn = (generator.random(cumulative.shape[:-1])[..., None] >= cumulative[..., :-1]).sum(axis=-1)
         return self.levels[drawn]
 
 
 class ConfusionEstimator:
-    """Estimate a confusion matrix from noisy rewards alone, by majority in each cell of observations and actions.
-
-    Args:
-        levels: of reward, rising.
-        edges: inner edges of bins, for each column of the observations; empty to leave a column out.
-
-    Source:
-        Wang, Liu and Li, "Reinforcement Learning with Perturbed Rewards" (AAAI 2020), algorithm 1.
-    """
+    """Estimate a confusion matrix from noisy rewards alone, by majority in each cell of observations and actions."""
 
     def __init__(self, levels: Sequence[float], edges: Sequence[ArrayLike] = CARTPOLE_EDGES) -> None:
         self.levels = checked_levels(levels)
@@ -129,16 +103,7 @@ class ConfusionEstimator:
         self._cells: dict[tuple[int, ...], NDArray[np.int64]] = {}
 
     def add(self, observation: ArrayLike, action: int, noisy: float) -> None:
-        """Count one reward.
-
-        Args:
-            observation: before the action, one number for each of ``edges``.
-            action: what was done.
-            noisy: the observed reward, one of the levels.
-
-        Raises:
-            ConfigError: if the observation has another length, or the reward is no level.
-        """
+        """Count a noisy reward, and what was observed and done before it."""
         values = np.ravel(np.asarray(observation, dtype=np.float64))
         level = int(np.abs(self.levels - noisy).argmin())
         if len(values) != len(self.edges) or abs(self.levels[level] - noisy) > _ROUNDING:
@@ -159,22 +124,7 @@ class ConfusionEstimator:
 
 
 def surrogate(levels: Sequence[float], matrix: ArrayLike) -> NDArray[np.float64]:
-    """Give the reward to learn from when a level is observed, without bias under the noise.
-
-    Args:
-        levels: of reward, rising, M of them.
-        matrix: a confusion matrix that can be inverted, shape (M, M).
-
-    Returns:
-        Shape (M,).
-
-    Raises:
-        ConfigError: if the matrix is singular or no confusion matrix.
-
-    Example:
-        >>> surrogate([-1, 1], [[1, 0], [0.3, 0.7]]).round(6).tolist()
-        [-1.0, 1.857143]
-    """
+    """Give the reward to learn from for each observed level, without bias under the noise."""
     known = checked_levels(levels)
     checked = checked_matrix(matrix, len(known))
     if np.linalg.cond(checked) > 1e10:

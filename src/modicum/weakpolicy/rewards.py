@@ -74,14 +74,7 @@ class PeerReward:
         self._seed, self._drawn = seed, 0
 
     def update(self, rewards: ArrayLike) -> None:
-        """Take rewards into the running mean.
-
-        Args:
-            rewards: any shape.
-
-        Raises:
-            ConfigError: if one of them is not finite.
-        """
+        """Take rewards of any shape into the running mean; those that are not finite are refused."""
         values = np.asarray(rewards, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ConfigError(
@@ -92,11 +85,7 @@ class PeerReward:
             self.mean += (values.sum() - values.size * self.mean) / self.count
 
     def terminal_value(self, mean: float | None = None) -> float:
-        """Give the value of states where an episode ended.
-
-        Args:
-            mean: of the rewards, in their unit; the running mean if not given.
-        """
+        """Give the value of states where an episode ended, for rewards of the running or another mean."""
         if self.terminal == "zero":
             return 0.0
         shift = -self.xi * (self.mean if mean is None else mean)

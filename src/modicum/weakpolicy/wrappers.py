@@ -41,11 +41,7 @@ class NoisyReward(Wrapper):
         self._generator = numpy_generator(seed, "reward noise")
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take a step, as of ``gymnasium.Env``.
-
-        Raises:
-            ConfigError: if the true reward is above the levels of the noise.
-        """
+        """Take a step, as of ``gymnasium.Env``; a true reward above the levels of the noise is refused."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         noisy = float(self.noise.corrupt(float(reward), self._generator))
         return observation, noisy, terminated, truncated, {**info, "true_reward": float(reward)}
@@ -74,11 +70,7 @@ class NoisyVectorReward(VectorWrapper):
         return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Take a step in each environment, as of ``gymnasium.vector.VectorEnv``.
-
-        Raises:
-            ConfigError: if a true reward is above the levels of the noise.
-        """
+        """Take a step in each environment, as of ``gymnasium.vector.VectorEnv``."""
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         true = np.asarray(rewards, dtype=np.float64)
         noisy = true.copy()
@@ -95,7 +87,8 @@ class SurrogateReward(Wrapper):
         env: an environment whose rewards are noisy levels, such as `NoisyReward`.
         levels: of reward, rising.
         matrix: of the noise; estimated from 100 steps on, and again each 50 steps, if not given.
-        edges: of the bins for the estimate, see `ConfusionEstimator`; those published for CartPole by default.
+        edges: of the bins for the estimate, for each column of the observations; those published for CartPole by
+            default, and an empty list leaves a column out.
 
     Raises:
         ConfigError: if ``matrix`` is singular or no confusion matrix.

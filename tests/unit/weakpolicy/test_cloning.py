@@ -71,7 +71,7 @@ def test_drawn_actions_have_their_probabilities_and_greedy_ones_the_largest(clon
 
 
 def test_a_seed_gives_the_same_fit_and_the_same_actions(table: Demonstrations) -> None:
-    one, two = (PeerBC(0.2, steps=20, mode="shuffle", seed=4).fit(table).policy() for _ in range(2))
+    one, two = (PeerBC(0.2, steps=20, seed=4).fit(table).policy() for _ in range(2))
     assert torch.equal(one.probabilities(EACH), two.probabilities(EACH))
     many = np.repeat(EACH, 50, axis=0)
     assert np.array_equal(one.predict(many)[0], two.predict(many)[0])

@@ -10,15 +10,14 @@ from scipy.stats import chisquare
 
 from modicum.errors import ConfigError
 from modicum.weakpolicy import (
-    ConfusionEstimator,
     ConfusionNoise,
     NoisyReward,
     NoisyVectorReward,
     SurrogateReward,
     is_class_independent,
-    surrogate,
 )
 from modicum.weakpolicy.functional import NoiseKind
+from modicum.weakpolicy.noise import ConfusionEstimator, surrogate
 
 PENDULUM = tuple(range(-16, 1))
 
