@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -148,8 +149,13 @@ class PeerBC:
                 hint="Give more demonstrations, or leave class_weight.",
             )
         weight = len(actions) / (count * frequency) if self.class_weight else None
-        network = copy.deepcopy(self.network) if self.network is not None else self._build(inputs, count)
-        self._train(network.train(), inputs, actions, weight)
+        if self.network is not None:
+            network = copy.deepcopy(self.network)
+            self._train(network.train(), inputs, actions, weight)
+        else:
+            scaling, layers = self._build(inputs, count)
+            network = nn.Sequential(scaling, layers)
+            self._train(layers, scaling(inputs), actions, weight)  # all of them are scaled once
         self._fitted = network.eval()
         with torch.no_grad():
             self._probabilities = _probabilities(network, inputs)
@@ -213,10 +219,10 @@ class PeerBC:
                 hint="Use PeerBC(xi=0).fit(demonstrations), or policy() without xi.",
             )
 
-    def _build(self, inputs: Tensor, actions: int) -> nn.Module:
+    def _build(self, inputs: Tensor, actions: int) -> tuple[nn.Module, nn.Module]:
         generator = torch_generator(self.seed, "initialisation")
         flat = inputs.flatten(1)
-        layers: list[nn.Module] = [nn.Flatten(), _Standardise(flat)]
+        layers: list[nn.Module] = []
         width = flat.shape[1]
         for following in (*self.hidden, actions):
             linear = nn.Linear(width, following)
@@ -224,26 +230,25 @@ class PeerBC:
             nn.init.zeros_(linear.bias)
             layers += [linear, nn.ReLU()]
             width = following
-        return nn.Sequential(*layers[:-1])
+        return _Standardise(flat), nn.Sequential(*layers[:-1])
 
     def _train(self, network: nn.Module, inputs: Tensor, actions: Tensor, weight: Tensor | None) -> None:
         order = torch_generator(self.seed, "order")
         # One kernel for all parameters: on small networks the optimizer takes as long as the passes.
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         batches: list[Tensor] = []
-        for _ in range(self.steps):
+        for step in range(self.steps):
+            optimizer.param_groups[0]["lr"] = self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
             if not batches:
                 batches = list(torch.randperm(len(inputs), generator=order).split(self.batch_size))
                 if len(batches) > 1 and len(batches[-1]) < self.batch_size:
                     batches.pop()  # the peer term of a few rows is of other rows than that of many
             rows = batches.pop()
             logits, labels = network(inputs[rows].float()), actions[rows]
-            loss = self._loss(logits, labels) if weight is None else cross_entropy(logits, labels, weight)
+            loss = self._loss.unchecked(logits, labels) if weight is None else cross_entropy(logits, labels, weight)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
 
 
 class _Standardise(nn.Module):
@@ -256,7 +261,7 @@ class _Standardise(nn.Module):
         self.register_buffer("scale", torch.where(std > 1e-6 * mean.abs() + 1e-12, std, torch.ones_like(std)))
 
     def forward(self, rows: Tensor) -> Tensor:
-        return (rows - self.mean) / self.scale  # pyright: ignore[reportOperatorIssue] - buffers
+        return (rows.flatten(1) - self.mean) / self.scale  # pyright: ignore[reportOperatorIssue] - buffers
 
 
 def _unchanged(probabilities: Tensor) -> Tensor:
