@@ -20,3 +20,4 @@ from .sweep import sweep as sweep
 from .wrappers import NoisyReward as NoisyReward
 from .wrappers import NoisyVectorReward as NoisyVectorReward
 from .wrappers import SurrogateReward as SurrogateReward
+from .wrappers import make_atari as make_atari

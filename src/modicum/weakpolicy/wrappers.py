@@ -1,4 +1,4 @@
-"""Environments of gymnasium with noisy rewards, and with what a surrogate makes of them."""
+"""Environments of gymnasium with noisy rewards, with what a surrogate makes of them, and the games of the paper."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from modicum.core.extras import require
 from modicum.core.seeding import numpy_generator
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, MissingExtraError
 from modicum.weakpolicy.noise import CARTPOLE_EDGES, ConfusionEstimator, ConfusionNoise, surrogate
 
 if TYPE_CHECKING:
@@ -132,3 +132,30 @@ class SurrogateReward(Wrapper):
             self.rewards = surrogate(estimator.levels.tolist(), estimator.matrix())
         except ConfigError:
             self.rewards = self.levels
+
+
+def make_atari(game: str, num_envs: int = 8) -> Any:
+    """Make an Atari game as the paper has it: no sticky actions, four frames a step, the signs of rewards.
+
+    Args:
+        game: its name in ale-py, such as "pong", "boxing", "enduro" or "freeway".
+        num_envs: how many play at once.
+
+    Returns:
+        A vector environment of gymnasium, whose observations are four frames of 84 x 84 grey values.
+
+    Raises:
+        ConfigError: if there is no such game.
+        MissingExtraError: if ale-py (GPL-2.0) or the ROM is not installed.
+    """
+    roms = require("ale_py.roms", extra="atari", purpose=f"The game {game}")
+    if game not in roms.get_all_rom_ids():
+        raise ConfigError(f"There is no Atari game {game!r}.", hint="Use its name in ale-py, such as pong.")
+    try:
+        roms.get_rom_path(game)
+    except OSError as error:
+        raise MissingExtraError(
+            f"The ROM of {game} is missing ({error}).", hint="Unset ALE_ROMS_DIR, or run: pip install 'modicum[atari]'"
+        ) from error
+    vector = require("ale_py.vector_env", extra="atari", purpose=f"The game {game}")
+    return vector.AtariVectorEnv(game, num_envs)

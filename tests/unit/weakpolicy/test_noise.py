@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -8,13 +9,14 @@ import pytest
 from gymnasium.wrappers import RecordEpisodeStatistics
 from scipy.stats import chisquare
 
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, MissingExtraError
 from modicum.weakpolicy import (
     ConfusionNoise,
     NoisyReward,
     NoisyVectorReward,
     SurrogateReward,
     is_class_independent,
+    make_atari,
 )
 from modicum.weakpolicy.functional import NoiseKind
 from modicum.weakpolicy.noise import ConfusionEstimator, surrogate
@@ -144,3 +146,21 @@ def test_bad_matrices_are_refused() -> None:
         ConfusionNoise((1, -1), np.eye(2))
     with pytest.raises(ConfigError, match="Noise is uniform"):
         ConfusionNoise.of_kind("uniform", (-1, 1), 1.5)
+
+
+def test_an_atari_game_as_the_paper_has_it() -> None:
+    envs = make_atari("pong", 1)
+    seen, _ = envs.reset(seed=0)
+    assert seen.shape == (1, 4, 84, 84)
+    assert envs.single_action_space.n == 6
+    seen, reward, *_ = envs.step(np.array([2]))
+    assert reward.shape == (1,)
+    envs.close()
+
+
+def test_games_and_roms_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no Atari game 'chess'"):
+        make_atari("chess")
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    with pytest.raises(MissingExtraError, match=r"The ROM of pong is missing .*modicum\[atari\]"):
+        make_atari("pong")
