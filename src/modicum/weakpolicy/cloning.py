@@ -85,6 +85,7 @@ class PeerBC:
         batch_size: observations a step.
         learning_rate: of Adam; falls to 0 along a cosine.
         seed: of initial weights and batches.
+        device: of the training, "cpu" or "cuda".
 
     Raises:
         ConfigError: if a setting cannot be used.
@@ -111,6 +112,7 @@ class PeerBC:
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         seed: int = 0,
+        device: str = "cpu",
     ) -> None:
         if class_weight not in {None, "balanced"} or (class_weight and xi):
             raise ConfigError(
@@ -124,7 +126,7 @@ class PeerBC:
             )
         self.xi, self.hidden, self.network, self.class_weight = checked_xi(xi), hidden, network, class_weight
         self.steps, self.batch_size, self.learning_rate, self.seed = steps, batch_size, learning_rate, seed
-        self._loss = PeerLoss(xi=xi)
+        self.device, self._loss = device, PeerLoss(xi=xi)
         self._fitted: nn.Module | None = None
 
     def fit(self, demonstrations: Demonstrations) -> PeerBC:
@@ -141,7 +143,7 @@ class PeerBC:
         """
         count = demonstrations.discrete()
         inputs = _tensor(demonstrations.observations)
-        actions = torch.as_tensor(demonstrations.actions.astype(np.int64))
+        actions = torch.as_tensor(demonstrations.actions.astype(np.int64), device=self.device)
         frequency = torch.bincount(actions, minlength=count).float()
         if self.class_weight and frequency.min() == 0:
             raise ConfigError(
@@ -150,12 +152,12 @@ class PeerBC:
             )
         weight = len(actions) / (count * frequency) if self.class_weight else None
         if self.network is not None:
-            network = copy.deepcopy(self.network)
+            network = copy.deepcopy(self.network).to(self.device)
             self._train(network.train(), inputs, actions, weight)
         else:
             scaling, layers = self._build(inputs, count)
-            network = nn.Sequential(scaling, layers)
-            self._train(layers, scaling(inputs), actions, weight)  # all of them are scaled once
+            network = nn.Sequential(scaling, layers).to(self.device)
+            self._train(layers, scaling(inputs.to(self.device)), actions, weight)  # all of them are scaled once
         self._fitted = network.eval()
         with torch.no_grad():
             self._probabilities = _probabilities(network, inputs)
@@ -244,7 +246,7 @@ class PeerBC:
                 if len(batches) > 1 and len(batches[-1]) < self.batch_size:
                     batches.pop()  # the peer term of a few rows is of other rows than that of many
             rows = batches.pop()
-            logits, labels = network(inputs[rows].float()), actions[rows]
+            logits, labels = network(inputs[rows].to(self.device, torch.float32)), actions[rows.to(self.device)]
             loss = self._loss.unchecked(logits, labels) if weight is None else cross_entropy(logits, labels, weight)
             optimizer.zero_grad()
             loss.backward()
@@ -275,4 +277,5 @@ def _tensor(observations: NDArray[Any]) -> Tensor:
 
 
 def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([network(rows.float()).softmax(dim=1) for rows in inputs.split(_ROWS)])
+    device = next(network.parameters()).device
+    return torch.cat([network(rows.to(device, torch.float32)).softmax(dim=1).cpu() for rows in inputs.split(_ROWS)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,6 @@ _STAY, _INTERACT = 4, 5
 _FULL = 3  # onions
 _COOKED = 20  # steps
 REWARD = 20.0  # a soup; the recorded games count 5
-
-
-class Player(Protocol):
-    """Anything that plays: `PeerBC.policy`, or a model of Stable-Baselines3."""
-
-    def predict(self, observation: NDArray[np.float32], /) -> tuple[NDArray[np.integer], object]:
-        """Give one action for each row of observations."""
-        ...
 
 
 class CrampedRoom:
@@ -92,6 +84,23 @@ class CrampedRoom:
         self._move(actions)
         self._cooking += self._onions == _FULL
         return self.observe(), REWARD * np.asarray(served, dtype=np.float64)
+
+    def score(self, player: Any, steps: int = 400) -> NDArray[np.float64]:
+        """Let one policy play both cooks from the start.
+
+        Args:
+            player: has ``predict`` as Stable-Baselines3 does: `PeerBC.policy`, or a model.
+            steps: of a game; 400 in the literature.
+
+        Returns:
+            The sum of rewards of each room, shape (rooms,).
+        """
+        seen, total = self.reset(), np.zeros(self.rooms)
+        for _ in range(steps):
+            actions, _ = player.predict(seen.reshape(-1, seen.shape[-1]))
+            seen, rewards = self.step(np.asarray(actions).reshape(self.rooms, 2))
+            total += rewards
+        return total
 
     def observe(self) -> NDArray[np.uint8]:
         """Give the observations of the current state, as `reset` does."""

@@ -100,22 +100,6 @@ def gaussian_nll(squared_error: Tensor, std: Tensor) -> Tensor:
     return 0.5 * (squared_error / std.square() + 2 * std.log() + math.log(2 * math.pi)).sum(dim=-1)
 
 
-def cycle(count: int, generator: torch.Generator | None) -> Tensor:
-    """Draw a permutation without fixed points, in which each other element is equally likely.
-
-    Args:
-        count: at least 2.
-        generator: of random numbers, on the CPU; None for torch's global one.
-
-    Returns:
-        Indices, shape (count,).
-    """
-    order = torch.randperm(count, generator=generator)
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(1)
-    return partner
-
-
 def peer_reward(reward: Tensor, peer: Tensor | float, xi: float) -> Tensor:
     """Subtract a share of the reward of unrelated samples: r - xi r' (target form).
 

@@ -91,7 +91,7 @@ class SurrogateReward(Wrapper):
             default, and an empty list leaves a column out.
 
     Raises:
-        ConfigError: if ``matrix`` is singular or no confusion matrix.
+        ConfigError: if ``matrix`` is singular or no confusion matrix, or is to be estimated for continuous actions.
 
     Source:
         Wang, Liu and Li, "Reinforcement Learning with Perturbed Rewards" (AAAI 2020). Departures: the majority is never
@@ -106,6 +106,11 @@ class SurrogateReward(Wrapper):
         edges: Sequence[ArrayLike] = CARTPOLE_EDGES,
     ) -> None:
         super().__init__(env)
+        if matrix is None and not hasattr(env.action_space, "n"):
+            raise ConfigError(
+                f"Discrete actions are needed to estimate the noise, the space is {env.action_space}.",
+                hint="Give matrix, or use a peer reward.",
+            )
         self._estimator = ConfusionEstimator(levels, edges) if matrix is None else None
         self.levels = np.asarray(levels, dtype=np.float64)
         self.rewards = self.levels if matrix is None else surrogate(levels, matrix)

@@ -142,6 +142,8 @@ def test_bad_matrices_are_refused() -> None:
         ConfusionNoise((-1, 1), [[1.0, 0.0]])
     with pytest.raises(ConfigError, match="The confusion matrix is singular"):
         surrogate((-1, 1), [[0.5, 0.5], [0.5, 0.5]])
+    with pytest.raises(ConfigError, match="Discrete actions are needed to estimate the noise"):
+        SurrogateReward(gymnasium.make("Pendulum-v1"), PENDULUM)
     with pytest.raises(ConfigError, match="rising numbers"):
         ConfusionNoise((1, -1), np.eye(2))
     with pytest.raises(ConfigError, match="Noise is uniform"):
