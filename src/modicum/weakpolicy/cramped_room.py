@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from modicum.errors import ConfigError
 
 ACTIONS = ("north", "south", "east", "west", "stay", "interact")
-FEATURES = 57
 
 _LAYOUT = ("XXPXX", "O   O", "X   X", "XDXSX")
 _WIDTH, _CELLS = 5, 20
@@ -18,6 +17,7 @@ _TERRAIN = np.array([ord(cell) for row in _LAYOUT for cell in row])
 _FLOOR, _COUNTER, _ONIONS, _DISHES, _POT, _SERVING = (np.equal(_TERRAIN, ord(cell)) for cell in " XODPS")
 _START = np.array([[2 * _WIDTH + 1, _WIDTH + 3]])  # the cells of the two cooks
 _MOVES = np.array([-_WIDTH, _WIDTH, 1, -1, 0, 0])  # by action, as a change of the cell
+_ONE_HOT = {size: np.eye(size, dtype=np.uint8) for size in (4, _CELLS)}
 _NOTHING, _ONION, _DISH, _SOUP = range(4)  # a soup is 3 plus the steps that it cooked
 _STAY, _INTERACT = 4, 5
 _FULL = 3  # onions
@@ -105,9 +105,9 @@ class CrampedRoom:
     def observe(self) -> NDArray[np.uint8]:
         """Give the observations of the current state, as `reset` does."""
         cooks = np.zeros((self.rooms, 2, 27), dtype=np.uint8)
-        cooks[:, :, :20] = np.eye(20, dtype=np.uint8)[self._cell]
-        cooks[:, :, 20:24] = np.eye(4, dtype=np.uint8)[self._facing]
-        cooks[:, :, 24:] = np.eye(4, dtype=np.uint8)[np.minimum(self._held, _SOUP)][:, :, 1:]
+        cooks[:, :, :20] = _ONE_HOT[_CELLS][self._cell]
+        cooks[:, :, 20:24] = _ONE_HOT[4][self._facing]
+        cooks[:, :, 24:] = _ONE_HOT[4][np.minimum(self._held, _SOUP)][:, :, 1:]
         loose = ((self._objects > _NOTHING) & (self._objects < _SOUP)).sum(axis=1)
         # The columns of the pot are those of the recorded games, which show a soup on a counter in place of the pot.
         lying = self._objects.max(axis=1)

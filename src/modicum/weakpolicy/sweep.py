@@ -15,6 +15,7 @@ from modicum.errors import ConfigError
 from modicum.weakpolicy.cartpole import LEVELS, Task, advance, is_high, start
 from modicum.weakpolicy.functional import absorbing_value, surrogate_levels
 from modicum.weakpolicy.losses import checked_xi
+from modicum.weakpolicy.rewards import Terminal
 
 Learner = Literal["noisy", "true", "surrogate", "target", "difference", "two_steps"]
 
@@ -39,6 +40,7 @@ class Run:
             low one as the high one.
         xi: weight of the peer.
         updates: batches for each step in the environment; 2 matches "two_steps".
+        terminal: of `PeerReward`, for "target"; for the other learners ends are worth 0, as released.
 
     Raises:
         ConfigError: if one of them cannot be used.
@@ -49,13 +51,15 @@ class Run:
     noise: float = 0.0
     xi: float = 0.2
     updates: Literal[1, 2] = 1
+    terminal: Terminal = "absorbing"
 
     def __post_init__(self) -> None:
         checked_xi(self.xi, below_one=self.learner in {"difference", "two_steps"})
-        if self.learner not in get_args(Learner) or not 0 <= self.noise < 0.5 or self.updates not in (1, 2):
+        known = self.learner in get_args(Learner) and self.terminal in get_args(Terminal) and self.updates in (1, 2)
+        if not known or not 0 <= self.noise < 0.5:
             raise ConfigError(
-                f"A run has one of the learners {', '.join(get_args(Learner))}, noise from 0 to below 0.5 and 1 or 2 "
-                f"updates, got {self.learner!r}, {self.noise} and {self.updates}.",
+                f"A run has one of the learners {', '.join(get_args(Learner))}, noise from 0 to below 0.5, "
+                f"1 or 2 updates and the terminal absorbing or zero, got {self}.",
                 hint="Use Run(learner='target', noise=0.3).",
             )
 
@@ -165,7 +169,8 @@ class _Ensemble:
         self.xi = torch.tensor([[run.xi] for run in runs])
         is_of = {name: torch.tensor([[run.learner == name] for run in runs]) for name in get_args(Learner)}
         self.target_xi, self.difference_xi = self.xi * is_of["target"], self.xi * is_of["difference"]
-        self.end = torch.zeros(self.count, 1)  # the value of ends; by name, only the target form has one
+        self.end = torch.zeros(self.count, 1)  # the value of ends
+        self.end_xi = self.target_xi * torch.tensor([[run.terminal == "absorbing"] for run in runs])
         self.peer_steps = is_of["two_steps"][self.doubled]
         self.paid = torch.tensor([_paid(run, task) for run in runs])  # by observed level
         low_up = [run.noise if task == "centre" else 0.0 for run in runs]
@@ -200,7 +205,7 @@ class _Ensemble:
             total += self.got[:, step]
             if step > _WARM_UP:
                 mean = (total / (step + 1))[:, None]
-                self.end = absorbing_value(1.0, _GAMMA) * -self.target_xi * mean
+                self.end = absorbing_value(1.0, _GAMMA) * -self.end_xi * mean
                 self._learn(step + 1, mean, drawn)
         return rewards, ended
 

@@ -14,21 +14,20 @@ RECORDED_REWARD = 5.0
 
 
 @pytest.mark.data("demonstrations/overcooked")
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_the_recorded_human_games_replay_column_by_column(part: str) -> None:
-    # All eight games at once, of 1,143 to 1,204 steps; a game that has ended goes on with nobody moving.
-    games = load_npz(catalogue.fetch("demonstrations/overcooked") / f"overcooked_cramped_room_{part}.npz")
-    steps = int(games["step"].max()) + 1
-    place = (games["step"], games["trial"], games["player"])
-    seen = np.zeros((steps, 8, 2, 57), dtype=np.uint8)
-    actions = np.full((steps, 8, 2), STAY)
-    rewards = np.zeros((steps, 8, 2))
-    recorded = np.zeros((steps, 8, 2), dtype=bool)
-    for table, name in ((seen, "obs"), (actions, "actions"), (rewards, "reward")):
-        table[place] = games[name]
-    recorded[place] = True
-    assert recorded.sum() == len(games["obs"])
-    room = CrampedRoom(8)
+def test_the_recorded_human_games_replay_column_by_column() -> None:
+    # All sixteen games at once, of 1,143 to 1,204 steps; a game that has ended goes on with nobody moving.
+    steps, games = 1204, 16
+    seen = np.zeros((steps, games, 2, 57), dtype=np.uint8)
+    actions = np.full((steps, games, 2), STAY)
+    rewards = np.zeros((steps, games, 2))
+    recorded = np.zeros((steps, games, 2), dtype=bool)
+    for half, part in enumerate(("train", "test")):
+        table = load_npz(catalogue.fetch("demonstrations/overcooked") / f"overcooked_cramped_room_{part}.npz")
+        place = (table["step"], table["trial"] + 8 * half, table["player"])
+        seen[place], actions[place], rewards[place] = table["obs"], table["actions"], table["reward"]
+        recorded[place] = True
+    assert recorded.sum() == 19128 + 19252
+    room = CrampedRoom(games)
     observed = room.reset()
     for step in range(steps):
         assert np.array_equal(observed[recorded[step]], seen[step][recorded[step]]), step

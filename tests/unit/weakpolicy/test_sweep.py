@@ -107,6 +107,7 @@ def test_runs_of_a_seed_share_what_they_should() -> None:
 def test_each_learner_follows_the_gradient_of_its_equation(monkeypatch: pytest.MonkeyPatch) -> None:
     # PEERPL-P4, for what the ensemble computes by hand
     runs = [Run(learner=arm, seed=2, noise=0.3, xi=0.4) for arm in ARMS]
+    runs.insert(4, Run(learner="target", seed=2, noise=0.3, xi=0.4, terminal="zero"))
     ensemble = _Ensemble(runs, 60, "cartpole")
     ensemble.train(200)
     slopes: list[tuple[slice, torch.Tensor]] = []
@@ -125,7 +126,8 @@ def test_each_learner_follows_the_gradient_of_its_equation(monkeypatch: pytest.M
         end, xi = 0.0, run.xi if run.learner == "difference" else 0.0
         if run.learner == "target":
             average = mean[row].item()
-            got, end = peer_reward(got, average, 0.4), absorbing_value(-0.4 * average, 0.99)
+            got = peer_reward(got, average, 0.4)
+            end = absorbing_value(-0.4 * average, 0.99) if run.terminal == "absorbing" else 0.0
         own, peer = (td_target(reward, following, over, 0.99, end) for reward in (got, got[order]))
         difference_loss(chosen, own, peer, xi).backward()
         torch.testing.assert_close(slopes[0][1][row], values.grad)
@@ -134,7 +136,7 @@ def test_each_learner_follows_the_gradient_of_its_equation(monkeypatch: pytest.M
             chosen = values.gather(1, did)[:, 0]
             (-0.4 * difference_loss(chosen, peer, own, 0.0)).backward()
             torch.testing.assert_close(slopes[1][1][0], values.grad)
-    assert [rows for rows, _ in slopes] == [slice(0, 6), slice(5, 6)]
+    assert [rows for rows, _ in slopes] == [slice(0, 7), slice(6, 7)]
 
 
 def test_a_reward_that_depends_on_the_state() -> None:
