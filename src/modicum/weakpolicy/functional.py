@@ -52,7 +52,7 @@ def clipped_log_softmax(logits: Tensor, clip: float) -> Tensor:
     Returns:
         The shape of ``logits``.
     """
-    # A logarithm of the sum, since the softmax of a far logit is 0 in float32 and its gradient is too.
+    # Inside the logarithm: a clip of logits would bound nothing, since a probability depends on all of them.
     return logits.log_softmax(dim=-1) if clip == 0 else (logits.softmax(dim=-1) + clip).log()
 
 

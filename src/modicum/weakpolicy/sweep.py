@@ -39,7 +39,8 @@ class Run:
         noise: probability with which the high level of reward is seen as the low one, and in the task "centre" the
             low one as the high one.
         xi: weight of the peer.
-        updates: batches for each step in the environment; 2 matches "two_steps".
+        updates: batches for each step in the environment; 2 is the control of "two_steps", and neither for it nor for
+            "difference".
         terminal: of `PeerReward`, for "target"; for the other learners ends are worth 0, as released.
 
     Raises:
@@ -56,10 +57,11 @@ class Run:
     def __post_init__(self) -> None:
         checked_xi(self.xi, below_one=self.learner in {"difference", "two_steps"})
         known = self.learner in get_args(Learner) and self.terminal in get_args(Terminal) and self.updates in (1, 2)
-        if not known or not 0 <= self.noise < 0.5:
+        doubled = self.updates == 2 and self.learner in {"difference", "two_steps"}
+        if not known or doubled or not 0 <= self.noise < 0.5:
             raise ConfigError(
                 f"A run has one of the learners {', '.join(get_args(Learner))}, noise from 0 to below 0.5, "
-                f"1 or 2 updates and the terminal absorbing or zero, got {self}.",
+                f"1 or 2 updates (1 for peer losses) and the terminal absorbing or zero, got {self}.",
                 hint="Use Run(learner='target', noise=0.3).",
             )
 

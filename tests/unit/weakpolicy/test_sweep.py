@@ -149,5 +149,7 @@ def test_what_cannot_be_swept_is_refused() -> None:
         Run(learner="two_steps", xi=1.0)
     with pytest.raises(ConfigError, match=r"noise from 0 to below 0\.5"):
         Run(noise=0.5)
+    with pytest.raises(ConfigError, match="1 for peer losses"):
+        Run(learner="difference", updates=2)
     with pytest.raises(ConfigError, match="A sweep has at least one run"):
         sweep([])
