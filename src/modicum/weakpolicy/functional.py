@@ -50,10 +50,11 @@ def clipped_log_softmax(logits: Tensor, clip: float) -> Tensor:
         clip: at least 0; 1e-8 in the released code.
 
     Returns:
-        The shape of ``logits``.
+        The shape of ``logits``, in float32 if they have half precision, which rounds 1e-8 to 0.
     """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
     # Inside the logarithm: a clip of logits would bound nothing, since a probability depends on all of them.
-    return logits.log_softmax(dim=-1) if clip == 0 else (logits.softmax(dim=-1) + clip).log()
+    return logits.log_softmax(-1, dtype=dtype) if clip == 0 else (logits.softmax(-1, dtype=dtype) + clip).log()
 
 
 def without_own_pairs(mean: Tensor, own: Tensor) -> Tensor:

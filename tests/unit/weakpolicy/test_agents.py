@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
-from modicum.errors import ConfigError, StateError
+from modicum.errors import ConfigError, MissingExtraError, StateError
 from modicum.weakpolicy import PeerDQN, PeerReplayBuffer, PeerRolloutBuffer, XiSchedule
 from modicum.weakpolicy.functional import difference_loss
 
@@ -194,6 +196,13 @@ def test_peer_dqn_learns_saves_and_follows_a_schedule(tmp_path: Path) -> None:
     assert model.peer.xi == pytest.approx(0.4, abs=0.02)
     model.save(tmp_path / "model")
     assert PeerDQN.load(tmp_path / "model", device="cpu").xi == XiSchedule("increasing", 0.4)
+
+
+def test_without_stable_baselines_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stable_baselines3.common.buffers", None)
+    monkeypatch.delitem(sys.modules, "modicum.weakpolicy.buffers")
+    with pytest.raises(MissingExtraError, match=r"needs stable_baselines3, .* pip install 'modicum\[rl\]'"):
+        importlib.import_module("modicum.weakpolicy.buffers")
 
 
 def test_what_peer_dqn_cannot_do_is_refused() -> None:

@@ -55,6 +55,13 @@ def test_the_clip_bounds_the_peer_term_alone() -> None:
     assert logits.grad.abs().max() > 0.4  # of the agreement; the gradient of the clipped term is gone
 
 
+@pytest.mark.parametrize("mode", ["exact", "shuffle"])
+def test_half_precision_keeps_the_clip(mode: str) -> None:
+    logits = torch.tensor([[0.0, 60.0], [0.0, 60.0]], dtype=torch.float16)
+    loss = PeerLoss(xi=0.5, mode=mode)(logits, torch.tensor([0, 0]))  # pyright: ignore[reportArgumentType]
+    assert loss.item() == pytest.approx(60 + 0.5 * math.log(1e-8), abs=0.1)
+
+
 def test_shuffles_differ_and_average_to_the_exact_loss(generator: torch.Generator) -> None:
     # PEERPL-P1
     logits = torch.randn(30, 4, generator=generator, dtype=torch.float64)
