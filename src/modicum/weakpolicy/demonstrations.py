@@ -49,9 +49,9 @@ class Demonstrations:
     action_count: int | None = None
 
     def __post_init__(self) -> None:
-        count = len(self.observations)
-        lengths = [count, len(self.actions), *([] if self.starts is None else [len(self.starts)])]
-        if count == 0 or len(set(lengths)) > 1:
+        arrays = (self.observations, self.actions, *([] if self.starts is None else [self.starts]))
+        lengths = [len(array) if array.ndim else 0 for array in arrays]
+        if min(lengths) == 0 or len(set(lengths)) > 1:
             raise ConfigError(
                 f"Observations and actions must have one length, at least 1, got {', '.join(map(str, lengths))}.",
                 hint="Give one action for each observation.",
@@ -66,24 +66,20 @@ class Demonstrations:
             raise ConfigError(
                 f"Integer actions must have the shape (N,), got {actions.shape}.", hint="Give one action a step."
             )
-        highest = int(actions.max()) + 1
-        if self.action_count is None:
-            object.__setattr__(self, "action_count", highest)
-        elif actions.min() < 0 or highest > self.action_count:
+        lowest, highest = int(actions.min()), int(actions.max())
+        count = highest + 1 if self.action_count is None else self.action_count
+        if lowest < 0 or highest >= count:
             raise ConfigError(
-                f"Actions must be from 0 to {self.action_count - 1}, got {actions.min()} to {highest - 1}.",
+                f"Actions must be from 0 to {count - 1}, got {lowest} to {highest}.",
                 hint="Correct the actions, or action_count.",
             )
+        object.__setattr__(self, "action_count", count)
 
     def __len__(self) -> int:
         return len(self.observations)
 
     def discrete(self) -> int:
-        """Give the number of actions, for what learns from integers alone.
-
-        Raises:
-            ConfigError: if the actions are vectors.
-        """
+        """Give the number of actions, for what learns from integers alone; vectors are refused."""
         if not self.action_count:
             raise ConfigError(
                 f"Discrete actions are needed, but these are {self.actions.dtype} of the shape {self.actions.shape}.",
@@ -194,5 +190,5 @@ def _trajectories(
         )
     starts = np.zeros(count, dtype=bool)
     starts[begins] = True
-    last = np.concatenate([ends, [count]]) + np.arange(len(begins))
+    last = np.append(begins[1:], count) + np.arange(len(begins))
     return np.delete(observations, last, axis=0), starts

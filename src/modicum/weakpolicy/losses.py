@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -125,26 +125,27 @@ class PeerLoss(nn.Module):
         order = torch.randperm(len(actions), generator=self.generator).to(actions.device)
         return own.mean() - self.xi * self._rows(outputs, actions[order], clip=self.clip).mean()
 
-    def _rows(self, outputs: Outputs, actions: Tensor, clip: float = 0.0) -> Tensor:
+    def _rows(self, outputs: Any, actions: Tensor, clip: float = 0.0) -> Tensor:
         """Compute the loss of each row; the agreement term is never clipped, the peer term is."""
-        if isinstance(outputs, Normal) and self.base == "gaussian":
+        if self.base == "gaussian":
             return gaussian_nll((actions - outputs.mean).square(), outputs.stddev)
         if callable(self.base):
-            return self.base(outputs, actions)  # pyright: ignore[reportArgumentType] - a Normal, if that is what it takes
+            return self.base(outputs, actions)
         if clip == 0:
-            return cross_entropy(outputs, actions, reduction="none")  # pyright: ignore[reportArgumentType]
-        return -clipped_log_softmax(outputs, clip).gather(1, actions[:, None])[:, 0]  # pyright: ignore[reportArgumentType]
+            return cross_entropy(outputs, actions, reduction="none")
+        return -clipped_log_softmax(outputs, clip).gather(1, actions[:, None])[:, 0]
 
-    def _exact(self, outputs: Outputs, actions: Tensor) -> Tensor:
+    def _exact(self, outputs: Any, actions: Tensor) -> Tensor:
+        """Average the peer term over all pairs."""
         distinct = self.mode == "exact_distinct"
         if self.base == "ce":
-            return peer_cross_entropy(outputs, actions, self.clip, distinct=distinct)  # pyright: ignore[reportArgumentType]
-        if isinstance(outputs, Normal) and self.base == "gaussian":
+            return peer_cross_entropy(outputs, actions, self.clip, distinct=distinct)
+        if self.base == "gaussian":
             mean = peer_gaussian(outputs.mean, outputs.stddev, actions)
         else:
             count = len(actions)
             rows = torch.arange(count, device=actions.device).repeat_interleave(count)
-            mean = self._rows(outputs[rows], actions.repeat(count, *[1] * (actions.ndim - 1))).mean()  # pyright: ignore[reportIndexIssue]
+            mean = self._rows(outputs[rows], actions.repeat(count, *[1] * (actions.ndim - 1))).mean()
         return without_own_pairs(mean, self._rows(outputs, actions)) if distinct else mean
 
 
@@ -214,11 +215,7 @@ class XiSchedule:
         return max(self.steps, default=self.peak)
 
     def __call__(self, progress: float) -> float:
-        """Give the weight.
-
-        Args:
-            progress: share of the training that is done, from 0 to 1.
-        """
+        """Give the weight when a share of the training, from 0 to 1, is done."""
         if not self.start <= progress <= self.end:
             return 0.0
         share = (progress - self.start) / (self.end - self.start)
