@@ -15,10 +15,12 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
 from torch import nn
 
 from modicum.errors import ConfigError, MissingExtraError, StateError
-from modicum.weakpolicy import PeerDQN, PeerReplayBuffer, PeerRolloutBuffer, XiSchedule
+from modicum.weakpolicy import Demonstrations, PeerBC, PeerDQN, PeerReplayBuffer, PeerRolloutBuffer, XiSchedule
 from modicum.weakpolicy.functional import difference_loss
 
 SPACE = spaces.Box(-1, 1, (3,), np.float32)
@@ -196,6 +198,17 @@ def test_peer_dqn_learns_saves_and_follows_a_schedule(tmp_path: Path) -> None:
     assert model.peer.xi == pytest.approx(0.4, abs=0.02)
     model.save(tmp_path / "model")
     assert PeerDQN.load(tmp_path / "model", device="cpu").xi == XiSchedule("increasing", 0.4)
+
+
+def test_its_tools_evaluate_a_clone() -> None:
+    generator = np.random.default_rng(0)
+    seen = generator.normal(size=(400, 4)).astype(np.float32)
+    did = (seen @ np.array([0, 0.2, 1, 0.5]) > 0).astype(np.int64)  # balances the pole
+    policy = PeerBC(steps=100, learning_rate=1e-2).fit(Demonstrations(seen, did)).policy(0.5)
+    env = Monitor(gymnasium.make("CartPole-v1"))
+    mean, _ = evaluate_policy(policy, env, n_eval_episodes=3, deterministic=True)  # pyright: ignore[reportArgumentType]
+    assert isinstance(mean, float)
+    assert mean > 60  # chance is about 22
 
 
 def test_without_stable_baselines_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
