@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.method import Job, Measurement
+from modicum.optim.configuration import ComparisonSettings
 from modicum.optim.data import Split, cifar10, digits, own_data
 from modicum.optim.optimizer import NSGD
-from modicum.optim.training import MOMENTUM, Factory, Plan, train
+from modicum.optim.training import MOMENTUM, Factory, train
 
 
 def sgd(job: Job) -> Measurement:
@@ -84,12 +85,10 @@ class _UnitGradient(torch.optim.SGD):
 
 def _grid(job: Job, make: Factory, *, standardise: bool = False) -> Measurement:
     """Train once a cell of (rate, scale); the primary metric is the mean test accuracy over all cells."""
-    plan = Plan.of(job)
+    plan: ComparisonSettings = job.plan
     split = _limited(_load(job), plan.train_size)
     cells = {
-        (rate, scale): train(
-            _scaled(split, scale, job.device, standardise=standardise), make, plan=plan, rate=rate, job=job
-        )
+        (rate, scale): train(_scaled(split, scale, job.device, standardise=standardise), make, rate=rate, job=job)
         for scale in plan.scales
         for rate in plan.rates
     }

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
+from modicum.optim.configuration import Reduction, check_group, check_settings, check_state
 from modicum.optim.functional import Denominator, Norm
 from modicum.optim.gradients import find_unseen, refuse_unusable
 from modicum.optim.instance import InstanceScaler, refuse_scaled
 from modicum.optim.power import PowerWatcher, all_reduce
-from modicum.optim.settings import Reduction, check_group, check_settings, check_state
 from modicum.optim.trainer import warn_of_clipping_trainer
 from modicum.optim.update import clip, divide, sgd_step, update_powers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from modicum.core.method import Job
-from modicum.core.options import number
 from modicum.core.resnet import resnet20
 from modicum.core.seeding import torch_generator
-from modicum.errors import ConfigError
+from modicum.optim.configuration import ComparisonSettings
 from modicum.optim.data import Split
 
 MOMENTUM = 0.9
@@ -25,48 +23,11 @@ DECAY_FACTOR = 0.2
 Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Optimizer]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """The settings of a job, parsed."""
-
-    rates: tuple[float, ...]  # learning rates of the grid
-    scales: tuple[float, ...]  # factors on the inputs
-    epochs: int  # passes over the training part
-    batch: int  # examples a step
-    decay: float  # weight decay
-    schedule: str  # "constant", or "steps" for the published milestones
-    augment: bool  # crop and flip images, as is usual for CIFAR
-    train_size: int  # training examples that are used; 0 for all
-
-    @classmethod
-    def of(cls, job: Job) -> Plan:
-        """Read the options of a job."""
-        options = job.options
-        schedule = options["schedule"]
-        if schedule not in {"constant", "steps"}:
-            raise ConfigError(f"schedule must be constant or steps, got {schedule!r}.", hint="Choose one of them.")
-        return cls(
-            rates=tuple(_positive("rates", text) for text in options["rates"].split(",")),
-            scales=tuple(_positive("scales", text) for text in options["scales"].split(",")),
-            epochs=int(_positive("epochs", options["epochs"])),
-            batch=int(_positive("batch", options["batch"])),
-            decay=number("decay", options["decay"]),
-            schedule=schedule,
-            augment=job.budget == "full" and job.data is None,
-            train_size=int(number("train_size", options["train_size"])),
-        )
-
-
-def _positive(name: str, text: str) -> float:
-    value = number(name, text)
-    if value == 0 or (name in {"epochs", "batch"} and value != int(value)):
-        raise ConfigError(f"{name} cannot be {text!r}.", hint=f"Write --option {name}=NUMBER, greater than 0.")
-    return value
-
-
-def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> dict[str, float]:
+def train(split: Split, make: Factory, *, rate: float, job: Job) -> dict[str, float]:
     """Train one network and score it."""
     # Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
+    plan: ComparisonSettings = job.plan
+    augment = job.budget == "full" and job.data is None
     network = build(split, seed=job.seed).to(job.device)
     order = torch_generator(job.seed, "order")
     inputs, labels = split.inputs["train"], split.labels["train"]
@@ -79,7 +40,7 @@ def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> 
     for _ in range(plan.epochs):
         shuffled = torch.randperm(len(inputs), generator=order).to(job.device).split(plan.batch)
         for index in shuffled[:per_epoch]:
-            batch = _augmented(inputs[index], order) if plan.augment else inputs[index]
+            batch = _augmented(inputs[index], order) if augment else inputs[index]
             optimizer.zero_grad()
             F.cross_entropy(network(batch), labels[index]).backward()
             optimizer.step()

@@ -11,11 +11,11 @@ import numpy as np
 from modicum.core.extras import require
 from modicum.core.method import Job, Measurement
 from modicum.core.seeding import derive, torch_generator
+from modicum.perturb.configuration import ComparisonSettings, comparison_settings
 from modicum.perturb.digits import digits_problem
 from modicum.perturb.dropout import DropoutSwitch
 from modicum.perturb.glue import find_task
 from modicum.perturb.metrics import MetricName, constant_answer, constant_loss, main_score, second_score
-from modicum.perturb.plan import Plan
 from modicum.perturb.siblings import noisy_tune_, r3f_loss, r_drop_loss
 from modicum.perturb.texts import text_problem
 from modicum.perturb.training import Change, Problem, Recipe, Result, fine_tune
@@ -28,7 +28,7 @@ R_DROP_ALPHA = 1.0
 R3F_WEIGHT = 1.0
 NOISY_TUNE_INTENSITY = 0.15
 
-Alter: TypeAlias = Callable[[Job, Plan, Problem], Change]
+Alter: TypeAlias = Callable[[Job, ComparisonSettings, Problem], Change]
 
 
 def vanilla(job: Job) -> Measurement:
@@ -74,18 +74,18 @@ def noisy_tune(job: Job) -> Measurement:
     return _measure(job, _noisy_tune)
 
 
-def _hype(job: Job, plan: Plan, noise: Literal["normal", "uniform"]) -> Change:
+def _hype(job: Job, plan: ComparisonSettings, noise: Literal["normal", "uniform"]) -> Change:
     from modicum.perturb import HyPeCallback, HyPeConfig
 
     return Change(callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=plan.sigma, seed=derive(job.seed, "noise")))])
 
 
-def _dropout_off(_: Job, __: Plan, problem: Problem) -> Change:
+def _dropout_off(_: Job, __: ComparisonSettings, problem: Problem) -> Change:
     DropoutSwitch(problem.model)  # the very one that HyPe uses, so that the arms differ in the noise alone
     return Change()
 
 
-def _r3f(job: Job, plan: Plan, _: Problem) -> Change:
+def _r3f(job: Job, plan: ComparisonSettings, _: Problem) -> Change:
     generator = torch_generator(job.seed, "noise", job.device)
     return Change(
         loss=lambda model, inputs: r3f_loss(model, inputs, weight=R3F_WEIGHT, sigma=plan.sigma, generator=generator),
@@ -93,13 +93,13 @@ def _r3f(job: Job, plan: Plan, _: Problem) -> Change:
     )
 
 
-def _noisy_tune(job: Job, _: Plan, problem: Problem) -> Change:
+def _noisy_tune(job: Job, _: ComparisonSettings, problem: Problem) -> Change:
     noisy_tune_(problem.model.base_model, intensity=NOISY_TUNE_INTENSITY, generator=torch_generator(job.seed, "noise"))
     return Change()
 
 
 def _measure(job: Job, alter: Alter) -> Measurement:
-    plan = Plan.of(job)
+    plan = comparison_settings(job)
     require("transformers", extra="text", purpose="Fine-tuning")
     problem, metric = _problem(job, plan)
     change = alter(job, plan, problem)
@@ -111,7 +111,7 @@ def _measure(job: Job, alter: Alter) -> Measurement:
     return judge(result, metric, train_labels, labels, passes=change.passes)
 
 
-def _problem(job: Job, plan: Plan) -> tuple[Problem, MetricName]:
+def _problem(job: Job, plan: ComparisonSettings) -> tuple[Problem, MetricName]:
     if job.budget == "demo":
         return digits_problem(job.seed, train_size=plan.train_size), "accuracy"
     task = find_task(plan.task)

@@ -7,12 +7,11 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from modicum.core.compare import resolve_options
 from modicum.core.method import Job
 from modicum.perturb import arms, digits
 from modicum.perturb.arms import judge
+from modicum.perturb.comparison import METHOD
 from modicum.perturb.digits import digits_problem
-from modicum.perturb.method import METHOD
 from modicum.perturb.training import Problem, Recipe, Result, fine_tune
 
 BESIDE = "accuracy (STS-B: Spearman)"
@@ -25,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(**options: str) -> Job:
     given = {"train_size": "20", "epochs": "3", **options}
-    return Job(seed=0, budget="demo", options=resolve_options(METHOD.comparison, "demo", given))
+    return Job(seed=0, budget="demo", settings=METHOD.comparison.settings_for("demo", given))
 
 
 @pytest.mark.slow

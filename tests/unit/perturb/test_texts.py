@@ -8,12 +8,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from modicum.core.compare import resolve_options
 from modicum.core.method import Arm, Job
 from modicum.errors import ConfigError
 from modicum.perturb import arms
+from modicum.perturb.comparison import METHOD
 from modicum.perturb.glue import TASKS
-from modicum.perturb.method import METHOD
 from modicum.perturb.texts import text_problem
 from modicum.perturb.training import Problem
 
@@ -54,7 +53,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 def job(task: str, data: Path, model: Path, **options: str) -> Job:
     given = {"task": task, "model": str(model), "train_size": "8", "epochs": "1", "batch": "4", **options}
-    return Job(seed=0, budget="full", data=data, options=resolve_options(METHOD.comparison, "full", given))
+    return Job(seed=0, budget="full", data=data, settings=METHOD.comparison.settings_for("full", given))
 
 
 def test_every_task_is_learnt_from_a_folder_of_ones_own_with_a_local_model(
@@ -127,7 +126,7 @@ def test_more_examples_than_there_are_is_refused(rte: Path, encoder: Path) -> No
 @pytest.fixture
 def real_job() -> Job:
     given = {"train_size": "32", "epochs": "1", "max_length": "32"}
-    return Job(seed=0, budget="full", options=resolve_options(METHOD.comparison, "full", given))
+    return Job(seed=0, budget="full", settings=METHOD.comparison.settings_for("full", given))
 
 
 @pytest.mark.slow

@@ -1,14 +1,18 @@
-"""The settings of NSGD and their ranges."""
+"""The settings of NSGD and of its comparison, and their ranges."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+from annotated_types import Ge, Gt
 from torch import Tensor
 
+from modicum.core.method import Budget
+from modicum.core.settings import Help
 from modicum.errors import ConfigError
 from modicum.optim.functional import Denominator, Norm
 
@@ -103,3 +107,26 @@ def _check_combinations(settings: Mapping[str, Any]) -> None:
             'denominator="log" needs eps > 0: the logarithm of a power of 1 is 0.',
             hint="Leave eps at its default, 0.01.",
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare nsgd`` can change."""
+
+    rates: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("learning rates of the grid")]
+    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the inputs")] = (0.1, 1.0, 10.0)
+    epochs: Annotated[int, Help("passes over the training part"), Ge(1)]
+    batch: Annotated[int, Help("examples a step"), Ge(1)]
+    decay: Annotated[float, Help("weight decay"), Ge(0)]
+    schedule: Annotated[
+        Literal["constant", "steps"], Help("steps: times 0.2 at 40, 60 and 80 % of the run, as published")
+    ]
+    train_size: Annotated[int, Help("training examples used; 0 for all"), Ge(0)] = 0
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(
+        rates=(1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0), epochs=6, batch=32, decay=0.0, schedule="constant"
+    ),
+    "full": ComparisonSettings(rates=(0.01, 0.1, 1.0), epochs=200, batch=128, decay=5e-4, schedule="steps"),
+}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
+from modicum.core.method import Arm, Comparison, Method, Metric, Source
 from modicum.perturb import arms
-from modicum.perturb.plan import DIGITS, TINY_VIT
+from modicum.perturb.configuration import COMPARISON
 
 _COMPARISON = Comparison(
     method="hype",
@@ -59,28 +59,7 @@ _COMPARISON = Comparison(
         Metric(name="forward passes an update", higher_is_better=False, digits=0),
         Metric(name="fine-tuning", higher_is_better=False, unit="s", digits=1),
     ),
-    options=(
-        Option(name="task", default={"demo": DIGITS, "full": "rte"}, help="rte, cola, mrpc, stsb or sst2 (full)"),
-        Option(
-            name="model",
-            default={"demo": TINY_VIT, "full": "offline"},
-            help="hub id or local folder of an encoder, or offline for the packaged MiniLM (full)",
-        ),
-        Option(
-            name="train_size",
-            default={"demo": "50", "full": "1000"},
-            help="labelled examples, drawn by the seed; 0 for all (full), or for half of them (demo)",
-        ),
-        Option(name="epochs", default={"demo": "30", "full": "3"}, help="passes over the training examples"),
-        Option(name="batch", default={"demo": "16", "full": "16"}, help="examples an update"),
-        Option(name="rate", default={"demo": "2e-3", "full": "2e-5"}, help="largest learning rate of AdamW"),
-        Option(name="max_length", default={"demo": "0", "full": "128"}, help="tokens that an example keeps (full)"),
-        Option(
-            name="sigma",
-            default={"demo": "1e-5", "full": "1e-5"},
-            help="noise of HyPe and R3F: std, or bound of the uniform one; the paper's best is 1e-5",
-        ),
-    ),
+    settings=COMPARISON,
     data={
         "demo": "scikit-learn digits: a tiny ViT knows five classes, learns the other five from few labels; accuracy",
         "full": "glue-small: few training examples, the whole development set; accuracy on RTE and SST-2, Matthews "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
+from modicum.core.method import Arm, Comparison, Method, Metric, Source
 from modicum.optim import arms
+from modicum.optim.configuration import COMPARISON
 
 _COMPARISON = Comparison(
     method="nsgd",
@@ -40,23 +41,7 @@ _COMPARISON = Comparison(
         Metric(name="one rate for all scales"),
         Metric(name="own rate for each scale"),
     ),
-    options=(
-        Option(
-            name="rates",
-            default={"demo": "0.0001,0.001,0.01,0.1,1,10", "full": "0.01,0.1,1"},
-            help="learning rates of the grid",
-        ),
-        Option(name="scales", default={"demo": "0.1,1,10", "full": "0.1,1,10"}, help="factors on the inputs"),
-        Option(name="epochs", default={"demo": "6", "full": "200"}, help="passes over the training part"),
-        Option(name="batch", default={"demo": "32", "full": "128"}, help="examples a step"),
-        Option(name="decay", default={"demo": "0", "full": "5e-4"}, help="weight decay"),
-        Option(
-            name="schedule",
-            default={"demo": "constant", "full": "steps"},
-            help="constant, or steps: times 0.2 at 40, 60 and 80 % of the run, as published",
-        ),
-        Option(name="train_size", default={"demo": "0", "full": "0"}, help="training examples used; 0 for all"),
-    ),
+    settings=COMPARISON,
     data={
         "demo": "scikit-learn digits: 1,797 images of 8 x 8, half for training, a quarter each for validation and test",
         "full": "cifar10-jpeg: 45,000 training, 5,000 validation and 10,000 test images",
