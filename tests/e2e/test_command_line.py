@@ -267,15 +267,15 @@ def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> N
 import sys
 sys.modules["torch"] = None  # an import of it raises
 from modicum.cli.main import run
-for name in ("rapq", "gprmgk", "xpudu"):
-    sys.argv[1:] = ["compare", name, "-o", "iteration=1"]
+for name in ("nsgd", "hype", "gprmgk", "xpudu", "rapq"):
+    sys.argv[1:] = ["compare", name, "-o", "speed=1"]
     try:
         run()
     except SystemExit as left:
         print(left.code)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["2"] * 3, done.stderr
+    assert done.stdout.split() == ["2"] * 5, done.stderr
 
 
 def refused(run: Callable[..., Done], place: Path, arguments: list[str], status: int, words: str) -> None:

@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt
-from torch import Tensor
 
 from modicum.core.method import Budget
 from modicum.core.settings import Help
 from modicum.errors import ConfigError
-from modicum.optim.functional import Denominator, Norm
 
 Reduction = Literal["batch", "channel", "sample"]
 
-_CHOICES = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
+# What each number must be, whether it is (written so that NaN is not), and what to do.
+_RANGES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "lr": ("> 0 and finite", lambda value: 0 < value < math.inf, "Try lr=0.1 first."),
+    "momentum": (">= 0 and finite", lambda value: 0 <= value < math.inf, "Set momentum to 0 or more."),
+    "dampening": ("finite", math.isfinite, "Set dampening to 0."),
+    "weight_decay": (">= 0 and finite", lambda value: 0 <= value < math.inf, "Set weight_decay to 0 or more."),
+    "beta": ("in [0, 1)", lambda value: 0 <= value < 1, "Set beta to 0, or to 0.9, say."),
+    "eps": (">= 0 and finite", lambda value: 0 <= value < math.inf, "Set eps to 0 or more."),
+    "max_norm": ("> 0 and finite", lambda value: 0 < value < math.inf, "Set max_norm to None for no clipping."),
+}
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings that are out of their range or contradict each other."""
-    for name, choices in _CHOICES.items():
+    # Imported here, since the command line reads the settings of the comparison before torch is imported.
+    from torch import Tensor
+
+    from modicum.optim.functional import Denominator, Norm
+
+    choices_of = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
+    for name, choices in choices_of.items():
         if settings[name] not in choices:
             raise ConfigError(
                 f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
                 hint=f"Set {name} to one of them.",
             )
-    _check_numbers(settings)
-    # Written so that NaN is refused too.
-    if not 0 < settings["lr"] < math.inf:
-        raise ConfigError(f"lr must be > 0 and finite, got {settings['lr']}.", hint="Try lr=0.1 first.")
-    for name in ("momentum", "weight_decay", "eps"):
-        if not 0 <= settings[name] < math.inf:
-            raise ConfigError(
-                f"{name} must be >= 0 and finite, got {settings[name]}.", hint=f"Set {name} to 0 or more."
-            )
-    if not math.isfinite(settings["dampening"]):
-        raise ConfigError(f"dampening must be finite, got {settings['dampening']}.", hint="Set dampening to 0.")
-    if not 0 <= settings["beta"] < 1:
-        raise ConfigError(f"beta must be in [0, 1), got {settings['beta']}.", hint="Set beta to 0, or to 0.9, say.")
-    _check_combinations(settings)
+    for name, (words, fits, hint) in _RANGES.items():
+        value = settings[name]
+        if value is None and name == "max_norm":
+            continue
+        if not isinstance(value, Real | Tensor):
+            raise ConfigError(f"{name} must be a number, got {value!r}.", hint="YAML reads 1e-3 as text: write 1.0e-3.")
+        if not fits(value):
+            raise ConfigError(f"{name} must be {words}, got {value}.", hint=hint)
+    if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
+        raise ConfigError(
+            f"Nesterov momentum needs momentum > 0 and dampening 0, got {settings['momentum']} and "
+            f"{settings['dampening']}.",
+            hint="Set both, or leave nesterov out.",
+        )
+    if settings["reduce"] == "sample" and settings["beta"] != 0:
+        raise ConfigError(
+            f'reduce="sample" has no moving average of the power, got beta {settings["beta"]}.',
+            hint="Set beta to 0.",
+        )
+    if settings["denominator"] == "log" and settings["eps"] == 0:
+        raise ConfigError(
+            'denominator="log" needs eps > 0: the logarithm of a power of 1 is 0.',
+            hint="Leave eps at its default, 0.01.",
+        )
 
 
 def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -62,50 +85,14 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 def check_state(state: Mapping[str, Any]) -> None:
     """Refuse the state of an optimizer that is neither NSGD nor SGD."""
     known = {"power", "step", "momentum_buffer"}
+    needed = {"params", "lr", "momentum", "dampening", "nesterov"}
     foreign = {str(name) for entries in state.get("state", {}).values() for name in entries} - known
-    missing = {
-        name
-        for group in state.get("param_groups", [{}])
-        for name in ("params", "lr", "momentum", "dampening", "nesterov")
-        if name not in group
-    }
+    missing = {name for group in state.get("param_groups", [{}]) for name in needed - set(group)}
     if foreign or missing:
         signs = f"it has {', '.join(sorted(foreign))}" if foreign else f"it lacks {', '.join(sorted(missing))}"
         raise ConfigError(
             f"This is not the state of an NSGD or an SGD: {signs}.",
             hint="Begin with a new NSGD(model, lr=...), or load the state_dict() of the right one.",
-        )
-
-
-def _check_numbers(settings: Mapping[str, Any]) -> None:
-    for name in ("lr", "momentum", "dampening", "weight_decay", "beta", "eps", "max_norm"):
-        if not isinstance(settings[name], Real | Tensor) and not (name == "max_norm" and settings[name] is None):
-            raise ConfigError(
-                f"{name} must be a number, got {settings[name]!r}.", hint="YAML reads 1e-3 as text: write 1.0e-3."
-            )
-    bound = settings["max_norm"]
-    if bound is not None and not 0 < bound < math.inf:
-        raise ConfigError(
-            f"max_norm must be > 0 and finite, got {bound}.", hint="Set max_norm to None for no clipping."
-        )
-
-
-def _check_combinations(settings: Mapping[str, Any]) -> None:
-    if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
-        raise ConfigError(
-            f"Nesterov momentum needs momentum > 0 and dampening 0, got {settings['momentum']} and "
-            f"{settings['dampening']}.",
-            hint="Set both, or leave nesterov out.",
-        )
-    if settings["reduce"] == "sample" and settings["beta"] != 0:
-        raise ConfigError(
-            f'reduce="sample" has no moving average of the power, got beta {settings["beta"]}.',
-            hint="Set beta to 0.",
-        )
-    if settings["denominator"] == "log" and settings["eps"] == 0:
-        raise ConfigError(
-            'denominator="log" needs eps > 0: the logarithm of a power of 1 is 0.',
-            hint="Leave eps at its default, 0.01.",
         )
 
 
