@@ -9,7 +9,7 @@ import numpy as np
 
 from modicum.core.method import Job
 from modicum.core.options import one_of, whole
-from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
 from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.pool import Pool
@@ -85,8 +85,7 @@ def candidates_and_test(job: Job, plan: Plan) -> tuple[PropertyTable, PropertyTa
             f"A third of {count} molecules is held out, which leaves {count - count // 3} to label, not {plan.labels}.",
             hint=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
         )
-    order = numpy_generator(job.seed, "split").permutation(count)
-    test = frozenset(molecules[place] for place in order[: count // 3].tolist())
+    test = frozenset(molecules[place] for place in shuffled(count, job.seed, "split", count=count // 3).tolist())
     return labels.of(frozenset(molecules) - test), labels.of(test)
 
 

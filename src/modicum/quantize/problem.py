@@ -13,6 +13,7 @@ from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.method import Job
 from modicum.core.options import number, whole
 from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.networks import train_digits
@@ -60,7 +61,7 @@ def _digits(seed: int, count: int) -> Problem:
 
     pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     images = torch.tensor(pixels / 16.0, dtype=torch.float32).view(-1, 1, 8, 8)
-    order = torch.from_numpy(numpy_generator(seed, "split").permutation(len(images)))
+    order = torch.from_numpy(shuffled(len(images), seed, "split"))
     train, test = order[: len(order) // 2], order[len(order) // 2 :]
     answers = torch.tensor(labels, dtype=torch.int64)
     _check_count(count, len(train))
