@@ -78,13 +78,13 @@ def sarcasm_stack(folder: Path) -> None:
     )
     config = SarcasmConfig(encoder, length=24, learnt=("sarcastic", "categories", "rank"))
     with seeded_globally(0, "golden"):
-        members = [EncoderModel(SarcasmModel(config), tokenizer) for _ in range(1)]
+        member = EncoderModel(SarcasmModel(config), tokenizer)  # type: ignore[arg-type]
     linear = fit_system(_examples(), _linear(), robustness=PRESETS["plain"], folds=2).system
     weights = {
         "en": Weights(sarcastic=(0.75, 0.5), rank=(1.0, 0.25)),
         "ar": Weights(sarcastic=(1.0, 0.125), rank=(1.0, 0.0)),
     }
-    model = StackedModel(members=(linear.model, EnsembleModel(tuple(members))), weights=weights)  # type: ignore[arg-type]
+    model = StackedModel(members=(linear.model, EnsembleModel((member,))), weights=weights)  # type: ignore[arg-type]
     SarcasmSystem(model=model, preparation=linear.preparation, decision=linear.decision).save(folder)
 
 
@@ -194,13 +194,15 @@ def submission(path: Path) -> None:
 
 
 def predictions(path: Path) -> None:
-    from modicum.sarcasm.records import read_records, write_rows
+    from modicum.core.tables import read_records, write_predictions
 
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "texts.csv"
         source.write_text('id,text,sarcastic\n1,"Oh, ""great""",1\n2,"two\nlines",0\n3,يا سلام,1\n', encoding="utf-8")
         rows = read_records(source)[1]
-    write_rows(path, rows, [{"probability": 1 / (it + 3), "predicted": it % 2, "categories": ""} for it in range(3)])
+    write_predictions(
+        path, rows, [{"probability": 1 / (it + 3), "predicted": it % 2, "categories": ""} for it in range(3)]
+    )
 
 
 def _command(*arguments: str) -> None:
