@@ -15,9 +15,10 @@ class Row:
     """What can be said of a method before it is imported."""
 
     name: str  # as in ``modicum compare NAME``
-    package: str  # that holds its ``method`` module
+    package: str  # of its code
     title: str  # the method's full name
     saves: str  # what one needs less of
+    module: str = "comparison"  # of the package, that holds its METHOD
 
 
 _ROWS = (
@@ -33,17 +34,23 @@ _ROWS = (
         "modicum.molecules",
         "GPR-MGK: active learning over molecules with a marginalized graph kernel",
         "simulations",
+        "method",
     ),
     Row(
-        "xpudu", "modicum.sarcasm", "X-PuDu: sarcasm in English and Arabic by joint fine-tuning", "labels per language"
+        "xpudu",
+        "modicum.sarcasm",
+        "X-PuDu: sarcasm in English and Arabic by joint fine-tuning",
+        "labels per language",
+        "method",
     ),
     Row(
         "cubemlp",
         "modicum.fusion",
         "CubeMLP: multimodal fusion by MLPs along time, modality and channel",
         "parameters and FLOPs",
+        "method",
     ),
-    Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
+    Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits", "method"),
 )
 
 
@@ -61,7 +68,7 @@ def load(name: str) -> Method:
     """Import a method."""
     for row in _ROWS:
         if row.name == name:
-            return importlib.import_module(f"{row.package}.method").METHOD
+            return importlib.import_module(f"{row.package}.{row.module}").METHOD
     close = difflib.get_close_matches(name, names(), n=1)
     raise ConfigError(
         f"There is no method {name!r}." + (f" Did you mean {close[0]}?" if close else ""),

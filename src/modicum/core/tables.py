@@ -86,8 +86,8 @@ def split_cells(
     separator = separator or _separator_of(text, ",")
     first = next((it for it in text.splitlines() if it.strip()), "")
     # What is written "a", "b" has its quotation marks behind a space.
-    options: Any = {"delimiter": separator, "strict": True, "skipinitialspace": f"{separator} " in first}
-    options |= {"quoting": csv.QUOTE_NONE} if quote is None else {"quotechar": quote}
+    spaced = {"skipinitialspace": f"{separator} " in first, "quotechar": quote}
+    options: Any = {"delimiter": separator, "strict": True, **(spaced if quote else {"quoting": csv.QUOTE_NONE})}
     rows: list[tuple[int, list[str]]] = []
     following = 1
     try:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modicum.core import catalogue
-from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.method import Job
 from modicum.core.options import number, whole
 from modicum.core.seeding import numpy_generator
-from modicum.core.splits import shuffled
+from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.networks import train_digits
@@ -57,27 +54,21 @@ def settings(job: Job) -> RAPQConfig:
 
 
 def _digits(seed: int, count: int) -> Problem:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
-    images = torch.tensor(pixels / 16.0, dtype=torch.float32).view(-1, 1, 8, 8)
-    order = torch.from_numpy(shuffled(len(images), seed, "split"))
-    train, test = order[: len(order) // 2], order[len(order) // 2 :]
-    answers = torch.tensor(labels, dtype=torch.int64)
+    split = in_halves(*digits(), seed)
+    train, test = split.inputs["train"], split.inputs["test"]
     _check_count(count, len(train))
     return Problem(
-        network=train_digits(images[train], answers[train], seed=seed),
-        calibration=images[train[:count]],
-        test=images[test],
-        labels=answers[test],
+        network=train_digits(train, split.labels["train"], seed=seed),
+        calibration=train[:count],
+        test=test,
+        labels=split.labels["test"],
     )
 
 
 def _cifar10(seed: int, count: int, name: str) -> Problem:
     opened = open_network(name)
-    folder = catalogue.fetch("cifar10-jpeg")
-    known, _ = labelled_files(folder / "train", CIFAR_CLASSES)
-    test, labels = labelled_files(folder / "test", CIFAR_CLASSES)
+    known, _ = cifar10_files("train")
+    test, labels = cifar10_files("test")
     _check_count(count, len(known))
     drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
     prepared = opened.preparation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modicum.core.encoders import OFFLINE
 from modicum.core.method import Arm, Comparison, Method, Metric, Option, Source
+from modicum.core.pretrained import OFFLINE
 from modicum.sarcasm import arms
 from modicum.sarcasm.plan import TINY
 

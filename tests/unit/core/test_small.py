@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modicum.core.images import labelled_files, read_images
+from modicum.core.small import digits, in_halves, in_quarters, labelled_files, read_images
 from modicum.errors import DataError
 
 image = pytest.importorskip("PIL.Image")
@@ -48,3 +48,22 @@ def test_a_file_that_is_no_image_or_has_another_size_is_named(tmp_path: Path) ->
     wide = write(tmp_path / "wide.png", np.zeros((2, 3, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"wide.png has 3 x 2 pixels, .*good.png has 2 x 2"):
         read_images([good, wide])
+
+
+def test_digits_are_split_by_the_seed_and_into_all_of_them() -> None:
+    images, labels = digits()
+    assert images.shape == (1797, 1, 8, 8)
+    assert (images.dtype, images.min(), images.max()) == (torch.float32, 0, 1)
+    for split, parts in ((in_halves, [898, 899]), (in_quarters, [898, 449, 450])):
+        first, again, other = (split(images, labels, seed) for seed in (0, 0, 1))
+        assert [len(part) for part in first.inputs.values()] == parts
+        assert all(torch.equal(part, again.inputs[name]) for name, part in first.inputs.items())
+        assert not torch.equal(first.inputs["test"], other.inputs["test"])
+        assert sorted(torch.cat(list(first.labels.values())).tolist()) == sorted(labels.tolist())
+
+
+def test_quarters_have_the_same_classes() -> None:
+    split = in_quarters(*digits(), 3)
+    shares = [torch.bincount(labels) / len(labels) for labels in split.labels.values()]
+    for share in shares[1:]:
+        torch.testing.assert_close(share, shares[0], atol=0.003, rtol=0)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, BertModel
+from transformers import BertConfig, BertModel
 
-from modicum.core.encoders import OFFLINE, encoder_place, load_encoder, open_text_encoder
+from modicum.core.pretrained import OFFLINE, encoder_place, open_part, open_text_encoder
 from modicum.errors import ConfigError
 
 
@@ -20,14 +20,14 @@ def test_a_name_is_its_own_place_and_the_packaged_encoder_has_a_folder() -> None
 
 def test_a_folder_that_is_no_model_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"The model '.*' cannot be loaded \(.+\). Give a model hub id, a folder"):
-        load_encoder(AutoModel.from_pretrained, str(tmp_path))
+        open_part("AutoModel", str(tmp_path), extra="text")
 
 
 def test_loading_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
     BertModel(config).save_pretrained(tmp_path)
     capfd.readouterr()
-    assert isinstance(load_encoder(AutoModel.from_pretrained, str(tmp_path)), BertModel)
+    assert isinstance(open_part("AutoModel", str(tmp_path), extra="text"), BertModel)
     assert capfd.readouterr() == ("", "")
 
 
