@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modicum.core import catalogue
 from modicum.core.extras import require
-from modicum.core.seeding import legacy_seed, numpy_generator
+from modicum.core.splits import hold_out, shuffled
 from modicum.errors import DataError
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -49,26 +49,24 @@ def digits() -> tuple[Tensor, Tensor]:
 
 def in_halves(inputs: Tensor, labels: Tensor, seed: int) -> Split:
     """Split half for training and half for the test, as RAPQ does."""
-    order = numpy_generator(seed, "split").permutation(len(labels))
+    order = shuffled(len(labels), seed, "split")
     half = len(order) // 2
     return Split.of(inputs, labels, {"train": order[:half], "test": order[half:]})
 
 
 def in_quarters(inputs: Tensor, labels: Tensor, seed: int) -> Split:
     """Split half for training and a quarter each for validation and test, each with the same classes, as NSGD does."""
-    from sklearn.model_selection import train_test_split
-
-    state, names = legacy_seed(seed, "split"), labels.numpy()
-    train, rest = train_test_split(np.arange(len(names)), test_size=0.5, stratify=names, random_state=state)
-    held, test = train_test_split(rest, test_size=0.5, stratify=names[rest], random_state=state)
-    return Split.of(inputs, labels, {"train": train, "validation": held, "test": test})
+    names = labels.numpy()
+    train, rest = hold_out(len(names), 0.5, seed, labels=names)
+    held, test = hold_out(len(rest), 0.5, seed, labels=names[rest])
+    return Split.of(inputs, labels, {"train": train, "validation": rest[held], "test": rest[test]})
 
 
 def cifar10(seed: int) -> Split:
     """Load 45,000 training, 5,000 validation and 10,000 test colour images of 32 x 32 pixels in [0, 1]."""
     # The files are a lossy re-encoding, so accuracies on them are not comparable with published ones.
     (inputs, labels), (test, test_labels) = (_read(*cifar10_files(part)) for part in ("train", "test"))
-    order = numpy_generator(seed, "split").permutation(len(labels))
+    order = shuffled(len(labels), seed, "split")
     known = Split.of(inputs, labels, {"train": order[5000:], "validation": order[:5000]})
     return Split({**known.inputs, "test": test}, {**known.labels, "test": test_labels}, len(CIFAR_CLASSES))
 

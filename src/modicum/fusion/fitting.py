@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from torch import nn
 
 from modicum.core.devices import check_device
 from modicum.core.pretrained import open_part, open_text_encoder
-from modicum.core.seeding import legacy_seed, seeded_globally
+from modicum.core.seeding import seeded_globally
+from modicum.core.splits import hold_out
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
 from modicum.fusion.mixer import CubeMLP
@@ -161,15 +161,9 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
             "can be split off.",
             hint="Give a validation split.",
         )
-    settings: dict[str, Any] = {"n_splits": 1, "test_size": share, "random_state": legacy_seed(seed, "split")}
     labels = recordings.labels
-    if groups is not None:
-        splitter: Any = GroupShuffleSplit(**settings)
-    elif labels is not None and _can_stratify(labels, share):
-        splitter = StratifiedShuffleSplit(**settings)
-    else:
-        splitter = ShuffleSplit(**settings)
-    rest, part = next(splitter.split(np.zeros(count), labels, groups))
+    shared = labels if groups is None and labels is not None and _can_stratify(labels, share) else None
+    rest, part = hold_out(count, share, seed, labels=shared, groups=groups)
     return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
-from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
 from modicum.molecules.baselines import pick_per_size, pick_random
 from modicum.molecules.configuration import COMPARISON, ComparisonSettings
@@ -97,8 +97,7 @@ def _split(job: Job, settings: ComparisonSettings) -> Problem:
             f"{settings.labels}.",
             hint=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
         )
-    order = numpy_generator(job.seed, "split").permutation(count)
-    test = frozenset(molecules[index] for index in order[: count // 3].tolist())
+    test = frozenset(molecules[index] for index in shuffled(count, job.seed, "split", count=count // 3).tolist())
     candidates = labels.of(frozenset(molecules) - test)
     return Problem(candidates=dict.fromkeys(get_args(Rule), candidates), test=labels.of(test))
 

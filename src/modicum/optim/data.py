@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from modicum.core.safeload import load_npz
 from modicum.core.small import Split, in_quarters
+from modicum.core.tables import read_cells
 from modicum.errors import ConfigError, DataError
 
 
@@ -30,11 +30,7 @@ def own_data(path: Path, seed: int) -> Split:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            header, *rows = list(csv.reader(stream)) or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}).", hint="Save it as UTF-8 CSV.") from error
+    (_, header), *rows = read_cells(path) or [(1, [])]
     if "label" not in header:
         raise DataError(
             f"{path} has no column called label; its header is {','.join(header)!r}.",
@@ -47,7 +43,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path} has {len(rows)} rows and {len(header) - 1} columns other than label.",
             hint="Give at least one row and one column of numbers.",
         )
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if len(row) != len(header):
             raise DataError(
                 f"{path}, line {line} has {len(row)} fields, the header has {len(header)}.", hint="Correct that line."
@@ -59,9 +55,9 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             for name, text in zip(header, row, strict=True)
             if name != "label"
         ]
-        for line, row in enumerate(rows, start=2)
+        for line, row in rows
     ]
-    return np.array(inputs), np.array([row[label] for row in rows])
+    return np.array(inputs), np.array([row[label] for _, row in rows])
 
 
 def _number(text: str, where: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from modicum.core.extras import require
 from modicum.core.pretrained import open_part
 from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.core.small import digits
+from modicum.core.splits import shuffled
+from modicum.core.tables import read_cells
 from modicum.core.training import fine_tune
 from modicum.errors import ConfigError, DataError
 
@@ -112,7 +113,7 @@ def text_problem(task: Task, data: Path | None, *, model: str, seed: int, train_
             hint=f"Write --option train_size= a number up to {len(train)}, or 0 for all.",
         )
     if train_size:
-        train = [train[row] for row in numpy_generator(seed, "split").permutation(len(train))[:train_size]]
+        train = [train[row] for row in shuffled(len(train), seed, "split", count=train_size)]
     with seeded_globally(seed, "initialisation"):
         encoder = open_part(
             "AutoModelForSequenceClassification",
@@ -199,19 +200,15 @@ def read(task: Task, folder: Path) -> tuple[list[Example], list[Example]]:
 
 
 def _read(task: Task, layout: Layout, path: Path) -> Iterator[Example]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table ({error}).", hint="Save it as UTF-8 text.") from error
-    places, widths, start = layout.columns, layout.widths, 1
+    rows = read_cells(path, separator="\t", quote=None)
+    places, widths = layout.columns, layout.widths
     if not widths:
-        header, *rows = rows or [[]]
+        (_, header), *rows = rows or [(1, [])]
         places = {what: _place(names, header, path) for what, names in places.items()}
-        widths, start = (len(header),), 2
+        widths = (len(header),)
     if not rows:
         raise DataError(f"{path} has no examples.", hint="Give a file with at least one row.")
-    for number, row in enumerate(rows, start=start):
+    for number, row in rows:
         if len(row) not in widths:
             raise DataError(
                 f"{path}, line {number} has {len(row)} fields, expected {' or '.join(map(str, widths))}.",

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.core.tables import read_records, read_text, require_columns
 from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Pair
 from modicum.sarcasm.folds import key
-from modicum.sarcasm.records import read_records, require_columns
 
 _ARSARCASM = ("training_data.csv", "testing_data.csv")
 _TRUTHS = {"TRUE": 1, "FALSE": 0}
@@ -107,8 +106,5 @@ def _tweeteval(folder: Path, part: str) -> list[Example]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}).", hint="Fetch the file again.") from error
+    text = read_text(path)
     return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

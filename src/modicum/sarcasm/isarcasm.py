@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core import catalogue
+from modicum.core.tables import read_records, require_columns
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.records import read_records, require_columns
 from modicum.sarcasm.tables import Table, read_rows
 
 Task: TypeAlias = Literal["A", "B", "C"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from modicum.core.tables import Cells, Record, read_records, require_columns, source_name
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import language_of
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.records import Cells, Record, read_records, require_columns, source_name
 
 Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
 Asked: TypeAlias = Language | Literal["auto"] | None

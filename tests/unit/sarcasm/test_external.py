@@ -92,7 +92,7 @@ def test_a_missing_or_undecodable_file_is_named(tmp_path: Path) -> None:
         read_tweeteval_irony(tmp_path)
     tweeteval(tmp_path, ("a\n", "1\n"))
     (tmp_path / "val_text.txt").write_bytes(b"\xff\n")
-    with pytest.raises(DataError, match=r"val_text.txt is not UTF-8"):
+    with pytest.raises(DataError, match=r"val_text.txt, line 1 is not UTF-8"):
         read_tweeteval_irony(tmp_path)
 
 

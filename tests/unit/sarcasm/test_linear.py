@@ -308,7 +308,7 @@ def test_foreign_folders_are_refused(saved: Saved, tmp_path: Path) -> None:
         load(tmp_path)
     for foreign in ({"architectures": ["BertModel"]}, [1]):
         (saved.folder / "model.json").write_text(json.dumps(foreign))
-        with pytest.raises(DataError, match="describes no linear model"):
+        with pytest.raises(DataError, match="is no linear model of modicum"):
             load(saved.folder)
 
 
@@ -323,23 +323,23 @@ def test_truncated_files_are_refused(saved: Saved, name: str, share: float) -> N
 
 def test_missing_weights_are_refused(saved: Saved) -> None:
     (saved.folder / "weights.safetensors").unlink()
-    with pytest.raises(DataError, match="no whole safetensors file"):
+    with pytest.raises(DataError, match="does not exist"):
         load(saved.folder)
 
 
 def test_weights_of_another_model_are_refused(saved: Saved, tmp_path: Path) -> None:
     LinearLearner(features="word").fit(EXAMPLES).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "weights.safetensors", saved.folder / "weights.safetensors")
-    with pytest.raises(DataError, match=r"features\.idf\.0 must be finite float64 of shape"):
+    with pytest.raises(DataError, match=r"features\.idf\.0 must be float64 of shape"):
         load(saved.folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sarcastic__intercept": None}, r"sarcastic\.intercept must be .* got nothing"),
+        ({"sarcastic__intercept": None}, r"sarcastic\.intercept is missing"),
         ({"sarcastic__intercept": np.zeros(1, np.float32)}, "got float32"),
-        ({"sarcastic__intercept": np.array([np.nan])}, "must be finite"),
+        ({"sarcastic__intercept": np.array([np.nan])}, "not finite"),
         ({"categories__weights": np.zeros((5, 3))}, r"categories\.weights must be"),
         ({"more": np.zeros(1)}, "holds more, which no part has"),
     ],
@@ -353,7 +353,7 @@ def test_weights_that_do_not_fit_are_refused(saved: Saved, changes: dict[str, np
 @pytest.mark.parametrize("changes", [{"features": None}, {"features": {"ngrams": [{}]}}, {"heads": 3}, {"ranker": 1}])
 def test_descriptions_that_describe_nothing_are_refused(saved: Saved, changes: dict[str, Any]) -> None:
     saved.describe(**changes)
-    with pytest.raises(DataError, match="describes no model"):
+    with pytest.raises(DataError, match="is damaged"):
         load(saved.folder)
 
 

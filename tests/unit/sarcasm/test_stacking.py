@@ -152,7 +152,7 @@ def test_it_is_saved_and_reads_the_same(joint: Fitted, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damaged", ["{", "[]", "{}", '{"en": {"sarcastic": [1, "x"], "rank": null}}', '{"en": {"sarcastic": [1, 2]}}']
+    "damaged", ["{", "[]", "{}", '{"en": {"sarcastic": [1, "x"], "rank": null}}', '{"en": {"rank": [1, 2]}}']
 )
 def test_damaged_weights_are_named(joint: Fitted, tmp_path: Path, damaged: str) -> None:
     joint.system.save(tmp_path / "system")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json as json_format
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,7 +43,8 @@ def predict(
     json: Json = False,
 ) -> None:
     """Give the mean of the systems for each sample; a stream that a sample lacks is absent, not zero."""
-    from modicum.core.files import check_target, replacing
+    from modicum.core.files import check_target
+    from modicum.core.tables import write_rows
 
     if file is not None:
         check_target(file, option="--out", inputs=(source, model))
@@ -58,15 +57,14 @@ def predict(
     recordings = known_to(ensemble, chosen)
     rows = _rows(ensemble, recordings, without or [])
     if file is not None:
-        with replacing(file) as stream:
-            _write(rows, stream)
+        write_rows(file, list(rows[0]), rows, form="csv")
         say(f"{len(rows):,} rows: {file}")
         if json:
             typer.echo(json_format.dumps({"file": str(file), "rows": len(rows)}, indent=2))
     elif json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
     else:
-        _write(rows, sys.stdout)
+        write_rows("-", list(rows[0]), rows)
 
 
 def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) -> list[dict[str, Any]]:
@@ -88,9 +86,3 @@ def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) 
         chosen = {"predicted": heads[int(np.argmax(numbers))]} if classes else {}
         rows.append({"id": name, **chosen, **{head: round(it, 6) for head, it in zip(heads, numbers, strict=True)}})
     return rows
-
-
-def _write(rows: list[dict[str, Any]], stream: TextIO) -> None:
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else ["id"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)

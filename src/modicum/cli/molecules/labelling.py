@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json as json_format
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,6 @@ from modicum.cli.molecules.shared import (
     open_labels,
     open_pool,
 )
-from modicum.core.files import replacing
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -141,14 +139,13 @@ def _check_options(
 
 def _columns(paths: Sequence[Path], name: str | None) -> dict[Path, str | None]:
     """Find which files have the column of SMILES: molecules that select wrote have another than the user's tables."""
-    from modicum.molecules.reading import opened, table_rows
+    from modicum.molecules.reading import table_rows
 
     found: dict[Path, str | None] = dict.fromkeys(paths)
     if name is None:
         return found
     for path in paths:
-        with opened(path) as file:
-            found[path] = name if name in table_rows(file)[0] else None
+        found[path] = name if name in table_rows(path)[0] else None
     if not any(found.values()):
         raise ConfigError(f"No file has a column {name!r}.", hint="Name a column of one by --smiles-col.")
     return found
@@ -184,11 +181,10 @@ def _tell(campaign: Campaign) -> None:
 
 
 def _tables(path: Path, name: str | None, *, smiles_column: str | None, strip_salts: bool) -> list[PropertyTable]:
-    from modicum.molecules.reading import opened, table_rows
+    from modicum.molecules.reading import table_rows
     from modicum.molecules.table import PROPERTIES
 
-    with opened(path) as file:
-        header, _ = table_rows(file)
+    header, _ = table_rows(path)
     names = [name] if name is not None else [known for known in PROPERTIES if known in header]
     if not names:
         raise DataError(f"{path} has no column {', '.join(PROPERTIES)}.", hint="Name its column by --property.")
@@ -206,9 +202,11 @@ def _other_columns(pool: Pool) -> dict[str, dict[str, str]]:
 
 
 def _write_failures(path: Path, failures: Mapping[str, str], rest: Mapping[str, Mapping[str, str]]) -> None:
+    from modicum.core.tables import write_rows
+
     kept = {name: texts for name, texts in rest.items() if name not in ("smiles", "reason")}
-    with replacing(path) as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["smiles", "reason", *kept])
-        for smiles, reason in failures.items():
-            writer.writerow([smiles, reason, *(texts[smiles] for texts in kept.values())])
+    rows = (
+        {"smiles": smiles, "reason": reason} | {name: texts[smiles] for name, texts in kept.items()}
+        for smiles, reason in failures.items()
+    )
+    write_rows(path, ["smiles", "reason", *kept], rows, form="csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json as json_format
 from collections.abc import Sequence
@@ -141,12 +140,16 @@ def _check_pool(pool: Path | None, *, sizes: Sequence[int | None], reading: Sequ
 
 
 def _table(selection: Selection, space: Pool) -> str:
+    from modicum.core.tables import write_rows
+
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     kept = {name: cells for name, cells in space.columns.items() if name not in ("smiles", "deviation")}
-    writer.writerow(["smiles", "deviation", *kept])
-    for pick, smiles, deviation in zip(selection.picks, selection.smiles, selection.deviations.tolist(), strict=True):
-        writer.writerow([smiles, f"{deviation:.6f}", *(cells[pick] for cells in kept.values())])
+    each = zip(selection.picks, selection.smiles, selection.deviations.tolist(), strict=True)
+    rows = (
+        {"smiles": smiles, "deviation": f"{deviation:.6f}"} | {name: cells[pick] for name, cells in kept.items()}
+        for pick, smiles, deviation in each
+    )
+    write_rows(text, ["smiles", "deviation", *kept], rows)
     return text.getvalue()
 
 

@@ -58,13 +58,13 @@ def open_pool(
 def open_failed(path: Path | None, smiles_column: str | None = None) -> dict[str, int]:
     """Read molecules that have no label, as `label --failed` or the user writes them; there may be none."""
     from modicum.molecules.pool import molecule_rows
-    from modicum.molecules.reading import opened, table_rows
+    from modicum.molecules.reading import table_rows
 
     if path is None:
         return {}
     if smiles_column is not None:
-        with opened(path) as file:  # `label` names the column smiles, whatever the pool's is
-            smiles_column = smiles_column if smiles_column in table_rows(file)[0] else None
+        # `label` names the column smiles, whatever the pool's is
+        smiles_column = smiles_column if smiles_column in table_rows(path)[0] else None
     _, rows = molecule_rows(path, smiles_column)
     if not rows:
         return {}

@@ -42,7 +42,7 @@ def predict(
     Probabilities are calibrated on held-out training texts: they hold for texts collected as those are, if trained with
     --preset plain. With modicum they are calibrated on cropped texts, and about a tenth too high for entire ones.
     """
-    from modicum.sarcasm.records import check_output, write_rows
+    from modicum.core.tables import check_output, write_predictions
 
     if file is not None:
         check_output(file, (source, model))
@@ -57,10 +57,10 @@ def predict(
         cells = _texts(system, table.examples, explain=explain)
     rows: list[Row] = list(table.rows)
     if file is not None:
-        write_rows(file, rows, cells)
+        write_predictions(file, rows, cells)
         say(f"{len(rows):,} rows: {file}")
     else:
-        write_rows("-", rows, cells, form="jsonl" if json else "csv")
+        write_predictions("-", rows, cells, form="jsonl" if json else "csv")
 
 
 def _table(source: str, **options: Any) -> Table:

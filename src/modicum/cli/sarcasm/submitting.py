@@ -163,7 +163,7 @@ def _labels(source: str, items: Sequence[Example] | Sequence[Pair], task: TaskNa
 
 
 def _kind(path: Path, column: str, *, named: bool) -> Kind:
-    from modicum.sarcasm.records import read_records
+    from modicum.core.tables import read_records
 
     if path.suffix.lower() in {".zip", ".txt"}:
         return "submission"

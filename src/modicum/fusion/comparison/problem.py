@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 
 from modicum.core import catalogue
 from modicum.core.method import Job
-from modicum.core.seeding import legacy_seed, numpy_generator
+from modicum.core.seeding import legacy_seed
+from modicum.core.splits import hold_out, shuffled
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import ComparisonSettings
 from modicum.fusion.fitting import split_off
@@ -103,7 +103,7 @@ def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
 
     def change(part: Recordings) -> Recordings:
         order, there = np.arange(len(part)), np.flatnonzero(part.streams[name].lengths)
-        order[there] = there[numpy_generator(seed, f"shuffled {len(part)}").permutation(len(there))]
+        order[there] = there[shuffled(len(there), seed, f"shuffled {len(part)}")]
         return replace(part, streams={**part.streams, name: part.streams[name].take(order)})
 
     return problem.change(change)
@@ -167,10 +167,8 @@ def _drawn(recordings: Recordings, labels: int, seed: int) -> Problem:
         )
 
     def cut(rest: npt.NDArray[np.int64], name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        taken, left = train_test_split(
-            rest, train_size=labels, stratify=classes[rest], random_state=legacy_seed(seed, name)
-        )
-        return np.sort(taken), np.sort(left)
+        taken, left = hold_out(len(rest), len(rest) - labels, seed, name, labels=classes[rest])
+        return rest[np.sort(taken)], rest[np.sort(left)]
 
     train, rest = cut(places, "train")
     valid, test = cut(rest, "valid")
@@ -178,7 +176,7 @@ def _drawn(recordings: Recordings, labels: int, seed: int) -> Problem:
 
 
 def _parted(sequences: Sequence[CesSequence], seed: int) -> Problem:
-    order = numpy_generator(seed, "sequences").permutation(len(sequences))
+    order = shuffled(len(sequences), seed, "sequences")
     held, chosen = round(_TEST * len(order)), round(_VALID * len(order))
     part = lambda places, every: frames_of_sequences([sequences[place] for place in places], every=every)
     return Problem(
@@ -198,5 +196,5 @@ def _fewer(problem: Problem, labels: int, seed: int) -> Problem:
             f"labels is {labels}, but there are {len(problem.train)} training samples.",
             hint="Write --option labels=0 for all of them.",
         )
-    taken = numpy_generator(seed, "labels").permutation(len(problem.train))[:labels]
+    taken = shuffled(len(problem.train), seed, "labels", count=labels)
     return replace(problem, train=problem.train.take(np.sort(taken)))

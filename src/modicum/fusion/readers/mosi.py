@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from modicum.core.tables import read_cells
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.fields import finished, frames, group_of, silent
-from modicum.fusion.readers.tables import read_matrix, read_rows
+from modicum.fusion.readers.tables import read_matrix
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
 
 _STREAMS = ("text", "audio", "video")
@@ -19,7 +20,7 @@ _CLASSES = ("negative", "positive")
 def read_mosi(folder: Path) -> dict[str, Recordings]:
     """Read utterances with one frame of text (100 values), audio (73) and video (100) each."""
     # The text features were trained on the labels of the training utterances: what they say of those is no test.
-    transcripts = read_rows(folder / "transcripts.csv")
+    transcripts = [cells for _, cells in read_cells(folder / "transcripts.csv", separator=",")]
     for row, cells in enumerate(transcripts):
         if len(cells) != 4 or cells[3] not in {"0", "1"}:
             raise DataError(
