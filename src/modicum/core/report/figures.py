@@ -99,7 +99,7 @@ def forest(report: Report) -> str:
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(_folded(f"0 = {baseline}, better →"), loc="right")
-        shown = [role for role in _MARKS if role in {roles[each.arm] for each in differences}]
+        shown: list[Role] = [role for role in _MARKS if role in {roles[each.arm] for each in differences}]
         figure.legend(_handles(shown), shown, loc="outside upper left", ncols=len(shown))
         return figure
 
