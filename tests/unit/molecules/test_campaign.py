@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modicum.core.engine import Engine, open_engine
-from modicum.core.engine.local import LocalEngine
+from modicum.core.engine import Engine, LocalEngine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError, SimulationError
 from modicum.molecules.alkanes import enumerate_alkanes
