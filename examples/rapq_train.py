@@ -28,9 +28,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from modicum.core import catalogue
-from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.seeding import torch_generator
+from modicum.core.small import CIFAR_CLASSES, cifar10_files
 from modicum.quantize.opening import accuracy
 from modicum.quantize.preparation import PREPARATION_FILE, Preparation
 
@@ -98,7 +97,7 @@ def train(
 
 
 def read(part: str, count: int, prepared: Preparation, seed: int) -> tuple[Tensor, Tensor]:
-    files, labels = labelled_files(catalogue.fetch("cifar10-jpeg") / part, CIFAR_CLASSES)
+    files, labels = cifar10_files(part)
     order = torch.randperm(len(files), generator=torch_generator(seed, part))[: count or len(files)]
     return prepared.images([files[place] for place in order.tolist()]), labels[order]
 

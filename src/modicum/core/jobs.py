@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any, TypeAlias
 from modicum.core.engine import Engine
 from modicum.core.environment import code_digest, library_versions, tree_digest
 from modicum.core.journal import Journal, job_key
-from modicum.core.measure import measured
+from modicum.core.measure import Cost, measured
 from modicum.core.method import Arm, Job, Measurement
+from modicum.core.settings import as_json
 from modicum.errors import ConfigError, InputError, JobFailedError, ModicumError
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -21,10 +23,11 @@ Record: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An arm, what it is told, and the names of its secondary metrics and costs."""
+    """An arm, what it is passed, and the names of its secondary metrics and costs."""
 
     arm: Arm
     job: Job
+    setup: Callable[[Job], Any] | None = None
     beside: tuple[str, ...] = ()
     costs: tuple[str, ...] = ()
 
@@ -41,7 +44,8 @@ def finish(
         records = {key: record for key in described if journal is not None and (record := journal.get(key)) is not None}
         tell(len(records), len(described), "from the journal" if records else "")
         missing = [key for key in described if key not in records]
-        for end in engine.run(_execute, [described[key][1] for key in missing]):
+        items = [(described[key][1], job_key({**described[key][0], "arm": None})) for key in missing]
+        for end in engine.run(_execute, items):
             key = missing[end.index]
             description, task = described[key]
             if isinstance(end.error, InputError):
@@ -51,6 +55,7 @@ def finish(
                 continue
             records[key] = _record(journal, key, description, end.value or {})
             tell(len(records), len(described), f"{task.arm.name}, seed {task.job.seed}")
+    _latest.clear()
     if failures:
         error = _failed(failures, total=len(described), folder=folder)
         raise error from failures[0][1]
@@ -66,16 +71,31 @@ def _describe(task: Task, method: str, engine: Engine) -> Record:
         "seed": job.seed,
         "budget": job.budget,
         "device": job.device,
-        "options": dict(job.options),
+        "settings": as_json(job.settings),
         "data": tree_digest(job.data) if job.data else None,
         "threads": engine.threads,
-        "code": code_digest(task.arm.run),
+        "code": [code_digest(function) for function in (task.arm.run, task.setup) if function],
         "libraries": library_versions(),
     }
 
 
-def _execute(task: Task) -> Record:
-    measurement, cost = measured(lambda: task.arm.run(task.job))
+# What the setup of the latest seed gave in this process, by the hash of all that determines it, and what it took.
+# An engine takes jobs seed by seed, so one is enough, and no more than one is kept in memory.
+_latest: dict[str, tuple[Any, Cost]] = {}
+
+
+def _execute(item: tuple[Task, str]) -> Record:
+    task, key = item
+    if task.setup is None:
+        measurement, cost = measured(lambda: task.arm.run(task.job))
+    else:
+        if key not in _latest:
+            _latest.clear()
+            _latest[key] = measured(functools.partial(task.setup, task.job))
+        shared, before = _latest[key]
+        measurement, own = measured(lambda: task.arm.run(task.job, shared))
+        # As if the arm had made it itself: what it took must not depend on which arm a worker happens to run first.
+        cost = Cost(seconds=before.seconds + own.seconds, memory=max(before.memory, own.memory))
     if not isinstance(measurement, Measurement):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise JobFailedError(
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",

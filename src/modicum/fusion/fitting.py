@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedS
 from torch import nn
 
 from modicum.core.devices import check_device
-from modicum.core.encoders import encoder_place, load_encoder, open_text_encoder
-from modicum.core.extras import require
+from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
@@ -70,10 +68,7 @@ def configure(
         for name, stream in recordings.streams.items()
     ]
     if text is not None:
-        transformers = require("transformers", extra="fusion", purpose="A text encoder")
-        read = load_encoder(
-            partial(transformers.AutoConfig.from_pretrained, trust_remote_code=False), encoder_place(text)
-        )
+        read = open_part("AutoConfig", text, extra="fusion")
         streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.devices import check_device
-from modicum.core.extras import require
 from modicum.core.files import new_folder
+from modicum.core.pretrained import open_folder
 from modicum.core.quiet import quiet_transformers
 from modicum.core.safeload import read_json
-from modicum.errors import ConfigError, DataError, ModelError
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.batches import Collator, Items
 from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.metrics import class_scores, depression_scores, sentiment_scores
@@ -206,7 +206,7 @@ class FusionSystem:
             raise DataError(f"{folder / _DOCUMENT} is damaged ({error}).", hint=_HINT) from error
         if task not in get_args(Task):
             raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", hint=_HINT)
-        model: Any = _open_model(_part(folder, _MODEL))
+        model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), extra="fusion", hint=_HINT)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
         return cls(model=model, scaling=scaling, task=task, classes=classes, tokenizer=tokenizer, max_words=max_words)
@@ -265,37 +265,3 @@ def _part(folder: Path, name: str) -> str:
     if not (folder / name).is_dir():
         raise DataError(f"{folder} has no folder {name}.", hint=_HINT)
     return str(folder / name)
-
-
-def _open_model(folder: str) -> CubeMLPForPrediction:
-    safetensors = require("safetensors", extra="fusion", purpose="Reading a model")
-    if not Path(folder, "config.json").is_file():  # without one transformers would take the defaults
-        raise ModelError(f"The model in {folder} has no config.json.", hint=_HINT)
-    try:
-        with quiet_transformers():
-            loaded: Any = CubeMLPForPrediction.from_pretrained(
-                folder,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                trust_remote_code=False,
-            )
-    except (ConfigError, ModelError):
-        raise
-    # config.json with values of wrong types raises whatever the code of transformers comes upon; RecursionError also
-    # is a RuntimeError.
-    except (
-        *(OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError),
-        *(AssertionError, MemoryError, safetensors.SafetensorError),
-    ) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
-    model, found = loaded
-    sizes = (name for name, *_ in found["mismatched_keys"])
-    wrong: Sequence[str] = sorted({*found["missing_keys"], *found["unexpected_keys"], *sizes})
-    if wrong:
-        raise ModelError(
-            f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
-            hint=_HINT,
-        )
-    return model.eval()

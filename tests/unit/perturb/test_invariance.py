@@ -51,15 +51,24 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("noise", ["normal", "uniform"])
 def test_compiled_noise_is_bitwise_that_of_eager_code(noise: Noise, make_stack: type[nn.Module]) -> None:
-    model, hidden = make_stack(2), torch.linspace(-3, 3, 4 * 9 * 8).view(4, 9, 8)
-    compiled = torch.compile(model, fullgraph=True)
-    assert torch.equal(compiled(hidden), hidden)  # compiled before it is attached
+    model, hidden = make_stack(1), torch.linspace(-3, 3, 4 * 9 * 8).view(4, 9, 8)
     with HyPe(model, HyPeConfig(sigma=0.1, noise=noise)) as hype:
         eager = [model(hidden) for _ in range(3)]
         hype.step(0)
+        compiled = torch.compile(model, fullgraph=True)
         assert all(torch.equal(compiled(hidden), expected) for expected in eager)
         assert not torch.equal(eager[0], eager[1])
-    assert torch.equal(compiled(hidden), hidden)  # and no noise is left
+
+
+# HYPE-C8
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_model_that_was_compiled_before_gets_noise_and_loses_it(make_stack: type[nn.Module]) -> None:
+    model, hidden = make_stack(2), torch.ones(4, 9, 8)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(hidden), hidden)
+    with HyPe(model, HyPeConfig(sigma=0.1)):
+        assert not torch.equal(compiled(hidden), hidden)
+    assert torch.equal(compiled(hidden), hidden)
 
 
 # HYPE-C9
