@@ -128,7 +128,7 @@ class Report:
 
     def __str__(self) -> str:
         """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
-        from modicum.core.report import plain_table
+        from modicum.core.report.render import plain_table
 
         return plain_table(self)
 

@@ -5,7 +5,7 @@ Importing this loads neither rich, nor jinja2, nor matplotlib: each renderer doe
 
 from __future__ import annotations
 
-from modicum.core.report.render import markdown, page, plain_table, table, write
+from modicum.core.report.render import markdown, page, table, write
 from modicum.core.results import ArmResult, Difference, Environment, Report, Verdict, dump, load
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "load",
     "markdown",
     "page",
-    "plain_table",
     "table",
     "write",
 ]
