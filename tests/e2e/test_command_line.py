@@ -79,7 +79,7 @@ def test_help_of_a_comparison_lists_its_options_and_the_form_of_data(tmp_path: P
     told = " ".join(run_here("compare", "nsgd", "--help", cwd=tmp_path).stdout.split())
     assert "Usage: " in told
     assert "--data: A CSV file with a column label" in told
-    assert "--option epochs=VALUE: passes over the training part; default 6 (demo), 200 (full)" in told
+    assert "--option epochs=VALUE: passes over the training part; an integer from 1 on; default 6 (demo), 200" in told
 
 
 @pytest.mark.parametrize("width", ["80", "160"])
@@ -267,15 +267,15 @@ def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> N
 import sys
 sys.modules["torch"] = None  # an import of it raises
 from modicum.cli.main import run
-for name in ("rapq", "gprmgk", "xpudu"):
-    sys.argv[1:] = ["compare", name, "-o", "iteration=1"]
+for name in ("nsgd", "hype", "gprmgk", "xpudu", "rapq"):
+    sys.argv[1:] = ["compare", name, "-o", "speed=1"]
     try:
         run()
     except SystemExit as left:
         print(left.code)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["2"] * 3, done.stderr
+    assert done.stdout.split() == ["2"] * 5, done.stderr
 
 
 def refused(run: Callable[..., Done], place: Path, arguments: list[str], status: int, words: str) -> None:

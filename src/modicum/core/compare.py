@@ -16,11 +16,11 @@ from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
 from modicum.core.jobs import Progress, Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
-from modicum.core.paired import paired_difference
 from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, write
+from modicum.core.report.words import verdict_sentence
 from modicum.core.settings import as_texts
-from modicum.core.verdict import judge, sentence
+from modicum.core.verdict import paired_difference
 from modicum.errors import ConfigError
 
 __all__ = ["compare", "resolve_seeds"]
@@ -108,7 +108,7 @@ def compare(
         arms=results,
         differences=differences,
         verdicts=tuple(
-            sentence(arm.name, differences, metric=comparison.metric, baseline=comparison.baseline.name)
+            verdict_sentence(arm.name, differences, metric=comparison.metric, baseline=comparison.baseline.name)
             for arm in arms
             if arm.role == "method"
         ),
@@ -181,14 +181,4 @@ def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterat
     methods = [arm for arm in others if arm.role == "method"]
     controls = [arm for arm in others if arm.role == "control"]
     for arm, versus in [(arm, baseline) for arm in others] + list(itertools.product(methods, controls)):
-        paired = paired_difference(arm.values, versus.values, higher_is_better=comparison.metric.higher_is_better)
-        yield Difference(
-            arm=arm.name,
-            versus=versus.name,
-            values=paired.values,
-            mean=paired.mean,
-            low=paired.low,
-            high=paired.high,
-            p_value=paired.p_value,
-            verdict=judge(paired),
-        )
+        yield paired_difference(arm, versus, higher_is_better=comparison.metric.higher_is_better)

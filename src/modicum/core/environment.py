@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import modicum
-from modicum.core.report.model import Environment
+from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
 _PACKAGE = Path(modicum.__file__).parent
@@ -32,7 +32,7 @@ _CANNOT_CHANGE_A_RESULT = (
     "core/jobs.py",
     "core/journal.py",
     "core/verdict.py",
-    "core/paired.py",
+    "core/results.py",
     "core/registry.py",
 )
 

@@ -20,8 +20,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, Ridge
 
 from modicum.core.compare import compare
-from modicum.core.engine import Engine, open_engine
-from modicum.core.engine.local import LocalEngine
+from modicum.core.engine import Engine, LocalEngine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.method import Arm, Comparison, Job, Measurement, Metric
 from modicum.core.report import Report, load
