@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.e2e.in_process import run_script_here
@@ -17,7 +18,8 @@ from modicum import errors
 from modicum.core import registry
 from modicum.core.compare import compare
 from modicum.core.engine import Engine, open_engine
-from modicum.core.method import Method
+from modicum.core.method import Budget, Method
+from modicum.core.settings import as_texts, entries
 from modicum.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,16 @@ def test_the_row_is_what_the_package_declares(row: registry.Row) -> None:
     assert [arm.role for arm in method.comparison.arms[:2]] == ["baseline", "method"]
     assert any(arm.role == "control" for arm in method.comparison.arms), "a sceptic's control is missing"
     assert set(method.comparison.data) == {"demo", "full"}
+
+
+@each_method
+def test_its_settings_are_those_of_its_configuration_and_can_be_typed(row: registry.Row) -> None:
+    comparison = registry.load(row.name).comparison
+    declared = registry.settings(row.name)
+    assert comparison.settings is declared
+    for budget in get_args(Budget):
+        assert comparison.settings_for(budget, as_texts(declared[budget])) == declared[budget]
+        assert all(entry.help for entry in entries(declared[budget]))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
-from modicum.core.safeload.checkpoints import load_torch
+from modicum.core.safeload import load_torch
 from modicum.errors import ModelError
 from modicum.fusion.mixer import CubeMLP
 

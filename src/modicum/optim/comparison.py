@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 from typing import TypeAlias
@@ -14,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Option, Role, Source
-from modicum.core.options import number
+from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.resnet import resnet20
 from modicum.core.seeding import torch_generator
 from modicum.core.small import Split, cifar10, digits, in_quarters
 from modicum.core.training import train_classifier
-from modicum.errors import ConfigError
+from modicum.optim.configuration import COMPARISON, ComparisonSettings
 from modicum.optim.data import own_data
 from modicum.optim.functional import Norm
 from modicum.optim.optimizer import NSGD
@@ -33,67 +31,34 @@ DECAY_FACTOR = 0.2
 Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Optimizer]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """The settings of a job, parsed."""
-
-    rates: tuple[float, ...]  # learning rates of the grid
-    scales: tuple[float, ...]  # factors on the inputs
-    epochs: int  # passes over the training part
-    batch: int  # examples a step
-    decay: float  # weight decay
-    schedule: str  # "constant", or "steps" for the published milestones
-    augment: bool  # crop and flip images, as is usual for CIFAR
-    train_size: int  # training examples that are used; 0 for all
-
-    @classmethod
-    def of(cls, job: Job) -> Plan:
-        """Read the options of a job."""
-        options = job.options
-        schedule = options["schedule"]
-        if schedule not in {"constant", "steps"}:
-            raise ConfigError(f"schedule must be constant or steps, got {schedule!r}.", hint="Choose one of them.")
-        return cls(
-            rates=tuple(_positive("rates", text) for text in options["rates"].split(",")),
-            scales=tuple(_positive("scales", text) for text in options["scales"].split(",")),
-            epochs=int(_positive("epochs", options["epochs"])),
-            batch=int(_positive("batch", options["batch"])),
-            decay=number("decay", options["decay"]),
-            schedule=schedule,
-            augment=job.budget == "full" and job.data is None,
-            train_size=int(number("train_size", options["train_size"])),
-        )
-
-
-def _positive(name: str, text: str) -> float:
-    value = number(name, text)
-    if value == 0 or (name in {"epochs", "batch"} and value != int(value)):
-        raise ConfigError(f"{name} cannot be {text!r}.", hint=f"Write --option {name}=NUMBER, greater than 0.")
-    return value
-
-
-def run(job: Job, *, make: Factory, standardise: bool = False) -> Measurement:
-    """Train once a cell of (rate, scale); the primary metric is the mean test accuracy over all cells."""
-    plan = Plan.of(job)
-    split = _load(job)
+def setup(job: Job) -> Split:
+    """Load the images or the table, and split them by the seed."""
+    if job.data is not None:
+        split = own_data(job.data, job.seed)
+    else:
+        split = in_quarters(*digits(), job.seed) if job.budget == "demo" else cifar10(job.seed)
     for part in (split.inputs, split.labels):
-        part["train"] = part["train"][: plan.train_size or None]
+        part["train"] = part["train"][: job.settings.train_size or None]
+    return split
+
+
+def run(job: Job, split: Split, *, make: Factory, standardise: bool = False) -> Measurement:
+    """Train once a cell of (rate, scale); the primary metric is the mean test accuracy over all cells."""
+    settings: ComparisonSettings = job.settings
     cells = {
-        (rate, scale): train(
-            _scaled(split, scale, job.device, standardise=standardise), make, plan=plan, rate=rate, job=job
-        )
-        for scale in plan.scales
-        for rate in plan.rates
+        (rate, scale): train(_scaled(split, scale, job.device, standardise=standardise), make, rate=rate, job=job)
+        for scale in settings.scales
+        for rate in settings.rates
     }
 
     def mean_at(rate: float, part: str) -> float:
-        return fmean(cells[rate, scale][part] for scale in plan.scales)
+        return fmean(cells[rate, scale][part] for scale in settings.scales)
 
     # All three rates are chosen on validation: at scale 1 alone, over all scales, and for each scale.
-    home = min(plan.scales, key=lambda scale: abs(math.log(scale)))
-    tuned = max(plan.rates, key=lambda rate: cells[rate, home]["validation"])
-    shared = max(plan.rates, key=lambda rate: mean_at(rate, "validation"))
-    own = {scale: max(plan.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in plan.scales}
+    home = min(settings.scales, key=lambda scale: abs(math.log(scale)))
+    tuned = max(settings.rates, key=lambda rate: cells[rate, home]["validation"])
+    shared = max(settings.rates, key=lambda rate: mean_at(rate, "validation"))
+    own = {scale: max(settings.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in settings.scales}
     return Measurement(
         value=fmean(cell["test"] for cell in cells.values()),
         beside={
@@ -102,12 +67,6 @@ def run(job: Job, *, make: Factory, standardise: bool = False) -> Measurement:
             "own rate for each scale": fmean(cells[rate, scale]["test"] for scale, rate in own.items()),
         },
     )
-
-
-def _load(job: Job) -> Split:
-    if job.data is not None:
-        return own_data(job.data, job.seed)
-    return in_quarters(*digits(), job.seed) if job.budget == "demo" else cifar10(job.seed)
 
 
 def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
@@ -122,25 +81,26 @@ def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Sp
     return Split(inputs=inputs, labels=labels, classes=split.classes)
 
 
-def train(split: Split, make: Factory, *, plan: Plan, rate: float, job: Job) -> dict[str, float]:
+def train(split: Split, make: Factory, *, rate: float, job: Job) -> dict[str, float]:
     """Train one network and score it."""
     # Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
+    settings: ComparisonSettings = job.settings
     network = build(split, seed=job.seed).to(job.device)
     inputs, labels = split.inputs["train"], split.labels["train"]
-    optimizer = make(network, rate, plan.decay, inputs[: plan.batch])
-    steps = plan.epochs * max(1, len(inputs) // plan.batch)
-    milestones = [round(share * steps) for share in MILESTONES] if plan.schedule == "steps" else []
+    optimizer = make(network, rate, settings.decay, inputs[: settings.batch])
+    steps = settings.epochs * max(1, len(inputs) // settings.batch)
+    milestones = [round(share * steps) for share in MILESTONES] if settings.schedule == "steps" else []
     train_classifier(
         network,
         inputs,
         labels,
         optimizer,
         torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=DECAY_FACTOR),
-        epochs=plan.epochs,
-        batch=plan.batch,
+        epochs=settings.epochs,
+        batch=settings.batch,
         order=torch_generator(job.seed, "order"),
         drop_last=True,
-        augment=_augmented if plan.augment else None,
+        augment=_augmented if job.budget == "full" and job.data is None else None,
     )
     return {part: _accuracy(network, split, part) for part in ("validation", "test")}
 
@@ -244,7 +204,7 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-_ARMS: tuple[tuple[str, Role, Callable[[Job], Measurement], str], ...] = (
+_ARMS: tuple[tuple[str, Role, Callable[..., Measurement], str], ...] = (
     ("SGD", "baseline", partial(run, make=sgd), "momentum 0.9"),
     ("NSGD l2", "method", partial(run, make=nsgd), "each gradient over the power of its layer's input"),
     (
@@ -279,23 +239,8 @@ _COMPARISON = Comparison(
         Metric(name="one rate for all scales"),
         Metric(name="own rate for each scale"),
     ),
-    options=(
-        Option(
-            name="rates",
-            default={"demo": "0.0001,0.001,0.01,0.1,1,10", "full": "0.01,0.1,1"},
-            help="learning rates of the grid",
-        ),
-        Option(name="scales", default={"demo": "0.1,1,10", "full": "0.1,1,10"}, help="factors on the inputs"),
-        Option(name="epochs", default={"demo": "6", "full": "200"}, help="passes over the training part"),
-        Option(name="batch", default={"demo": "32", "full": "128"}, help="examples a step"),
-        Option(name="decay", default={"demo": "0", "full": "5e-4"}, help="weight decay"),
-        Option(
-            name="schedule",
-            default={"demo": "constant", "full": "steps"},
-            help="constant, or steps: times 0.2 at 40, 60 and 80 % of the run, as published",
-        ),
-        Option(name="train_size", default={"demo": "0", "full": "0"}, help="training examples used; 0 for all"),
-    ),
+    settings=COMPARISON,
+    setup=setup,
     data={
         "demo": "scikit-learn digits: 1,797 images of 8 x 8, half for training, a quarter each for validation and test",
         "full": "cifar10-jpeg: 45,000 training, 5,000 validation and 10,000 test images",

@@ -1,20 +1,21 @@
-"""The settings of NSGD and their ranges."""
+"""The settings of NSGD and of its comparison, and their ranges."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from torch import Tensor
+from annotated_types import Ge, Gt
 
+from modicum.core.method import Budget
+from modicum.core.settings import Help
 from modicum.errors import ConfigError
-from modicum.optim.functional import Denominator, Norm
 
 Reduction = Literal["batch", "channel", "sample"]
 
-_CHOICES = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
 # What each number must be, whether it is (written so that NaN is not), and what to do.
 _RANGES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "lr": ("> 0 and finite", lambda value: 0 < value < math.inf, "Try lr=0.1 first."),
@@ -29,7 +30,13 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings that are out of their range or contradict each other."""
-    for name, choices in _CHOICES.items():
+    # Imported here, since the command line reads the settings of the comparison before torch is imported.
+    from torch import Tensor
+
+    from modicum.optim.functional import Denominator, Norm
+
+    choices_of = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
+    for name, choices in choices_of.items():
         if settings[name] not in choices:
             raise ConfigError(
                 f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
@@ -87,3 +94,26 @@ def check_state(state: Mapping[str, Any]) -> None:
             f"This is not the state of an NSGD or an SGD: {signs}.",
             hint="Begin with a new NSGD(model, lr=...), or load the state_dict() of the right one.",
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare nsgd`` can change."""
+
+    rates: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("learning rates of the grid")]
+    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the inputs")] = (0.1, 1.0, 10.0)
+    epochs: Annotated[int, Help("passes over the training part"), Ge(1)]
+    batch: Annotated[int, Help("examples a step"), Ge(1)]
+    decay: Annotated[float, Help("weight decay"), Ge(0)]
+    schedule: Annotated[
+        Literal["constant", "steps"], Help("steps: times 0.2 at 40, 60 and 80 % of the run, as published")
+    ]
+    train_size: Annotated[int, Help("training examples used; 0 for all"), Ge(0)] = 0
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(
+        rates=(1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0), epochs=6, batch=32, decay=0.0, schedule="constant"
+    ),
+    "full": ComparisonSettings(rates=(0.01, 0.1, 1.0), epochs=200, batch=128, decay=5e-4, schedule="steps"),
+}

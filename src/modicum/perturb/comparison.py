@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from modicum.core.extras import require
-from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Option, Role, Source
-from modicum.core.options import number, whole
+from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import derive, seeded_globally, torch_generator
 from modicum.core.training import Loss, fine_tune
 from modicum.errors import ConfigError
-from modicum.perturb.configuration import HyPeConfig
+from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig
 from modicum.perturb.data import RECIPE, MetricName, Problem, digits_problem, find_task, text_problem
 from modicum.perturb.sites import DropoutSwitch
 
@@ -36,49 +36,6 @@ NOISY_TUNE_INTENSITY = 0.15
 LOSS_EXAMPLES = 1000  # that the final training loss is taken over at most, ours: it is a reading, not a result
 
 
-DIGITS = "digits"
-TINY_VIT = "tiny-vit"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """How to fine-tune, the same for all arms."""
-
-    task: str  # "digits" in the demo, else the name of a GLUE task
-    model: str  # "tiny-vit" in the demo, else a hub id, a local folder, or "offline"
-    train_size: int  # training examples that are used, drawn by the seed; 0 for all
-    epochs: int  # passes over them
-    batch: int  # examples an update
-    rate: float  # largest learning rate
-    max_length: int  # tokens that an example keeps; 0 in the demo, which has none
-    sigma: float  # std (normal) or bound (uniform) of HyPe's noise; std of R3F's
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """Read the options of a job."""
-        options = job.options
-        plan = cls(
-            task=options["task"],
-            model=options["model"],
-            train_size=whole("train_size", options["train_size"], least=0),
-            epochs=whole("epochs", options["epochs"], least=1),
-            batch=whole("batch", options["batch"], least=1),
-            rate=number("rate", options["rate"]),
-            max_length=whole("max_length", options["max_length"], least=0),
-            sigma=number("sigma", options["sigma"]),
-        )
-        if job.budget == "demo" and ((plan.task, plan.model, plan.max_length) != (DIGITS, TINY_VIT, 0) or job.data):
-            raise ConfigError(
-                f"The demo has one task ({DIGITS}), one model ({TINY_VIT}) and no text.",
-                hint="Add --budget full for another task or model, for max_length or for data of your own.",
-            )
-        if job.budget == "full" and plan.max_length < 8:
-            raise ConfigError(
-                f"max_length must be at least 8 tokens, got {plan.max_length}.", hint="Try --option max_length=128."
-            )
-        return plan
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """What an arm does otherwise than vanilla fine-tuning."""
@@ -89,55 +46,82 @@ class Change:
     passes: int = 1  # forward passes an update
 
 
-Alter: TypeAlias = Callable[[Job, Plan, Problem], Change]
+Alter: TypeAlias = Callable[[Job, ComparisonSettings, Problem], Change]
 
 
-def vanilla(_: Job, __: Plan, ___: Problem) -> Change:
+def setup(job: Job) -> Problem:
+    """Pre-train the tiny ViT in the demo, else load the encoder; and draw the examples."""
+    settings, demo = job.settings, COMPARISON["demo"]
+    only = (demo.task, demo.model, demo.max_length)
+    if job.budget == "demo" and ((settings.task, settings.model, settings.max_length) != only or job.data):
+        raise ConfigError(
+            f"The demo has one task ({demo.task}), one model ({demo.model}) and no text.",
+            hint="Add --budget full for another task or model, for max_length or for data of your own.",
+        )
+    if job.budget == "full" and settings.max_length < 8:
+        raise ConfigError(
+            f"max_length must be at least 8 tokens, got {settings.max_length}.", hint="Try --option max_length=128."
+        )
+    require("transformers", extra="text", purpose="Fine-tuning")
+    if job.budget == "demo":
+        return digits_problem(job.seed, train_size=settings.train_size)
+    return text_problem(
+        find_task(settings.task),
+        job.data,
+        model=settings.model,
+        seed=job.seed,
+        train_size=settings.train_size,
+        max_length=settings.max_length,
+    )
+
+
+def vanilla(_: Job, __: ComparisonSettings, ___: Problem) -> Change:
     """Keep the model's own dropout."""
     return Change()
 
 
-def hype(job: Job, plan: Plan, _: Problem, *, noise: Literal["normal", "uniform"]) -> Change:
+def hype(job: Job, settings: ComparisonSettings, _: Problem, *, noise: Literal["normal", "uniform"]) -> Change:
     """Add noise to the input of every layer, without dropout."""
     from modicum.perturb import HyPeCallback
 
-    return Change(callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=plan.sigma, seed=derive(job.seed, "noise")))])
+    return Change(
+        callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=settings.sigma, seed=derive(job.seed, "noise")))]
+    )
 
 
-def dropout_off(_: Job, __: Plan, problem: Problem) -> Change:
+def dropout_off(_: Job, __: ComparisonSettings, problem: Problem) -> Change:
     """Turn dropout off: what HyPe does apart from its noise, and nothing else."""
     DropoutSwitch(problem.model)  # the very one that HyPe uses, so that the arms differ in the noise alone
     return Change()
 
 
-def neftune(job: Job, _: Plan, __: Problem) -> Change:
+def neftune(job: Job, _: ComparisonSettings, __: Problem) -> Change:
     """Add uniform noise to the embeddings alone, by Trainer's own option, with dropout."""
     return Change(neftune=NEFTUNE_ALPHA[job.budget])
 
 
-def r_drop(_: Job, __: Plan, ___: Problem) -> Change:
+def r_drop(_: Job, __: ComparisonSettings, ___: Problem) -> Change:
     """Make two passes of different dropout, which must answer alike."""
     return Change(loss=partial(r_drop_loss, alpha=R_DROP_ALPHA), passes=2)
 
 
-def r3f(job: Job, plan: Plan, _: Problem) -> Change:
+def r3f(job: Job, settings: ComparisonSettings, _: Problem) -> Change:
     """Make a second pass, on noisy embeddings, which must answer as the first."""
     generator = torch_generator(job.seed, "noise", job.device)
-    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=plan.sigma, generator=generator), passes=2)
+    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=settings.sigma, generator=generator), passes=2)
 
 
-def noisy_tune(job: Job, _: Plan, problem: Problem) -> Change:
+def noisy_tune(job: Job, _: ComparisonSettings, problem: Problem) -> Change:
     """Add uniform noise to the pre-trained weights, once."""
     noisy_tune_(problem.model.base_model, intensity=NOISY_TUNE_INTENSITY, generator=torch_generator(job.seed, "noise"))
     return Change()
 
 
-def run(job: Job, *, alter: Alter) -> Measurement:
+def run(job: Job, problem: Problem, *, alter: Alter) -> Measurement:
     """Fine-tune with what an arm changes, and score the held-out examples."""
-    plan = Plan.of(job)
-    require("transformers", extra="text", purpose="Fine-tuning")
-    problem = _problem(job, plan)
-    change = alter(job, plan, problem)
+    settings: ComparisonSettings = job.settings
+    problem = replace(problem, model=copy.deepcopy(problem.model))  # the other arms begin with the same one
+    change = alter(job, settings, problem)
     with seeded_globally(job.seed, "noise"):
         trainer, result = fine_tune(
             problem.model,
@@ -148,10 +132,10 @@ def run(job: Job, *, alter: Alter) -> Measurement:
             collate=problem.collate,
             loss=change.loss,
             callbacks=change.callbacks,
-            per_device_train_batch_size=plan.batch,
+            per_device_train_batch_size=settings.batch,
             per_device_eval_batch_size=64,
-            num_train_epochs=plan.epochs,
-            learning_rate=plan.rate,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.rate,
             neftune_noise_alpha=change.neftune,
             **RECIPE,
         )
@@ -160,19 +144,6 @@ def run(job: Job, *, alter: Alter) -> Measurement:
     costs = {"forward passes an update": float(change.passes), "fine-tuning": result.metrics["train_runtime"]}
     known, labels = (np.array([row["labels"] for row in part]) for part in (problem.train, problem.held_out))
     return Measurement(costs=costs, **judge(problem.metric, outputs, float(loss), known=known, labels=labels))
-
-
-def _problem(job: Job, plan: Plan) -> Problem:
-    if job.budget == "demo":
-        return digits_problem(job.seed, train_size=plan.train_size)
-    return text_problem(
-        find_task(plan.task),
-        job.data,
-        model=plan.model,
-        seed=job.seed,
-        train_size=plan.train_size,
-        max_length=plan.max_length,
-    )
 
 
 def judge(
@@ -301,28 +272,8 @@ _COMPARISON = Comparison(
         Metric(name="forward passes an update", higher_is_better=False, digits=0),
         Metric(name="fine-tuning", higher_is_better=False, unit="s", digits=1),
     ),
-    options=(
-        Option(name="task", default={"demo": DIGITS, "full": "rte"}, help="rte, cola, mrpc, stsb or sst2 (full)"),
-        Option(
-            name="model",
-            default={"demo": TINY_VIT, "full": "offline"},
-            help="hub id or local folder of an encoder, or offline for the packaged MiniLM (full)",
-        ),
-        Option(
-            name="train_size",
-            default={"demo": "50", "full": "1000"},
-            help="labelled examples, drawn by the seed; 0 for all (full), or for half of them (demo)",
-        ),
-        Option(name="epochs", default={"demo": "30", "full": "3"}, help="passes over the training examples"),
-        Option(name="batch", default={"demo": "16", "full": "16"}, help="examples an update"),
-        Option(name="rate", default={"demo": "2e-3", "full": "2e-5"}, help="largest learning rate of AdamW"),
-        Option(name="max_length", default={"demo": "0", "full": "128"}, help="tokens that an example keeps (full)"),
-        Option(
-            name="sigma",
-            default={"demo": "1e-5", "full": "1e-5"},
-            help="noise of HyPe and R3F: std, or bound of the uniform one; the paper's best is 1e-5",
-        ),
-    ),
+    settings=COMPARISON,
+    setup=setup,
     data={
         "demo": "scikit-learn digits: a tiny ViT knows five classes, learns the other five from few labels; accuracy",
         "full": "glue-small: few training examples, the whole development set; accuracy on RTE and SST-2, Matthews "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.calibration import CALIBRATIONS, Calibration, CalibrationName
+from modicum.sarcasm.configuration import Rule
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
 from modicum.sarcasm.scoring import Outputs
 from modicum.sarcasm.thresholds import (
@@ -19,8 +20,6 @@ from modicum.sarcasm.thresholds import (
     guarded_thresholds,
     top_share_threshold,
 )
-
-Rule: TypeAlias = Literal["oof_f1", "half", "top_share", "prior_shift"]
 
 
 def check_rule(rule: str) -> None:

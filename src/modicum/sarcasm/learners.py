@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from modicum.core.devices import check_device
 from modicum.core.training import telling
-from modicum.sarcasm.decisions import Rule
+from modicum.sarcasm.configuration import NGRAMS, Pooling, Settings
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
 from modicum.sarcasm.linear.learner import LinearLearner
@@ -17,41 +17,7 @@ from modicum.sarcasm.scoring import Learner, TextModel
 from modicum.sarcasm.stacking import stack
 
 if TYPE_CHECKING:
-    from modicum.sarcasm.encoder.configuration import Pooling
     from modicum.sarcasm.encoder.model import EncoderModel
-
-
-NGRAMS = "ngrams"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What is fitted, and how.
-
-    Args:
-        model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
-            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
-        preset: "plain" where use resembles training, or "modicum" against shortcuts, where it does not.
-        rule: of labels; see `Decision`.
-        folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
-        seed: of all that is drawn.
-        epochs: of fine-tuning.
-        batch: texts an update.
-        rate: largest learning rate.
-        pooling: "cls" or "mean".
-        device: "cpu" or "cuda".
-    """
-
-    model: str = NGRAMS
-    preset: str = "modicum"
-    rule: Rule = "oof_f1"
-    folds: int = 5
-    seed: int = 0
-    epochs: int = 5
-    batch: int = 32
-    rate: float = 2e-5
-    pooling: str = "cls"
-    device: str = "cpu"
 
 
 def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[str], None] = lambda _: None) -> Fitted:
@@ -119,7 +85,7 @@ def fine_tuning(
     epochs: int,
     batch: int,
     rate: float,
-    pooling: str,
+    pooling: Pooling,
     device: str,
     progress: Callable[[str], None] | None = None,
 ) -> Learner:
@@ -129,7 +95,7 @@ def fine_tuning(
 
     return EncoderLearner(
         encoder=place,
-        pooling=cast("Pooling", pooling),
+        pooling=pooling,
         recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
         device=device,
         callbacks=(lambda: [telling(progress, extra="text")]) if progress else tuple,

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modicum.core.engine import Engine, open_engine
-from modicum.core.engine.local import LocalEngine
+from modicum.core.engine import Engine, LocalEngine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError, SimulationError
 from modicum.molecules.alkanes import enumerate_alkanes
@@ -231,8 +230,8 @@ def test_a_full_disk_is_said_and_what_was_finished_is_kept(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     kept = recorded(tmp_path / "out")
     assert 1 <= kept < 6
-    assert "cannot be written into" in done.stdout
-    assert f"Make room on that disk and run the same again: the {kept} records before it are kept." in done.stdout
+    assert f"{FILE_NAME} cannot be written (" in done.stdout
+    assert "Make room on that disk and run the same again: the finished jobs before it are kept." in done.stdout
     before = len(runs(tmp_path))
     assert len(run(Formula(tmp_path, text="x" * 45_000)).labels) == 5
     assert len(runs(tmp_path)) - before == 6 - kept

@@ -227,7 +227,7 @@ def _predictions(
 
 
 def _main(found: Interval, task: TaskName) -> dict[str, Any]:
-    from modicum.core.paired import LEVEL
+    from modicum.core.intervals import LEVEL
     from modicum.sarcasm.intervals import MAIN_SCORES
 
     return {"of": MAIN_SCORES[task.value], "level": LEVEL, **asdict(found)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import math
 from collections import Counter
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,8 +28,6 @@ from modicum.core.files import check_target
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from modicum.sarcasm.examples import Example, Language
     from modicum.sarcasm.fitting import Fitted
 
@@ -125,24 +124,11 @@ def train(  # noqa: PLR0913 - one argument an option
 
 
 def _encoder_settings(given: list[str]) -> dict[str, Any]:
-    from modicum.core.options import number, one_of, whole
+    from modicum.core.settings import change
+    from modicum.sarcasm.configuration import EncoderSettings
 
-    known: dict[str, Callable[[str], Any]] = {
-        "epochs": lambda text: whole("epochs", text, least=1),
-        "batch": lambda text: whole("batch", text, least=1),
-        "rate": lambda text: number("rate", text),
-        "pooling": lambda text: one_of("pooling", text, ("cls", "mean")),
-    }
-    settings: dict[str, Any] = {}
-    for entry in given:
-        name, _, text = entry.partition("=")
-        if name not in known:
-            raise ConfigError(f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(known)}.")
-        try:
-            settings[name] = known[name](text)
-        except ConfigError as error:  # which is worded for the options of a comparison
-            raise ConfigError(error.what, hint=error.hint.replace("--option", "--set")) from error
-    return settings
+    typed = {name: text for name, _, text in (entry.partition("=") for entry in given)}
+    return asdict(change(EncoderSettings(), typed, owner="An encoder", write="--set"))
 
 
 def _further(names: list[str], others: list[Example]) -> list[Example]:

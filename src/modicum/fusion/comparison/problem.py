@@ -14,9 +14,9 @@ from modicum.core.method import Job
 from modicum.core.seeding import legacy_seed
 from modicum.core.splits import hold_out, shuffled
 from modicum.errors import ConfigError, DataError
+from modicum.fusion.configuration import ComparisonSettings
 from modicum.fusion.fitting import split_off
 from modicum.fusion.metrics import concordance
-from modicum.fusion.plan import Plan
 from modicum.fusion.readers.ces import SYSTEMS, CesSequence, read_ces
 from modicum.fusion.readers.mosi import read_mosi, windows
 from modicum.fusion.readers.motions import read_motions
@@ -58,17 +58,18 @@ def score(recordings: Recordings, predicted: FloatArray) -> float:
     return float(np.mean([concordance(truth, found, variant="CES") for truth, found in columns]))
 
 
-def pose(job: Job, plan: Plan) -> Problem:
+def setup(job: Job) -> Problem:
     """Read the data of a job, and split what is not split."""
+    settings: ComparisonSettings = job.settings
     if job.data is not None:
-        return _fewer(_own(open_recordings(job.data).splits, job.seed), plan.labels, job.seed)
-    if plan.task == "motions":
+        return _fewer(_own(open_recordings(job.data).splits, job.seed), settings.labels, job.seed)
+    if settings.task == "motions":
         splits = read_motions()
-        return _drawn(join([splits["train"], splits["test"]]), plan.labels, job.seed)
-    if plan.task == "mosi":
+        return _drawn(join([splits["train"], splits["test"]]), settings.labels, job.seed)
+    if settings.task == "mosi":
         splits = {name: windows(part, _NEIGHBOURS, _NEIGHBOURS) for name, part in read_mosi(_fetch("mosi")).items()}
-        return _fewer(_own(splits, job.seed), plan.labels, job.seed)
-    return _fewer(_parted(read_ces(_fetch("ces")), job.seed), plan.labels, job.seed)
+        return _fewer(_own(splits, job.seed), settings.labels, job.seed)
+    return _fewer(_parted(read_ces(_fetch("ces")), job.seed), settings.labels, job.seed)
 
 
 def join(parts: Sequence[Recordings]) -> Recordings:

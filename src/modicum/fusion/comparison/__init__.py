@@ -1,4 +1,4 @@
-"""The arms of the comparison: the same samples and encoders; what fuses the modalities differs."""
+"""CubeMLP against other fusions: the same samples and encoders; what fuses the modalities differs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from modicum.core.method import Job, Measurement
+from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.fusion.batches import BoolArray
+from modicum.fusion.comparison.problem import Problem, score, setup, shuffle
+from modicum.fusion.configuration import COMPARISON, ComparisonSettings
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.fitting import configure, fit
 from modicum.fusion.functional import Norm
 from modicum.fusion.mixer import CubeMLP
 from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
-from modicum.fusion.plan import Plan
-from modicum.fusion.problem import Problem, pose, score, shuffle
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
@@ -32,44 +32,42 @@ _concatenated: Fusion = partial(with_parameters_of, make=ConcatenationMLP)
 _attended: Fusion = partial(with_parameters_of, make=AttentionFusion)
 
 
-def cube(job: Job) -> Measurement:
+def cube(job: Job, problem: Problem) -> Measurement:
     """Mix time, modality and channel."""
-    return _fused(job, None)
+    return _fused(job, problem, None)
 
 
-def cube_branch(job: Job) -> Measurement:
+def cube_branch(job: Job, problem: Problem) -> Measurement:
     """Mix them with the layer norm on the branch, as the paper's figure has it."""
-    return _fused(job, None, norm="branch")
+    return _fused(job, problem, None, norm="branch")
 
 
-def cube_shuffled(job: Job) -> Measurement:
+def cube_shuffled(job: Job, problem: Problem) -> Measurement:
     """Do the same with one stream given to other samples, in all splits."""
-    return _fused(job, None, shuffled=True)
+    return _fused(job, problem, None, shuffled=True)
 
 
-def concatenation(job: Job) -> Measurement:
+def concatenation(job: Job, problem: Problem) -> Measurement:
     """Join the modalities of each frame and apply an MLP."""
-    return _fused(job, _concatenated)
+    return _fused(job, problem, _concatenated)
 
 
-def attention(job: Job) -> Measurement:
+def attention(job: Job, problem: Problem) -> Measurement:
     """Let the frames of all modalities attend to each other."""
-    return _fused(job, _attended)
+    return _fused(job, problem, _attended)
 
 
-def single(job: Job) -> Measurement:
+def single(job: Job, problem: Problem) -> Measurement:
     """Take the modality that is best on the validation split, alone."""
-    plan, problem = _posed(job)
-    losses, predictors, sizes = zip(*_alone(problem, plan, job), strict=True)
+    losses, predictors, sizes = zip(*_alone(problem, job), strict=True)
     best = int(np.argmin(losses))
     chosen: Predict = lambda recordings, present: _known(problem, predictors[best](recordings), present[:, best])
     return _measured(problem, job, chosen, sizes[best])
 
 
-def average(job: Job) -> Measurement:
+def average(job: Job, problem: Problem) -> Measurement:
     """Take the mean of what each modality says alone."""
-    plan, problem = _posed(job)
-    _, predictors, sizes = zip(*_alone(problem, plan, job), strict=True)
+    _, predictors, sizes = zip(*_alone(problem, job), strict=True)
 
     def mean(recordings: Recordings, present: BoolArray) -> FloatArray:
         said = np.stack([predict(recordings) for predict in predictors], axis=-1)
@@ -79,31 +77,28 @@ def average(job: Job) -> Measurement:
     return _measured(problem, job, mean, sum(sizes))
 
 
-def _posed(job: Job) -> tuple[Plan, Problem]:
-    plan = Plan.of(job)
-    return plan, pose(job, plan)
-
-
-def _fused(job: Job, fusion: Fusion | None, *, shuffled: bool = False, norm: Norm = "pre") -> Measurement:
-    plan, problem = _posed(job)
+def _fused(
+    job: Job, problem: Problem, fusion: Fusion | None, *, shuffled: bool = False, norm: Norm = "pre"
+) -> Measurement:
+    settings: ComparisonSettings = job.settings
     problem = replace(problem, settings={**problem.settings, "norm": norm})
     if shuffled:
-        problem = shuffle(problem, plan.shuffled or next(iter(problem.train.streams)), seed=job.seed)
-    system = _fit(problem, plan, job, fusion)
+        problem = shuffle(problem, settings.shuffled or next(iter(problem.train.streams)), seed=job.seed)
+    system = _fit(problem, settings, job, fusion)
     predict: Predict = lambda recordings, present: system.predict(recordings, present=present)
     return _measured(problem, job, predict, parameters(system.model))
 
 
-def _fit(problem: Problem, plan: Plan, job: Job, fusion: Fusion | None) -> FusionSystem:
+def _fit(problem: Problem, settings: ComparisonSettings, job: Job, fusion: Fusion | None) -> FusionSystem:
     config = configure(
         problem.train,
-        encoder=plan.encoder,
-        channels=plan.channels,
-        modality_dropout=plan.modality_dropout,
+        encoder=settings.encoder,
+        channels=settings.channels,
+        modality_dropout=settings.modality_dropout,
         allow_degenerate=len(problem.train.streams) == 1,  # where another fusion is put in its place
         **problem.settings,
     )
-    recipe = Recipe(epochs=plan.epochs, batch=plan.batch, rate=plan.rate, schedule="linear")
+    recipe = Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate, schedule="linear")
     return fit(
         problem.train,
         problem.valid,
@@ -115,11 +110,11 @@ def _fit(problem: Problem, plan: Plan, job: Job, fusion: Fusion | None) -> Fusio
     )
 
 
-def _alone(problem: Problem, plan: Plan, job: Job) -> list[tuple[float, Callable[[Recordings], FloatArray], int]]:
+def _alone(problem: Problem, job: Job) -> list[tuple[float, Callable[[Recordings], FloatArray], int]]:
     """Give for each modality its loss on the validation split, what it predicts, and its parameters."""
     if problem.estimates is not None:
         return [_as_it_is(problem, name, problem.estimates) for name in problem.train.streams]
-    return [_trained_alone(problem, plan, job, name) for name in problem.train.streams]
+    return [_trained_alone(problem, job, name) for name in problem.train.streams]
 
 
 def _as_it_is(problem: Problem, name: str, frame: int) -> tuple[float, Callable[[Recordings], FloatArray], int]:
@@ -133,12 +128,10 @@ def _frames(recordings: Recordings, name: str) -> FloatArray:
     return stream.values.reshape(len(recordings), -1, stream.size)
 
 
-def _trained_alone(
-    problem: Problem, plan: Plan, job: Job, name: str
-) -> tuple[float, Callable[[Recordings], FloatArray], int]:
+def _trained_alone(problem: Problem, job: Job, name: str) -> tuple[float, Callable[[Recordings], FloatArray], int]:
     only = lambda recordings: _only(recordings, name)
     learnt = problem.change(lambda part: only(part).take(np.flatnonzero(part.streams[name].lengths)))
-    system = _fit(learnt, replace(plan, modality_dropout=0.0), job, _concatenated)
+    system = _fit(learnt, replace(job.settings, modality_dropout=0.0), job, _concatenated)
 
     def predict(recordings: Recordings) -> FloatArray:
         found = np.broadcast_to(_prior(problem), (len(recordings), *np.shape(_prior(problem)))).copy()
@@ -176,3 +169,84 @@ def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measur
         beside={"with half of the streams missing": problem.score(predict(test, left))},
         costs={"parameters": float(size)},
     )
+
+
+_COMPARISON = Comparison(
+    method="cubemlp",
+    question="Does mixing a cube along time, modality and channel make more of several modalities?",
+    metric=Metric(name="test accuracy of classes, or mean concordance of estimates"),
+    arms=(
+        Arm(
+            name="best single modality",
+            role="baseline",
+            run=single,
+            summary="the modality with the lowest validation loss, alone",
+        ),
+        Arm(
+            name="CubeMLP",
+            role="method",
+            run=cube,
+            summary="three MLPs a block, along each axis of the cube; layer norms first, as in the released recipe",
+        ),
+        Arm(
+            name="CubeMLP, norm on the branch",
+            role="method",
+            run=cube_branch,
+            summary="the same with the layer norms where the paper's figure has them",
+        ),
+        Arm(
+            name="concatenation MLP",
+            role="control",
+            run=concatenation,
+            summary="the modalities of a frame joined, an MLP of as many parameters, the mean over time",
+        ),
+        Arm(
+            name="attention",
+            role="control",
+            run=attention,
+            summary="all frames of all modalities attend to each other, with as many parameters",
+        ),
+        Arm(
+            name="mean of single modalities",
+            role="control",
+            run=average,
+            summary="what each modality says alone, averaged: does mixing them inside add anything?",
+        ),
+        Arm(
+            name="CubeMLP, one stream shuffled",
+            role="control",
+            run=cube_shuffled,
+            summary="CubeMLP with one stream given to other samples: is it used at all?",
+        ),
+    ),
+    beside=(Metric(name="with half of the streams missing"),),
+    costs=(Metric(name="parameters", higher_is_better=False, digits=0),),
+    settings=COMPARISON,
+    setup=setup,
+    data={
+        "demo": "BasicMotions out of the wheel of sktime: 80 recordings, of which few are learnt from",
+        "full": "mosi-features: nine utterances of text, audio and video for each; its test videos are the test",
+    },
+    own_data="A file that modicum fusion convert reads, with splits or without.",
+)
+
+METHOD = Method(
+    name="cubemlp",
+    title="CubeMLP: multimodal fusion by MLPs along time, modality and channel",
+    saves="parameters and FLOPs",
+    sources=(
+        Source(
+            authors="Sun, Wang, Liu, Chen and Lin",
+            year=2022,
+            title="CubeMLP: An MLP-based Model for Multimodal Sentiment Analysis and Depression Estimation",
+            address="https://arxiv.org/abs/2207.14087",
+        ),
+        Source(
+            authors="Sun, Wang, Liu, Chen and Lin",
+            year=2022,
+            title="CubeMLP, the released code",
+            address="https://github.com/kiva12138/CubeMLP",
+        ),
+    ),
+    comparison=_COMPARISON,
+)

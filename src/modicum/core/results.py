@@ -1,4 +1,4 @@
-"""What a comparison found, as plain data that any of the renderers can read."""
+"""What a comparison found, as plain data that `modicum.core.report` shows and a file keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-SCHEMA: Literal[1] = 1
 _AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
@@ -129,14 +128,9 @@ class Report:
 
     def __str__(self) -> str:
         """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
-        from rich.console import Console
+        from modicum.core.report.render import plain_table
 
-        from modicum.core.report.terminal import table
-
-        console = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
-        with console.capture() as captured:
-            console.print(table(self))
-        return captured.get().rstrip()
+        return plain_table(self)
 
     @property
     def baseline(self) -> ArmResult:
@@ -150,7 +144,7 @@ class Report:
 
 def dump(reports: Sequence[Report]) -> str:
     """Write reports as JSON text; `load` reads it back to equal reports."""
-    return _file_format().dump_json(_File(schema_version=SCHEMA, reports=tuple(reports)), indent=2).decode() + "\n"
+    return _file_format().dump_json(_File(schema_version=1, reports=tuple(reports)), indent=2).decode() + "\n"
 
 
 def load(path: Path) -> tuple[Report, ...]:
