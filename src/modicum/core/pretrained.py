@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modicum.core.extras import require
 from modicum.core.quiet import quiet_transformers
+from modicum.core.safeload.building import bounded_build
 from modicum.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ def open_part(auto: str, model: str, *, extra: str, **settings: Any) -> Any:
     """Open what a class of transformers reads of a model, such as "AutoTokenizer"; no code of the model runs."""
     transformers = require("transformers", extra=extra, purpose="A text encoder")
     place = encoder_place(model)
+    hint = f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}."
     try:
-        with quiet_transformers():
+        with quiet_transformers(), bounded_build(Path(place), hint=hint):
             return getattr(transformers, auto).from_pretrained(place, trust_remote_code=False, **settings)
+    except ModelError:
+        raise
     except (OSError, ValueError) as error:  # what transformers raises for a name, a network or a folder that fails
         raise ConfigError(
             f"The model {place!r} cannot be loaded ({_first_line(error)}).",
-            hint=f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}.",
+            hint=hint,
         ) from error
 
 
@@ -42,13 +46,14 @@ def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:
     return open_part("AutoModel", model, extra=extra, dtype="float32")
 
 
-def open_folder(kind: Any, folder: Path, *, extra: str, hint: str) -> Any:
+def open_folder(kind: Any, folder: Path, *, hint: str) -> Any:
     """Open a model that was written here, of safetensors alone; all weights fit."""
-    safetensors = require("safetensors", extra=extra, purpose="Reading a model")
+    from safetensors import SafetensorError
+
     if not (folder / "config.json").is_file():  # without one transformers would take the defaults
         raise ModelError(f"The model in {folder} has no config.json.", hint=hint)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), bounded_build(folder, hint=hint):
             model, found = kind.from_pretrained(
                 folder,
                 use_safetensors=True,
@@ -62,7 +67,7 @@ def open_folder(kind: Any, folder: Path, *, extra: str, hint: str) -> Any:
     # is a RuntimeError.
     except (
         *(OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError),
-        *(AssertionError, MemoryError, safetensors.SafetensorError),
+        *(AssertionError, MemoryError, SafetensorError),
     ) as error:
         raise ModelError(f"The model in {folder} cannot be read ({_first_line(error)}).", hint=hint) from error
     sizes = (name for name, *_ in found["mismatched_keys"])

@@ -199,7 +199,7 @@ class FusionSystem:
             raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
         read = _FORMAT.read(folder / _DOCUMENT, _Written)
         scaling = Scaling.from_lists(read.scaling)
-        model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), extra="fusion", hint=_HINT)
+        model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), hint=_HINT)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
         return cls(

@@ -17,6 +17,7 @@ from modicum.core.devices import check_device
 from modicum.core.extras import require
 from modicum.core.files import aside, make_folder
 from modicum.core.safeload import load_torch
+from modicum.core.safeload.building import bounded_build
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.descriptors import describe
@@ -187,7 +188,7 @@ class DMPNN:
         Raises:
             DataError: if the file is missing, damaged or something else.
         """
-        path = folder / DMPNN_FILE
+        path, again = folder / DMPNN_FILE, "Train it again with DMPNN.fit and save."
         content = cast("dict[str, object]", load_torch(path))
         try:
             model = cls(width=int(cast("int", content["width"])))
@@ -197,12 +198,11 @@ class DMPNN:
             model._inputs = cast("Tensor", content["inputs"]).numpy()
             mean, scale = cast("list[float]", content["target"])
             model._target = (float(mean), float(scale))
-            model._network = _build(model.width, model._inputs.shape[1])
+            with bounded_build(path, hint=again):
+                model._network = _build(model.width, model._inputs.shape[1])
             model._network.load_state_dict(cast("dict[str, Tensor]", content["weights"]))
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
-            raise DataError(
-                f"{path} is not a network of this library ({error}).", hint="Train it again with DMPNN.fit and save."
-            ) from error
+            raise DataError(f"{path} is not a network of this library ({error}).", hint=again) from error
         return model
 
     def _fitted(self) -> MPNN:

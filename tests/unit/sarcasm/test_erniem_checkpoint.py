@@ -143,7 +143,7 @@ def test_other_folders_have_no_pooler(converted: Path, tmp_path: Path) -> None:
 def test_a_damaged_converted_folder_is_named(converted: Path, tmp_path: Path) -> None:
     shutil.copytree(converted, tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(DataError, match=r"model.safetensors is not a whole safetensors file"):
+    with pytest.raises(DataError, match=r"model.safetensors is no whole safetensors file"):
         read_pooler(tmp_path / "copy")
 
 

@@ -36,7 +36,7 @@ def encoder_folder(place: str) -> str:
 def open_model(folder: Path) -> SarcasmModel:
     """Open a model that was trained here."""
     _check_kind(folder)
-    return open_folder(SarcasmModel, folder, extra="text", hint=_HINT)
+    return open_folder(SarcasmModel, folder, hint=_HINT)
 
 
 def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:
