@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from modicum.core.environment import code_digest, library_versions, tree_digest
 from modicum.core.journal import Journal, job_key
 from modicum.core.measure import measured
 from modicum.core.method import Arm, Job, Measurement
+from modicum.core.progress import Progress, silent
 from modicum.errors import ConfigError, InputError, JobFailedError, ModicumError
 
-Progress: TypeAlias = Callable[[int, int, str], None]
 Record: TypeAlias = dict[str, Any]
 
 
@@ -30,16 +30,15 @@ class Task:
 
 
 def finish(
-    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress | None = None
+    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress = silent
 ) -> dict[tuple[str, int], Record]:
     """Run the tasks that the journal does not hold yet."""
     descriptions = [_describe(task, method, engine) for task in tasks]
     described = {job_key(entry): (entry, task) for entry, task in zip(descriptions, tasks, strict=True)}
-    tell = progress or _silent
     failures: list[tuple[Task, BaseException]] = []
     with nullcontext() if folder is None else Journal(folder) as journal:
         records = {key: record for key in described if journal is not None and (record := journal.get(key)) is not None}
-        tell(len(records), len(described), "from the journal" if records else "")
+        progress(len(records), len(described), "from the journal" if records else "")
         missing = [key for key in described if key not in records]
         for end in engine.run(_execute, [described[key][1] for key in missing]):
             key = missing[end.index]
@@ -50,7 +49,7 @@ def finish(
                 failures.append((task, end.error))
                 continue
             records[key] = _record(journal, key, description, end.value or {})
-            tell(len(records), len(described), f"{task.arm.name}, seed {task.job.seed}")
+            progress(len(records), len(described), f"{task.arm.name}, seed {task.job.seed}")
     if failures:
         error = _failed(failures, total=len(described), folder=folder)
         raise error from failures[0][1]
@@ -119,7 +118,3 @@ def _failed(failures: Sequence[tuple[Task, BaseException]], *, total: int, folde
         f"{len(failures)} of {total} jobs failed; the first ({task.arm.name}, seed {task.job.seed}) with: {reason}",
         hint=hint,
     )
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text

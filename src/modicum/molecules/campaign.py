@@ -5,15 +5,18 @@ Also the loop of active learning around it: propose molecules, label them, tell 
 
 from __future__ import annotations
 
+import csv
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from modicum.core.engine import Engine
+from modicum.core.files import replacing
 from modicum.core.journal import Journal, job_key
+from modicum.core.progress import Progress, silent
 from modicum.errors import (
     ConfigError,
     DataError,
@@ -24,10 +27,10 @@ from modicum.errors import (
     WorkerDiedError,
 )
 from modicum.molecules.labeller import Label, Labeller, tabulate
+from modicum.molecules.pool import Pool
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
-Progress: TypeAlias = Callable[[int, int, str], None]
 Record: TypeAlias = dict[str, Any]
 
 # What a label is computed with; the code of modicum is not part of a key, since a campaign outlives a release. A
@@ -42,9 +45,32 @@ class Campaign:
     labels: Mapping[str, Label]  # by canonical SMILES, in the order of the request
     failures: Mapping[str, str]  # the reason by canonical SMILES, for molecules that have no label
 
-    def tables(self) -> dict[str, PropertyTable]:
-        """Give the labels as one table a property; see `write_table`."""
-        return tabulate(self.labels)
+    def tables(self, pool: Pool | None = None) -> dict[str, PropertyTable]:
+        """Give the labels as one table a property, with the other columns of their pool; see `write_table`."""
+        rest = _columns(pool)
+        return {
+            name: replace(
+                table, columns={column: tuple(texts[row] for row in table.smiles) for column, texts in rest.items()}
+            )
+            for name, table in tabulate(self.labels).items()
+        }
+
+    def missing(self) -> Iterator[str]:
+        """Say what has no label, entirely or at some temperature, and why."""
+        for smiles, reason in self.failures.items():
+            yield f"{smiles} has no label: {reason}"
+        for smiles, label in self.labels.items():
+            for kelvin in (name for name in label.missing if name.endswith(" K")):
+                yield f"{smiles} has no label at {kelvin}: {label.missing[kelvin]}"
+
+    def write_failures(self, path: Path, pool: Pool | None = None) -> None:
+        """Write the molecules without a label as CSV, with their reasons and the other columns of their pool."""
+        rest = {name: texts for name, texts in _columns(pool).items() if name not in ("smiles", "reason")}
+        with replacing(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["smiles", "reason", *rest])
+            for smiles, reason in self.failures.items():
+                writer.writerow([smiles, reason, *(texts[smiles] for texts in rest.values())])
 
 
 class Learner(Protocol):
@@ -74,7 +100,7 @@ def label_molecules(
     *,
     engine: Engine,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label molecules, each once: what the journal of the folder holds is not computed again.
@@ -100,7 +126,6 @@ def label_molecules(
         JournalError: if a result cannot be written, on a full disk say; what was written before is kept.
     """
     names = list(dict.fromkeys(_read(place, text) for place, text in enumerate(smiles, start=1)))
-    tell = progress or _silent
     with Journal(folder) as journal:
         records: dict[str, Record] = {}
         missing: list[tuple[str, Record]] = []
@@ -110,11 +135,11 @@ def label_molecules(
                 missing.append((name, description))
             else:
                 records[name] = record
-        tell(len(records), len(names), "from the journal" if records else "")
+        progress(len(records), len(names), "from the journal" if records else "")
 
         def finish(name: str, record: Record) -> None:
             records[name] = record
-            tell(len(records), len(names), f"{name}: {record['failed']}" if "failed" in record else name)
+            progress(len(records), len(names), f"{name}: {record['failed']}" if "failed" in record else name)
 
         crashes = _run(missing, labeller, engine=engine, journal=journal, finish=finish)
     if crashes:
@@ -138,7 +163,7 @@ def explore(
     folder: Path,
     batch: int,
     stop_uncertainty: float = 0.5,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label what a learner has chosen and asks for, until it asks for nothing.
@@ -165,7 +190,6 @@ def explore(
         raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Give a positive number of molecules.")
     labels: dict[str, Label] = {}
     failures: dict[str, str] = {}
-    tell = progress or _silent
     chosen = [*learner.picks]
     while chosen or (chosen := [*learner.propose(batch, stop_uncertainty=stop_uncertainty)]):
         picks = {canonical(learner.smiles(index)): index for index in chosen}
@@ -176,7 +200,7 @@ def explore(
             labeller,
             engine=engine,
             folder=folder,
-            progress=lambda now, total, text, done=done: tell(done + now, done + total, text),
+            progress=lambda now, total, text, done=done: progress(done + now, done + total, text),
             retry_failed=retry_failed,
         )
         labels.update(part.labels)
@@ -184,6 +208,14 @@ def explore(
         for name in part.failures:
             learner.fail(picks[name])
     return Campaign(labels=labels, failures=failures)
+
+
+def _columns(pool: Pool | None) -> dict[str, dict[str, str]]:
+    """Give the other columns of a pool by canonical SMILES."""
+    if pool is None or not pool.columns:
+        return {}
+    names = [canonical(smiles) for smiles in pool.smiles]
+    return {column: dict(zip(names, texts, strict=True)) for column, texts in pool.columns.items()}
 
 
 def _read(place: int, text: str) -> str:
@@ -263,7 +295,3 @@ def _keep(journal: Journal, description: Record, record: Record) -> None:
             f"The label of {description['smiles']} cannot be written into {journal.path} ({error.__cause__}).",
             hint=f"Make room on that disk and run the same again: the {len(journal)} records before it are kept.",
         ) from error
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text

@@ -7,7 +7,7 @@ import functools
 import gzip
 import itertools
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,17 @@ def table_rows(file: IO[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]
     reader = csv.reader(itertools.chain([first], file), delimiter=separator)
     header = [name.strip() for name in next(reader, [])]
     return header, ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells)
+
+
+def smiles_columns(paths: Iterable[Path], name: str | None) -> dict[Path, str | None]:
+    """Say which CSV files have the named column of SMILES: what select and label write has another than the user's."""
+    found: dict[Path, str | None] = {}
+    for path in paths:
+        found[path] = name
+        if name is not None:
+            with opened(path) as file:
+                found[path] = name if name in table_rows(file)[0] else None
+    return found
 
 
 def others(header: Sequence[str], taken: Sequence[int]) -> dict[str, int]:
