@@ -25,7 +25,7 @@ def write_onnx(
     require_onnx()
     free = [dict.fromkeys(range(min(2, tensor.ndim)), torch.export.Dim.DYNAMIC) for tensor in inputs.values()]
     with _quiet_exporter():
-        torch.onnx.export(
+        torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
             network,
             tuple(inputs.values()),
             str(path),
@@ -57,7 +57,7 @@ def open_onnx(path: Path, *, threads: int | None = None, optimised: bool = True)
 
     def run(*inputs: Tensor) -> Outputs:
         named = {name: tensor.detach().cpu().numpy() for name, tensor in zip(names, inputs, strict=True)}
-        return tuple(map(torch.from_numpy, session.run(None, named)))
+        return tuple(torch.as_tensor(output) for output in session.run(None, named))
 
     return run
 
