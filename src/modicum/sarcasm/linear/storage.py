@@ -77,9 +77,8 @@ def save(model: LinearModel, folder: Path) -> None:
     )
     make_folder(folder)
     write_tensors(folder / WEIGHTS, tensors)
-    _FORMAT.write(
-        folder / DESCRIPTION, asdict(document)
-    )  # last, so that a folder with a description has its weights, too
+    # Last, so that a folder with a description has its weights, too.
+    _FORMAT.write(folder / DESCRIPTION, asdict(document))
 
 
 def load(folder: Path, *, encode: Encode | None = None) -> LinearModel:
