@@ -56,15 +56,16 @@ def predict(
     ensemble = FusionEnsemble.load(model, device=device)
     recordings = known_to(ensemble, chosen)
     rows = _rows(ensemble, recordings, without or [])
+    columns = list(rows[0]) if rows else ["id"]
     if file is not None:
-        write_rows(file, list(rows[0]), rows, form="csv")
+        write_rows(file, columns, rows, form="csv")
         say(f"{len(rows):,} rows: {file}")
         if json:
             typer.echo(json_format.dumps({"file": str(file), "rows": len(rows)}, indent=2))
     elif json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
     else:
-        write_rows("-", list(rows[0]), rows)
+        write_rows("-", columns, rows)
 
 
 def _rows(ensemble: FusionEnsemble, recordings: Recordings, without: list[str]) -> list[dict[str, Any]]:
