@@ -6,7 +6,7 @@ Or:   modicum compare rapq --budget full --option network=resnet18
 
 Both networks are built for 224 x 224 pixels and halve the image five times. The stem of transformers' ResNet (7 x 7,
 stride 2, then a max pool) cannot be changed by its configuration, so images are enlarged to 64 x 64 instead; the
-preprocessor_config.json that is written beside the weights says so, and both commands do the same.
+preprocessor_config.json that is written next to the weights says so, and both commands do the same.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def train(
 def read(part: str, count: int, prepared: Preparation, seed: int) -> tuple[Tensor, Tensor]:
     files, labels = cifar10_files(part)
     order = torch.randperm(len(files), generator=torch_generator(seed, part))[: count or len(files)]
-    return prepared.images([files[place] for place in order.tolist()]), labels[order]
+    return prepared.images([files[index] for index in order.tolist()]), labels[order]
 
 
 def main() -> None:

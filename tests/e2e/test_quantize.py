@@ -1,4 +1,4 @@
-"""The commands on networks as a user meets them: in a process of their own."""
+"""The commands on networks as a user meets them."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "images.npy", IMAGES)
     np.save(folder / "dark.npy", np.zeros_like(IMAGES[:4]))
     np.savez(folder / "test.npz", x=IMAGES, y=np.arange(16) % 4)
-    done = run(
-        *("run", "model", "--calibration", "images.npy", "--weights", "2", "--test", "test.npz"),
+    done = run_here(
+        *("quantize", "run", "model", "--calibration", "images.npy", "--weights", "2", "--test", "test.npz"),
         *("--out", "small.safetensors", "--json"),
         cwd=folder,
     )
@@ -69,8 +69,19 @@ def test_verify_proves_the_file_and_tells_by_its_status(place: Path) -> None:
 
 
 def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
-    done = run(
-        *("export", "small.safetensors", "--onnx", "small.onnx", "--c", "source", "--example", "images.npy", "--json"),
+    done = run_here(
+        *(
+            "quantize",
+            "export",
+            "small.safetensors",
+            "--onnx",
+            "small.onnx",
+            "--c",
+            "source",
+            "--example",
+            "images.npy",
+            "--json",
+        ),
         cwd=place,
     )
     assert done.returncode == 0, done.stderr

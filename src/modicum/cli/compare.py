@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from modicum.cli.console import Json, progress_bar, stoppable
+from modicum.cli.common import Json, progress_bar, stoppable
 from modicum.cli.report import show
 from modicum.errors import ConfigError
 

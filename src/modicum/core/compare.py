@@ -14,8 +14,9 @@ from statistics import fmean, median, stdev
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
-from modicum.core.jobs import Progress, Record, Task, finish
+from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
+from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, write
 from modicum.core.report.words import verdict_sentence
@@ -91,7 +92,7 @@ def compare(
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
-        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress)
+        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress or silent)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = tuple(_differences(comparison, results))
     report = Report(

@@ -32,8 +32,8 @@ _CANNOT_CHANGE_A_RESULT = (
     "core/jobs.py",
     "core/journal.py",
     "core/verdict.py",
-    "core/results.py",
     "core/registry.py",
+    "core/results.py",
 )
 
 

@@ -13,7 +13,8 @@ from modicum.core.environment import code_digest, library_versions, tree_digest
 from modicum.core.journal import job_key
 from modicum.core.measure import Cost, measured
 from modicum.core.method import Arm, Job, Measurement
-from modicum.core.recorded import Progress, Record, run_recorded
+from modicum.core.progress import Progress, silent
+from modicum.core.recorded import Record, run_recorded
 from modicum.core.settings import as_json
 from modicum.errors import ConfigError, JobFailedError, ModicumError
 
@@ -30,12 +31,16 @@ class Task:
 
 
 def finish(
-    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress | None = None
+    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress = silent
 ) -> dict[tuple[str, int], Record]:
     """Run the tasks that the journal does not hold yet."""
     descriptions = [_describe(task, method, engine) for task in tasks]
     jobs = [
-        (f"{task.arm.name}, seed {task.job.seed}", entry, (task, job_key({**entry, "arm": None})))
+        (
+            f"{task.arm.name}, seed {task.job.seed}",
+            entry,
+            (task, job_key({**entry, "arm": None, "code": entry["code"][-1]})),
+        )
         for task, entry in zip(tasks, descriptions, strict=True)
     ]
     records, failures = run_recorded(_execute, jobs, engine=engine, folder=folder, progress=progress)

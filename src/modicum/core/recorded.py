@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from modicum.core.engine import Engine
 from modicum.core.journal import Journal, job_key
+from modicum.core.progress import Progress, silent
 from modicum.errors import InputError
 
-Progress: TypeAlias = Callable[[int, int, str], None]
 Record: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
 
@@ -22,21 +22,20 @@ def run_recorded(
     *,
     engine: Engine,
     folder: Path | None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     failure: Callable[[BaseException], Record | None] = lambda _error: None,
     retry_failed: bool = False,
 ) -> tuple[list[Record | None], list[tuple[str, BaseException]]]:
     """Give the record of each job (name, description, item), and what jobs without a record raised, by name."""
     # An error of the input ends the run at once: the others would say the same. Of other errors, ``failure`` may make
     # a record, which is one with the key "failed".
-    tell = progress or _silent
     raised: list[tuple[str, BaseException]] = []
     with nullcontext() if folder is None else Journal(folder) as journal:
         found = [_find(journal, description, retry_failed=retry_failed) for _, description, _ in jobs]
         records = [record for _, record in found]
         missing = [index for index, record in enumerate(records) if record is None]
         done = len(jobs) - len(missing)
-        tell(done, len(jobs), "from the journal" if done else "")
+        progress(done, len(jobs), "from the journal" if done else "")
         for end in engine.run(function, [jobs[index][2] for index in missing]):
             index, record = missing[end.index], end.value
             name = jobs[index][0]
@@ -54,7 +53,7 @@ def run_recorded(
                 record = journal.get(key) or record
             records[index] = record
             done += 1
-            tell(done, len(jobs), f"{name}: {record['failed']}" if "failed" in record else name)
+            progress(done, len(jobs), f"{name}: {record['failed']}" if "failed" in record else name)
     return records, raised
 
 
@@ -68,7 +67,3 @@ def _find(journal: Journal | None, description: Record, *, retry_failed: bool) -
         if journal.get(job_key(following)) is None:
             return (following, None) if retry_failed else (description, record)
         description = following
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text

@@ -117,6 +117,23 @@ class Recordings:
             samples = cast("tuple[Any, ...]", samples)[0]
         return self.take(np.atleast_1d(np.arange(len(self))[samples]))
 
+    def describe(self) -> dict[str, Any]:
+        """Give counts and sizes as what JSON can hold."""
+        return {
+            "samples": len(self),
+            "streams": {
+                name: {
+                    "size": stream.size,
+                    "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
+                    "absent": int((stream.lengths == 0).sum()),
+                }
+                for name, stream in self.streams.items()
+            },
+            "words": self.words is not None,
+            "classes": list(self.classes),
+            "labelled": self.labels is not None,
+        }
+
     def __repr__(self) -> str:
         """Say how many samples there are, and of what."""
         streams = ", ".join(f"{name} of {stream.size} values" for name, stream in self.streams.items()) or "no streams"

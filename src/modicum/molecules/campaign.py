@@ -5,15 +5,18 @@ Also the loop of active learning around it: propose molecules, label them, tell 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from modicum.core.recorded import Progress, Record, run_recorded
+from modicum.core.progress import Progress, silent
+from modicum.core.recorded import Record, run_recorded
+from modicum.core.tables import write_rows
 from modicum.errors import ConfigError, DataError, JobFailedError, SimulationError, WorkerDiedError
 from modicum.molecules.labeller import Label, Labeller, tabulate
+from modicum.molecules.pool import Pool
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
@@ -32,9 +35,32 @@ class Campaign:
     labels: Mapping[str, Label]  # by canonical SMILES, in the order of the request
     failures: Mapping[str, str]  # the reason by canonical SMILES, for molecules that have no label
 
-    def tables(self) -> dict[str, PropertyTable]:
-        """Give the labels as one table a property; see `write_table`."""
-        return tabulate(self.labels)
+    def tables(self, pool: Pool | None = None) -> dict[str, PropertyTable]:
+        """Give the labels as one table a property, with the other columns of their pool; see `write_table`."""
+        rest = _columns(pool)
+        return {
+            name: replace(
+                table, columns={column: tuple(texts[row] for row in table.smiles) for column, texts in rest.items()}
+            )
+            for name, table in tabulate(self.labels).items()
+        }
+
+    def missing(self) -> Iterator[str]:
+        """Say what has no label, entirely or at some temperature, and why."""
+        for smiles, reason in self.failures.items():
+            yield f"{smiles} has no label: {reason}"
+        for smiles, label in self.labels.items():
+            for kelvin in (name for name in label.missing if name.endswith(" K")):
+                yield f"{smiles} has no label at {kelvin}: {label.missing[kelvin]}"
+
+    def write_failures(self, path: Path, pool: Pool | None = None) -> None:
+        """Write the molecules without a label as CSV, with their reasons and the other columns of their pool."""
+        rest = {name: texts for name, texts in _columns(pool).items() if name not in ("smiles", "reason")}
+        rows = (
+            {"smiles": smiles, "reason": reason} | {name: texts[smiles] for name, texts in rest.items()}
+            for smiles, reason in self.failures.items()
+        )
+        write_rows(path, ["smiles", "reason", *rest], rows, form="csv")
 
 
 class Learner(Protocol):
@@ -64,7 +90,7 @@ def label_molecules(
     *,
     engine: Engine,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label molecules, each once: what the journal of the folder holds is not computed again.
@@ -136,7 +162,7 @@ def explore(
     folder: Path,
     batch: int,
     stop_uncertainty: float = 0.5,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label what a learner has chosen and asks for, until it asks for nothing.
@@ -173,7 +199,7 @@ def explore(
             labeller,
             engine=engine,
             folder=folder,
-            progress=progress and (lambda now, total, text, done=done: progress(done + now, done + total, text)),
+            progress=lambda now, total, text, done=done: progress(done + now, done + total, text),
             retry_failed=retry_failed,
         )
         labels.update(part.labels)
@@ -181,6 +207,14 @@ def explore(
         for name in part.failures:
             learner.fail(picks[name])
     return Campaign(labels=labels, failures=failures)
+
+
+def _columns(pool: Pool | None) -> dict[str, dict[str, str]]:
+    """Give the other columns of a pool by canonical SMILES."""
+    if pool is None or not pool.columns:
+        return {}
+    names = [canonical(smiles) for smiles in pool.smiles]
+    return {column: dict(zip(names, texts, strict=True)) for column, texts in pool.columns.items()}
 
 
 def _read(place: int, text: str) -> str:

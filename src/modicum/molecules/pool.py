@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from modicum.core.tables import read_text
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.reading import Rejected, column, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.table import Property, PropertyTable
 
 Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 
@@ -75,6 +76,22 @@ class Pool:
     def alkanes(cls, smallest: int = 4, largest: int = 19) -> Pool:
         """Make the pool of all alkanes of some sizes, in carbon atoms."""
         return cls.of(enumerate_alkanes(smallest, largest))
+
+    def table(self, known: Property, temperatures: Sequence[float] | None = None) -> PropertyTable:
+        """Give a table of zeros to be predicted, with the other columns: at 298.15 K if none is given."""
+        if not known.temperature and temperatures:
+            raise ConfigError(f"{known.name} was learnt without temperature.", hint="Leave -t out.")
+        kelvin = temperatures or [298.15]
+        times = len(kelvin) if known.temperature else 1
+        repeat = lambda texts: tuple(text for text in texts for _ in range(times))
+        return PropertyTable(
+            quantity=known.name,
+            unit=known.unit,
+            smiles=repeat(self.smiles),
+            temperature=np.tile(np.array(kelvin, dtype=float), len(self)) if known.temperature else np.empty(0),
+            value=np.zeros(times * len(self)),
+            columns={name: repeat(texts) for name, texts in self.columns.items()},
+        )
 
 
 def read_pool(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,16 @@ def table_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a CSV file: its header, then the line and the cells of each row that is not blank."""
     rows = [(line, [cell.strip() for cell in cells]) for line, cells in read_cells(path)]
     return (rows[0][1], rows[1:]) if rows else ([], [])
+
+
+def smiles_columns(paths: Iterable[Path], name: str | None) -> dict[Path, str | None]:
+    """Say which CSV files have the named column of SMILES: what select and label write has another than the user's."""
+    found: dict[Path, str | None] = {}
+    for path in paths:
+        found[path] = name
+        if name is not None:
+            found[path] = name if name in table_rows(path)[0] else None
+    return found
 
 
 def others(header: Sequence[str], taken: Sequence[int]) -> dict[str, int]:

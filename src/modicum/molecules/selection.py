@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.progress import Progress, silent
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.cholesky import FloatArray
@@ -19,7 +20,6 @@ from modicum.molecules.posterior import Certificate
 from modicum.molecules.smiles import canonical
 
 Start: TypeAlias = Sequence[int] | Sequence[str] | Literal["random", "maxvar"]
-Progress: TypeAlias = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,36 @@ class Selection:
     certificate: Certificate
     evaluations: int
     pool_size: int
+
+    def __str__(self) -> str:
+        certificate = self.certificate
+        which = "molecule that did not fail" if certificate.failed else "molecule"
+        held = f"{'every' if certificate.holds else 'not every'} {which} is below"
+        above = [deviation for _, deviation in certificate.failed if deviation >= certificate.threshold]
+        stay = "molecule stays" if len(above) == 1 else "molecules stay"
+        failed = f" {len(above):,} failed {stay} above it, up to {max(above):.4f}." if above else ""
+        return (
+            f"{len(self.picks):,} of {self.pool_size:,} molecules; {held} {certificate.threshold:g}, the largest "
+            f"posterior std is {certificate.largest:.4f} at {certificate.at}.{failed}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it as what JSON can hold."""
+        certificate, picks = self.certificate, zip(self.smiles, self.deviations.tolist(), strict=True)
+        listed = lambda pairs: [{"smiles": smiles, "deviation": deviation} for smiles, deviation in pairs]
+        return {
+            "pool": self.pool_size,
+            "selected": len(self.picks),
+            "kernel_evaluations": self.evaluations,
+            "certificate": {
+                "largest_deviation": certificate.largest,
+                "at": certificate.at,
+                "threshold": certificate.threshold,
+                "holds": certificate.holds,
+                "failed": listed(certificate.failed),
+            },
+            "molecules": listed(picks),
+        }
 
 
 class ActiveLearner(Generic[P]):
@@ -94,7 +124,7 @@ class ActiveLearner(Generic[P]):
         return tuple(pick.index for pick in self._posterior.picks)
 
     def run(
-        self, stop_uncertainty: float = 0.5, *, max_picks: int | None = None, progress: Progress | None = None
+        self, stop_uncertainty: float = 0.5, *, max_picks: int | None = None, progress: Progress = silent
     ) -> Selection:
         """Select until every molecule of the pool has a posterior deviation below a threshold.
 
@@ -103,7 +133,7 @@ class ActiveLearner(Generic[P]):
         Args:
             stop_uncertainty: the threshold, in (0, 1].
             max_picks: end with so many selected molecules, those of the start included, even above the threshold.
-            progress: called after each pick with the number of selected molecules and the deviation of the last.
+            progress: called after each pick with (selected molecules, 0, the largest posterior std in words).
 
         Returns:
             All that is selected so far, with its certificate.
@@ -123,8 +153,7 @@ class ActiveLearner(Generic[P]):
             if _deviation(posterior.bound(index)) < stop_uncertainty:
                 break
             posterior.add(index)
-            if progress is not None:
-                progress(len(posterior.picks), posterior.picks[-1].deviation)
+            progress(len(posterior.picks), 0, f"largest std {posterior.picks[-1].deviation:.3f}")
         return Selection(
             picks=self.picks,
             smiles=tuple(self._names[index] for index in self.picks),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Self, SupportsIndex
 
 import torch
@@ -151,9 +150,7 @@ class HyPe:
     def __enter__(self) -> Self:
         return self if self._source is not None else self.attach()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def _copy(self, memo: dict[int, Any]) -> nn.Module:

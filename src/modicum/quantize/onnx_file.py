@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modicum.core.export import largest_difference, open_onnx
 from modicum.core.extras import require
 from modicum.core.files import aside
 from modicum.errors import ConfigError, DataError
@@ -77,14 +78,12 @@ def compare_onnx(model: QuantizedModel, path: Path | str, x: Tensor) -> OnnxAgre
     Raises:
         DataError: if the file is not one of `export_onnx`, or has another version of its form.
     """
-    runtime = require("onnxruntime", extra="quantize", purpose="Running an ONNX file")
     path = Path(path)
     _check_file(path)
     with torch.no_grad():
         expected = model(x).cpu()
-    levels = runtime.GraphOptimizationLevel
-    found = (_run(runtime, path, x, level) for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL))
-    plain, optimised = (_agreement(it, expected) for it in found)
+    found = [open_onnx(path, threads=1, optimised=optimised)(x.float())[0] for optimised in (False, True)]
+    plain, optimised = (_agreement(outputs, expected) for outputs in found)
     return OnnxAgreement(plain=plain, optimised=optimised)
 
 
@@ -138,20 +137,11 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _run(runtime: Any, path: Path, x: Tensor, level: Any) -> Tensor:
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.detach().cpu().float().numpy()})[0])
-
-
 def _agreement(found: Tensor, expected: Tensor) -> Agreement:
     classes = (it.flatten(1).argmax(dim=1) for it in (found, expected))
     first, second = classes
     return Agreement(
         equal=float((found == expected).double().mean()),
-        largest=float((found.double() - expected.double()).abs().max()),
+        largest=largest_difference(found, expected),
         same_class=float((first == second).double().mean()),
     )

@@ -104,6 +104,12 @@ class Decision:
         """
         return self._each(outputs, languages, self._labelled).astype(np.int64)
 
+    def threshold(self, language: Language) -> float | None:
+        """Give the probability from which on a text is called sarcastic, where the rule has one: seldom 0.5."""
+        if self.rule == "oof_f1":  # a few strays are read as the only language that was trained
+            return self.thresholds.get(language, max(self.thresholds.values()))
+        return 0.5 if self.rule == "half" else None
+
     def category_probabilities(self, outputs: Outputs, languages: Sequence[Language]) -> np.ndarray:
         """Give P(k) = P(sarcastic) P(k | sarcastic).
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from modicum.core.devices import check_device
 from modicum.core.training import telling
-from modicum.sarcasm.configuration import NGRAMS, Pooling, Settings
+from modicum.sarcasm.configuration import NGRAMS, EncoderSettings, Settings
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
 from modicum.sarcasm.linear.learner import LinearLearner
@@ -19,14 +20,15 @@ from modicum.sarcasm.stacking import stack
 if TYPE_CHECKING:
     from modicum.sarcasm.encoder.model import EncoderModel
 
+_LOGGER = logging.getLogger(__name__)
 
-def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[str], None] = lambda _: None) -> Fitted:
-    """Fit a system by its settings.
+
+def fit(examples: Sequence[Example], settings: Settings) -> Fitted:
+    """Fit a system by its settings; how far it is is logged (`logging`, level INFO).
 
     Args:
         examples: labelled.
         settings: of model and texts.
-        progress: is told what is being fitted.
 
     Returns:
         The system, and what it was chosen on.
@@ -39,10 +41,8 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
     check_device(settings.device)
     models = models_of(settings.model)
     if len(models) == 1:
-        return _fit(examples, settings, progress)
-    parts = [
-        _fit(examples, replace(settings, model=it), lambda what, it=it: progress(f"{it}, {what}")) for it in models
-    ]
+        return _fit(examples, settings)
+    parts = [_fit(examples, replace(settings, model=model), title=f"{model}, ") for model in models]
     return stack(parts, rule=settings.rule)
 
 
@@ -52,20 +52,10 @@ def models_of(name: str) -> list[str]:
     return [first, encoder] if first == NGRAMS and plus else [name]
 
 
-def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[str], None]) -> Fitted:
+def _fit(examples: Sequence[Example], settings: Settings, *, title: str = "") -> Fitted:
     encoder = settings.model != NGRAMS
     learner: Learner = (
-        fine_tuning(
-            settings.model,
-            epochs=settings.epochs,
-            batch=settings.batch,
-            rate=settings.rate,
-            pooling=settings.pooling,
-            device=settings.device,
-            progress=progress,
-        )
-        if encoder
-        else LinearLearner()
+        fine_tuning(settings.model, settings, device=settings.device, title=title) if encoder else LinearLearner()
     )
     return fit_system(
         examples,
@@ -75,30 +65,22 @@ def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[st
         folds=settings.folds,
         seed=settings.seed,
         joined=mean_of if encoder else None,
-        progress=progress,
+        title=title,
     )
 
 
-def fine_tuning(
-    place: str,
-    *,
-    epochs: int,
-    batch: int,
-    rate: float,
-    pooling: Pooling,
-    device: str,
-    progress: Callable[[str], None] | None = None,
-) -> Learner:
-    """Make the learner that fine-tunes an encoder on all tasks."""
+def fine_tuning(place: str, settings: EncoderSettings, *, device: str, title: str | None = None) -> Learner:
+    """Make the learner that fine-tunes an encoder on all tasks, and logs how far it is if it has a title."""
     from modicum.sarcasm.encoder.learner import EncoderLearner
     from modicum.sarcasm.encoder.training import Recipe
 
+    tell = lambda words: _LOGGER.info("Fitting %s%s", title, words)
     return EncoderLearner(
         encoder=place,
-        pooling=pooling,
-        recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+        pooling=settings.pooling,
+        recipe=Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate),
         device=device,
-        callbacks=(lambda: [telling(progress, extra="text")]) if progress else tuple,
+        callbacks=tuple if title is None else lambda: [telling(tell, extra="text")],
     )
 
 
