@@ -7,7 +7,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -16,18 +15,12 @@ from typer.core import TyperCommand
 
 from modicum.cli.common import Json, progress_bar, stoppable
 from modicum.cli.report import show
+from modicum.core.method import Budget
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.core.method import Comparison
     from modicum.core.report import Report
-
-
-class BudgetName(StrEnum):
-    """The two budgets, as typer wants them."""
-
-    demo = "demo"
-    full = "full"
 
 
 def compare(
@@ -36,8 +29,8 @@ def compare(
     ],
     *,
     budget: Annotated[
-        BudgetName, typer.Option(help="demo: a minute or a few, no network. full: the published data sets.")
-    ] = BudgetName.demo,
+        Budget, typer.Option(help="demo: a minute or a few, no network. full: the published data sets.")
+    ] = "demo",
     data: Annotated[Path | None, typer.Option(help="Your own data; compare METHOD --help says in which form.")] = None,
     seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
@@ -64,7 +57,7 @@ def compare(
     everything, options = method == "all", _options(option or [])
     names = registry.names() if everything else [method]
     for name in names:  # before torch is imported
-        change(registry.settings(name)[budget.value], options, owner=f"The comparison {name}")
+        change(registry.settings(name)[budget], options, owner=f"The comparison {name}")
     from modicum.core.compare import compare as run_comparison
     from modicum.core.engine import open_engine
 
@@ -72,7 +65,7 @@ def compare(
     base = folder or Path("runs") / budget / ("" if everything else method)
     given: dict[str, Any] = {
         "seeds": _seeds(seeds),
-        "budget": budget.value,
+        "budget": budget,
         "device": device,
         "data": data,
         "options": options,
@@ -106,7 +99,6 @@ class WithMethod(TyperCommand):
 
 
 def _told(comparison: Comparison) -> Iterator[str]:
-    from modicum.core.method import Budget
     from modicum.core.settings import entries
 
     lines = [f"--data: {comparison.own_data or 'it takes no data of your own.'}"]
