@@ -136,10 +136,10 @@ def test_a_package_and_a_row_are_compared_through_the_command_line(program: Prog
     (report,) = load(tmp_path / "runs" / "demo" / "rival" / "report.json")
     assert report.options == {"size": "50", "share": "0.1", "tails": "heavy"}
     assert all(len(arm.values) == 2 for arm in report.arms)
-    shown = program.kill("compare", "rival", "--help", cwd=tmp_path)
+    shown = program.run("compare", "rival", "--help", cwd=tmp_path)
     assert "share=VALUE: cut off at each end; a number from 0 to less than 0.5;" in " ".join(shown.said.split())
     for option, words in (("tail=light", "no option 'tail'"), ("share=0.5", "must be a number from 0 to less than")):
-        refused = program.kill("compare", "rival", "-o", option, cwd=tmp_path)
+        refused = program.run("compare", "rival", "-o", option, cwd=tmp_path)
         assert refused.status == 2
         assert words in refused.said
 
