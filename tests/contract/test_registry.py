@@ -69,8 +69,9 @@ LESS = {
 }
 
 # How far a value may be from the one recorded in tests/golden: twice what it moved where AVX2 was switched off, and at
-# least a few samples. The arms of HyPe all move together, and of NSGD one by a rate that the validation chose.
-SPREAD = {"nsgd": 0.08, "hype": 0.02, "gprmgk": 0.001, "cubemlp": 0.05, "rapq": 0.02, "xpudu": 0.02}
+# least a few samples (RAPQ: not measured so). The arms of HyPe all move together, and of NSGD one by a rate that the
+# validation chose.
+SPREAD = {"nsgd": 0.08, "hype": 0.02, "gprmgk": 0.001, "cubemlp": 0.05, "rapq": 0.03, "xpudu": 0.02}
 
 
 @pytest.mark.slow

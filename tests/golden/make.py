@@ -194,7 +194,8 @@ def submission(path: Path) -> None:
 
 
 def predictions(path: Path) -> None:
-    from modicum.core.tables import read_records, write_predictions
+    from modicum.core.tables import read_records
+    from modicum.sarcasm.tables import write_predictions
 
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "texts.csv"

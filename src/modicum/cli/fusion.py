@@ -205,14 +205,14 @@ def predict(
     ensemble, recordings = _loaded(model, device, chosen)
     rows = _rows(ensemble, recordings, without or [])
     if file is not None:
-        write_rows(file, list(rows[0]), rows, form="csv")
+        write_rows(file, list(rows[0]) if rows else ["id"], rows, form="csv")
         say(f"{len(rows):,} rows: {file}")
         if json:
             print_json({"file": str(file), "rows": len(rows)})
     elif json:
         typer.echo("\n".join(json_format.dumps(row, ensure_ascii=False) for row in rows))
     else:
-        write_rows("-", list(rows[0]), rows)
+        write_rows("-", list(rows[0]) if rows else ["id"], rows)
 
 
 @app.command()

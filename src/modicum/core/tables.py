@@ -8,19 +8,18 @@ import gzip
 import io
 import json
 import sys
-import warnings
 import zlib
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
-from modicum.core.files import check_target, replacing
+from modicum.core.files import replacing
 from modicum.core.safeload import parse_json
 from modicum.core.safeload.limits import MAX_BYTES, check_size, read_bounded
-from modicum.errors import ConfigError, DataError
+from modicum.errors import DataError
 
 Cells: TypeAlias = Mapping[str, Any]
 Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
@@ -28,7 +27,7 @@ Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
 _STANDARD = "-"
 _FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _DELIMITERS: Mapping[Form, str] = {"csv": ",", "tsv": "\t"}
-_SEPARATORS = ",;\t"
+SEPARATORS = ",;\t"
 _ASKED = 20  # rows that say which separator it is
 
 
@@ -105,20 +104,20 @@ def split_cells(
     return rows
 
 
-def read_records(
-    source: Path | str, *, names: Collection[str] = ("text", "tweet")
-) -> tuple[tuple[str, ...], list[Record]]:
+def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
     """Read a file row by row, without asking what its columns mean."""
+    form = None if str(source) == _STANDARD else form_of(Path(source))
+    return parse_records(read_text(source), source_name(source), form=form)
+
+
+def parse_records(text: str, name: str, *, form: Form | None = None) -> tuple[tuple[str, ...], list[Record]]:
+    """Split a text as `read_records` does a file; CSV and JSON lines are told apart where no form is given."""
     # Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. White
     # space around a column's name is not part of it, and columns without name and content are left out.
-    name, form = source_name(source), None if str(source) == _STANDARD else form_of(Path(source))
-    text = read_text(source)
     if not text.strip():
         raise DataError(f"{name} is empty.", hint="Give it at least one row.")
-    if form == "jsonl" or (form is None and text.lstrip().startswith(("{", "[{"))):
+    if form == "jsonl" or (form is None and is_json(text)):
         columns, records = _objects(text, name)
-    elif form is None and names and set(names).isdisjoint(_header(text)):
-        columns, records = _lines(text)
     else:
         columns, records = _delimited(text, name, _DELIMITERS[form or "csv"])
     if not records:
@@ -126,14 +125,16 @@ def read_records(
     return columns, records
 
 
-def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable[str]) -> None:
-    """Refuse a file that lacks a column, with those that it has."""
-    missing = [column for column in needed if column not in columns]
-    if missing:
-        raise DataError(
-            f"{source} has no column {missing[0]!r}; its columns are {', '.join(map(repr, columns))}.",
-            hint="Rename the column, or name yours: --text-col, --label-col and so on.",
-        )
+def is_json(text: str) -> bool:
+    """Tell JSON lines from CSV by how they begin."""
+    return text.lstrip().startswith(("{", "[{"))
+
+
+def parse_header(text: str) -> list[str]:
+    """Give the names of the columns of a CSV; of another text its first words."""
+    first = next((it for it in text.splitlines() if it.strip()), "")
+    cells = next(csv.reader([first], delimiter=_separator_of(text, ","), skipinitialspace=True), [])
+    return [it.strip() for it in cells]
 
 
 def form_of(path: Path) -> Form:
@@ -143,30 +144,6 @@ def form_of(path: Path) -> Form:
             f"{path} has the ending {path.suffix!r}.", hint=f"Use a file that ends in one of {', '.join(_FORMS)}."
         )
     return _FORMS[path.suffix.lower()]
-
-
-def check_output(target: Path, inputs: Iterable[Path | str]) -> None:
-    """See whether predictions can be written, before they are made: to another file than they are made of."""
-    form_of(target)
-    check_target(target, option="--out", inputs=inputs)
-
-
-def write_predictions(
-    target: Path | str, rows: Sequence[Record], predictions: Sequence[Cells], *, form: Form | None = None
-) -> None:
-    """Write predictions beside what the input said, whole or not at all."""
-    if len(rows) != len(predictions):
-        raise DataError(
-            f"There are {len(predictions)} predictions of {len(rows)} rows.", hint="Give one for each row, in order."
-        )
-    columns = dict.fromkeys(name for row in rows for name in row.cells)
-    added = dict.fromkeys(name for prediction in predictions for name in prediction)
-    if taken := columns.keys() & added.keys():
-        raise ConfigError(
-            f"The input has a column {min(taken)!r} already.", hint="Rename it, or leave it out of the input."
-        )
-    cells = [{**row.cells, **prediction} for row, prediction in zip(rows, predictions, strict=True)]
-    write_rows(target, [*columns, *added], cells, form=form)
 
 
 def write_rows(
@@ -220,14 +197,8 @@ def _separator_of(text: str, expected: str) -> str:
             return None
         return sum(it != widths[0] for it in widths) if widths and widths[0] > 1 else None
 
-    found = {it: count for it in (expected, *_SEPARATORS) if (count := misfits(it)) is not None}
+    found = {it: count for it in (expected, *SEPARATORS) if (count := misfits(it)) is not None}
     return min(found, key=lambda it: found[it], default=expected)  # of equals the first
-
-
-def _header(text: str) -> list[str]:
-    # Not strict: it may be a text, and no header.
-    first = next(it for it in text.splitlines() if it.strip())
-    return [it.strip() for it in next(csv.reader([first], delimiter=_separator_of(text, ","), skipinitialspace=True))]
 
 
 def _delimited(text: str, name: str, expected: str) -> tuple[tuple[str, ...], list[Record]]:
@@ -257,15 +228,3 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
             raise DataError(f"{name}, line {number} is no JSON object.", hint='Write {"text": "..."} a line.')
         records.append(Record(line=number, cells=cast("Cells", read)))
     return tuple(dict.fromkeys(column for record in records for column in record.cells)), records
-
-
-def _lines(text: str) -> tuple[tuple[str, ...], list[Record]]:
-    lines = text.removesuffix("\n").split("\n")
-    counts = [{it.count(separator) for it in lines} for separator in _SEPARATORS]
-    if len(lines) > 1 and any(len(it) == 1 and it != {0} for it in counts):
-        warnings.warn(
-            "Standard input was read as one text a line, its first line too; if it is a table, name its column by "
-            "--text-col.",
-            stacklevel=2,
-        )
-    return ("text",), [Record(line=n, cells={"text": it.rstrip("\r")}) for n, it in enumerate(lines, start=1)]

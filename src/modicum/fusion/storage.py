@@ -58,7 +58,11 @@ def save_recordings(path: Path | str, splits: Mapping[str, Recordings]) -> None:
             arrays[f"{place}.{number}.values"], arrays[f"{place}.{number}.lengths"] = stream.values, stream.lengths
         if recordings.labels is not None:
             arrays[f"{place}.labels"] = recordings.labels
-    described = [_described(name, recordings) for name, recordings in splits.items()]
+    described = [
+        {name: getattr(it, name) for name in ("ids", "words", "classes", "groups")}
+        | {"name": split, "streams": list(it.streams), "replaced": dict(it.replaced)}
+        for split, it in splits.items()
+    ]
     text = json.dumps({"form": _FORMAT.version, "splits": described}, ensure_ascii=False)
     if path.suffix == ".safetensors":
         write_tensors(path, arrays, metadata={_FORMAT.name: text})
@@ -114,18 +118,6 @@ def check_suffix(path: Path) -> None:
         raise ConfigError(
             f"{path} ends in {path.suffix!r}.", hint=f"Name a file that ends in {' or '.join(_SUFFIXES)}."
         )
-
-
-def _described(name: str, recordings: Recordings) -> dict[str, object]:
-    return {
-        "name": name,
-        "ids": recordings.ids,
-        "streams": list(recordings.streams),
-        "words": recordings.words,
-        "classes": recordings.classes,
-        "groups": recordings.groups,
-        "replaced": dict(recordings.replaced),
-    }
 
 
 def _recordings(split: _Split, place: int, tensors: Tensors) -> Recordings:

@@ -240,11 +240,11 @@ def _blank(entry: Entry, before: list[Blank]) -> Blank:
 
 
 def _setting(key: str, value: Any) -> Any:
-    if key == "label":
-        check_name(value)
     kinds: dict[str, Any] = {"ceiling": float, "epsilon": float, "keep": bool, "label": str}
     kind = kinds.get(key, tuple[int, int] if isinstance(value, list) else int)
     found = parsed(value, kind, source=key, hint=_DAMAGED)
+    if key == "label":
+        check_name(found)
     if isinstance(found, tuple) and max(map(abs, found)) > _LONGEST:
         raise DataError(f"{key} is {value}.", hint=_DAMAGED)
     return found

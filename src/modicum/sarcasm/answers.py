@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from modicum.core.tables import read_records
 from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Language, Pair
 from modicum.sarcasm.isarcasm import Votes, read_vote_file
-from modicum.sarcasm.records import read_records
 from modicum.sarcasm.submission import Submission, read_submission
 from modicum.sarcasm.tables import read_named_categories, read_predictions
 

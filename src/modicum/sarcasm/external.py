@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from modicum.core.tables import read_records, read_text, require_columns
+from modicum.core.tables import read_records, read_text
 from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Pair
 from modicum.sarcasm.folds import key
+from modicum.sarcasm.tables import require_columns
 
 _ARSARCASM = ("training_data.csv", "testing_data.csv")
 _TRUTHS = {"TRUE": 1, "FALSE": 0}

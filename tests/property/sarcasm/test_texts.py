@@ -10,10 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modicum.core.tables import Record, read_records, write_predictions
+from modicum.core.tables import Record, read_records
 from modicum.sarcasm.cleaning import Preparation, clean
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.folds import grouped_split, groups, key
+from modicum.sarcasm.tables import write_predictions
 
 texts = st.text(
     st.one_of(st.sampled_from('ab @#&;\n\r\t",{}حسن/:.😂'), st.characters(exclude_categories=["Cs"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modicum.core.tables import form_of, read_cells, read_records, read_text, require_columns, write_rows
+from modicum.core.tables import form_of, read_cells, read_records, read_text, write_rows
 from modicum.errors import DataError, UnsafeFileError
 
 
@@ -98,8 +98,3 @@ def test_a_stream_takes_rows_too(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(stream, ["a", "b"], [{"a": "1"}])
     write_rows("-", ["a"], [{"a": "ä"}], form="jsonl")
     assert (stream.getvalue(), capsys.readouterr().out) == ("a,b\n1,\n", '{"a": "ä"}\n')
-
-
-def test_a_column_that_is_missing_is_named_with_those_there_are() -> None:
-    with pytest.raises(DataError, match=r"t.csv has no column 'c'; its columns are 'a', 'b'"):
-        require_columns("t.csv", ["a", "b"], ["b", "c"])

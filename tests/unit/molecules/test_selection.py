@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner, Selection
 
 

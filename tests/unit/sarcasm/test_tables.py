@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from modicum.core.tables import Record, read_records, write_predictions
+from modicum.core.tables import Record, read_records
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES, Example, Pair
-from modicum.sarcasm.tables import read_rows
+from modicum.sarcasm.tables import read_rows, require_columns, write_predictions
 
 
 def write(folder: Path, text: str | bytes, name: str = "rows.csv") -> Path:
@@ -311,3 +311,8 @@ def test_a_column_of_the_input_is_not_replaced_and_nothing_is_written(tmp_path: 
     with pytest.raises(DataError, match=r"out.txt has the ending '.txt'"):
         write_predictions(tmp_path / "out.txt", rows, [{}])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_is_missing_is_named_with_those_there_are() -> None:
+    with pytest.raises(DataError, match=r"t.csv has no column 'c'; its columns are 'a', 'b'"):
+        require_columns("t.csv", ["a", "b"], ["b", "c"])

@@ -46,7 +46,7 @@ def predict(
     Probabilities are calibrated on held-out training texts: they hold for texts collected as those are, if trained with
     --preset plain. With modicum they are calibrated on cropped texts, and about a tenth too high for entire ones.
     """
-    from modicum.core.tables import check_output, write_predictions
+    from modicum.sarcasm.tables import check_output, write_predictions
 
     if file is not None:
         check_output(file, (source, model))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -58,17 +58,27 @@ def save(model: LinearModel, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
     tensors: dict[str, np.ndarray] = {}
-    document = {
-        "features": _described(model.features, tensors),
-        "heads": [name for name in ("sarcastic", "categories") if getattr(model, name) is not None],
-        "ranker": _described_ranker(model.ranker, tensors),
+    heads: dict[Literal["sarcastic", "categories"], Head | None] = {
+        "sarcastic": model.sarcastic,
+        "categories": model.categories,
     }
-    for name in document["heads"]:
-        head: Head = getattr(model, name)
-        tensors[f"{name}.weights"], tensors[f"{name}.intercept"] = head.weights, head.intercept
+    for name, head in heads.items():
+        if head is not None:
+            tensors[f"{name}.weights"], tensors[f"{name}.intercept"] = head.weights, head.intercept
+    ranker = None
+    if model.ranker is not None:
+        tensors["rank.weights"] = model.ranker.weights
+        own = isinstance(model.ranker.features, NgramFeatures)  # else it sees what the other heads see
+        ranker = _described(model.ranker.features, "rank", tensors) if own else _Features(ngrams=None)
+    document = _Document(
+        features=_described(model.features, "features", tensors),
+        heads=[name for name, head in heads.items() if head is not None],
+        ranker=ranker,
+    )
     make_folder(folder)
     write_tensors(folder / WEIGHTS, tensors)
-    _FORMAT.write(folder / DESCRIPTION, document)  # last, so that a folder with a description has its weights, too
+    # Last, so that a folder with a description has its weights, too.
+    _FORMAT.write(folder / DESCRIPTION, asdict(document))
 
 
 def load(folder: Path, *, encode: Encode | None = None) -> LinearModel:
@@ -98,32 +108,17 @@ def _model(document: _Document, tensors: Tensors, encode: Encode | None) -> Line
     )
 
 
-def _described(features: Features, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+def _described(features: Features, name: str, tensors: dict[str, np.ndarray]) -> _Features:
     if isinstance(features, NgramFeatures):
-        return {"ngrams": _described_ngrams(features, "features", tensors)}
+        for number, vectorizer in enumerate(features.vectorizers):
+            tensors[f"{name}.idf.{number}"] = vectorizer.idf_
+        each = zip(features.grams, features.vocabularies, strict=True)
+        return _Features(ngrams=[_Ngrams(**asdict(it), vocabulary=vocabulary) for it, vocabulary in each])
     from modicum.sarcasm.linear.frozen import FrozenEncoder
 
     encoder = features.encode
-    known = {"place": encoder.place, "longest": encoder.longest} if isinstance(encoder, FrozenEncoder) else None
-    return {"ngrams": None, "encoder": known}
-
-
-def _described_ngrams(features: NgramFeatures, name: str, tensors: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    for place, vectorizer in enumerate(features.vectorizers):
-        tensors[f"{name}.idf.{place}"] = vectorizer.idf_
-    return [
-        {"analyzer": it.analyzer, "shortest": it.shortest, "longest": it.longest, "vocabulary": vocabulary}
-        for it, vocabulary in zip(features.grams, features.vocabularies, strict=True)
-    ]
-
-
-def _described_ranker(ranker: Ranker | None, tensors: dict[str, np.ndarray]) -> dict[str, Any] | None:
-    if ranker is None:
-        return None
-    tensors["rank.weights"] = ranker.weights
-    if isinstance(ranker.features, NgramFeatures):
-        return {"ngrams": _described_ngrams(ranker.features, "rank", tensors)}
-    return {"ngrams": None}  # it sees what the other heads see
+    known = isinstance(encoder, FrozenEncoder)
+    return _Features(ngrams=None, encoder=_Encoder(place=encoder.place, longest=encoder.longest) if known else None)
 
 
 def _features(document: _Features, tensors: Tensors, encode: Encode | None) -> Features:
