@@ -178,8 +178,9 @@ def _number(axes: Axes, points: Mapping[int, tuple[float, float]]) -> None:
     taken = list(marks)
     for number, mark in zip(points, marks, strict=True):
         taken.append(_free_spot(mark, taken, axes))
-        axes.plot(*np.transpose([mark, taken[-1]]), color=_RULE, linewidth=1, zorder=1, transform=pixels)
-        axes.text(*taken[-1], str(number), transform=pixels, ha="center", va="center", weight="bold")
+        x, y = taken[-1]
+        axes.plot([mark[0], x], [mark[1], y], color=_RULE, linewidth=1, zorder=1, transform=pixels)
+        axes.text(x, y, str(number), transform=pixels, ha="center", va="center", weight="bold")
 
 
 def _free_spot(mark: Any, taken: Sequence[Any], axes: Axes) -> Any:
