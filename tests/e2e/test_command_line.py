@@ -79,7 +79,7 @@ def test_help_of_a_comparison_lists_its_options_and_the_form_of_data(tmp_path: P
     told = " ".join(run_here("compare", "nsgd", "--help", cwd=tmp_path).stdout.split())
     assert "Usage: " in told
     assert "--data: A CSV file with a column label" in told
-    assert "--option epochs=VALUE: passes over the training part; default 6 (demo), 200 (full)" in told
+    assert "--option epochs=VALUE: passes over the training part; an integer from 1 on; default 6 (demo), 200" in told
 
 
 @pytest.mark.parametrize("width", ["80", "160"])

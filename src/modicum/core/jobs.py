@@ -35,7 +35,11 @@ def finish(
     """Run the tasks that the journal does not hold yet."""
     descriptions = [_describe(task, method, engine) for task in tasks]
     jobs = [
-        (f"{task.arm.name}, seed {task.job.seed}", entry, (task, job_key({**entry, "arm": None})))
+        (
+            f"{task.arm.name}, seed {task.job.seed}",
+            entry,
+            (task, job_key({**entry, "arm": None, "code": entry["code"][-1]})),
+        )
         for task, entry in zip(tasks, descriptions, strict=True)
     ]
     records, failures = run_recorded(_execute, jobs, engine=engine, folder=folder, progress=progress)

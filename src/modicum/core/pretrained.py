@@ -42,7 +42,7 @@ def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:
     return open_part("AutoModel", model, extra=extra, dtype="float32")
 
 
-def open_folder(kind: type[PreTrainedModel], folder: Path, *, extra: str, hint: str) -> Any:
+def open_folder(kind: Any, folder: Path, *, extra: str, hint: str) -> Any:
     """Open a model that was written here, of safetensors alone; all weights fit."""
     safetensors = require("safetensors", extra=extra, purpose="Reading a model")
     if not (folder / "config.json").is_file():  # without one transformers would take the defaults

@@ -36,10 +36,7 @@ _ROWS = (
         "simulations",
     ),
     Row(
-        "xpudu",
-        "modicum.sarcasm",
-        "X-PuDu: sarcasm in English and Arabic by joint fine-tuning",
-        "labels per language",
+        "xpudu", "modicum.sarcasm", "X-PuDu: sarcasm in English and Arabic by joint fine-tuning", "labels per language"
     ),
     Row(
         "cubemlp",

@@ -1,4 +1,4 @@
-# pyright: reportUnknownVariableType=false, reportMissingTypeStubs=false - scikit-learn has no types
+# pyright: reportUnknownVariableType=false, reportMissingTypeStubs=false
 """Small real images for demos, and how they are split: scikit-learn's digits, and CIFAR-10 (JPEG)."""
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def digits() -> tuple[Tensor, Tensor]:
     """Load 1,797 grey images of 8 x 8 pixels in [0, 1], and their labels."""
     from sklearn.datasets import load_digits
 
-    pixels, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+    found: Any = load_digits(return_X_y=True)
+    pixels, labels = (np.asarray(part) for part in found)
     return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(labels, dtype=torch.int64)
 
 

@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false - torch and transformers are half typed
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """Training: a pre-trained model by transformers.Trainer, or a small network by a plain loop, both from a seed."""
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -103,21 +104,6 @@ def _split(job: Job, settings: ComparisonSettings) -> Problem:
     return Problem(candidates=dict.fromkeys(get_args(Rule), candidates), test=labels.of(test))
 
 
-def random(job: Job, problem: Problem) -> Measurement:
-    """Label molecules at random."""
-    return _measure(job, problem, "random")
-
-
-def active_learning(job: Job, problem: Problem) -> Measurement:
-    """Label the molecules of which the kernel knows least, one after another."""
-    return _measure(job, problem, "active")
-
-
-def per_size(job: Job, problem: Problem) -> Measurement:
-    """Label equally many molecules of each size."""
-    return _measure(job, problem, "per size")
-
-
 def pick(rule: Rule, candidates: PropertyTable, count: int, *, seed: int) -> PropertyTable:
     """Label some of the candidates by a rule; which ones depends on no label."""
     pool = Pool.of(candidates.molecules)
@@ -131,7 +117,7 @@ def pick(rule: Rule, candidates: PropertyTable, count: int, *, seed: int) -> Pro
     return candidates.of(frozenset(pool.smiles[index] for index in picked))
 
 
-def _measure(job: Job, problem: Problem, rule: Rule) -> Measurement:
+def _measure(job: Job, problem: Problem, *, rule: Rule) -> Measurement:
     settings: ComparisonSettings = job.settings
     training, test = problem.candidates[rule], problem.test
     if settings.labels:
@@ -178,17 +164,17 @@ _COMPARISON = Comparison(
     question="Does active learning with the graph kernel pick better molecules to label than chance?",
     metric=Metric(name="R2 of the test rows", digits=4),
     arms=(
-        Arm(name="random", role="baseline", run=random, summary="molecules at random"),
+        Arm(name="random", role="baseline", run=partial(_measure, rule="random"), summary="molecules at random"),
         Arm(
             name="active learning",
             role="method",
-            run=active_learning,
+            run=partial(_measure, rule="active"),
             summary="greedily the molecule of largest posterior deviation under the graph kernel",
         ),
         Arm(
             name="uniform per size",
             role="control",
-            run=per_size,
+            run=partial(_measure, rule="per size"),
             summary="equally many of each number of atoms: is it only that small molecules are seen, too?",
         ),
     ),

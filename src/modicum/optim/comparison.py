@@ -32,7 +32,7 @@ Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Opt
 
 
 def setup(job: Job) -> Split:
-    """Load the images or the table, and split them by the seed."""
+    """Read the data that all arms of a seed share."""
     if job.data is not None:
         split = own_data(job.data, job.seed)
     else:
@@ -44,21 +44,21 @@ def setup(job: Job) -> Split:
 
 def run(job: Job, split: Split, *, make: Factory, standardise: bool = False) -> Measurement:
     """Train once a cell of (rate, scale); the primary metric is the mean test accuracy over all cells."""
-    settings: ComparisonSettings = job.settings
+    plan: ComparisonSettings = job.settings
     cells = {
         (rate, scale): train(_scaled(split, scale, job.device, standardise=standardise), make, rate=rate, job=job)
-        for scale in settings.scales
-        for rate in settings.rates
+        for scale in plan.scales
+        for rate in plan.rates
     }
 
     def mean_at(rate: float, part: str) -> float:
-        return fmean(cells[rate, scale][part] for scale in settings.scales)
+        return fmean(cells[rate, scale][part] for scale in plan.scales)
 
     # All three rates are chosen on validation: at scale 1 alone, over all scales, and for each scale.
-    home = min(settings.scales, key=lambda scale: abs(math.log(scale)))
-    tuned = max(settings.rates, key=lambda rate: cells[rate, home]["validation"])
-    shared = max(settings.rates, key=lambda rate: mean_at(rate, "validation"))
-    own = {scale: max(settings.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in settings.scales}
+    home = min(plan.scales, key=lambda scale: abs(math.log(scale)))
+    tuned = max(plan.rates, key=lambda rate: cells[rate, home]["validation"])
+    shared = max(plan.rates, key=lambda rate: mean_at(rate, "validation"))
+    own = {scale: max(plan.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in plan.scales}
     return Measurement(
         value=fmean(cell["test"] for cell in cells.values()),
         beside={
@@ -84,20 +84,20 @@ def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Sp
 def train(split: Split, make: Factory, *, rate: float, job: Job) -> dict[str, float]:
     """Train one network and score it."""
     # Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
-    settings: ComparisonSettings = job.settings
+    plan: ComparisonSettings = job.settings
     network = build(split, seed=job.seed).to(job.device)
     inputs, labels = split.inputs["train"], split.labels["train"]
-    optimizer = make(network, rate, settings.decay, inputs[: settings.batch])
-    steps = settings.epochs * max(1, len(inputs) // settings.batch)
-    milestones = [round(share * steps) for share in MILESTONES] if settings.schedule == "steps" else []
+    optimizer = make(network, rate, plan.decay, inputs[: plan.batch])
+    steps = plan.epochs * max(1, len(inputs) // plan.batch)
+    milestones = [round(share * steps) for share in MILESTONES] if plan.schedule == "steps" else []
     train_classifier(
         network,
         inputs,
         labels,
         optimizer,
         torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=DECAY_FACTOR),
-        epochs=settings.epochs,
-        batch=settings.batch,
+        epochs=plan.epochs,
+        batch=plan.batch,
         order=torch_generator(job.seed, "order"),
         drop_last=True,
         augment=_augmented if job.budget == "full" and job.data is None else None,

@@ -1,4 +1,4 @@
-"""The settings of NSGD and of its comparison, and their ranges."""
+"""The settings of NSGD and of its comparison, and their ranges. This does without torch, which takes a second."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from modicum.errors import ConfigError
 
 Reduction = Literal["batch", "channel", "sample"]
 
+_CHOICES = {"norm": ("l1", "l2"), "reduce": get_args(Reduction), "denominator": ("power", "log")}
 # What each number must be, whether it is (written so that NaN is not), and what to do.
 _RANGES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "lr": ("> 0 and finite", lambda value: 0 < value < math.inf, "Try lr=0.1 first."),
@@ -30,13 +31,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings that are out of their range or contradict each other."""
-    # Imported here, since the command line reads the settings of the comparison before torch is imported.
-    from torch import Tensor
-
-    from modicum.optim.functional import Denominator, Norm
-
-    choices_of = {"norm": get_args(Norm), "reduce": get_args(Reduction), "denominator": get_args(Denominator)}
-    for name, choices in choices_of.items():
+    for name, choices in _CHOICES.items():
         if settings[name] not in choices:
             raise ConfigError(
                 f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.",
@@ -46,7 +41,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         value = settings[name]
         if value is None and name == "max_norm":
             continue
-        if not isinstance(value, Real | Tensor):
+        if not (isinstance(value, Real) or hasattr(value, "is_floating_point")):  # a tensor
             raise ConfigError(f"{name} must be a number, got {value!r}.", hint="YAML reads 1e-3 as text: write 1.0e-3.")
         if not fits(value):
             raise ConfigError(f"{name} must be {words}, got {value}.", hint=hint)

@@ -18,8 +18,7 @@ from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import derive, seeded_globally, torch_generator
 from modicum.core.training import Loss, fine_tune
-from modicum.errors import ConfigError
-from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig
+from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig, comparison_settings
 from modicum.perturb.data import RECIPE, MetricName, Problem, digits_problem, find_task, text_problem
 from modicum.perturb.sites import DropoutSwitch
 
@@ -46,22 +45,54 @@ class Change:
     passes: int = 1  # forward passes an update
 
 
-Alter: TypeAlias = Callable[[Job, ComparisonSettings, Problem], Change]
+Alter: TypeAlias = Callable[[Job, Problem], Change]
+
+
+def vanilla(_: Job, __: Problem) -> Change:
+    """Keep the model's own dropout."""
+    return Change()
+
+
+def hype(job: Job, _: Problem, *, noise: Literal["normal", "uniform"]) -> Change:
+    """Add noise to the input of every layer, without dropout."""
+    from modicum.perturb import HyPeCallback
+
+    return Change(
+        callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=job.settings.sigma, seed=derive(job.seed, "noise")))]
+    )
+
+
+def dropout_off(_: Job, problem: Problem) -> Change:
+    """Turn dropout off: what HyPe does apart from its noise, and nothing else."""
+    DropoutSwitch(problem.model)  # the very one that HyPe uses, so that the arms differ in the noise alone
+    return Change()
+
+
+def neftune(job: Job, _: Problem) -> Change:
+    """Add uniform noise to the embeddings alone, by Trainer's own option, with dropout."""
+    return Change(neftune=NEFTUNE_ALPHA[job.budget])
+
+
+def r_drop(_: Job, __: Problem) -> Change:
+    """Make two passes of different dropout, which must answer alike."""
+    return Change(loss=partial(r_drop_loss, alpha=R_DROP_ALPHA), passes=2)
+
+
+def r3f(job: Job, _: Problem) -> Change:
+    """Make a second pass, on noisy embeddings, which must answer as the first."""
+    generator = torch_generator(job.seed, "noise", job.device)
+    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=job.settings.sigma, generator=generator), passes=2)
+
+
+def noisy_tune(job: Job, problem: Problem) -> Change:
+    """Add uniform noise to the pre-trained weights, once."""
+    noisy_tune_(problem.model.base_model, intensity=NOISY_TUNE_INTENSITY, generator=torch_generator(job.seed, "noise"))
+    return Change()
 
 
 def setup(job: Job) -> Problem:
-    """Pre-train the tiny ViT in the demo, else load the encoder; and draw the examples."""
-    settings, demo = job.settings, COMPARISON["demo"]
-    only = (demo.task, demo.model, demo.max_length)
-    if job.budget == "demo" and ((settings.task, settings.model, settings.max_length) != only or job.data):
-        raise ConfigError(
-            f"The demo has one task ({demo.task}), one model ({demo.model}) and no text.",
-            hint="Add --budget full for another task or model, for max_length or for data of your own.",
-        )
-    if job.budget == "full" and settings.max_length < 8:
-        raise ConfigError(
-            f"max_length must be at least 8 tokens, got {settings.max_length}.", hint="Try --option max_length=128."
-        )
+    """Read the task and load the model, which each arm of a seed copies."""
+    settings = comparison_settings(job)
     require("transformers", extra="text", purpose="Fine-tuning")
     if job.budget == "demo":
         return digits_problem(job.seed, train_size=settings.train_size)
@@ -75,53 +106,11 @@ def setup(job: Job) -> Problem:
     )
 
 
-def vanilla(_: Job, __: ComparisonSettings, ___: Problem) -> Change:
-    """Keep the model's own dropout."""
-    return Change()
-
-
-def hype(job: Job, settings: ComparisonSettings, _: Problem, *, noise: Literal["normal", "uniform"]) -> Change:
-    """Add noise to the input of every layer, without dropout."""
-    from modicum.perturb import HyPeCallback
-
-    return Change(
-        callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=settings.sigma, seed=derive(job.seed, "noise")))]
-    )
-
-
-def dropout_off(_: Job, __: ComparisonSettings, problem: Problem) -> Change:
-    """Turn dropout off: what HyPe does apart from its noise, and nothing else."""
-    DropoutSwitch(problem.model)  # the very one that HyPe uses, so that the arms differ in the noise alone
-    return Change()
-
-
-def neftune(job: Job, _: ComparisonSettings, __: Problem) -> Change:
-    """Add uniform noise to the embeddings alone, by Trainer's own option, with dropout."""
-    return Change(neftune=NEFTUNE_ALPHA[job.budget])
-
-
-def r_drop(_: Job, __: ComparisonSettings, ___: Problem) -> Change:
-    """Make two passes of different dropout, which must answer alike."""
-    return Change(loss=partial(r_drop_loss, alpha=R_DROP_ALPHA), passes=2)
-
-
-def r3f(job: Job, settings: ComparisonSettings, _: Problem) -> Change:
-    """Make a second pass, on noisy embeddings, which must answer as the first."""
-    generator = torch_generator(job.seed, "noise", job.device)
-    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=settings.sigma, generator=generator), passes=2)
-
-
-def noisy_tune(job: Job, _: ComparisonSettings, problem: Problem) -> Change:
-    """Add uniform noise to the pre-trained weights, once."""
-    noisy_tune_(problem.model.base_model, intensity=NOISY_TUNE_INTENSITY, generator=torch_generator(job.seed, "noise"))
-    return Change()
-
-
-def run(job: Job, problem: Problem, *, alter: Alter) -> Measurement:
+def run(job: Job, shared: Problem, *, alter: Alter) -> Measurement:
     """Fine-tune with what an arm changes, and score the held-out examples."""
     settings: ComparisonSettings = job.settings
-    problem = replace(problem, model=copy.deepcopy(problem.model))  # the other arms begin with the same one
-    change = alter(job, settings, problem)
+    problem = replace(shared, model=copy.deepcopy(shared.model))
+    change = alter(job, problem)
     with seeded_globally(job.seed, "noise"):
         trainer, result = fine_tune(
             problem.model,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge
 
-from modicum.core.method import Budget
+from modicum.core.method import Budget, Job
 from modicum.core.settings import Help
 from modicum.errors import ConfigError
 
@@ -125,3 +125,19 @@ COMPARISON: Mapping[Budget, ComparisonSettings] = {
     "demo": ComparisonSettings(task="digits", model="tiny-vit", train_size=50, epochs=30, rate=2e-3, max_length=0),
     "full": ComparisonSettings(task="rte", model="offline", train_size=1000, epochs=3, rate=2e-5, max_length=128),
 }
+
+
+def comparison_settings(job: Job) -> ComparisonSettings:
+    """Give the settings of a job, where they go with its budget."""
+    settings, demo = job.settings, COMPARISON["demo"]
+    only = (demo.task, demo.model, demo.max_length)
+    if job.budget == "demo" and ((settings.task, settings.model, settings.max_length) != only or job.data):
+        raise ConfigError(
+            f"The demo has one task ({demo.task}), one model ({demo.model}) and no text.",
+            hint="Add --budget full for another task or model, for max_length or for data of your own.",
+        )
+    if job.budget == "full" and settings.max_length < 8:
+        raise ConfigError(
+            f"max_length must be at least 8 tokens, got {settings.max_length}.", hint="Try --option max_length=128."
+        )
+    return settings

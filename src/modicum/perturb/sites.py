@@ -149,13 +149,10 @@ def _class_name(module: nn.Module) -> str:
 
 
 def _longest_list(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    best: list[tuple[str, nn.Module]] = []
-    for name, module in named:
-        if not isinstance(module, nn.ModuleList) or len({type(layer) for layer in module}) != 1:
-            continue
-        if len(module) > len(best):
-            best = [(f"{name}.{index}" if name else str(index), layer) for index, layer in enumerate(module)]
-    return best
+    lists = [(name, module) for name, module in named if isinstance(module, nn.ModuleList)]
+    alike = [(name, layers) for name, layers in lists if len({type(layer) for layer in layers}) == 1]
+    name, layers = max(alike, key=lambda found: len(found[1]), default=("", nn.ModuleList()))
+    return [(f"{name}.{index}" if name else str(index), layer) for index, layer in enumerate(layers)]
 
 
 def _describe(name: str, module: nn.Module, number: int) -> Site:

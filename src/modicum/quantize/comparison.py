@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,32 +111,7 @@ def _check_count(count: int, available: int) -> None:
         )
 
 
-def naive_snap(job: Job, problem: Problem) -> Measurement:
-    """Snap the usual scales to powers of two, and round under each layer's second moments."""
-    return _snapped(job, problem, correcting=False)
-
-
-def snap_corrected(job: Job, problem: Problem) -> Measurement:
-    """Do the same with our targets and biases, which make up for what earlier layers lost."""
-    return _snapped(job, problem, correcting=True)
-
-
-def rapq_hessian(job: Job, problem: Problem) -> Measurement:
-    """Try all exponents and zero points under second moments."""
-    return _quantized(problem, _config(job))
-
-
-def rapq_paper(job: Job, problem: Problem) -> Measurement:
-    """Go on from there with unit-wise reconstruction by gradient descent."""
-    return _quantized(problem, replace(_config(job), method="paper"))
-
-
-def float_scales(job: Job, problem: Problem) -> Measurement:
-    """Do as RAPQ by second moments, with real scales."""
-    return _quantized(problem, replace(_config(job), scales="float"))
-
-
-def float_network(_: Job, problem: Problem) -> Measurement:
+def _float_network(_: Job, problem: Problem) -> Measurement:
     """Quantize nothing."""
     parameters = sum(parameter.numel() for parameter in problem.network.parameters())
     return Measurement(
@@ -144,8 +121,8 @@ def float_network(_: Job, problem: Problem) -> Measurement:
     )
 
 
-def _quantized(problem: Problem, config: RAPQConfig) -> Measurement:
-    return _measure(quantize(problem.network, problem.calibration, config), problem)
+def _quantized(job: Job, problem: Problem, **changed: Any) -> Measurement:
+    return _measure(quantize(problem.network, problem.calibration, replace(_config(job), **changed)), problem)
 
 
 def _snapped(job: Job, problem: Problem, *, correcting: bool) -> Measurement:
@@ -213,34 +190,34 @@ _COMPARISON = Comparison(
         Arm(
             name="naive snap",
             role="baseline",
-            run=naive_snap,
+            run=partial(_snapped, correcting=False),
             summary="scales of least error, snapped to powers of two; zero points as suits better; rounded by GPTQ",
         ),
         Arm(
             name="RAPQ hessian",
             role="method",
-            run=rapq_hessian,
+            run=_quantized,
             summary="all exponents with all zero points under second moments, mantissas absorbed, exponents polished",
         ),
         Arm(
             name="RAPQ paper",
             role="method",
-            run=rapq_paper,
+            run=partial(_quantized, method="paper"),
             summary="the same, then unit-wise reconstruction by gradient descent",
         ),
         Arm(
             name="snap, corrected",
             role="control",
-            run=snap_corrected,
+            run=partial(_snapped, correcting=True),
             summary="the naive snap with RAPQ's targets and biases: is it the scales, or only making up for errors?",
         ),
         Arm(
             name="float scales",
             role="control",
-            run=float_scales,
+            run=partial(_quantized, scales="float"),
             summary="RAPQ hessian with real scales: what do powers of two cost?",
         ),
-        Arm(name="float network", role="control", run=float_network, summary="nothing is quantized"),
+        Arm(name="float network", role="control", run=_float_network, summary="nothing is quantized"),
     ),
     beside=(Metric(name="whole channels", digits=3),),
     costs=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,13 @@ from modicum.sarcasm.linear.frozen import FrozenEncoder
 from modicum.sarcasm.linear.learner import LinearLearner
 from modicum.sarcasm.metrics import score_a, score_b, score_c
 from modicum.sarcasm.robustness import PRESETS, Preset
-from modicum.sarcasm.scoring import Learner, TextModel
+from modicum.sarcasm.scoring import Learner
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.tables import read_rows
 from modicum.sarcasm.tiny import make_tiny_encoder
 from modicum.sarcasm.written import read_written
 
 DATA_SET = "isarcasmeval"
-Join = Callable[[Sequence[TextModel]], TextModel]
 _TEST_SHARE = 0.3  # ours, where a file has no test part of its own
 
 
@@ -99,44 +99,13 @@ def _pairs(test: Sequence[Example], language: Language, seed: int) -> list[Pair]
     return pairs
 
 
-def ngrams(job: Job, problem: Problem) -> Measurement:
-    """Fit logistic regressions on character n-grams, one for each language."""
-    return _measure(job, problem, lambda *_: LinearLearner(), preset="plain", together=False)
-
-
-def ngrams_robust(job: Job, problem: Problem) -> Measurement:
-    """Do the same with everything that is done against shortcuts."""
-    return _measure(job, problem, lambda *_: LinearLearner(), preset="modicum", together=False)
-
-
-def frozen_encoder(job: Job, problem: Problem) -> Measurement:
-    """Fit logistic regressions on the mean of an encoder's last layer, which is not trained."""
-    return _measure(job, problem, _frozen, preset="plain", together=False)
-
-
-def monolingual(job: Job, problem: Problem) -> Measurement:
-    """Fine-tune one encoder for each language."""
-    return _measure(job, problem, _encoder, preset="plain", together=False, joined=mean_of)
-
-
-def joint(job: Job, problem: Problem) -> Measurement:
-    """Fine-tune one encoder with three heads on both languages."""
-    return _measure(job, problem, _encoder, preset="plain", together=True, joined=mean_of)
-
-
-def joint_robust(job: Job, problem: Problem) -> Measurement:
-    """Do the same with everything that is done against shortcuts."""
-    return _measure(job, problem, _encoder, preset="modicum", together=True, joined=mean_of)
-
-
 def _measure(
     job: Job,
     problem: Problem,
-    learner: Callable[[ComparisonSettings, str, Job], Learner],
     *,
-    preset: Preset,
-    together: bool,
-    joined: Join | None = None,
+    learner: Callable[[ComparisonSettings, str, Job], Learner],
+    preset: Preset = "plain",
+    together: bool = False,
 ) -> Measurement:
     settings: ComparisonSettings = job.settings
     groups: list[tuple[Language, ...]] = (
@@ -153,7 +122,7 @@ def _measure(
                 rule=settings.rule,
                 folds=settings.folds,
                 seed=job.seed,
-                joined=joined,
+                joined=mean_of if learner is _encoder else None,
             )
             for language in languages:
                 systems[language] = fitted.system
@@ -168,20 +137,18 @@ def _place(settings: ComparisonSettings, problem: Problem, folder: Path, job: Jo
     return str(make_tiny_encoder(folder, texts, seed=job.seed))
 
 
+def _ngrams(settings: ComparisonSettings, place: str, job: Job) -> Learner:
+    del settings, place, job
+    return LinearLearner()
+
+
 def _frozen(settings: ComparisonSettings, place: str, job: Job) -> Learner:
     del settings, job
     return LinearLearner(features=FrozenEncoder(place))
 
 
 def _encoder(settings: ComparisonSettings, place: str, job: Job) -> Learner:
-    return fine_tuning(
-        place,
-        epochs=settings.epochs,
-        batch=settings.batch,
-        rate=settings.rate,
-        pooling=settings.pooling,
-        device=job.device,
-    )
+    return fine_tuning(place, settings, device=job.device)
 
 
 def _scored(systems: Mapping[Language, SarcasmSystem], problem: Problem) -> Measurement:
@@ -223,37 +190,37 @@ _COMPARISON = Comparison(
         Arm(
             name="n-grams",
             role="baseline",
-            run=ngrams,
+            run=partial(_measure, learner=_ngrams),
             summary="character n-grams and logistic regression, one for each language",
         ),
         Arm(
             name="joint fine-tuning",
             role="method",
-            run=joint,
+            run=partial(_measure, learner=_encoder, together=True),
             summary="one encoder, three heads, both languages in each batch",
         ),
         Arm(
             name="joint, shift-robust",
             role="method",
-            run=joint_robust,
+            run=partial(_measure, learner=_encoder, preset="modicum", together=True),
             summary="the same on cleaned texts with their dialect, cropped to like lengths, rephrases as negatives",
         ),
         Arm(
             name="n-grams, shift-robust",
             role="control",
-            run=ngrams_robust,
+            run=partial(_measure, learner=_ngrams, preset="modicum"),
             summary="the baseline on the same texts: is it what was done to the texts that helps?",
         ),
         Arm(
             name="monolingual fine-tuning",
             role="control",
-            run=monolingual,
+            run=partial(_measure, learner=_encoder),
             summary="an encoder for each language: is it fine-tuning that helps, or the other language?",
         ),
         Arm(
             name="frozen encoder",
             role="control",
-            run=frozen_encoder,
+            run=partial(_measure, learner=_frozen),
             summary="logistic regression on the encoder as it is: does fine-tuning add anything?",
         ),
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from modicum.core.devices import check_device
 from modicum.core.training import telling
-from modicum.sarcasm.configuration import NGRAMS, Pooling, Settings
+from modicum.sarcasm.configuration import NGRAMS, EncoderSettings, Settings
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
 from modicum.sarcasm.linear.learner import LinearLearner
@@ -55,17 +55,7 @@ def models_of(name: str) -> list[str]:
 def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[str], None]) -> Fitted:
     encoder = settings.model != NGRAMS
     learner: Learner = (
-        fine_tuning(
-            settings.model,
-            epochs=settings.epochs,
-            batch=settings.batch,
-            rate=settings.rate,
-            pooling=settings.pooling,
-            device=settings.device,
-            progress=progress,
-        )
-        if encoder
-        else LinearLearner()
+        fine_tuning(settings.model, settings, device=settings.device, progress=progress) if encoder else LinearLearner()
     )
     return fit_system(
         examples,
@@ -80,14 +70,7 @@ def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[st
 
 
 def fine_tuning(
-    place: str,
-    *,
-    epochs: int,
-    batch: int,
-    rate: float,
-    pooling: Pooling,
-    device: str,
-    progress: Callable[[str], None] | None = None,
+    place: str, settings: EncoderSettings, *, device: str, progress: Callable[[str], None] | None = None
 ) -> Learner:
     """Make the learner that fine-tunes an encoder on all tasks."""
     from modicum.sarcasm.encoder.learner import EncoderLearner
@@ -95,8 +78,8 @@ def fine_tuning(
 
     return EncoderLearner(
         encoder=place,
-        pooling=pooling,
-        recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+        pooling=settings.pooling,
+        recipe=Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate),
         device=device,
         callbacks=(lambda: [telling(progress, extra="text")]) if progress else tuple,
     )

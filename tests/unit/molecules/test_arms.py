@@ -7,10 +7,12 @@ import pytest
 
 from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.comparison import METHOD, Rule, active_learning, pick, setup
+from modicum.molecules.comparison import METHOD, Rule, pick, setup
 from modicum.molecules.experiment import experimental_labels
 from modicum.molecules.scores import shared_molecules
 from modicum.molecules.table import PropertyTable, read_table, write_table
+
+ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 
 
 def job(budget: Budget = "demo", *, seed: int = 0, data: Path | None = None, **options: str) -> Job:
@@ -18,7 +20,7 @@ def job(budget: Budget = "demo", *, seed: int = 0, data: Path | None = None, **o
 
 
 def learn(given: Job) -> Measurement:
-    return active_learning(given, setup(given))
+    return ARMS["active learning"](given, setup(given))
 
 
 def test_a_third_of_the_molecules_is_held_out_by_the_seed() -> None:
@@ -58,7 +60,7 @@ def test_rows_of_a_users_table_stay_together(tmp_path: Path) -> None:
     test = problem.test
     assert shared_molecules(problem.candidates["active"], test) == ()
     assert len(test) == 2 * len(test.molecules) == 2 * (149 // 3)
-    result = active_learning(mine, problem)
+    result = ARMS["active learning"](mine, problem)
     assert result.value > 0.5
     assert result.costs == {"labelled molecules": 40.0}
 

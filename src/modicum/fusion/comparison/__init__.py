@@ -32,32 +32,7 @@ _concatenated: Fusion = partial(with_parameters_of, make=ConcatenationMLP)
 _attended: Fusion = partial(with_parameters_of, make=AttentionFusion)
 
 
-def cube(job: Job, problem: Problem) -> Measurement:
-    """Mix time, modality and channel."""
-    return _fused(job, problem, None)
-
-
-def cube_branch(job: Job, problem: Problem) -> Measurement:
-    """Mix them with the layer norm on the branch, as the paper's figure has it."""
-    return _fused(job, problem, None, norm="branch")
-
-
-def cube_shuffled(job: Job, problem: Problem) -> Measurement:
-    """Do the same with one stream given to other samples, in all splits."""
-    return _fused(job, problem, None, shuffled=True)
-
-
-def concatenation(job: Job, problem: Problem) -> Measurement:
-    """Join the modalities of each frame and apply an MLP."""
-    return _fused(job, problem, _concatenated)
-
-
-def attention(job: Job, problem: Problem) -> Measurement:
-    """Let the frames of all modalities attend to each other."""
-    return _fused(job, problem, _attended)
-
-
-def single(job: Job, problem: Problem) -> Measurement:
+def _single(job: Job, problem: Problem) -> Measurement:
     """Take the modality that is best on the validation split, alone."""
     losses, predictors, sizes = zip(*_alone(problem, job), strict=True)
     best = int(np.argmin(losses))
@@ -65,7 +40,7 @@ def single(job: Job, problem: Problem) -> Measurement:
     return _measured(problem, job, chosen, sizes[best])
 
 
-def average(job: Job, problem: Problem) -> Measurement:
+def _average(job: Job, problem: Problem) -> Measurement:
     """Take the mean of what each modality says alone."""
     _, predictors, sizes = zip(*_alone(problem, job), strict=True)
 
@@ -78,7 +53,7 @@ def average(job: Job, problem: Problem) -> Measurement:
 
 
 def _fused(
-    job: Job, problem: Problem, fusion: Fusion | None, *, shuffled: bool = False, norm: Norm = "pre"
+    job: Job, problem: Problem, *, fusion: Fusion | None = None, shuffled: bool = False, norm: Norm = "pre"
 ) -> Measurement:
     settings: ComparisonSettings = job.settings
     problem = replace(problem, settings={**problem.settings, "norm": norm})
@@ -179,43 +154,43 @@ _COMPARISON = Comparison(
         Arm(
             name="best single modality",
             role="baseline",
-            run=single,
+            run=_single,
             summary="the modality with the lowest validation loss, alone",
         ),
         Arm(
             name="CubeMLP",
             role="method",
-            run=cube,
+            run=_fused,
             summary="three MLPs a block, along each axis of the cube; layer norms first, as in the released recipe",
         ),
         Arm(
             name="CubeMLP, norm on the branch",
             role="method",
-            run=cube_branch,
+            run=partial(_fused, norm="branch"),
             summary="the same with the layer norms where the paper's figure has them",
         ),
         Arm(
             name="concatenation MLP",
             role="control",
-            run=concatenation,
+            run=partial(_fused, fusion=_concatenated),
             summary="the modalities of a frame joined, an MLP of as many parameters, the mean over time",
         ),
         Arm(
             name="attention",
             role="control",
-            run=attention,
+            run=partial(_fused, fusion=_attended),
             summary="all frames of all modalities attend to each other, with as many parameters",
         ),
         Arm(
             name="mean of single modalities",
             role="control",
-            run=average,
+            run=_average,
             summary="what each modality says alone, averaged: does mixing them inside add anything?",
         ),
         Arm(
             name="CubeMLP, one stream shuffled",
             role="control",
-            run=cube_shuffled,
+            run=partial(_fused, shuffled=True),
             summary="CubeMLP with one stream given to other samples: is it used at all?",
         ),
     ),
