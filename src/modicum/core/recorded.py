@@ -29,7 +29,7 @@ def run_recorded(
     """Give the record of each job (name, description, item), and what jobs without a record raised, by name."""
     # An error of the input ends the run at once: the others would say the same. Of other errors, ``failure`` may make
     # a record, which is one with the key "failed".
-    tell = progress or _silent
+    tell = progress or (lambda *_: None)
     raised: list[tuple[str, BaseException]] = []
     with nullcontext() if folder is None else Journal(folder) as journal:
         found = [_find(journal, description, retry_failed=retry_failed) for _, description, _ in jobs]
@@ -68,7 +68,3 @@ def _find(journal: Journal | None, description: Record, *, retry_failed: bool) -
         if journal.get(job_key(following)) is None:
             return (following, None) if retry_failed else (description, record)
         description = following
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text
