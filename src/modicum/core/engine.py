@@ -10,10 +10,10 @@ import signal
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -45,12 +45,9 @@ class Engine(Protocol):
     """Runs a function over items, in any order, and reuses its workers from one call to the next.
 
     Used as a context manager; leaving it ends the workers.
-
-    Args:
-        threads: of torch and BLAS in each job. Part of what determines a result.
     """
 
-    threads: int
+    threads: int  # of torch and BLAS in each job: part of what determines a result
 
     def __enter__(self) -> Self:
         return self
@@ -64,20 +61,12 @@ class Engine(Protocol):
         """End the workers, and with ``at_once`` what they run, too."""
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Finished[Result]]:
-        """Call ``function(item)`` for every item and yield each end as it comes.
-
-        Args:
-            function: at the top level of a module, so that workers can import it.
-            items: picklable.
-
-        Returns:
-            One `Finished` an item, in the order in which they end.
-        """
+        """Call a function, which workers can import, for every item (picklable), and yield each end as it comes."""
         ...
 
 
 def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> Engine:
-    """Open an engine by name.
+    """Open an engine by name, to be used in a ``with`` statement.
 
     Args:
         name: "local" (processes of this machine), "inline" (this process), "dask" (a Dask cluster of local
@@ -85,40 +74,24 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
         workers: number of processes for "local" and "dask"; as many as cores when None.
         threads: of torch and BLAS in each worker.
 
-    Returns:
-        An engine, to be used in a ``with`` statement.
-
     Raises:
         ConfigError: if the name is unknown, a number is not positive, or no scheduler answers.
     """
     for what, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:
             raise ConfigError(f"{what} must be at least 1, got {number}.", hint=f"Give a positive number of {what}.")
-    if name == "local":
-        return LocalEngine(workers, threads=threads)
-    if name == "inline":
-        return InlineEngine(threads=threads)
-    if name == "dask":
-        return DaskEngine(None, workers=workers, threads=threads)
-    if address := name.removeprefix("dask://") if name.startswith("dask://") else "":
-        return DaskEngine(address, threads=threads)
+    match name.partition("://"):
+        case "local", "", "":
+            return LocalEngine(workers, threads=threads)
+        case "inline", "", "":
+            return InlineEngine(threads=threads)
+        case "dask", "", "":
+            return DaskEngine(None, workers=workers, threads=threads)
+        case "dask", _, address if address:
+            return DaskEngine(address, threads=threads)
+        case _:
+            pass
     raise ConfigError(f"There is no engine {name!r}.", hint="Use local, inline, dask or dask://host:port.")
-
-
-@contextmanager
-def _limited_threads(threads: int) -> Generator[None]:
-    # The number is fixed, and not derived from the machine, since sums over another number of threads differ in the
-    # last bits: a result must not depend on how many cores a machine has.
-    import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        with threadpoolctl.threadpool_limits(threads):
-            torch.set_num_threads(threads)
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class InlineEngine(Engine):
@@ -159,7 +132,19 @@ class LocalEngine(Engine):
             running: dict[Future[Result], int] = {}
             queue, limit = (suspects, 1) if suspects else (waiting, self.workers)
             try:
-                yield from self._drain(function, items, queue=queue, running=running, limit=limit)
+                pool = self._start()
+                while queue or running:
+                    while queue and len(running) < limit:
+                        # Taken from the queue after it is submitted: a pool that breaks here must not lose the job.
+                        running[pool.submit(_call, self.threads, function, items[queue[0]])] = queue[0]
+                        queue.popleft()
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    whole = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+                    for future in whole:
+                        index, error = running.pop(future), future.exception()
+                        yield Finished(index, error=error) if error else Finished(index, value=future.result())
+                    if len(whole) < len(done):
+                        raise BrokenProcessPool
             except BrokenProcessPool:
                 self.close(at_once=True)
                 for index in running.values():
@@ -168,33 +153,6 @@ class LocalEngine(Engine):
                         suspects.append(index)
                     else:
                         yield Finished(index, error=_died(index, deaths[index]))
-
-    def _drain(
-        self,
-        function: Callable[[Item], Result],
-        items: Sequence[Item],
-        *,
-        queue: deque[int],
-        running: dict[Future[Result], int],
-        limit: int,
-    ) -> Iterator[Finished[Result]]:
-        pool = self._start()
-        while queue or running:
-            while queue and len(running) < limit:
-                # Booked before it is submitted: a pool that breaks here must not lose the job.
-                index = queue.popleft()
-                try:
-                    running[pool.submit(_call, self.threads, function, items[index])] = index
-                except BrokenProcessPool:
-                    queue.appendleft(index)
-                    raise
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            whole = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
-            for future in whole:
-                index, error = running.pop(future), future.exception()
-                yield Finished(index, error=error) if error else Finished(index, value=future.result())
-            if len(whole) < len(done):
-                raise BrokenProcessPool
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -316,5 +274,15 @@ class DaskEngine(Engine):
 
 
 def _call(threads: int, function: Callable[[Item], Result], item: Item) -> Result:
-    with _limited_threads(threads):
-        return function(item)
+    # The number is fixed, and not derived from the machine, since sums over another number of threads differ in the
+    # last bits: a result must not depend on how many cores a machine has.
+    import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        with threadpoolctl.threadpool_limits(threads):
+            torch.set_num_threads(threads)
+            return function(item)
+    finally:
+        torch.set_num_threads(before)

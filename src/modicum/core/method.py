@@ -254,8 +254,11 @@ class Method:
 
 def _by_budget(settings: object) -> Mapping[Budget, Any]:
     # A budget that a mapping lacks has none, and then options are refused.
-    given = cast("Mapping[Budget, Any]", settings) if isinstance(settings, Mapping) else {}
-    return {budget: given.get(budget) if given else settings for budget in get_args(Budget)}
+    budgets: tuple[Budget, ...] = get_args(Budget)
+    if isinstance(settings, Mapping):
+        given = cast("Mapping[Budget, Any]", settings)
+        return {budget: given.get(budget) for budget in budgets}
+    return dict.fromkeys(budgets, settings)
 
 
 def _check_name(what: str, name: str) -> None:

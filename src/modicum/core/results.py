@@ -22,53 +22,32 @@ Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmResult:
-    """One arm over all seeds.
-
-    Args:
-        values: the primary metric, one a seed, in the order of ``Report.seeds``.
-        mean: of ``values``.
-        deviation: sample standard deviation of ``values``; None for a single seed.
-        seconds: median wall seconds a job.
-        memory: largest resident memory of a worker during a job of this arm, in MiB.
-        beside: means of the secondary metrics, by name.
-        costs: means of the method's own costs, by name.
-    """
+    """One arm over all seeds."""
 
     name: str
     role: Role
     summary: str
-    values: tuple[float, ...]
-    mean: float
-    deviation: float | None
-    seconds: float
-    memory: float
-    beside: Mapping[str, float]
-    costs: Mapping[str, float]
+    values: tuple[float, ...]  # the primary metric, one a seed, in the order of ``Report.seeds``
+    mean: float  # of ``values``
+    deviation: float | None  # sample standard deviation of ``values``; None for a single seed
+    seconds: float  # median wall seconds a job
+    memory: float  # largest resident memory of a worker during a job of this arm, in MiB
+    beside: Mapping[str, float]  # means of the secondary metrics, by name
+    costs: Mapping[str, float]  # means of the method's own costs, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One arm against another on the same seeds; positive means that ``arm`` is better.
+    """One arm against another on the same seeds; positive means that ``arm`` is better."""
 
-    Args:
-        arm: the arm that is judged.
-        versus: the arm that it is paired with.
-        values: one difference a seed, signed so that positive is better.
-        mean: of ``values``.
-        low: lower end of the 95 % bootstrap interval of the mean; None for a single seed.
-        high: upper end.
-        p_value: two-sided, from sign flips of the pairs; None for a single seed.
-        verdict: in the reader's words.
-    """
-
-    arm: str
-    versus: str
-    values: tuple[float, ...]
-    mean: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    verdict: Verdict
+    arm: str  # the arm that is judged
+    versus: str  # the arm that it is paired with
+    values: tuple[float, ...]  # one difference a seed, signed so that positive is better
+    mean: float  # of ``values``
+    low: float | None  # lower end of the 95 % bootstrap interval of the mean; None for a single seed
+    high: float | None  # upper end
+    p_value: float | None  # two-sided, from sign flips of the pairs; None for a single seed
+    verdict: Verdict  # in the reader's words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from modicum.core.catalogue.proof import (
     sha256_of,
     tree_hash,
 )
+from modicum.core.files import aside
 from modicum.core.safeload import read_members
 from modicum.errors import ChecksumError, DataError, MissingDataError
 
@@ -94,8 +95,11 @@ def fetch(data_set: DataSet, places: Places) -> Path:
     if places.data is not None and None not in own:
         return places.data / data_set.folder
     for file, path in zip(data_set.files, _obtain(data_set, data_set.files, folder, places), strict=True):
-        if path != folder / file.path:
-            _copy(path, folder / file.path)
+        target = folder / file.path
+        if path != target:
+            make_folder(target.parent)
+            with aside(target) as part:
+                shutil.copyfile(path, part)
     return folder
 
 
@@ -130,12 +134,6 @@ def _obtain(data_set: DataSet, files: Sequence[File], folder: Path, places: Plac
     for file in absent:
         _download(file.address or "", folder / file.path, sha256=file.sha256, name=data_set.name)
     return [path or folder / file.path for file, path in zip(files, paths, strict=True)]
-
-
-def _copy(source: Path, target: Path) -> None:
-    make_folder(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent) as stage:
-        shutil.copyfile(source, Path(stage, target.name)).replace(target)
 
 
 def _download(address: str, target: Path, *, sha256: str | None, name: str) -> None:
