@@ -15,6 +15,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from tests.unit.molecules.dense import dense_kernel
 
 from modicum.errors import ConfigError, DataError
+from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.microkernels import (
     Additive,
