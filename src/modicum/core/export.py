@@ -19,7 +19,7 @@ Outputs = tuple[Tensor, ...]
 def write_onnx(
     network: nn.Module, inputs: Mapping[str, Tensor], path: Path, *, outputs: Sequence[str], one_file: bool = True
 ) -> None:
-    """Export a network that takes these inputs by position; batch and length, their first two axes, are free."""
+    """Export a network whose forward takes ``*inputs``; batch and length, their first two axes, are free."""
     # The batch of the inputs must be 2 or more: one would be taken for a constant. Above 2 GB a file needs another one
     # beside it for its weights.
     require_onnx()

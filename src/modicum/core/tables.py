@@ -133,8 +133,8 @@ def is_json(text: str) -> bool:
 def parse_header(text: str) -> list[str]:
     """Give the names of the columns of a CSV; of another text its first words."""
     first = next((it for it in text.splitlines() if it.strip()), "")
-    cells = next(csv.reader([first], delimiter=_separator_of(text, ","), skipinitialspace=True), [])
-    return [it.strip() for it in cells]
+    rows = list(csv.reader([first], delimiter=_separator_of(text, ","), skipinitialspace=True))
+    return [it.strip() for it in rows[0]] if rows else []
 
 
 def form_of(path: Path) -> Form:

@@ -12,7 +12,8 @@ from modicum.core.export import largest_difference, open_onnx, write_onnx
 
 
 class Sums(nn.Module):
-    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        values, lengths = inputs
         return values.sum(dim=1), lengths * 2
 
 

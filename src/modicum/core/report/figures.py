@@ -171,21 +171,16 @@ def _plot_panel(axes: Axes, report: Report, costs: Mapping[str, float]) -> None:
 
 def _number(axes: Axes, points: Mapping[int, tuple[float, float]]) -> None:
     """Write each number beside its mark, as near as the other marks and numbers allow."""
+    from matplotlib.transforms import IdentityTransform
+
+    pixels = IdentityTransform()
     marks = axes.transData.transform(np.reshape(list(points.values()), (-1, 2)))
     taken = list(marks)
     for number, mark in zip(points, marks, strict=True):
         taken.append(_free_spot(mark, taken, axes))
-        axes.annotate(
-            str(number),
-            mark,
-            taken[-1],
-            xycoords="figure pixels",
-            textcoords="figure pixels",
-            ha="center",
-            va="center",
-            weight="bold",
-            arrowprops={"arrowstyle": "-", "color": _RULE, "shrinkA": 5},
-        )
+        x, y = taken[-1]
+        axes.plot([mark[0], x], [mark[1], y], color=_RULE, linewidth=1, zorder=1, transform=pixels)
+        axes.text(x, y, str(number), transform=pixels, ha="center", va="center", weight="bold")
 
 
 def _free_spot(mark: Any, taken: Sequence[Any], axes: Axes) -> Any:

@@ -31,15 +31,6 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
     The files appear under their name in one step at the end, so that what fails or is interrupted leaves no folder.
     Folders without files are not made, and permissions and times are not taken over.
 
-    Args:
-        archive: a zip, tar, tar.gz or tar.xz, known by its first bytes.
-        folder: does not exist yet; its parent does.
-        max_members: the most files and folders that it may have.
-        max_bytes: the most that its files may take together, uncompressed.
-
-    Returns:
-        ``folder``.
-
     Raises:
         ConfigError: if ``folder`` exists, or its parent does not.
         DataError: if the archive is damaged or of another kind, or a member cannot be written.
