@@ -19,7 +19,7 @@ from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-    from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainerState
     from transformers.trainer_utils import TrainOutput
 
 Loss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
@@ -53,10 +53,27 @@ def fine_tune(
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return super()._get_train_sampler(train_dataset) if sampler is None else sampler
 
+    quiet: dict[str, Any] = {
+        "seed": legacy_seed(seed, "noise"),
+        "data_seed": legacy_seed(seed, "order"),
+        "use_cpu": device == "cpu",
+        "dataloader_pin_memory": device != "cpu",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
     with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
+        given = transformers.TrainingArguments(output_dir=folder, **quiet, **arguments)
+        if given.n_gpu > 1:
+            raise ConfigError(
+                f"One GPU was expected, but {given.n_gpu} are visible, and each batch would grow with them.",
+                hint="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
+            )
         trainer = _Trainer(
             model=model,
-            args=_arguments(folder, seed=seed, device=device, extra=extra, **arguments),
+            args=given,
             train_dataset=data,
             data_collator=collate,
             callbacks=list(callbacks),
@@ -127,25 +144,3 @@ def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> 
             tell(f"update {state.global_step:,} of {state.max_steps:,}, about {max(1, round(left / 60)):,} min left")
 
     return Telling()
-
-
-def _arguments(folder: str, *, seed: int, device: str, extra: str, **settings: Any) -> TrainingArguments:
-    transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
-    quiet: dict[str, Any] = {
-        "seed": legacy_seed(seed, "noise"),
-        "data_seed": legacy_seed(seed, "order"),
-        "use_cpu": device == "cpu",
-        "dataloader_pin_memory": device != "cpu",
-        "save_strategy": "no",
-        "logging_strategy": "no",
-        "logging_nan_inf_filter": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-    }
-    arguments = transformers.TrainingArguments(output_dir=folder, **{**quiet, **settings})
-    if arguments.n_gpu > 1:
-        raise ConfigError(
-            f"One GPU was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
-            hint="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
-        )
-    return arguments

@@ -27,7 +27,6 @@ class InstanceScaler:
     def __init__(self, model: nn.Module, *, norm: Norm, kind: Denominator, eps: float) -> None:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
         self._modules: list[nn.Module] = []
-        refuse_scaled(model)
         for module in model.modules():
             if not _has_stock_forward(module):
                 continue
