@@ -29,7 +29,7 @@ def run_recorded(
     """Give the record of each job (name, description, item), and what jobs without a record raised, by name."""
     # An error of the input ends the run at once: the others would say the same. Of other errors, ``failure`` may make
     # a record, which is one with the key "failed".
-    tell = progress or (lambda *_: None)
+    tell: Progress = progress or (lambda _done, _total, _text: None)
     raised: list[tuple[str, BaseException]] = []
     with nullcontext() if folder is None else Journal(folder) as journal:
         found = [_find(journal, description, retry_failed=retry_failed) for _, description, _ in jobs]
