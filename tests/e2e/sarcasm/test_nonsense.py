@@ -56,7 +56,7 @@ BAD = {
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
         ("train english.csv --out file/new --folds 2", "file/new cannot be written"),
         ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),
-        ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
+        ("predict new.csv --model other", "other/system.json is no sarcasm system of modicum"),
         ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
         (
             "predict gap.csv --model model",
