@@ -313,8 +313,8 @@ def bad(place: Path) -> Path:
     ("arguments", "said"),
     [
         ("convert code.pkl --out new.npz", "may hold only arrays and plain containers, but it asks for posix.system"),
-        ("convert cut.pkl --out new.npz", "cut.pkl is not a whole pickle"),
-        ("convert lengths.pkl --out new.npz", "lengths.pkl, train has other numbers of samples in its streams"),
+        ("convert cut.pkl --out new.npz", "cut.pkl is not a complete pickle"),
+        ("convert lengths.pkl --out new.npz", "lengths.pkl, train has different numbers of samples in its streams"),
         (
             "convert labels.pkl --out new.npz",
             "row 4, is 7.0, which is not on the scale from -3.0 to 3.0: the sample",
@@ -325,12 +325,12 @@ def bad(place: Path) -> Path:
         ("convert notes.txt --out new.npz", "ends in '.txt'. Give one of: mmsa (a pickle of MMSA"),
         ("convert hollow --out new.npz", "is a folder without a file that is known"),
         ("convert nowhere --out new.npz", "nowhere does not exist"),
-        ("convert junk.npz --out new.npz", "junk.npz is not a whole"),
+        ("convert junk.npz --out new.npz", "junk.npz is not a complete"),
         ("convert foreign.npz --out new.npz", "foreign.npz holds no recordings"),
         ("convert classes.npz --out new.txt", "ends in .safetensors or .npz"),
         ("convert classes.npz --out hollow/no/new.npz", "cannot be written (No such file or directory)"),
         ("convert classes.npz --out new.npz --format mmsdk", "There is no format 'mmsdk'. Use auto or one of: mmsa,"),
-        ("convert classes.npz --out new.npz --format misa", "classes.npz is not a whole pickle"),
+        ("convert classes.npz --out new.npz --format misa", "classes.npz is not a complete pickle"),
         ("convert classes.npz --out new.npz --max-gigabytes nan", "--max-gigabytes is nan. Give a number above 0"),
         (
             "convert classes.npz --out new.npz --max-gigabytes 1e-9",
@@ -342,7 +342,7 @@ def bad(place: Path) -> Path:
         ("train range.npz --out new", "not a class from 0 to 1"),
         ("train nan.npz --out new", "is nan, not a finite number"),
         ("train none.npz --out new", "The split test has no sample"),
-        ("train several.npz --out new", "There are the splits first, second, and which to train on is not said"),
+        ("train several.npz --out new", "There are the splits first, second, and which to train on is not given"),
         (
             "train other.npz --out new",
             "test has the streams audio of 5 values, video of 2 values, and train audio of 3",

@@ -89,7 +89,7 @@ def train(  # noqa: PLR0913 - one argument an option
     source: Source,
     *,
     folder: Annotated[Path, typer.Option("--out", help="New folder of the systems.")],
-    seeds: Annotated[int, typer.Option(help="Trainings; their mean predicts, and their spread is told.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Trainings; their mean predicts, and their spread is reported.")] = 3,
     text: Annotated[
         str | None, typer.Option(help="Encoder of the words: hub id, folder, or offline (MiniLM, English).")
     ] = None,

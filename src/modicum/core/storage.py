@@ -95,7 +95,7 @@ def read_tensors(
             wanted: list[str] = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118
             return {name: file.get_tensor(name) for name in wanted}, file.metadata() or {}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no whole safetensors file ({error}).", hint=hint) from error
+        raise DataError(f"{path} is no complete safetensors file ({error}).", hint=hint) from error
 
 
 class Tensors:

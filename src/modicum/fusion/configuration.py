@@ -228,7 +228,7 @@ class CubeMLPConfig(PreTrainedConfig):
             if normed == 1 and not self.allow_degenerate:
                 raise ConfigError(
                     f"Block {place} has a layer norm over 1 {axis}, which replaces its input by a constant.",
-                    hint="Give that axis 2 places or more, another norm, or set allow_degenerate.",
+                    hint="Give that axis a length of 2 or more, another norm, or set allow_degenerate.",
                 )
 
     def _check_streams(self) -> None:

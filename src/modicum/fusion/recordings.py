@@ -203,7 +203,7 @@ def _floats(what: str, values: npt.ArrayLike, hint: str = "Give arrays of one sh
     try:
         return np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} should be an array of numbers ({error}).", hint=hint) from error
+        raise DataError(f"{what} should be an numeric array ({error}).", hint=hint) from error
 
 
 def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
@@ -211,7 +211,7 @@ def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
     floats = _floats("labels", given, hint)
     told: npt.NDArray[Any] = np.asarray(given)
     if told.dtype.kind in "SU":  # digits in text, which are as likely classes as targets
-        raise DataError(f"labels should be an array of numbers, got text, the first {told.flat[0]!r}.", hint=hint)
+        raise DataError(f"labels should be an numeric array, got text, the first {told.flat[0]!r}.", hint=hint)
     return told.astype(np.int64) if told.dtype.kind in "iu" else floats
 
 

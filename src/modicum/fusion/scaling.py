@@ -65,8 +65,8 @@ class Scaling:
         sizes = [{name: len(values) for name, values in table.items()} for table in (lists.means, lists.deviations)]
         if sizes[0] != sizes[1]:
             raise DataError(
-                f"The means of a scaling have the sizes {sizes[0]}, its deviations {sizes[1]}.",
-                hint="Give a file written whole.",
+                f"The means of a scaling have the sizes {sizes[0]}, its stds {sizes[1]}.",
+                hint="Give a complete file.",
             )
         return cls(means=_arrays(lists.means), deviations=_arrays(lists.deviations))
 

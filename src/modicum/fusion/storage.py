@@ -21,7 +21,7 @@ _FORMAT = Format(
     name="modicum-recordings",  # of the description, in both kinds of file
     version=1,
     what="file of recordings",
-    hint="Give a file that `modicum fusion convert` or save_recordings wrote, whole; for arrays of your own, pass "
+    hint="Give a file that `modicum fusion convert` or save_recordings wrote, complete; for arrays of your own, pass "
     "Recordings.from_arrays(...) to save_recordings.",
 )
 _SUFFIXES = (".safetensors", ".npz")

@@ -27,7 +27,7 @@ from modicum.fusion.words import WordTokenizer, open_tokenizer, split_words
 Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
 _DOCUMENT, _MODEL, _TOKENIZER = "system.json", "model", "tokenizer"
-_HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, whole."
+_HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, complete."
 _FORMAT = Format(name="modicum.fusion", version=1, what="fusion system", hint=_HINT)
 _SCORES = {"sentiment": sentiment_scores, "depression": depression_scores}
 

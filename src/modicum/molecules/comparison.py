@@ -168,7 +168,7 @@ _COMPARISON = Comparison(
             name="active learning",
             role="method",
             run=partial(_measure, rule="active"),
-            summary="greedily the molecule of largest posterior deviation under the graph kernel",
+            summary="greedily the molecule of largest posterior std under the graph kernel",
         ),
         Arm(
             name="uniform per size",

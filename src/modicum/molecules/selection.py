@@ -30,7 +30,7 @@ class Selection:
         picks: indices into the pool, those of the start first.
         smiles: of the picks.
         deviations: posterior deviation of each pick just before it was selected, shape (k,).
-        certificate: the largest posterior deviation that is left in the pool.
+        certificate: the largest posterior std that is left in the pool.
         evaluations: kernel values computed between two molecules, the diagonal not counted.
         pool_size: molecules in the pool.
     """
@@ -74,7 +74,7 @@ class Selection:
 
 
 class ActiveLearner(Generic[P]):
-    """Select the molecule of largest posterior deviation, again and again, exactly and without refitting.
+    """Select the molecule of largest posterior std, again and again, exactly and without refitting.
 
     Each molecule remembers how many of the selected ones its variance takes account of. A variance that is behind is an
     upper bound, since it can only fall; a molecule is brought up to date only if its bound could be the maximum, and
@@ -217,7 +217,7 @@ class ActiveLearner(Generic[P]):
         self._failed.append(index)
 
     def certificate(self, threshold: float = 0.5) -> Certificate:
-        """Find the largest posterior deviation over every molecule of the pool, given what is selected.
+        """Find the largest posterior std over every molecule of the pool, given what is selected.
 
         Only molecules whose bound is above that maximum are brought up to date for it.
 

@@ -245,7 +245,7 @@ _COMPARISON = Comparison(
         "demo": "scikit-learn digits: 1,797 images of 8 x 8, half for training, a quarter each for validation and test",
         "full": "cifar10-jpeg: 45,000 training, 5,000 validation and 10,000 test images",
     },
-    own_data="A CSV file with a column label and numbers in all others, or an NPZ file with arrays x and y.",
+    own_data="A CSV file with a column label and numeric values in all others, or an NPZ file with arrays x and y.",
 )
 
 METHOD = Method(

@@ -41,7 +41,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if len(header) < 2 or not rows:
         raise DataError(
             f"{path} has {len(rows)} rows and {len(header) - 1} columns other than label.",
-            hint="Give at least one row and one column of numbers.",
+            hint="Give at least one numeric row and column.",
         )
     for line, row in rows:
         if len(row) != len(header):
@@ -75,7 +75,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if missing := {"x", "y"} - set(arrays):
         raise DataError(f"{path} has no array {min(missing)}; it has {', '.join(arrays)}.", hint="Save x and y.")
     if arrays["x"].dtype.kind not in "biuf":
-        raise DataError(f"{path} has x of dtype {arrays['x'].dtype}, not numbers.", hint="Save x as floats.")
+        raise DataError(f"{path} has x of dtype {arrays['x'].dtype}, not numeric.", hint="Save x as floats.")
     inputs, labels = np.asarray(arrays["x"], dtype=float), arrays["y"]
     if inputs.ndim not in (2, 4) or labels.shape != inputs.shape[:1]:
         raise DataError(

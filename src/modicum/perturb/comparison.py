@@ -265,7 +265,7 @@ _COMPARISON = Comparison(
     setup=setup,
     data={
         "demo": "scikit-learn digits: a tiny ViT knows five classes, learns the other five from few labels; accuracy",
-        "full": "glue-small: few training examples, the whole development set; accuracy on RTE and SST-2, Matthews "
+        "full": "glue-small: few training examples, the entire development set; accuracy on RTE and SST-2, Matthews "
         "correlation on CoLA, F1 on MRPC, Pearson correlation on STS-B",
     },
     own_data="A folder with train.tsv and dev.tsv of the task, as GLUE has them (with --budget full).",

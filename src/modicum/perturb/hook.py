@@ -97,7 +97,7 @@ class HyPe:
             StateError: if it is not attached.
         """
         if n < 0 or forwards < 0:
-            raise ConfigError(f"A place must be >= 0, but it is {(n, forwards)}.", hint="Count the steps from 0.")
+            raise ConfigError(f"A position must be >= 0, but it is {(n, forwards)}.", hint="Count the steps from 0.")
         self._attached().place.copy_(torch.tensor([n, forwards - 1]))
 
     def attach(self) -> Self:

@@ -125,7 +125,7 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path} cannot be read ({error.strerror}).", hint=_FORMAT.hint) from error
     except DecodeError as error:
         raise DataError(
-            f"{path} is no whole ONNX file.", hint="It is truncated or damaged: export it again."
+            f"{path} is no complete ONNX file.", hint="It is truncated or damaged: export it again."
         ) from error
     found = {it.key: it.value for it in document.metadata_props}
     _FORMAT.check(path, found.get("format"), found.get("version"))

@@ -133,7 +133,7 @@ def _classifier(folder: Path) -> nn.Module:
         raise
     except SafetensorError as error:
         raise DataError(
-            f"The weights in {folder} are no whole safetensors file ({error}).",
+            f"The weights in {folder} are no complete safetensors file ({error}).",
             hint="They are truncated or damaged: copy them again.",
         ) from error
     except (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, misfit) as error:

@@ -56,7 +56,7 @@ def quantize(
     Raises:
         ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
             `RAPQConfig.per_layer` names a layer that is not there.
-        DataError: if the calibration has numbers that are not finite, samples of different shapes, or one value alone.
+        DataError: if the calibration has values that are not finite, samples of different shapes, or one value alone.
         ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
     """
     config = RAPQConfig() if config is None else config

@@ -30,7 +30,7 @@ _FORMAT = Format(
     name="modicum.quantize",
     version=1,
     what="quantized network",
-    hint="Name a file that save() or `modicum quantize run` wrote, whole.",
+    hint="Name a file that save() or `modicum quantize run` wrote, complete.",
 )
 _DAMAGED = "The file is damaged: write it again."
 _FLOAT = "float/"  # before the names of tensors that stay in floating point

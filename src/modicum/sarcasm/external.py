@@ -83,7 +83,7 @@ def _arsarcasm(path: Path) -> list[Example]:
         text, label, dialect = (record.cells[name] for name in ("tweet", "sarcasm", "dialect"))
         if label not in _TRUTHS or not text.strip():
             raise DataError(
-                f"{path}, line {record.line} has an empty text, or {label!r} in 'sarcasm' in place of TRUE or FALSE.",
+                f"{path}, line {record.line} has an empty text, or {label!r} in 'sarcasm' instead of TRUE or FALSE.",
                 hint="Fetch the file again.",
             )
         known = _DIALECTS.get(dialect, dialect) or None
@@ -100,7 +100,7 @@ def _tweeteval(folder: Path, part: str) -> list[Example]:
     for line, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
         if label not in {"0", "1"} or not text.strip():
             raise DataError(
-                f"{folder / part}, line {line} has an empty text, or the label {label!r} in place of 0 or 1.",
+                f"{folder / part}, line {line} has an empty text, or the label {label!r} instead of 0 or 1.",
                 hint="Fetch the files again.",
             )
     return [Example(text=text, language="en", sarcastic=int(label)) for text, label in zip(texts, labels, strict=True)]

@@ -89,7 +89,7 @@ def _cues(examples: Sequence[Example]) -> dict[str, See]:
         "characters": lambda given: _column(len(it.text.strip()) for it in given),
         "words": lambda given: _column(len(it.text.split()) for it in given),
         "punctuation": _punctuation,
-        "place in the file": lambda given: _column(range(len(given))),
+        "position in the file": lambda given: _column(range(len(given))),
         "white space at the edges": lambda given: _column(it.text != it.text.strip() for it in given),
         "line break": lambda given: _column("\n" in it.text.strip() for it in given),
         "URL": lambda given: _column(bool(_URL.search(it.text)) for it in given),

@@ -18,7 +18,7 @@ from modicum.sarcasm.examples import Language
 from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
 
 DESCRIPTION = "stack.json"
-_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, complete."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

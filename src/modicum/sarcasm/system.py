@@ -29,7 +29,7 @@ _FORMAT = Format(
     name="modicum.sarcasm",
     version=1,
     what="sarcasm system",
-    hint="Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole.",
+    hint="Give a folder that save_pretrained or `modicum sarcasm train` wrote, complete.",
 )
 
 

@@ -184,7 +184,7 @@ def test_an_audit_shows_what_is_told_without_reading(run: Run, tmp_path: Path) -
     write(tmp_path / "test.csv", [*ENGLISH[:40]], "text", "sarcastic")
     done = run("audit", tmp_path / "sorted.csv", tmp_path / "test.csv")
     assert done.status == 0, done.said
-    assert "place in the file" in done.out
+    assert "position in the file" in done.out
     assert "1.000" in done.out
     rows = json.loads(run("audit", tmp_path / "sorted.csv", tmp_path / "test.csv", "--json").out)
     assert {row["cue"]: row["train"] for row in rows}["words"] == 1.0

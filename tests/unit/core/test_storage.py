@@ -84,7 +84,7 @@ def test_a_file_that_is_cut_missing_or_too_large_is_refused(tmp_path: Path) -> N
     with pytest.raises(UnsafeFileError, match="at most 50 are read"):
         read_tensors(tmp_path / "a", hint="", max_bytes=50)
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"a is no whole safetensors file .*Copy it"):
+    with pytest.raises(DataError, match=r"a is no complete safetensors file .*Copy it"):
         read_tensors(tmp_path / "a", hint="Copy it.")
     with pytest.raises(DataError, match="does not exist"):
         read_tensors(tmp_path / "b", hint="")

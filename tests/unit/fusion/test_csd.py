@@ -76,8 +76,8 @@ def test_a_file_that_is_truncated_or_another_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("intervals", np.array([[b"0", b"1"]]), "abc: the intervals are no numbers"),
-        ("features", np.zeros((1, 1), [("x", "f4")]), "features has neither numbers nor text"),
+        ("intervals", np.array([[b"0", b"1"]]), "abc: the intervals are not numeric"),
+        ("features", np.zeros((1, 1), [("x", "f4")]), "features has neither values nor text"),
         ("features", np.zeros((1, 1, 1)), "features of shape \\(1, 1, 1\\)"),
         ("features/deep", np.zeros(1), "features is no array"),
     ],

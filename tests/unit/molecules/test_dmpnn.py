@@ -103,7 +103,7 @@ def test_what_is_saved_predicts_the_same(trained: DMPNN, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a whole torch file"):
+    with pytest.raises(DataError, match="is not a complete torch file"):
         DMPNN.load(tmp_path)
     torch.save({"width": 8}, tmp_path / DMPNN_FILE)
     with pytest.raises(DataError, match="is not a network of this library"):

@@ -202,7 +202,7 @@ def test_a_handle_that_is_not_attached_has_no_place(bert: BertForSequenceClassif
 def test_a_negative_place_is_refused(place: tuple[int, int], bert: BertForSequenceClassification) -> None:
     with (
         HyPe(bert) as hype,
-        pytest.raises(ConfigError, match=r"A place must be >= 0, but it is .*Count the steps from 0"),
+        pytest.raises(ConfigError, match=r"A position must be >= 0, but it is .*Count the steps from 0"),
     ):
         hype.step(*place)
 

@@ -317,7 +317,7 @@ def test_foreign_folders_are_refused(saved: Saved, tmp_path: Path) -> None:
 def test_truncated_files_are_refused(saved: Saved, name: str, share: float) -> None:
     content = (saved.folder / name).read_bytes()
     (saved.folder / name).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DataError, match=f"{name} (cannot be read|is no whole)"):
+    with pytest.raises(DataError, match=f"{name} (cannot be read|is no complete)"):
         load(saved.folder)
 
 
@@ -377,7 +377,7 @@ def test_functions_are_features_and_are_given_again(tmp_path: Path) -> None:
 
 
 def test_encoders_that_give_no_rows_are_refused() -> None:
-    with pytest.raises(DataError, match=r"one row of finite numbers for each of 45 texts, got shape \(45,\)"):
+    with pytest.raises(DataError, match=r"one row of finite values for each of 45 texts, got shape \(45,\)"):
         LinearLearner(features=lambda texts: np.zeros(len(texts))).fit(EXAMPLES)
     with pytest.raises(DataError, match="finite"):
         LinearLearner(features=lambda texts: np.full((len(texts), 2), np.nan)).fit(EXAMPLES)

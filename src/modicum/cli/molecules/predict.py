@@ -101,7 +101,7 @@ def predict(
     file: Annotated[Path, typer.Option("--out", help="CSV file of the predictions.")],
     temperature: Annotated[list[float] | None, typer.Option("--temperature", "-t", help="K; 298.15.")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Labels to judge by, in place of a pool: its molecules and temperatures.")
+        Path | None, typer.Option(help="Labels to judge by, instead of a pool: its molecules and temperatures.")
     ] = None,
     parity: Annotated[Path | None, typer.Option(help="Picture of predictions against labels.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Picture of intervals against their promise (gp).")] = None,
@@ -124,7 +124,7 @@ def predict(
     for picture in filter(None, (parity, calibration)):
         check_picture(picture)
     if labels is None and (parity or calibration):
-        raise ConfigError("A picture of errors needs labels.", hint="Give --labels FILE in place of the pool.")
+        raise ConfigError("A picture of errors needs labels.", hint="Give --labels FILE instead of the pool.")
     check_temperatures(temperature or ())
     check_outputs({"--out": file, "--parity": parity, "--calibration": calibration}, [pool, labels, model])
     reading: dict[str, Any] = {"smiles_column": smiles_column, "strip_salts": strip_salts}

@@ -42,6 +42,6 @@ def parsing(source: object, what: str, *, quote: bool = True) -> Generator[None]
     except Exception as error:
         reason = (quote and str(error)) or type(error).__name__
         raise DataError(
-            f"{source} is not a whole {what} ({reason}).",
+            f"{source} is not a complete {what} ({reason}).",
             hint="Fetch the file again, and check its size and checksum.",
         ) from error

@@ -48,7 +48,7 @@ def load_pickle(path: Path, *, encoding: str = "ASCII", max_bytes: int = MAX_BYT
         What was pickled.
 
     Raises:
-        DataError: if the file is no whole pickle, or an array's data are not what its shape and dtype need.
+        DataError: if the file is no complete pickle, or an array's data are not what its shape and dtype need.
         UnsafeFileError: if it names anything else, or is too large.
     """
     data = read_bounded(path, max_bytes=max_bytes)

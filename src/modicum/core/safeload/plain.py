@@ -51,7 +51,7 @@ def _parse(data: bytes, *, source: str) -> NDArray[Any]:
                 raise
             raise UnsafeFileError(
                 f"{source} holds pickled objects, which may run code.",
-                hint="Ask its maker for arrays of numbers or text.",
+                hint="Ask its maker for numeric or text arrays.",
             ) from error
 
 

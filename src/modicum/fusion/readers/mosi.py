@@ -73,7 +73,7 @@ def windows(recordings: Recordings, before: int, after: int) -> Recordings:
     # weights of its own for each place. Where the video begins or ends, the neighbours that are missing are zeros. So
     # they are where a neighbour lacks a stream.
     if min(before, after) < 0:
-        raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give numbers from 0 on.")
+        raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give values from 0 on.")
     if not recordings.groups:
         raise DataError("The recordings have no groups.", hint="Give the video of each utterance as its group.")
     neighbours = _neighbours(recordings, before, after)

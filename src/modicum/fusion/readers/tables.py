@@ -40,7 +40,7 @@ def read_matrix(
         )
     except ValueError as error:
         raise DataError(
-            f"{path} is no table of numbers ({error}).",
+            f"{path} is no numeric table ({error}).",
             hint="Correct the row, or remove it; a decimal sign is a point.",
         ) from error
 

@@ -16,7 +16,7 @@ from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
 
 _UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
-_HINT = "Give a folder that EncoderModel.save wrote, whole."
+_HINT = "Give a folder that EncoderModel.save wrote, complete."
 
 
 def open_tokenizer(place: str) -> Tokenizer:

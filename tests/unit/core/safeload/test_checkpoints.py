@@ -61,7 +61,7 @@ def test_truncations_are_data_errors(tmp_path, save_bytes, zipped, step) -> None
 
 
 def test_a_missing_file_is_a_data_error(tmp_path) -> None:
-    with pytest.raises(DataError, match="none is not a whole torch file"):
+    with pytest.raises(DataError, match="none is not a complete torch file"):
         load_torch(tmp_path / "none")
 
 
