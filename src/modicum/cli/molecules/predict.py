@@ -114,7 +114,8 @@ def predict(
 
     Ids and other columns of the molecules are kept.
     """
-    from modicum.molecules.storage import count_trained_on, find_model, load_model, predict_table
+    from modicum.molecules.predictors import count_trained_on, load_model, predict_table
+    from modicum.molecules.storage import find_model
     from modicum.molecules.table import check_temperatures, read_table, write_table
 
     if (pool is None) == (labels is None):
