@@ -98,7 +98,7 @@ def test_export_writes_onnx_that_agrees_and_c(place: Path) -> None:
         ("run model --calibration images.npy --out gone/a.safetensors", "gone/a.safetensors cannot be written"),
         ("run model --calibration images.npy --device cuda:7 --out a.safetensors", "cannot use the device 'cuda:7'"),
         ("run model --calibration dark.npy --out a.safetensors", "All 4 calibration samples are one value"),
-        ("verify cut.safetensors", "no whole safetensors file"),
+        ("verify cut.safetensors", "no complete safetensors file"),
         ("export small.safetensors", "nothing to export to"),
         ("export small.safetensors --onnx small.safetensors", "--onnx must end in .onnx, got small.safetensors"),
         ("export small.onnx --onnx small.onnx", "--onnx small.onnx is a file that is read"),

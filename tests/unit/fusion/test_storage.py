@@ -61,7 +61,7 @@ def test_a_damaged_file_is_refused(tmp_path, suffix):
     path = tmp_path / f"recordings{suffix}"
     save_recordings(path, splits())
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"not a whole|no whole"):
+    with pytest.raises(DataError, match=r"not a complete|no complete"):
         load_recordings(path)
 
 

@@ -58,9 +58,9 @@ def test_a_table_that_cannot_be_learnt_from_is_refused(text: str, words: str, tm
     [
         (np.zeros((0, 3)), "empty"),
         (np.zeros((4, 0)), "empty"),
-        (np.array([["a"]] * 4), "not numbers"),
-        (np.zeros((4, 2), "datetime64[s]"), "not numbers"),
-        (np.zeros((4, 2), complex), "not numbers"),
+        (np.array([["a"]] * 4), "not numeric"),
+        (np.zeros((4, 2), "datetime64[s]"), "not numeric"),
+        (np.zeros((4, 2), complex), "not numeric"),
     ],
 )
 def test_arrays_that_cannot_be_learnt_from_are_refused(x: np.ndarray, words: str, tmp_path: Path) -> None:

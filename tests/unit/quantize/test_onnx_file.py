@@ -243,7 +243,7 @@ def test_files_of_others_truncated_ones_and_missing_ones_are_told(path: Path) ->
     export_onnx(model, path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="no whole ONNX file"):
+    with pytest.raises(DataError, match="no complete ONNX file"):
         compare_onnx(model, path, images(model.shape))
     document = onnx.load_from_string(whole)
     del document.metadata_props[:]

@@ -187,7 +187,7 @@ def test_a_truncated_file_is_told(share: float, path: Path) -> None:
     save(a_model(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(DataError, match="no whole safetensors file"):
+    with pytest.raises(DataError, match="no complete safetensors file"):
         load(path)
 
 

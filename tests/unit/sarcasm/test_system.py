@@ -363,7 +363,7 @@ def written(text: str) -> Make:
         ),
         (lambda folder: shutil.rmtree(folder / "model"), r"model is missing. Give a folder that save_pretrained"),
         (lambda folder: (folder / "model" / "model.json").unlink(), "model.json cannot be read"),
-        (lambda folder: (folder / "model" / "weights.safetensors").write_bytes(b"12345678"), "no whole safetensors"),
+        (lambda folder: (folder / "model" / "weights.safetensors").write_bytes(b"12345678"), "no complete safetensors"),
     ],
 )
 def test_a_damaged_folder_says_what_is_wrong(ngrams: SarcasmSystem, damage: Make, message: str, tmp_path: Path) -> None:
