@@ -40,8 +40,8 @@ def bounded_build(place: Path, *, hint: str) -> Generator[None]:
         asked += parameter.numel()
         if asked > size:
             raise ModelError(
-                f"The description in {place} asks for more than the {asked:,} parameters that were built until then, "
-                f"for weights of {size:,} bytes.",
+                f"{place} cannot be read: its description asks for {asked:,} parameters or more, its weights have "
+                f"{size:,} bytes.",
                 hint=hint,
             )
 
