@@ -46,7 +46,7 @@ def test_a_size_is_refused_before_anything_is_built(tmp_path: Path) -> None:
 
 def test_a_file_and_the_name_of_a_model_elsewhere(tmp_path: Path) -> None:
     with (
-        pytest.raises(ModelError, match="of 4,000 bytes"),
+        pytest.raises(ModelError, match="have 4,000 bytes"),
         bounded_build(place(tmp_path) / "model.safetensors", hint=""),
     ):
         nn.Linear(100, 100)
