@@ -48,17 +48,18 @@ def show(reports: Sequence[Report], folder: Path, *, json: bool) -> None:
 def _how_to_finish(folder: Path) -> str | None:
     """Give the command that goes on where a comparison without a report stopped; None if none has begun."""
     from modicum.core.journal import FILE_NAME, Journal
+    from modicum.core.settings import as_text
 
     begun = next((path.parent for path in (folder / FILE_NAME, *folder.glob(f"*/{FILE_NAME}")) if path.is_file()), None)
     if begun is None:
         return None
     with Journal(begun) as journal:
         job = journal.example()
-    if job is None or not {"arm", "budget", "options"} <= job.keys():
+    if job is None or not {"arm", "budget", "settings"} <= job.keys():
         return None
     command = ["modicum", "compare", job["method"] if begun == folder else "all", "--budget", job["budget"]]
     command += ["--threads", str(job["threads"]), "--device", job["device"]]
-    for name, value in job["options"].items() if begun == folder else ():
-        command += ["-o", f"{name}={value}"]
+    for name, value in (job["settings"] or {}).items() if begun == folder else ():
+        command += ["-o", f"{name}={as_text(tuple(value) if isinstance(value, list) else value)}"]  # JSON has no tuples
     given = " and --data" if job["data"] else ""
     return f"Run it again, with the --seeds{given} that it had: {shlex.join([*command, '--out', str(folder)])}"

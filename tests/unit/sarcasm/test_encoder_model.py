@@ -187,7 +187,7 @@ def test_damaged_and_foreign_weights_are_refused(model: EncoderModel, tmp_path: 
     weights = folder / "model.safetensors"
     whole, config = weights.read_bytes(), json.loads((folder / "config.json").read_text())
     weights.write_bytes(whole[:-100])
-    with pytest.raises(ModelError, match=r"The model in .* cannot be read \(.+\). Give a folder that .* whole"):
+    with pytest.raises(ModelError, match=r"The model in .* cannot be read \(.+\). Give a folder that .* complete"):
         EncoderModel.load(folder)
     weights.write_bytes(whole)
     config["encoder"]["num_hidden_layers"] = 3
