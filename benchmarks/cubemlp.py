@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedModel
 
-from modicum.core.encoders import OFFLINE, open_text_encoder
+from modicum.core.pretrained import OFFLINE, open_text_encoder
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig, CubeMLPForPrediction, Recipe, Stream
 from modicum.fusion.released import load_released_state_dict

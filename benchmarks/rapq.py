@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.method import Job
+from modicum.quantize.comparison import METHOD, Problem, setup
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Backend, Engine
@@ -35,7 +36,6 @@ from modicum.quantize.graph.folding import folded
 from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.onnx_file import compare_onnx, export_onnx
-from modicum.quantize.problem import Problem, problem
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.scale_search import search_scales
 
@@ -209,7 +209,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure and print."""
     options = parse()
-    posed = problem(Job(seed=0, budget="full", options={"calibration": str(options.calibration), "network": PUBLISHED}))
+    settings = METHOD.comparison.settings_for("full", {"calibration": options.calibration, "network": PUBLISHED})
+    posed = setup(Job(seed=0, budget="full", settings=settings))
     results: dict[str, Any] = {}
     if "scales" in options.part:
         results["scales"] = time_scales(posed, options)

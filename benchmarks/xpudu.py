@@ -24,7 +24,7 @@ import torch
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from modicum.core import catalogue
-from modicum.core.encoders import OFFLINE, encoder_place
+from modicum.core.pretrained import OFFLINE, encoder_place
 from modicum.sarcasm.encoder.batches import budget_batches
 from modicum.sarcasm.encoder.model import EncoderModel
 from modicum.sarcasm.encoder.modeling import SarcasmModel

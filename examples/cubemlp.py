@@ -2,7 +2,7 @@
 
 Run: python examples/cubemlp.py
 BasicMotions comes out of the wheel of sktime, so nothing is downloaded. One seed says nothing of how good it is. For
-recordings of yours only the numbered places matter: `open_recordings` reads files, `CubeMLPClassifier` takes arrays.
+recordings of yours only the numbered lines matter: `open_recordings` reads files, `CubeMLPClassifier` takes arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     train, test = splits["train"], splits["test"]
 
     # 1. Fit. Modality dropout takes a sensor away from some training samples, so that the model can do without it. The
-    # layer norm is behind the mixers: in front of one of two modalities it would see little but which is the larger.
+    # layer norm is after the mixers: in front of one of two modalities it would see little but which is the larger.
     config = configure(train, encoder="conv", channels=24, norm="branch", modality_dropout=0.2)
     recipe = Recipe(epochs=25, batch=8, rate=1e-2, schedule="linear")
     fitted = fit(train, config=config, recipe=recipe, seed=1)
@@ -38,9 +38,9 @@ def main() -> None:
     # 3. Predict, with both sensors and without the second; a missing one is a token that was learnt, not zeros.
     some = test.take([0, 15, 30])
     print(f"\nP({', '.join(system.classes)}):")
-    for told, present in {"both": [True, True], "accelerometer": [True, False]}.items():
+    for given, present in {"both": [True, True], "accelerometer": [True, False]}.items():
         for name, chances in zip(some.ids, system.predict(some, present=np.tile(present, (3, 1))), strict=True):
-            print(f"  {name} {told:13}  {'  '.join(f'{chance:.2f}' for chance in chances)}")
+            print(f"  {name} {given:13}  {'  '.join(f'{chance:.2f}' for chance in chances)}")
     for subset in all_subsets(system, test):
         print(f"accuracy with {' and '.join(subset.modalities)}: {subset.scores['accuracy']:.3f}")
 

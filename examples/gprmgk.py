@@ -28,8 +28,8 @@ def main() -> None:
     chosen = frozenset(selection.smiles)
     process = GaussianProcess(kernel).fit(labels.of(chosen))
     rest = labels.of(frozenset(pool) - chosen)
-    mean, deviation = process.predict(rest.smiles, rest.temperature, return_std=True)
-    inside = np.abs(mean - rest.value) < 1.96 * deviation
+    mean, std = process.predict(rest.smiles, rest.temperature, return_std=True)
+    inside = np.abs(mean - rest.value) < 1.96 * std
     result = score(mean, rest.value)
     print(f"{len(rest)} others: R2 {result.r2:.3f}, mean absolute error {result.mae:.1f} kg/m3")
     print(f"{inside.mean():.0%} of them lie within the 95 % intervals")

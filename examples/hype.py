@@ -2,7 +2,7 @@
 
 Run: python examples/hype.py
 The data are the digits of scikit-learn, so nothing is downloaded. For a model of yours only the
-two numbered places matter.
+two numbered lines matter.
 """
 
 from __future__ import annotations

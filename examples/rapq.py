@@ -2,7 +2,7 @@
 
 Run: python examples/rapq.py
 The data are the digits of scikit-learn, so nothing is downloaded. For a network of yours only the
-numbered places matter.
+numbered lines matter.
 """
 
 from __future__ import annotations

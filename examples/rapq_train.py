@@ -6,7 +6,7 @@ Or:   modicum compare rapq --budget full --option network=resnet18
 
 Both networks are built for 224 x 224 pixels and halve the image five times. The stem of transformers' ResNet (7 x 7,
 stride 2, then a max pool) cannot be changed by its configuration, so images are enlarged to 64 x 64 instead; the
-preprocessor_config.json that is written beside the weights says so, and both commands do the same.
+preprocessor_config.json that is written next to the weights says so, and both commands do the same.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from modicum.core import catalogue
-from modicum.core.images import CIFAR_CLASSES, labelled_files
 from modicum.core.seeding import torch_generator
+from modicum.core.small import CIFAR_CLASSES, cifar10_files
 from modicum.quantize.opening import accuracy
 from modicum.quantize.preparation import PREPARATION_FILE, Preparation
 
@@ -98,9 +97,9 @@ def train(
 
 
 def read(part: str, count: int, prepared: Preparation, seed: int) -> tuple[Tensor, Tensor]:
-    files, labels = labelled_files(catalogue.fetch("cifar10-jpeg") / part, CIFAR_CLASSES)
+    files, labels = cifar10_files(part)
     order = torch.randperm(len(files), generator=torch_generator(seed, part))[: count or len(files)]
-    return prepared.images([files[place] for place in order.tolist()]), labels[order]
+    return prepared.images([files[index] for index in order.tolist()]), labels[order]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Train on texts in English and Arabic, read others, rank rewrites of a sentence, and say which words told.
+"""Train on texts in English and Arabic, read others, rank rewrites of a sentence, and say which words decided.
 
 Run: python examples/xpudu.py
 The texts were written for modicum and are no real messages: this shows what comes out, not how good it is. For texts of
-yours only the numbered places matter.
+yours only the numbered lines matter.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def main() -> None:
 
     # 2. Save it and read it back: safetensors and JSON, no pickle.
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "system"
-        fitted.system.save(place)
-        system = SarcasmSystem.load(place)
+        saved = Path(folder) / "system"
+        fitted.system.save(saved)
+        system = SarcasmSystem.load(saved)
 
-    # 3. Read texts: the language is told for each, and has a threshold of its own.
+    # 3. Read texts: the language is given for each, and has a threshold of its own.
     asked = [Example(text=text, language=language_of(text)) for text in NEW]
     readings = system.read(asked)
     for example, probability, label in zip(asked, readings.probabilities, readings.labels, strict=True):
@@ -42,8 +42,8 @@ def main() -> None:
     # 4. Rank rewrites: each is scored once, and the scores are compared.
     ranks = system.rank([Example(text=text, language="en") for text in REWRITES])
     print("\nFrom the most sarcastic wording to the plainest:")
-    for place in ranks.argsort()[::-1]:
-        print(f"{ranks[place]:+.2f}  {REWRITES[place]}")
+    for index in ranks.argsort()[::-1]:
+        print(f"{ranks[index]:+.2f}  {REWRITES[index]}")
 
     # 5. Explain: the shares of the words and the intercept are the logit, nothing is estimated.
     print("\nFor (+) and against (-) sarcasm, in logits:")

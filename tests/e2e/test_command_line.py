@@ -1,10 +1,12 @@
-"""The program as a user meets it: in a process of its own."""
+"""The program as a user meets it."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -12,17 +14,20 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.e2e.in_process import run_here
+import torch
+from tests.e2e.in_process import heeding_interrupts, run_here
 
 import modicum
-from modicum.cli.console import progress_bar
+from modicum.cli import main
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
+from modicum.quantize.calibration import check_samples
 
 QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=10", "-o", "epochs=1"]
 # Seven jobs that are over at once, on one worker: where the time of a run would prove nothing more.
@@ -79,7 +84,7 @@ def test_help_of_a_comparison_lists_its_options_and_the_form_of_data(tmp_path: P
     told = " ".join(run_here("compare", "nsgd", "--help", cwd=tmp_path).stdout.split())
     assert "Usage: " in told
     assert "--data: A CSV file with a column label" in told
-    assert "--option epochs=VALUE: passes over the training part; default 6 (demo), 200 (full)" in told
+    assert "--option epochs=VALUE: passes over the training part; an integer from 1 on; default 6 (demo), 200" in told
 
 
 @pytest.mark.parametrize("width", ["80", "160"])
@@ -102,13 +107,6 @@ def test_doctor_diagnoses_a_wrong_data_folder(tmp_path: Path, monkeypatch: pytes
     assert found["cache"]["state"] == "ok"
 
 
-def test_a_run_whose_output_is_no_terminal_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("nsgd", every=0.02) as tell:
-        tell(3, 21, "SGD, seed 1")
-        time.sleep(0.2)
-    assert "nsgd: 3 of 21, SGD, seed 1, 0 min\n" in capsys.readouterr().err
-
-
 def test_ctrl_c_where_nothing_is_kept_is_one_word_and_status_130(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "report.json")
 
@@ -119,13 +117,10 @@ def test_ctrl_c_where_nothing_is_kept_is_one_word_and_status_130(tmp_path: Path)
             time.sleep(0.5)
 
     thread = threading.Thread(target=interrupt_reader)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
-    try:
+    with heeding_interrupts():
         thread.start()
         done = run_here("report", ".", cwd=tmp_path)
         thread.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
@@ -172,12 +167,42 @@ def test_compare_writes_a_report_and_prints_the_same_one_again(whole: Whole, tmp
     whole.copy(tmp_path)
     again = run_here(*QUICK, "--out", "out", cwd=tmp_path)
     assert again.stdout == whole.stdout
-    shown = run("report", "out", cwd=tmp_path)
+    shown = run_here("report", "out", cwd=tmp_path)
     assert shown.stdout == whole.stdout
 
 
+def test_of_an_unfinished_comparison_the_report_says_how_to_finish_it(whole: Whole, tmp_path: Path) -> None:
+    (whole.copy(tmp_path) / "report.json").unlink()
+    done = run_here("report", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    what, hint = done.stderr.splitlines()
+    assert what == "modicum: The comparison in out is not finished."
+    before, _, command = hint.partition(": ")
+    assert before == "  Run it again, with the --seeds that it had"
+    finished = run_here(*shlex.split(command)[1:], "--seeds", "2", cwd=tmp_path)
+    assert finished.stdout == whole.stdout
+
+
+def test_a_warning_of_ours_has_no_path_wherever_it_points(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = torch.arange(192.0).reshape(1, 3, 8, 8)  # the warning points above the program, as into typer
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(main, "app", functools.partial(check_samples, images, size=(9, 9)))
+        main.run()
+        said = capsys.readouterr().err
+        assert said.startswith("modicum: The calibration images have 8 x 8 pixels")
+        assert ".py" not in said
+        shown: list[str] = []
+        monkeypatch.setattr(main, "_default", lambda message, kind, file, *_: shown.append(file))
+        monkeypatch.setattr(main, "app", lambda: warnings.warn("not ours", stacklevel=1))
+        main.run()
+        assert (shown, capsys.readouterr().err) == ([__file__], "")
+
+
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
-    done = run(*LEAST, "--out", "out", "--json", cwd=tmp_path)
+    done = run_here(*LEAST, "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reports"][0]["method"] == "nsgd"
     assert (tmp_path / "out" / "report.json").read_text() == done.stdout
@@ -204,7 +229,7 @@ def rows(journal: Path) -> int:
 
 def test_of_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
     with Journal(tmp_path / "out"):
-        second = run(*LEAST, "--engine", "inline", "--out", "out", cwd=tmp_path)
+        second = run_here(*LEAST, "--engine", "inline", "--out", "out", cwd=tmp_path)
     assert second.returncode == 2
     assert "Another process works on the folder out." in second.stderr
     assert "Traceback" not in second.stderr
@@ -231,16 +256,9 @@ def test_own_data_is_compared(tmp_path: Path) -> None:
         (["compare", "nsgd", "--budget", "huge"], 2, "huge"),
         (["compare", "nsgd", "--option", "epochs"], 2, "--option takes name=value, got 'epochs'"),
         (["compare", "nsgd", "-o", "epoch=3"], 2, "has no option 'epoch'"),
-        (
-            ["compare", "nsgd", "-o", "epochs=-3", "--engine", "inline"],
-            2,
-            "epochs must be a number from 0 on, got '-3'",
-        ),
-        (
-            ["compare", "nsgd", "-o", "rates=0.1,nan", "--engine", "inline"],
-            2,
-            "rates must be a number from 0 on, got 'nan'",
-        ),
+        (["compare", "nsgd", "-o", "epochs=-3"], 2, "epochs must be an integer from 1 on, got '-3'"),
+        (["compare", "nsgd", "-o", "rates=0.1,nan"], 2, "with commas between them, got '0.1,nan'"),
+        (["compare", "all", "-o", "rates=1"], 2, "The comparison hype has no option 'rates'"),
         (["compare", "nsgd", "--data", "nowhere.csv"], 2, "There is nothing at nowhere.csv"),
         (["compare", "nsgd", "--out", "file/runs"], 2, "The folder file/runs cannot be written"),
         (["compare", "nsgd", "--engine", "dask://nohost"], 2, "No Dask scheduler answers at nohost"),
@@ -260,13 +278,29 @@ def test_nonsense_says_what_and_how_to_mend_it(tmp_path: Path, arguments: list[s
     ("arguments", "status", "words"),
     [
         (["compare", "nsdg"], 2, "Did you mean nsgd?"),
-        (["compare", "nsgd", "-o", "epochs=-3"], 2, "epochs must be a number from 0 on, got '-3'"),  # by a worker
+        (["compare", "nsgd", "-o", "epochs=-3"], 2, "epochs must be an integer from 1 on, got '-3'"),
         (["compare", "nsgd", "--budget", "huge"], 2, "huge"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )
 def test_a_process_of_its_own_says_the_same(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
     refused(run, tmp_path, arguments, status, words)
+
+
+def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    script = """
+import sys
+sys.modules["torch"] = None  # an import of it raises
+from modicum.cli.main import run
+for name in ("nsgd", "hype", "gprmgk", "xpudu", "rapq"):
+    sys.argv[1:] = ["compare", name, "-o", "speed=1"]
+    try:
+        run()
+    except SystemExit as left:
+        print(left.code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["2"] * 5, done.stderr
 
 
 def refused(run: Callable[..., Done], place: Path, arguments: list[str], status: int, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands on molecules as a user meets them: in a process of their own."""
+"""The commands on molecules as a user meets them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.e2e.in_process import run_here
 
 ENUMERATE = [sys.executable, "-m", "modicum", "molecules", "enumerate"]
 
 
-def run(*arguments: str, cwd: Path, **settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ENUMERATE, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, **settings)
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_here("molecules", "enumerate", *arguments, cwd=cwd)
 
 
 def test_alkanes_are_listed_one_a_line(tmp_path: Path) -> None:
@@ -67,7 +68,14 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path) -> None:
     def small_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # bytes of a file, as a full disk would end it
 
-    done = run("--out", "pool.smi", cwd=tmp_path, preexec_fn=small_disk)
+    done = subprocess.run(
+        [*ENUMERATE, "--out", "pool.smi"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=small_disk,
+    )
     assert done.returncode == 2
     assert "modicum: pool.smi cannot be written (File too large)." in done.stderr
     assert not list(tmp_path.iterdir())

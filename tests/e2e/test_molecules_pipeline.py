@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = experimental_labels("density")
     write_table(place / "measured.csv", labels)
     (place / "pool.smi").write_text("\n".join(labels.molecules))
-    done = run("select", "pool.smi", "--uncertainty", "0.7", "--out", "selected.csv", "--plot", "space.png", cwd=place)
+    done = here("select", "pool.smi", "--uncertainty", "0.7", "--out", "selected.csv", "--plot", "space.png", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "every molecule is below 0.7" in done.stderr
     return place
@@ -65,7 +65,7 @@ def test_json_tells_the_certificate_and_the_cost(folder: Path) -> None:
 
 
 def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
-    labelled = run(
+    labelled = here(
         "label", "selected.csv", "--labeller", "table", "--table", "measured.csv", "--out", "labels.csv", cwd=folder
     )
     assert labelled.returncode == 0, labelled.stderr
@@ -74,7 +74,7 @@ def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
         "label", "selected.csv", "--labeller", "table", "--table", "measured.csv", "--out", "again.csv", cwd=folder
     )
     assert (folder / "again.csv").read_bytes() == (folder / "labels.csv").read_bytes(), again.stderr
-    trained = run("train", "labels.csv", "--out", "model", cwd=folder)
+    trained = here("train", "labels.csv", "--out", "model", cwd=folder)
     assert trained.returncode == 0, trained.stderr
 
     everything = read_table(folder / "measured.csv", "density")
@@ -99,7 +99,7 @@ def test_labels_train_a_model_that_predicts_the_rest(folder: Path) -> None:
     assert "<svg" in (folder / "parity.svg").read_text()
     assert (folder / "calibration.pdf").read_bytes().startswith(b"%PDF")
 
-    predicted = run("predict", "model", "pool.smi", "-t", "298.15", "-t", "320", "--out", "all.csv", cwd=folder)
+    predicted = here("predict", "model", "pool.smi", "-t", "298.15", "-t", "320", "--out", "all.csv", cwd=folder)
     assert predicted.returncode == 0, predicted.stderr
     table = read_table(folder / "all.csv", "density")
     assert len(table) == 2 * 108

@@ -7,27 +7,20 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
 
-from modicum.cli.console import Json, progress_bar, stoppable
+from modicum.cli.common import Json, progress_bar, stoppable
 from modicum.cli.report import show
+from modicum.core.method import Budget
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.core.method import Comparison
     from modicum.core.report import Report
-
-
-class BudgetName(StrEnum):
-    """The two budgets, as typer wants them."""
-
-    demo = "demo"
-    full = "full"
 
 
 def compare(
@@ -36,8 +29,8 @@ def compare(
     ],
     *,
     budget: Annotated[
-        BudgetName, typer.Option(help="demo: a minute or a few, no network. full: the published data sets.")
-    ] = BudgetName.demo,
+        Budget, typer.Option(help="demo: a minute or a few, no network. full: the published data sets.")
+    ] = "demo",
     data: Annotated[Path | None, typer.Option(help="Your own data; compare METHOD --help says in which form.")] = None,
     seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
@@ -59,18 +52,23 @@ def compare(
     A run can be killed at any time: the same command goes on where it stopped.
     """
     from modicum.core import registry
+    from modicum.core.settings import change
+
+    everything, options = method == "all", _options(option or [])
+    names = registry.names() if everything else [method]
+    for name in names:  # before torch is imported
+        change(registry.settings(name)[budget], options, owner=f"The comparison {name}")
     from modicum.core.compare import compare as run_comparison
     from modicum.core.engine import open_engine
 
-    everything = method == "all"
-    chosen = [registry.load(name) for name in (registry.names() if everything else [method])]
+    chosen = [registry.load(name) for name in names]
     base = folder or Path("runs") / budget / ("" if everything else method)
-    settings: dict[str, Any] = {
+    given: dict[str, Any] = {
         "seeds": _seeds(seeds),
-        "budget": budget.value,
+        "budget": budget,
         "device": device,
         "data": data,
-        "options": _options(option or []),
+        "options": options,
         "command": shlex.join(["modicum", *sys.argv[1:]]),
     }
     reports: list[Report] = []
@@ -78,7 +76,7 @@ def compare(
         for entry in chosen:
             place = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
-                reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **settings))
+                reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **given))
     show(reports, base, json=json)
 
 
@@ -101,11 +99,12 @@ class WithMethod(TyperCommand):
 
 
 def _told(comparison: Comparison) -> Iterator[str]:
+    from modicum.core.settings import entries
+
     lines = [f"--data: {comparison.own_data or 'it takes no data of your own.'}"]
-    for option in comparison.options:
-        demo, full = option.default["demo"], option.default["full"]
-        shown = demo if demo == full else f"{demo} (demo), {full} (full)"
-        lines.append(f"--option {option.name}=VALUE: {option.help}; default {shown}")
+    for demo, full in zip(*(entries(comparison.settings_for(budget)) for budget in get_args(Budget)), strict=True):
+        default = demo.default if demo == full else f"{demo.default} (demo), {full.default} (full)"
+        lines.append(f"--option {demo.name}=VALUE: {demo.help}; {demo.allowed}; default {default}")
     width = shutil.get_terminal_size().columns - 2
     yield f"The comparison {comparison.method}: {comparison.question}\n"
     for line in lines:

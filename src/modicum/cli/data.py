@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_format
 import textwrap
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modicum.cli.console import Json, out, progress_bar, say
+from modicum.cli.common import Json, out, print_json, progress_bar, say
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, fetch and check the data sets of the catalogue.", no_args_is_help=True)
 
-Names = Annotated[list[str] | None, typer.Argument(help="Data sets (see: modicum data list); all if none is named.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Data sets (see: modicum data list).")]
 
 
 @app.command("list")
@@ -28,7 +28,7 @@ def list_sets(*, json: Json = False) -> None:
 
     sets = [catalogue.describe(name) for name in catalogue.names()]
     if json:
-        typer.echo(json_format.dumps([_row(entry) for entry in sets], indent=2))
+        print_json([_row(entry) for entry in sets])
         return
     from rich.table import Table
 
@@ -52,7 +52,7 @@ def list_sets(*, json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets (see: modicum data list).")] = None,
+    names: Names = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Fetch every data set of the catalogue.")] = False,
     json: Json = False,
@@ -67,30 +67,22 @@ def fetch(
             hint=f"Name them (modicum data list shows them all), or fetch all {size / 1000:.1f} GB with --all.",
         )
     folders: dict[str, str] = {}
-    wanted = names or catalogue.names()
-    with progress_bar("fetch") as progress:
-        for place, name in enumerate(wanted):
-            progress(place, len(wanted), name)
-            folders[name] = str(catalogue.fetch(name))
-            if not json:
-                typer.echo(f"{name}\t{folders[name]}")
+    for name in _each("fetch", names):
+        folders[name] = str(catalogue.fetch(name))
+        if not json:
+            typer.echo(f"{name}\t{folders[name]}")
     if json:
-        typer.echo(json_format.dumps(folders, indent=2))
+        print_json(folders)
 
 
 @app.command()
 def verify(names: Names = None, *, json: Json = False) -> None:
-    """Check every file that is here against its published checksum."""
+    """Check every file that is here against its published checksum; of all data sets, if none is named."""
     from modicum.core import catalogue
 
-    wanted = names or catalogue.names()
-    checks: dict[str, tuple[Check, ...]] = {}
-    with progress_bar("verify") as progress:
-        for place, name in enumerate(wanted):
-            progress(place, len(wanted), name)
-            checks[name] = catalogue.verify(name)
+    checks = {name: catalogue.verify(name) for name in _each("verify", names)}
     if json:
-        typer.echo(json_format.dumps({name: [_check(row) for row in rows] for name, rows in checks.items()}, indent=2))
+        print_json({name: [_check(row) for row in rows] for name, rows in checks.items()})
     else:
         for name, rows in checks.items():
             counts = Counter(row.state for row in rows)
@@ -100,6 +92,16 @@ def verify(names: Names = None, *, json: Json = False) -> None:
         say(f"{row.path} is not as published: expected {row.expected}, found {row.found}.")
     if damaged:
         raise typer.Exit(1)
+
+
+def _each(title: str, names: Sequence[str] | None) -> Iterator[str]:
+    from modicum.core import catalogue
+
+    wanted = names or catalogue.names()
+    with progress_bar(title) as progress:
+        for place, name in enumerate(wanted):
+            progress(place, len(wanted), name)
+            yield name
 
 
 def _row(entry: DataSet) -> dict[str, Any]:

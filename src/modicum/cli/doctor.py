@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import platform
 import re
@@ -13,7 +12,7 @@ from typing import Literal
 
 import typer
 
-from modicum.cli.console import Json, out
+from modicum.cli.common import Json, out, print_json
 
 _COLLECTIONS = {"all", "demo", "dev"}
 
@@ -30,9 +29,10 @@ class Finding:
 
 def doctor(*, json: Json = False) -> None:
     """Look at this installation: libraries, extras, data and machine."""
-    found = [*findings()]
+    python = Finding("python", "ok", platform.python_version())
+    found = [python, _torch(), *_extras(), _data_folder(), _cache()]
     if json:
-        typer.echo(json_format.dumps([asdict(finding) for finding in found], indent=2))
+        print_json([asdict(finding) for finding in found])
     else:
         from rich.table import Table
 
@@ -42,15 +42,6 @@ def doctor(*, json: Json = False) -> None:
         out().print(table)
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)
-
-
-def findings() -> Iterator[Finding]:
-    """Look at everything that the commands rely on."""
-    yield Finding("python", "ok", platform.python_version())
-    yield _torch()
-    yield from _extras()
-    yield _data_folder()
-    yield _cache()
 
 
 def _torch() -> Finding:

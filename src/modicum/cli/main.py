@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -9,12 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from modicum.cli.common import STOPPED, Json, out, print_json, say
 from modicum.cli.compare import WithMethod, compare
-from modicum.cli.console import STOPPED, say
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.fusion import app as fusion
-from modicum.cli.listing import list_methods
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
 from modicum.cli.report import report
@@ -28,7 +29,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(list_methods)
+
+
+@app.command("list")
+def list_methods(*, json: Json = False) -> None:
+    """List the methods and what each of them saves."""
+    from modicum.core import registry
+
+    if json:
+        print_json([dataclasses.asdict(row) for row in registry.rows()])
+        return
+    from rich.table import Table
+
+    table = Table("name", "method", "saves", "import from", box=None, pad_edge=False)
+    for row in registry.rows():
+        table.add_row(row.name, row.title, row.saves, row.package)
+    out().print(table)
+
+
 app.command("compare", cls=WithMethod)(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
@@ -61,8 +79,13 @@ def _show(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    # A user is told what our warnings say; the line of code that said it is for those who write code.
-    if _PACKAGE in Path(filename).parents:
+    # A user is told what our warnings say; the line of code that said it is for those who write code. Ours are those
+    # that our code raises, whatever its stacklevel (that of a method may point into typer), or that point at our code.
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") in (__name__, "warnings", "_py_warnings"):
+        frame = frame.f_back
+    files = (filename, "" if frame is None else frame.f_code.co_filename)
+    if any(_PACKAGE in Path(path).parents for path in files):
         say(f"modicum: {message}")
     else:
         _default(message, category, filename, lineno, file, line)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modicum.cli.console import Json, out, say
+from modicum.cli.common import Json, out, say
+from modicum.errors import DataError
 
 if TYPE_CHECKING:
     from modicum.core.report import Report
@@ -20,7 +22,14 @@ def report(
     """Show the report of a finished run, and write its Markdown and HTML again."""
     from modicum.core.report import load
 
-    show(load(folder / "report.json"), folder, json=json)
+    try:
+        reports = load(folder / "report.json")
+    except DataError as error:
+        hint = None if (folder / "report.json").exists() else _how_to_finish(folder)
+        if hint is None:
+            raise
+        raise DataError(f"The comparison in {folder} is not finished.", hint=hint) from error
+    show(reports, folder, json=json)
 
 
 def show(reports: Sequence[Report], folder: Path, *, json: bool) -> None:
@@ -34,3 +43,23 @@ def show(reports: Sequence[Report], folder: Path, *, json: bool) -> None:
         for entry in reports:
             out().print(table(entry))
     say(f"Report: {page}")
+
+
+def _how_to_finish(folder: Path) -> str | None:
+    """Give the command that goes on where a comparison without a report stopped; None if none has begun."""
+    from modicum.core.journal import FILE_NAME, Journal
+    from modicum.core.settings import as_text
+
+    begun = next((path.parent for path in (folder / FILE_NAME, *folder.glob(f"*/{FILE_NAME}")) if path.is_file()), None)
+    if begun is None:
+        return None
+    with Journal(begun) as journal:
+        job = journal.example()
+    if job is None or not {"arm", "budget", "settings"} <= job.keys():
+        return None
+    command = ["modicum", "compare", job["method"] if begun == folder else "all", "--budget", job["budget"]]
+    command += ["--threads", str(job["threads"]), "--device", job["device"]]
+    for name, value in (job["settings"] or {}).items() if begun == folder else ():
+        command += ["-o", f"{name}={as_text(tuple(value) if isinstance(value, list) else value)}"]  # JSON has no tuples
+    given = " and --data" if job["data"] else ""
+    return f"Run it again, with the --seeds{given} that it had: {shlex.join([*command, '--out', str(folder)])}"

@@ -14,15 +14,17 @@ from statistics import fmean, median, stdev
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
-from modicum.core.jobs import Progress, Record, Task, finish
+from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
-from modicum.core.paired import paired_difference
+from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, write
-from modicum.core.verdict import judge, sentence
+from modicum.core.report.words import verdict_sentence
+from modicum.core.settings import as_texts
+from modicum.core.verdict import paired_difference
 from modicum.errors import ConfigError
 
-__all__ = ["compare", "resolve_options", "resolve_seeds"]
+__all__ = ["compare", "resolve_seeds"]
 
 _ORDER = ("baseline", "method", "control")
 
@@ -36,7 +38,7 @@ def compare(
     out: Path | str | None = None,
     device: str = "cpu",
     data: Path | str | None = None,
-    options: Mapping[str, str] | None = None,
+    options: Mapping[str, object] | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Report:
@@ -50,7 +52,7 @@ def compare(
         out: folder for the journal and the report; a second run there repeats no finished job. None keeps nothing.
         device: torch device of the jobs.
         data: the user's own data, if the comparison takes any.
-        options: settings of the comparison that differ from their defaults.
+        options: settings of the comparison that differ from their defaults, as values or as text.
         progress: called with (jobs done, jobs in all, what was done).
         command: what made this report, as the reader could type it; the running script when None.
 
@@ -73,7 +75,7 @@ def compare(
         check_device(device)
     out, data = None if out is None else Path(out), None if data is None else Path(data)
     comparison = subject.comparison if isinstance(subject, Method) else subject
-    chosen = resolve_options(comparison, budget, options or {})
+    settings = comparison.settings_for(budget, options)
     if data is not None and not comparison.own_data:
         raise ConfigError(f"The comparison {comparison.method} takes no data of your own.", hint="Leave --data out.")
     numbers = resolve_seeds(seeds)
@@ -81,7 +83,8 @@ def compare(
     tasks = [
         Task(
             arm,
-            Job(seed=seed, budget=budget, device=device, data=data, options=chosen),
+            Job(seed=seed, budget=budget, device=device, data=data, settings=settings),
+            setup=comparison.setup,
             beside=tuple(metric.name for metric in comparison.beside),
             costs=tuple(metric.name for metric in comparison.costs),
         )
@@ -89,7 +92,7 @@ def compare(
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
-        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress)
+        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress or silent)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = tuple(_differences(comparison, results))
     report = Report(
@@ -101,12 +104,12 @@ def compare(
         costs=comparison.costs,
         budget=budget,
         data=_writable(str(data)) if data else comparison.data.get(budget, ""),
-        options={name: _writable(value) for name, value in chosen.items()},
+        options={name: _writable(value) for name, value in as_texts(settings).items()},
         seeds=numbers,
         arms=results,
         differences=differences,
         verdicts=tuple(
-            sentence(arm.name, differences, metric=comparison.metric, baseline=comparison.baseline.name)
+            verdict_sentence(arm.name, differences, metric=comparison.metric, baseline=comparison.baseline.name)
             for arm in arms
             if arm.role == "method"
         ),
@@ -137,21 +140,6 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise ConfigError(f"Seeds must be different integers from 0 on, got {seeds}.", hint=hint)
     return numbers
-
-
-def resolve_options(comparison: Comparison, budget: Budget, given: Mapping[str, str]) -> dict[str, str]:
-    """Fill in the defaults of a comparison's options.
-
-    Raises:
-        ConfigError: if the comparison has no such option.
-    """
-    known = {option.name: option.default[budget] for option in comparison.options}
-    if unknown := sorted(set(given) - set(known)):
-        raise ConfigError(
-            f"The comparison {comparison.method} has no option {unknown[0]!r}.",
-            hint=f"Use one of: {', '.join(sorted(known))}." if known else "It has no options: leave it out.",
-        )
-    return {**known, **given}
 
 
 def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> ArmResult:
@@ -194,14 +182,4 @@ def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterat
     methods = [arm for arm in others if arm.role == "method"]
     controls = [arm for arm in others if arm.role == "control"]
     for arm, versus in [(arm, baseline) for arm in others] + list(itertools.product(methods, controls)):
-        paired = paired_difference(arm.values, versus.values, higher_is_better=comparison.metric.higher_is_better)
-        yield Difference(
-            arm=arm.name,
-            versus=versus.name,
-            values=paired.values,
-            mean=paired.mean,
-            low=paired.low,
-            high=paired.high,
-            p_value=paired.p_value,
-            verdict=judge(paired),
-        )
+        yield paired_difference(arm, versus, higher_is_better=comparison.metric.higher_is_better)

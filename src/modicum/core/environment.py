@@ -10,6 +10,7 @@ import itertools
 import marshal
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import modicum
-from modicum.core.report.model import Environment
+from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
 _PACKAGE = Path(modicum.__file__).parent
@@ -31,7 +32,8 @@ _CANNOT_CHANGE_A_RESULT = (
     "core/jobs.py",
     "core/journal.py",
     "core/verdict.py",
-    "core/paired.py",
+    "core/registry.py",
+    "core/results.py",
 )
 
 
@@ -47,16 +49,16 @@ def library_versions() -> dict[str, str]:
 
 
 def code_digest(function: Callable[..., Any]) -> str:
-    """Hash the code that a job runs: modicum without its renderers, and the module of a function from elsewhere."""
-    # With a module go those that it imports, anywhere in its text, from its own folder or package; and so on from
-    # there.
+    """Hash the code that a job runs: the package of its method and the core, or a function from elsewhere."""
+    # With the module of a function from elsewhere go those that it imports, anywhere in its text, from its own folder
+    # or package, and so on from there; and all of modicum, whose methods it may use by their public names.
     while isinstance(function, functools.partial):
         function = function.func
     source = inspect.getsourcefile(function)
     if source is None or not Path(source).is_file():
         own = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
     elif Path(source).resolve().is_relative_to(_PACKAGE.resolve()):
-        own = ""
+        return _package_digest(Path(source).resolve().relative_to(_PACKAGE.resolve()).parts[0])
     else:
         path = Path(source).resolve()
         package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
@@ -102,12 +104,21 @@ def _files(name: str, root: Path) -> Iterator[Path]:
 
 
 @functools.cache
-def _package_digest() -> str:
+def _package_digest(method: str | None = None) -> str:
+    # Of one method with the core and the methods that it names in an import (or anywhere), or of all of modicum.
+    found, waiting = {"core", "errors.py"}, [method] if method else [path.name for path in _PACKAGE.iterdir()]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            for path in (_PACKAGE / name).rglob("*.py"):
+                waiting += re.findall(r"(?:modicum\.|from modicum import )(\w+)", path.read_text(encoding="utf-8"))
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        relative = path.relative_to(_PACKAGE).as_posix()
-        if not relative.startswith(_CANNOT_CHANGE_A_RESULT):
-            digest.update(f"{relative}\0".encode() + path.read_bytes())
+    for name in sorted(found):
+        for path in sorted([_PACKAGE / name, *(_PACKAGE / name).rglob("*")]):  # tables and JSON, too
+            relative = path.relative_to(_PACKAGE).as_posix()
+            if path.is_file() and "__pycache__" not in path.parts and not relative.startswith(_CANNOT_CHANGE_A_RESULT):
+                digest.update(f"{relative}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

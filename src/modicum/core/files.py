@@ -107,4 +107,4 @@ def _check_apart(path: Path, given: Path, named: str) -> None:
     if source in places or (path.exists() and path.samefile(given)):
         raise ConfigError(f"{named} is a {'folder' if given.is_dir() else 'file'} that is read.", hint="Name another.")
     if any(place.is_relative_to(source) for place in places):
-        raise ConfigError(f"{named} is in {given}, a folder that is read.", hint="Name a place outside of it.")
+        raise ConfigError(f"{named} is in {given}, a folder that is read.", hint="Name a folder outside of it.")

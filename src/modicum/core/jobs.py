@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from modicum.core.engine import Engine
 from modicum.core.environment import code_digest, library_versions, tree_digest
-from modicum.core.journal import Journal, job_key
-from modicum.core.measure import measured
+from modicum.core.journal import job_key
+from modicum.core.measure import Cost, measured
 from modicum.core.method import Arm, Job, Measurement
-from modicum.errors import ConfigError, InputError, JobFailedError, ModicumError
-
-Progress: TypeAlias = Callable[[int, int, str], None]
-Record: TypeAlias = dict[str, Any]
+from modicum.core.progress import Progress, silent
+from modicum.core.recorded import Record, run_recorded
+from modicum.core.settings import as_json
+from modicum.errors import ConfigError, JobFailedError, ModicumError
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An arm, what it is told, and the names of its secondary metrics and costs."""
+    """An arm, what it is passed, and the names of its secondary metrics and costs."""
 
     arm: Arm
     job: Job
+    setup: Callable[[Job], Any] | None = None
     beside: tuple[str, ...] = ()
     costs: tuple[str, ...] = ()
 
 
 def finish(
-    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress | None = None
+    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress = silent
 ) -> dict[tuple[str, int], Record]:
     """Run the tasks that the journal does not hold yet."""
     descriptions = [_describe(task, method, engine) for task in tasks]
-    described = {job_key(entry): (entry, task) for entry, task in zip(descriptions, tasks, strict=True)}
-    tell = progress or _silent
-    failures: list[tuple[Task, BaseException]] = []
-    with nullcontext() if folder is None else Journal(folder) as journal:
-        records = {key: record for key in described if journal is not None and (record := journal.get(key)) is not None}
-        tell(len(records), len(described), "from the journal" if records else "")
-        missing = [key for key in described if key not in records]
-        for end in engine.run(_execute, [described[key][1] for key in missing]):
-            key = missing[end.index]
-            description, task = described[key]
-            if isinstance(end.error, InputError):
-                raise end.error
-            if end.error is not None:
-                failures.append((task, end.error))
-                continue
-            records[key] = _record(journal, key, description, end.value or {})
-            tell(len(records), len(described), f"{task.arm.name}, seed {task.job.seed}")
+    jobs = [
+        (
+            f"{task.arm.name}, seed {task.job.seed}",
+            entry,
+            (task, job_key({**entry, "arm": None, "code": entry["code"][-1]})),
+        )
+        for task, entry in zip(tasks, descriptions, strict=True)
+    ]
+    records, failures = run_recorded(_execute, jobs, engine=engine, folder=folder, progress=progress)
+    _latest.clear()
     if failures:
-        error = _failed(failures, total=len(described), folder=folder)
+        error = _failed(failures, total=len(jobs), folder=folder)
         raise error from failures[0][1]
-    return {(task.arm.name, task.job.seed): records[key] for key, (_, task) in described.items()}
+    return {(task.arm.name, task.job.seed): record or {} for task, record in zip(tasks, records, strict=True)}
 
 
 def _describe(task: Task, method: str, engine: Engine) -> Record:
@@ -66,16 +60,31 @@ def _describe(task: Task, method: str, engine: Engine) -> Record:
         "seed": job.seed,
         "budget": job.budget,
         "device": job.device,
-        "options": dict(job.options),
+        "settings": as_json(job.settings),
         "data": tree_digest(job.data) if job.data else None,
         "threads": engine.threads,
-        "code": code_digest(task.arm.run),
+        "code": [code_digest(function) for function in (task.arm.run, task.setup) if function],
         "libraries": library_versions(),
     }
 
 
-def _execute(task: Task) -> Record:
-    measurement, cost = measured(lambda: task.arm.run(task.job))
+# What the setup of the latest seed gave in this process, by the hash of all that determines it, and what it took.
+# An engine takes jobs seed by seed, so one is enough, and no more than one is kept in memory.
+_latest: dict[str, tuple[Any, Cost]] = {}
+
+
+def _execute(item: tuple[Task, str]) -> Record:
+    task, key = item
+    if task.setup is None:
+        measurement, cost = measured(lambda: task.arm.run(task.job))
+    else:
+        if key not in _latest:
+            _latest.clear()
+            _latest[key] = measured(functools.partial(task.setup, task.job))
+        shared, before = _latest[key]
+        measurement, own = measured(lambda: task.arm.run(task.job, shared))
+        # As if the arm had made it itself: what it took must not depend on which arm a worker happens to run first.
+        cost = Cost(seconds=before.seconds + own.seconds, memory=max(before.memory, own.memory))
     if not isinstance(measurement, Measurement):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise JobFailedError(
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",
@@ -100,26 +109,14 @@ def _execute(task: Task) -> Record:
     }
 
 
-def _record(journal: Journal | None, key: str, description: Record, record: Record) -> Record:
-    if journal is None:
-        return record
-    journal.put(key, description, record)
-    # Another process may have been first in this folder; then both report its record.
-    return journal.get(key) or record
-
-
-def _failed(failures: Sequence[tuple[Task, BaseException]], *, total: int, folder: Path | None) -> JobFailedError:
-    task, error = failures[0]
+def _failed(failures: Sequence[tuple[str, BaseException]], *, total: int, folder: Path | None) -> JobFailedError:
+    name, error = failures[0]
     reason, hint = f"{type(error).__name__}: {error}.", "Run it with --engine inline to see where it fails."
     if isinstance(error, ModicumError):
         reason, hint = error.what, error.hint
     if folder is not None:
         hint += f" The other results are kept in {folder}: the same command repeats only what failed."
     return JobFailedError(
-        f"{len(failures)} of {total} jobs failed; the first ({task.arm.name}, seed {task.job.seed}) with: {reason}",
+        f"{len(failures)} of {total} jobs failed; the first ({name}) with: {reason}",
         hint=hint,
     )
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text

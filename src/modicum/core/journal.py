@@ -99,6 +99,12 @@ class Journal:
             row = self._connection.execute("SELECT result FROM jobs WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def example(self) -> dict[str, Any] | None:
+        """Give the description of one of the finished jobs; None if there is none."""
+        with self._translated():
+            row = self._connection.execute("SELECT description FROM jobs LIMIT 1").fetchone()
+        return None if row is None else json.loads(row[0])
+
     def put(self, key: str, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Record a finished job, durably; a first result stays."""
         row = (key, json.dumps(description, sort_keys=True), json.dumps(result, sort_keys=True, allow_nan=False))

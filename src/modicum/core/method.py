@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
+from modicum.core.settings import change
 from modicum.errors import ConfigError
 
-__all__ = ["Arm", "Budget", "Comparison", "Job", "Measurement", "Method", "Metric", "Option", "Role", "Source"]
+__all__ = ["Arm", "Budget", "Comparison", "Job", "Measurement", "Method", "Metric", "Role", "Source"]
 
 Role = Literal["baseline", "method", "control"]
 Budget = Literal["demo", "full"]
@@ -68,21 +69,6 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Option:
-    """A setting of one comparison that a user may change from the command line.
-
-    Args:
-        name: as typed in ``--option name=value``.
-        default: used when the user says nothing, for each budget.
-        help: one sentence.
-    """
-
-    name: str
-    default: Mapping[Budget, str]
-    help: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """What an arm is told: everything that determines its result.
 
@@ -91,14 +77,14 @@ class Job:
         budget: "demo" (a minute or a few in all, no network) or "full" (the published data sets).
         device: a torch device, "cpu" or "cuda".
         data: the user's own file or folder in place of the budget's data; None for the latter.
-        options: the comparison's own settings, all of them, as text.
+        settings: the comparison's own, an instance of the dataclass that it declares; None if it declares none.
     """
 
     seed: int
     budget: Budget
     device: str = "cpu"
     data: Path | None = None
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    settings: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +120,8 @@ class Arm:
     Args:
         name: short, unique in its comparison.
         role: "baseline" (one a comparison), "method", or "control" (what would explain the gain away).
-        run: a function at the top level of a module, pure in (arm, seed, budget); workers import it by name.
+        run: a function at the top level of a module, which workers import by name, of the job, and of what the setup
+            of the comparison gave if it has one. Its result depends on these alone.
         summary: one sentence for the report.
 
     Raises:
@@ -143,7 +130,7 @@ class Arm:
 
     name: str
     role: Role
-    run: Callable[[Job], Measurement]
+    run: Callable[..., Measurement]
     summary: str = ""
 
     def __post_init__(self) -> None:
@@ -170,7 +157,12 @@ class Comparison:
         arms: exactly one baseline, at least one method, and the controls.
         beside: secondary metrics, shown and never judged.
         costs: the method's own costs.
-        options: settings that a user may change.
+        settings: what a user may change: the defaults, as an instance of a frozen dataclass at the top level of a
+            module, or one for each budget. Its fields are annotated with `Help` and bounds of annotated-types or
+            pydantic.
+        setup: makes of a job what all arms of its seed share (a split, a trained network): a function at the top level
+            of a module, called once a seed in each process that runs arms of it, and not at all for a seed whose jobs
+            are finished. Arms leave it as they get it. The seconds of each arm include those of the setup.
         data: what each budget reads, in words or by catalogue name.
         own_data: what ``--data`` takes, as one sentence; empty if the comparison has no such thing.
 
@@ -184,7 +176,8 @@ class Comparison:
     arms: tuple[Arm, ...]
     beside: tuple[Metric, ...] = ()
     costs: tuple[Metric, ...] = ()
-    options: tuple[Option, ...] = ()
+    settings: object = None
+    setup: Callable[[Job], Any] | None = None
     data: Mapping[Budget, str] = field(default_factory=dict[Budget, str])
     own_data: str = ""
 
@@ -195,15 +188,21 @@ class Comparison:
                 f"The metric of {self.method} is {self.metric!r}, not a Metric.",
                 hint="Write metric=Metric(name='accuracy').",
             )
-        for name, kind in (("arms", Arm), ("beside", Metric), ("costs", Metric), ("options", Option)):
+        for name, kind in (("arms", Arm), ("beside", Metric), ("costs", Metric)):
             _check_tuple(f"{name} of {self.method}", getattr(self, name), kind)
-        for named in (self.arms, self.beside, self.costs, self.options):
+        for named in (self.arms, self.beside, self.costs):
             names = Counter(each.name for each in named)
             if repeated := [name for name, count in names.items() if count > 1]:
                 kind = type(named[0]).__name__.lower()
                 raise ConfigError(
                     f"Two {kind}s of {self.method} have the name {repeated[0]!r}.",
                     hint=f"Give each {kind} its own name.",
+                )
+        for settings in _by_budget(self.settings).values():
+            if settings is not None and (isinstance(settings, type) or not is_dataclass(settings)):
+                raise ConfigError(
+                    f"The settings of {self.method} are {settings!r}, not an instance of a dataclass.",
+                    hint="Write settings=Settings(), or one for each budget: {'demo': Settings(), 'full': ...}.",
                 )
         roles = Counter(arm.role for arm in self.arms)
         if roles["baseline"] != 1 or not roles["method"]:
@@ -212,6 +211,21 @@ class Comparison:
                 f"{roles['baseline']} and {roles['method']}.",
                 hint="Give each arm its role: baseline, method or control.",
             )
+
+    def settings_for(self, budget: Budget, options: Mapping[str, object] | None = None) -> Any:
+        """Give the settings of a budget with those that a user changes.
+
+        Args:
+            budget: "demo" or "full".
+            options: by name, as values or as text.
+
+        Returns:
+            An instance of the dataclass that the comparison declares; None if it declares none.
+
+        Raises:
+            ConfigError: if there is no such setting, or it cannot have the value.
+        """
+        return change(_by_budget(self.settings)[budget], options or {}, owner=f"The comparison {self.method}")
 
     @property
     def baseline(self) -> Arm:
@@ -236,6 +250,15 @@ class Method:
     saves: str
     sources: tuple[Source, ...]
     comparison: Comparison
+
+
+def _by_budget(settings: object) -> Mapping[Budget, Any]:
+    # A budget that a mapping lacks has none, and then options are refused.
+    budgets: tuple[Budget, ...] = get_args(Budget)
+    if isinstance(settings, Mapping):
+        given = cast("Mapping[Budget, Any]", settings)
+        return {budget: given.get(budget) for budget in budgets}
+    return dict.fromkeys(budgets, settings)
 
 
 def _check_name(what: str, name: str) -> None:

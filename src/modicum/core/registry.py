@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modicum.core.method import Method
+from modicum.core.method import Budget, Method
 from modicum.errors import ConfigError
 
 
@@ -15,7 +16,7 @@ class Row:
     """What can be said of a method before it is imported."""
 
     name: str  # as in ``modicum compare NAME``
-    package: str  # that holds its ``method`` module
+    package: str  # that holds its modules ``comparison`` and ``configuration``
     title: str  # the method's full name
     saves: str  # what one needs less of
 
@@ -59,9 +60,18 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Method:
     """Import a method."""
+    return importlib.import_module(f"{_package(name)}.comparison").METHOD
+
+
+def settings(name: str) -> Mapping[Budget, object]:
+    """Give the defaults of a comparison, without what its arms import."""
+    return importlib.import_module(f"{_package(name)}.configuration").COMPARISON
+
+
+def _package(name: str) -> str:
     for row in _ROWS:
         if row.name == name:
-            return importlib.import_module(f"{row.package}.method").METHOD
+            return row.package
     close = difflib.get_close_matches(name, names(), n=1)
     raise ConfigError(
         f"There is no method {name!r}." + (f" Did you mean {close[0]}?" if close else ""),

@@ -1,22 +1,58 @@
-"""transformers.Trainer as every method here wants it: silent, without a trace on disk, on one device."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+"""Training: a pre-trained model by transformers.Trainer, or a small network by a plain loop, both from a seed."""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from modicum.core.extras import require
-from modicum.core.seeding import legacy_seed
+from modicum.core.quiet import quiet_transformers
+from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+    from torch.optim import Optimizer
+    from transformers import Trainer, TrainerCallback, TrainerState
+    from transformers.trainer_utils import TrainOutput
+
+Loss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
 
 
-def training_arguments(folder: str, *, seed: int, device: str, extra: str, **settings: Any) -> TrainingArguments:
-    """Give the arguments of a training that saves, logs and reports nothing of its own."""
+def fine_tune(
+    model: nn.Module,
+    data: Sequence[Any],
+    *,
+    seed: int,
+    device: str,
+    extra: str,
+    collate: Callable[[list[Any]], Mapping[str, Any]] | None = None,
+    loss: Loss | None = None,
+    sampler: Any = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    optimizers: tuple[Optimizer | None, Any] = (None, None),
+    **arguments: Any,
+) -> tuple[Trainer, TrainOutput]:
+    """Train a model in place, silently and without a trace on disk; ``arguments`` are those of TrainingArguments."""
+    # ``loss`` stands for the model's own in training alone, ``sampler`` for Trainer's; None leaves either. The order of
+    # the examples depends on the seed alone, whatever else is drawn, so that arms share it.
     transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
+
+    class _Trainer(transformers.Trainer):
+        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+            if loss is not None and model.training:
+                return loss(model, inputs)
+            return super().compute_loss(model, inputs, *args, **options)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return super()._get_train_sampler(train_dataset) if sampler is None else sampler
+
     quiet: dict[str, Any] = {
         "seed": legacy_seed(seed, "noise"),
         "data_seed": legacy_seed(seed, "order"),
@@ -28,21 +64,64 @@ def training_arguments(folder: str, *, seed: int, device: str, extra: str, **set
         "report_to": "none",
         "disable_tqdm": True,
     }
-    arguments = transformers.TrainingArguments(output_dir=folder, **{**quiet, **settings})
-    if arguments.n_gpu > 1:
-        raise ConfigError(
-            f"One GPU was expected, but {arguments.n_gpu} are visible, and each batch would grow with them.",
-            hint="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
+    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
+        given = transformers.TrainingArguments(output_dir=folder, **quiet, **arguments)
+        if given.n_gpu > 1:
+            raise ConfigError(
+                f"One GPU was expected, but {given.n_gpu} are visible, and each batch would grow with them.",
+                hint="Show one to the command: CUDA_VISIBLE_DEVICES=0 modicum ...",
+            )
+        trainer = _Trainer(
+            model=model,
+            args=given,
+            train_dataset=data,
+            data_collator=collate,
+            callbacks=list(callbacks),
+            optimizers=optimizers,
         )
-    return arguments
+        trainer.remove_callback(transformers.PrinterCallback)  # stdout belongs to the command
+        return trainer, trainer.train()
 
 
-def silenced(trainer: Trainer) -> Trainer:
-    """Take away what prints to stdout, which belongs to the command."""
-    from transformers import PrinterCallback
+def parameter_groups(
+    model: nn.Module, *, rate: float, weight_decay: float, factor: Callable[[str], float]
+) -> list[dict[str, Any]]:
+    """Group the parameters that are trained by learning rate and weight decay, which biases and norms do not have."""
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((factor(name), parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate * share, "weight_decay": weight_decay if decays else 0.0}
+        for (share, decays), parameters in groups.items()
+    ]
 
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+
+def train_classifier(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    optimizer: Optimizer,
+    schedule: Any,
+    *,
+    epochs: int,
+    batch: int,
+    order: torch.Generator,
+    drop_last: bool = False,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+) -> None:
+    """Train a small network in place by cross-entropy, one step of the schedule a batch."""
+    network.train()
+    for _ in range(epochs):
+        rows = torch.randperm(len(inputs), generator=order).to(inputs.device).split(batch)
+        for index in rows[: max(1, len(inputs) // batch)] if drop_last else rows:
+            chosen = inputs[index] if augment is None else augment(inputs[index], order)
+            optimizer.zero_grad()
+            cross_entropy(network(chosen), labels[index]).backward()
+            optimizer.step()
+            schedule.step()
+        if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            return  # diverged: what follows would change nothing
 
 
 def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> TrainerCallback:

@@ -1,44 +1,43 @@
-"""From numbers to words: what may be said of a difference, and what may not."""
+"""From the values of two arms on the same seeds to a difference, its uncertainty and the word for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-from modicum.core.method import Metric
-from modicum.core.paired import PairedDifference
-from modicum.core.report.model import Difference, Verdict
-from modicum.core.report.words import measure_difference
+from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
+from modicum.core.results import ArmResult, Difference, Verdict
 
 SIGNIFICANT = 0.05
-_AGAINST_CONTROLS: dict[Verdict, str] = {
-    "better": "Better than control:",
-    "worse": "Worse than control:",
-    "no difference shown": "No difference shown to control:",
-    "too few seeds": "Too few seeds to tell it from control:",
-}
 
 
-def judge(difference: PairedDifference) -> Verdict:
-    """Judge a paired difference."""
+def paired_difference(arm: ArmResult, versus: ArmResult, *, higher_is_better: bool) -> Difference:
+    """Compare two arms seed by seed; positive means that ``arm`` is better."""
+    values = (1.0 if higher_is_better else -1.0) * (np.array(arm.values, float) - np.array(versus.values, float))
+    low = high = p_value = None
+    if len(values) > 1:
+        same = float(values[0]) if np.ptp(values) == 0.0 else None
+        low, high = bootstrap_interval(values, np.mean) if same is None else (same, same)
+        p_value = sign_flip_p_value(values)
+    mean = float(values.mean())
+    return Difference(
+        arm=arm.name,
+        versus=versus.name,
+        values=tuple(values.tolist()),
+        mean=mean,
+        low=low,
+        high=high,
+        p_value=p_value,
+        verdict=_judge(mean, low, high, p_value),
+    )
+
+
+def _judge(mean: float, low: float | None, high: float | None, p_value: float | None) -> Verdict:
     # An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
     # p-value has to agree, and with fewer than six seeds it cannot.
-    if difference.p_value is None:
+    if low is None or high is None or p_value is None:
         return "too few seeds"
-    if difference.covers_zero:
+    if low <= 0.0 <= high:
         return "no difference shown"
-    if difference.p_value > SIGNIFICANT:
+    if p_value > SIGNIFICANT:
         return "too few seeds"
-    return "better" if difference.mean > 0 else "worse"
-
-
-def sentence(arm: str, differences: Sequence[Difference], *, metric: Metric, baseline: str) -> str:
-    """Say in words how a method arm did against the baseline and against each control."""
-    # The verdict against the baseline itself is left to the reader of `Difference.verdict`, since every renderer puts
-    # it before the sentence.
-    own = {item.versus: item for item in differences if item.arm == arm}
-    words = f"{measure_difference(own.pop(baseline), metric)}."
-    for verdict, text in _AGAINST_CONTROLS.items():
-        names = [name for name, item in own.items() if item.verdict == verdict]
-        if names:
-            words += f" {text} {', '.join(names)}."
-    return words
+    return "better" if mean > 0 else "worse"

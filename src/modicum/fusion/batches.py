@@ -215,7 +215,7 @@ def _present(recordings: Recordings, there: BoolArray, wanted: npt.ArrayLike | N
     if empty.size:
         raise DataError(
             f"{len(empty)} samples have no frame of any modality, the first is {recordings.ids[empty[0]]}.",
-            hint="Leave such samples out; nothing can be said of them.",
+            hint="Leave such samples out; nothing can be predicted for them.",
         )
     return there & asked
 

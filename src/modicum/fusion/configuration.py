@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from annotated_types import Ge, Lt
 
 from modicum.core.extras import require
+from modicum.core.method import Budget
+from modicum.core.settings import Help
 from modicum.errors import ConfigError
 from modicum.fusion.activations import ACTIVATIONS
 from modicum.fusion.functional import AXES, Norm
@@ -224,7 +228,7 @@ class CubeMLPConfig(PreTrainedConfig):
             if normed == 1 and not self.allow_degenerate:
                 raise ConfigError(
                     f"Block {place} has a layer norm over 1 {axis}, which replaces its input by a constant.",
-                    hint="Give that axis 2 places or more, another norm, or set allow_degenerate.",
+                    hint="Give that axis a length of 2 or more, another norm, or set allow_degenerate.",
                 )
 
     def _check_streams(self) -> None:
@@ -243,3 +247,33 @@ def _check_rates(**rates: float) -> None:
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise ConfigError(f"{name} is {rate}.", hint="Give a share from 0 on and below 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare cubemlp`` can change, the same for all arms."""
+
+    task: Annotated[
+        Literal["motions", "mosi", "ces"],
+        Help("motions (BasicMotions), mosi (utterances, 0 or 1) or ces (arousal, valence, liking of AVEC2019)"),
+    ]
+    labels: Annotated[
+        int,
+        Help("samples to train on, and of motions as many to choose the epoch by; 0 takes all of the others"),
+        Ge(0),
+    ]
+    encoder: Annotated[StreamEncoder, Help("of the streams; none where they are the channels already")]
+    channels: Annotated[int, Help("of the cube"), Ge(2)]
+    epochs: Annotated[int, Help("of training; the best on validation is kept"), Ge(1)]
+    batch: Annotated[int, Help("samples an update"), Ge(2)]
+    rate: Annotated[float, Help("learning rate"), Ge(0)]
+    shuffled: Annotated[str, Help("stream of the control; the first if it is empty (accelerometer, text, egemaps)")] = (
+        ""
+    )
+    modality_dropout: Annotated[float, Help("share of training samples that lose a stream"), Ge(0), Lt(1)] = 0.0
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(task="motions", labels=16, encoder="conv", channels=16, epochs=20, batch=4, rate=4e-3),
+    "full": ComparisonSettings(task="mosi", labels=0, encoder="gru", channels=32, epochs=12, batch=32, rate=1e-3),
+}

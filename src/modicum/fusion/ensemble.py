@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.fitting import fit
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,17 +98,15 @@ def fit_seeds(
     *,
     config: CubeMLPConfig,
     seeds: Sequence[int],
-    progress: Callable[[int, FusionSystem], None] | None = None,
     **settings: Any,
 ) -> FusionEnsemble:
-    """Train once for each seed.
+    """Train once for each seed; each is logged (`logging`, level INFO).
 
     Args:
         training: with labels.
         validation: with labels; None splits a part off, another one for each seed.
         config: of each model.
         seeds: at least one, from 0 on, each once.
-        progress: told of each system when it is there.
         **settings: of `fit`.
 
     Returns:
@@ -121,8 +122,11 @@ def fit_seeds(
     systems: dict[int, FusionSystem] = {}
     for seed in seeds:
         systems[seed] = fit(training, validation, config=config, seed=seed, **settings)
-        if progress is not None:
-            progress(seed, systems[seed])
+        if (took := systems[seed].training) is not None:
+            _LOGGER.info(
+                "Seed %d: epoch %d of %d, validation loss %.4f, %.0f s",
+                *(seed, took.epoch, len(took.losses), min(took.losses), took.seconds),
+            )
     return FusionEnsemble(systems)
 
 

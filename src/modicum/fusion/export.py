@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +13,7 @@ from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from modicum.core.extras import require
+from modicum.core.export import largest_difference, open_onnx, require_onnx, write_onnx
 from modicum.core.files import aside, check_target
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, RunError
@@ -70,8 +67,7 @@ def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | 
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
         RunError: if onnxruntime computes something else.
     """
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        require(module, extra="quantize", purpose="Exporting to ONNX")
+    require_onnx()
     traced = _traced(model)
     network = traced.model
     if network.config.compat is not None:
@@ -83,7 +79,7 @@ def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | 
     traced.eval()
     try:
         with aside(path) as part:
-            _write(traced, part)
+            write_onnx(traced, _sample(traced, 2, min(5, _longest(network))), part, outputs=[traced.output])
             compared = [_difference(traced, part, batch, time) for batch, time in ((1, 1), (7, _longest(network)))]
             for difference, rounding in compared:
                 if difference > max(_TOLERANCE, _ROUNDINGS * rounding):
@@ -183,55 +179,15 @@ def _sample(traced: _Traced, batch: int, time: int) -> dict[str, Tensor]:
     return {name: values.to(traced.model.device) for name, values in inputs.items()}
 
 
-def _write(traced: _Traced, path: Path) -> None:
-    model = traced.model
-    sample = _sample(traced, 2, min(5, _longest(model)))
-    free = [dict.fromkeys(range(1 if name.endswith(_LENGTHS) else 2), torch.export.Dim.DYNAMIC) for name in sample]
-    with _quiet_exporter():
-        torch.onnx.export(
-            traced,
-            tuple(sample.values()),
-            str(path),
-            input_names=list(sample),
-            output_names=[traced.output],
-            dynamic_shapes=(tuple(free),),
-            external_data=False,
-            dynamo=True,
-            verbose=False,
-        )
-
-
-@contextmanager
-def _quiet_exporter() -> Generator[None]:
-    # It warns of its own deprecations, and its optimizer tells of each operator that it leaves as it is.
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 @torch.inference_mode()
 def _difference(traced: _Traced, path: Path, batch: int, time: int) -> tuple[float, float]:
     """Give how far onnxruntime is from torch, and how far torch is from itself in float64."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     sample = _sample(traced, batch, time)
-    found: Any = session.run(None, {name: values.cpu().numpy() for name, values in sample.items()})
-    wanted = traced(*sample.values()).cpu()
-    exact = copy.deepcopy(traced).double()(*_in_double(sample).values()).cpu()
-    largest = wanted.abs().max().clamp(min=1.0)
-    apart = lambda other: float((wanted - other).abs().max() / largest)
-    return apart(torch.from_numpy(found[0])), apart(exact)
+    (found,) = open_onnx(path)(*sample.values())
+    wanted = traced(*sample.values())
+    exact = copy.deepcopy(traced).double()(*_in_double(sample).values())
+    largest = float(wanted.abs().max().clamp(min=1.0))
+    return largest_difference(found, wanted) / largest, largest_difference(exact, wanted) / largest
 
 
 def _in_double(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:

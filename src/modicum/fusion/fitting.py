@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from torch import nn
 
 from modicum.core.devices import check_device
-from modicum.core.encoders import encoder_place, load_encoder, open_text_encoder
-from modicum.core.extras import require
-from modicum.core.seeding import legacy_seed, seeded_globally
+from modicum.core.pretrained import open_part, open_text_encoder
+from modicum.core.seeding import seeded_globally
+from modicum.core.splits import hold_out
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
 from modicum.fusion.mixer import CubeMLP
@@ -70,10 +68,7 @@ def configure(
         for name, stream in recordings.streams.items()
     ]
     if text is not None:
-        transformers = require("transformers", extra="fusion", purpose="A text encoder")
-        read = load_encoder(
-            partial(transformers.AutoConfig.from_pretrained, trust_remote_code=False), encoder_place(text)
-        )
+        read = open_part("AutoConfig", text, extra="fusion")
         streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
@@ -166,15 +161,9 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
             "can be split off.",
             hint="Give a validation split.",
         )
-    settings: dict[str, Any] = {"n_splits": 1, "test_size": share, "random_state": legacy_seed(seed, "split")}
     labels = recordings.labels
-    if groups is not None:
-        splitter: Any = GroupShuffleSplit(**settings)
-    elif labels is not None and _can_stratify(labels, share):
-        splitter = StratifiedShuffleSplit(**settings)
-    else:
-        splitter = ShuffleSplit(**settings)
-    rest, part = next(splitter.split(np.zeros(count), labels, groups))
+    shared = labels if groups is None and labels is not None and _can_stratify(labels, share) else None
+    rest, part = hold_out(count, share, seed, labels=shared, groups=groups)
     return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
 
 

@@ -20,7 +20,7 @@ AXES: dict[Axis, int] = {"time": 1, "modality": 2, "channel": 3}  # of a cube, i
 
 
 class MixerWeights(NamedTuple):
-    """The numbers of one mixer, of d_in values along its axis to d_out.
+    """The values of one mixer, of d_in values along its axis to d_out.
 
     Args:
         first: weight (d_hidden, d_in) and bias (d_hidden,) or None of the first affine map.

@@ -86,7 +86,7 @@ def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
     wrong = np.flatnonzero(~((points >= 0) & (points <= _HIGHEST_PHQ)))  # NaN is wrong, too
     if wrong.size:
         raise DataError(
-            f"The PHQ-8 score at place {wrong[0]} is {points.ravel()[wrong[0]]}, and scores go from 0 to 24.",
+            f"The PHQ-8 score at index {wrong[0]} is {points.ravel()[wrong[0]]}, and scores go from 0 to 24.",
             hint="Correct it, or leave that person out.",
         )
     return (points / PHQ_SCALE).astype(np.float32)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from modicum.core.encoders import open_text_encoder
 from modicum.core.extras import require
+from modicum.core.pretrained import open_text_encoder
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.configuration import Compose, CubeMLPConfig, Stream

@@ -117,6 +117,23 @@ class Recordings:
             samples = cast("tuple[Any, ...]", samples)[0]
         return self.take(np.atleast_1d(np.arange(len(self))[samples]))
 
+    def describe(self) -> dict[str, Any]:
+        """Give counts and sizes as what JSON can hold."""
+        return {
+            "samples": len(self),
+            "streams": {
+                name: {
+                    "size": stream.size,
+                    "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
+                    "absent": int((stream.lengths == 0).sum()),
+                }
+                for name, stream in self.streams.items()
+            },
+            "words": self.words is not None,
+            "classes": list(self.classes),
+            "labelled": self.labels is not None,
+        }
+
     def __repr__(self) -> str:
         """Say how many samples there are, and of what."""
         streams = ", ".join(f"{name} of {stream.size} values" for name, stream in self.streams.items()) or "no streams"
@@ -186,7 +203,7 @@ def _floats(what: str, values: npt.ArrayLike, hint: str = "Give arrays of one sh
     try:
         return np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} should be an array of numbers ({error}).", hint=hint) from error
+        raise DataError(f"{what} should be an numeric array ({error}).", hint=hint) from error
 
 
 def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
@@ -194,7 +211,7 @@ def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
     floats = _floats("labels", given, hint)
     told: npt.NDArray[Any] = np.asarray(given)
     if told.dtype.kind in "SU":  # digits in text, which are as likely classes as targets
-        raise DataError(f"labels should be an array of numbers, got text, the first {told.flat[0]!r}.", hint=hint)
+        raise DataError(f"labels should be an numeric array, got text, the first {told.flat[0]!r}.", hint=hint)
     return told.astype(np.int64) if told.dtype.kind in "iu" else floats
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
-from modicum.core.safeload.checkpoints import load_torch
+from modicum.core.safeload import load_torch
 from modicum.errors import ModelError
 from modicum.fusion.mixer import CubeMLP
 
@@ -87,7 +87,7 @@ def _tensors_of_cube(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_names(wanted: set[str], given: set[str]) -> None:
     for name in sorted(wanted ^ given):
-        differs = "lacks it" if name in wanted else "has it, and the model no place for it"
+        differs = "lacks it" if name in wanted else "has it, and the model has no parameter for it"
         raise ModelError(
             f"Released and own parameters differ in {name}: the state dictionary {differs}.",
             hint="Give the configuration as many blocks, and the same bias and res_project, as the released model has.",

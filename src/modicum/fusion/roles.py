@@ -35,7 +35,7 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
         )
     if "train" not in named:
         raise DataError(
-            f"There are the splits {', '.join(named) or 'none'}, and which to train on is not said.",
+            f"There are the splits {', '.join(named) or 'none'}, and which to train on is not given.",
             hint="Name one of them train.",
         )
     for name in ("train", "valid", "test"):

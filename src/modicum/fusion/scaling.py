@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -54,28 +54,33 @@ class Scaling:
         deviation = self.deviations[name]
         return np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation >= np.finfo(np.float32).tiny)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_lists(self) -> dict[str, Any]:
         """Give what JSON can hold, to the last bit."""
         parts = {"means": self.means, "deviations": self.deviations}
         return {part: {name: values.tolist() for name, values in table.items()} for part, table in parts.items()}
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        try:
-            means, deviations = (
-                {str(name): np.array(values, dtype=np.float32) for name, values in document[part].items()}
-                for part in ("means", "deviations")
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"A scaling cannot be read ({error}).", hint="Give a file written whole.") from error
-        shapes = [{name: values.shape for name, values in part.items()} for part in (means, deviations)]
-        if shapes[0] != shapes[1]:
+    def from_lists(cls, lists: Lists) -> Self:
+        """Make one of what `to_lists` gave."""
+        sizes = [{name: len(values) for name, values in table.items()} for table in (lists.means, lists.deviations)]
+        if sizes[0] != sizes[1]:
             raise DataError(
-                f"The means of a scaling have the shapes {shapes[0]}, its deviations {shapes[1]}.",
-                hint="Give a file written whole.",
+                f"The means of a scaling have the sizes {sizes[0]}, its stds {sizes[1]}.",
+                hint="Give a complete file.",
             )
-        return cls(means=means, deviations=deviations)
+        return cls(means=_arrays(lists.means), deviations=_arrays(lists.deviations))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lists:
+    """A scaling as JSON holds it."""
+
+    means: dict[str, list[float]]
+    deviations: dict[str, list[float]]
+
+
+def _arrays(table: Mapping[str, Sequence[float]]) -> dict[str, FloatArray]:
+    return {name: np.array(values, dtype=np.float32) for name, values in table.items()}
 
 
 def _moments(name: str, stream: Ragged) -> tuple[FloatArray, FloatArray]:

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
-from modicum.core.extras import require
 from modicum.core.files import aside
 from modicum.core.safeload import load_npz, parse_json
-from modicum.core.safeload.limits import MAX_BYTES, check_size
+from modicum.core.safeload.limits import MAX_BYTES
+from modicum.core.storage import Format, Tensors, parsed, read_tensors, write_tensors
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.recordings import Ragged, Recordings
 
-Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-
-_NAME = "modicum-recordings"  # of the description, in both kinds of file
-_FORM = 1  # of the description; raised when it changes
+_FORMAT = Format(
+    name="modicum-recordings",  # of the description, in both kinds of file
+    version=1,
+    what="file of recordings",
+    hint="Give a file that `modicum fusion convert` or save_recordings wrote, complete; for arrays of your own, pass "
+    "Recordings.from_arrays(...) to save_recordings.",
+)
 _SUFFIXES = (".safetensors", ".npz")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Split:
+    """A split without its arrays."""
+
+    name: str
+    ids: tuple[str, ...]
+    streams: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...] | None
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    replaced: dict[str, int]
 
 
 def save_recordings(path: Path | str, splits: Mapping[str, Recordings]) -> None:
@@ -34,26 +49,27 @@ def save_recordings(path: Path | str, splits: Mapping[str, Recordings]) -> None:
 
     Raises:
         ConfigError: if the suffix is another one, or the file cannot be written.
-        MissingExtraError: if it is .safetensors and safetensors is not installed.
     """
     path = Path(path)
     check_suffix(path)
-    arrays: Arrays = {}
+    arrays: dict[str, Any] = {}
     for place, recordings in enumerate(splits.values()):
         for number, stream in enumerate(recordings.streams.values()):
-            arrays[f"{place}.{number}.values"] = np.ascontiguousarray(stream.values)
-            arrays[f"{place}.{number}.lengths"] = np.ascontiguousarray(stream.lengths)
+            arrays[f"{place}.{number}.values"], arrays[f"{place}.{number}.lengths"] = stream.values, stream.lengths
         if recordings.labels is not None:
-            arrays[f"{place}.labels"] = np.ascontiguousarray(recordings.labels)
-    described = [_described(name, recordings) for name, recordings in splits.items()]
-    text = json.dumps({"form": _FORM, "splits": described}, ensure_ascii=False)
+            arrays[f"{place}.labels"] = recordings.labels
+    described = [
+        {name: getattr(it, name) for name in ("ids", "words", "classes", "groups")}
+        | {"name": split, "streams": list(it.streams), "replaced": dict(it.replaced)}
+        for split, it in splits.items()
+    ]
+    text = json.dumps({"form": _FORMAT.version, "splits": described}, ensure_ascii=False)
+    if path.suffix == ".safetensors":
+        write_tensors(path, arrays, metadata={_FORMAT.name: text})
+        return
+    arrays[_FORMAT.name] = np.frombuffer(text.encode(), np.uint8)
     with aside(path) as part:
-        if path.suffix == ".npz":
-            arrays[_NAME] = np.frombuffer(text.encode(), np.uint8)
-            np.savez(part, **cast("dict[str, Any]", arrays))
-        else:
-            safetensors = require("safetensors.numpy", extra="fusion", purpose="Writing .safetensors")
-            part.write_bytes(safetensors.save(arrays, metadata={_NAME: text}))
+        np.savez(part, **arrays)
 
 
 def load_recordings(path: Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Recordings]:
@@ -69,34 +85,26 @@ def load_recordings(path: Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str
     Raises:
         ConfigError: if the suffix is another one.
         DataError: if the file is damaged, or another one than `save_recordings` writes.
-        MissingExtraError: if it is .safetensors and safetensors is not installed.
         UnsafeFileError: if it is too large.
     """
     path = Path(path)
     check_suffix(path)
     if not path.is_file():
         raise DataError(f"{path} is no file.", hint="Check the path.")
-    arrays, text = (_npz if path.suffix == ".npz" else _safetensors)(path, max_bytes)
-    if text is None:
-        raise DataError(
-            f"{path} holds no recordings.",
-            hint="Give a file that `modicum fusion convert` or save_recordings wrote; for arrays of your own, pass "
-            "Recordings.from_arrays(...) to save_recordings.",
-        )
-    try:
-        description = parse_json(text, source=path, hint="Write the file again.")
-        if description["form"] != _FORM:
-            raise DataError(
-                f"{path} is of form {description['form']}, and {_FORM} is read.", hint="Use a newer modicum."
-            )
-        splits = enumerate(description["splits"])
-        return {split["name"]: _recordings(path, split, f"{place}", arrays) for place, split in splits}
-    except DataError:  # which is a ValueError
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path} has a damaged description ({type(error).__name__}: {error}).", hint="Write the file again."
-        ) from error
+    if path.suffix == ".npz":
+        arrays = cast("dict[str, Any]", load_npz(path, max_bytes=max_bytes))
+        text = arrays.pop(_FORMAT.name, np.zeros(0, np.uint8)).tobytes()
+    else:
+        arrays, metadata = read_tensors(path, hint="Write the file again.", max_bytes=max_bytes)
+        text = metadata.get(_FORMAT.name, "")
+    if not text:
+        raise DataError(f"{path} holds no recordings.", hint=_FORMAT.hint)
+    found = parse_json(text, source=path, hint=_FORMAT.hint)
+    found = found if isinstance(found, dict) else {}
+    _FORMAT.check(path, _FORMAT.name, found.get("form"))
+    tensors = Tensors(path, arrays, hint=_FORMAT.hint)
+    splits = parsed(found.get("splits"), list[_Split], source=path, hint=_FORMAT.hint)
+    return {split.name: _recordings(split, place, tensors) for place, split in enumerate(splits)}
 
 
 def is_stored(path: Path) -> bool:
@@ -112,59 +120,19 @@ def check_suffix(path: Path) -> None:
         )
 
 
-def _described(name: str, recordings: Recordings) -> dict[str, object]:
-    return {
-        "name": name,
-        "ids": recordings.ids,
-        "streams": list(recordings.streams),
-        "words": recordings.words,
-        "classes": recordings.classes,
-        "groups": recordings.groups,
-        "replaced": dict(recordings.replaced),
-    }
-
-
-def _recordings(path: Path, described: dict[str, Any], place: str, arrays: Arrays) -> Recordings:
-    typed = partial(_typed, path)
-    words, labels = described["words"], arrays.get(f"{place}.labels")
+def _recordings(split: _Split, place: int, tensors: Tensors) -> Recordings:
     return Recordings(
-        ids=tuple(map(str, described["ids"])),
+        ids=split.ids,
         streams={
             name: Ragged(
-                values=typed(arrays[f"{place}.{number}.values"], np.float32),
-                lengths=typed(arrays[f"{place}.{number}.lengths"], np.int64),
+                values=tensors.take(f"{place}.{number}.values", np.float32),
+                lengths=tensors.take(f"{place}.{number}.lengths", np.int64),
             )
-            for number, name in enumerate(described["streams"])
+            for number, name in enumerate(split.streams)
         },
-        words=None if words is None else tuple(map(tuple, words)),
-        labels=None if labels is None else typed(labels, np.float32, np.int64),
-        classes=tuple(map(str, described["classes"])),
-        groups=tuple(map(str, described["groups"])),
-        replaced={str(name): int(count) for name, count in described["replaced"].items()},
+        words=split.words,
+        labels=tensors.take(f"{place}.labels", np.float32, np.int64) if f"{place}.labels" in tensors else None,
+        classes=split.classes,
+        groups=split.groups,
+        replaced=split.replaced,
     )
-
-
-def _typed(path: Path, array: npt.NDArray[Any], *types: type[np.generic]) -> npt.NDArray[Any]:
-    if array.dtype not in types:
-        raise DataError(
-            f"{path} holds an array of {array.dtype} where {' or '.join(it.__name__ for it in types)} belongs.",
-            hint="Write the file again.",
-        )
-    return array
-
-
-def _npz(path: Path, max_bytes: int) -> tuple[Arrays, str | None]:
-    arrays = load_npz(path, max_bytes=max_bytes)
-    text = arrays.pop(_NAME, None)
-    return arrays, None if text is None else text.tobytes().decode("utf-8", errors="replace")
-
-
-def _safetensors(path: Path, max_bytes: int) -> tuple[Arrays, str | None]:
-    safetensors: Any = require("safetensors", extra="fusion", purpose="Reading .safetensors")
-    check_size(path, path.stat().st_size, max_bytes=max_bytes)
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = cast("dict[str, str]", file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata.get(_NAME)  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{path} is no whole safetensors file ({error}).", hint="Write it again.") from error

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from modicum.core.devices import check_device
-from modicum.core.extras import require
 from modicum.core.files import new_folder
+from modicum.core.pretrained import open_folder
 from modicum.core.quiet import quiet_transformers
-from modicum.core.safeload import read_json
-from modicum.errors import ConfigError, DataError, ModelError
+from modicum.core.storage import Format
+from modicum.errors import ConfigError, DataError
 from modicum.fusion.batches import Collator, Items
 from modicum.fusion.configuration import CubeMLPConfig
 from modicum.fusion.metrics import class_scores, depression_scores, sentiment_scores
 from modicum.fusion.modeling import CubeMLPForPrediction
 from modicum.fusion.recordings import FloatArray, Recordings
-from modicum.fusion.scaling import Scaling
+from modicum.fusion.scaling import Lists, Scaling
 from modicum.fusion.training import Training, compute_logits, with_text_states
 from modicum.fusion.words import WordTokenizer, open_tokenizer, split_words
 
 Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
-_DOCUMENT, _MODEL, _TOKENIZER, _FORMAT, _VERSION = "system.json", "model", "tokenizer", "modicum.fusion", 1
-_HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, whole."
+_DOCUMENT, _MODEL, _TOKENIZER = "system.json", "model", "tokenizer"
+_HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, complete."
+_FORMAT = Format(name="modicum.fusion", version=1, what="fusion system", hint=_HINT)
 _SCORES = {"sentiment": sentiment_scores, "depression": depression_scores}
 
 
@@ -171,18 +170,16 @@ class FusionSystem:
             ConfigError: if the folder has something in it, or cannot be written.
         """
         document = {
-            "format": _FORMAT,
-            "version": _VERSION,
             "task": self.task,
             "classes": list(self.classes),
             "max_words": self.max_words,
-            "scaling": self.scaling.to_dict(),
+            "scaling": self.scaling.to_lists(),
         }
         with new_folder(folder) as part, quiet_transformers():
             self.model.save_pretrained(part / _MODEL)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(part / _TOKENIZER)
-            (part / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
+            _FORMAT.write(part / _DOCUMENT, document)
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> FusionSystem:
@@ -198,18 +195,29 @@ class FusionSystem:
             ModelError: if its weights are damaged, incomplete or of other sizes.
         """
         check_device(device)
-        read = _document(folder)
-        try:
-            task, classes, max_words = read["task"], tuple(map(str, read["classes"])), int(read["max_words"])
-            scaling = Scaling.from_dict(read["scaling"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{folder / _DOCUMENT} is damaged ({error}).", hint=_HINT) from error
-        if task not in get_args(Task):
-            raise DataError(f"{folder / _DOCUMENT} has the task {task!r}.", hint=_HINT)
-        model: Any = _open_model(_part(folder, _MODEL))
+        if not folder.is_dir():
+            raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
+        read = _FORMAT.read(folder / _DOCUMENT, _Written)
+        scaling = Scaling.from_lists(read.scaling)
+        model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), hint=_HINT)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
-        return cls(model=model, scaling=scaling, task=task, classes=classes, tokenizer=tokenizer, max_words=max_words)
+        return cls(
+            model=model,
+            scaling=scaling,
+            task=read.task,
+            classes=read.classes,
+            tokenizer=tokenizer,
+            max_words=read.max_words,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    task: Task
+    classes: tuple[str, ...]
+    max_words: int
+    scaling: Lists
 
 
 def prepare(
@@ -247,55 +255,8 @@ def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]
     return means | {f"{name}_{place}": value for place, scores in enumerate(each) for name, value in scores.items()}
 
 
-def _document(folder: Path) -> Mapping[str, Any]:
-    if not folder.is_dir():
-        raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
-    read = read_json(folder / _DOCUMENT, hint=_HINT)
-    try:
-        kind = (read["format"], read["version"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder / _DOCUMENT} cannot be read ({error}).", hint=_HINT) from error
-    if kind != (_FORMAT, _VERSION):
-        raise DataError(f"{folder / _DOCUMENT} is of {kind}, expected {(_FORMAT, _VERSION)}.", hint=_HINT)
-    return read
-
-
 def _part(folder: Path, name: str) -> str:
     # transformers would look for a folder that is not there on the hub.
     if not (folder / name).is_dir():
         raise DataError(f"{folder} has no folder {name}.", hint=_HINT)
     return str(folder / name)
-
-
-def _open_model(folder: str) -> CubeMLPForPrediction:
-    safetensors = require("safetensors", extra="fusion", purpose="Reading a model")
-    if not Path(folder, "config.json").is_file():  # without one transformers would take the defaults
-        raise ModelError(f"The model in {folder} has no config.json.", hint=_HINT)
-    try:
-        with quiet_transformers():
-            loaded: Any = CubeMLPForPrediction.from_pretrained(
-                folder,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                trust_remote_code=False,
-            )
-    except (ConfigError, ModelError):
-        raise
-    # config.json with values of wrong types raises whatever the code of transformers comes upon; RecursionError also
-    # is a RuntimeError.
-    except (
-        *(OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError),
-        *(AssertionError, MemoryError, safetensors.SafetensorError),
-    ) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
-    model, found = loaded
-    sizes = (name for name, *_ in found["mismatched_keys"])
-    wrong: Sequence[str] = sorted({*found["missing_keys"], *found["unexpected_keys"], *sizes})
-    if wrong:
-        raise ModelError(
-            f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
-            hint=_HINT,
-        )
-    return model.eval()

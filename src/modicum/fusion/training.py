@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,17 +10,15 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from modicum.core import training
 from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
-from modicum.core.seeding import seeded_globally
-from modicum.core.training import silenced, training_arguments
 from modicum.errors import ConfigError, DataError, RunError
 from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved
 from modicum.fusion.losses import prediction_loss
 from modicum.fusion.modeling import CubeMLPForPrediction
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainerCallback
 else:
     TrainerCallback = require("transformers", extra="fusion", purpose="Training").TrainerCallback
 
@@ -105,11 +102,25 @@ def train(
         items = with_text_states(model, items, collator, device=device)
         valid = None if valid is None else with_text_states(model, valid, collator, device=device)
     keeper = _BestEpoch(model, valid, collator, recipe)
-    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
-        arguments = _arguments(
-            recipe, folder=folder, seed=seed, device=device, drop_last=_drops_last(model, items, recipe)
-        )
-        result = _trainer(model, arguments, recipe, items, collator, keeper).train()
+    drop_last = _drops_last(model, items, recipe)
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
+    whole = math.floor if drop_last else math.ceil
+    _, result = training.fine_tune(
+        model,
+        items,
+        seed=seed,
+        device=device,
+        extra="fusion",
+        collate=collator,
+        callbacks=[_ClipByValue(recipe.clip), keeper],
+        optimizers=(optimizer, LambdaLR(optimizer, _factor(recipe, whole(len(items) / recipe.batch)))),
+        per_device_train_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        max_grad_norm=0.0,  # gradients are clipped by value
+        dataloader_drop_last=drop_last,
+        remove_unused_columns=False,
+    )
     epoch = keeper.restore()
     model.eval()
     return Training(
@@ -153,18 +164,12 @@ def with_text_states(
 
 def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[str, Any]]:
     """Group the parameters that are trained by learning rate and weight decay."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("text."), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.rate * (recipe.text_rate if text else 1.0),
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (text, decays), parameters in groups.items()
-    ]
+    return training.parameter_groups(
+        model,
+        rate=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        factor=lambda name: recipe.text_rate if name.startswith("text.") else 1.0,
+    )
 
 
 class _ClipByValue(TrainerCallback):
@@ -230,21 +235,6 @@ def _drops_last(model: CubeMLPForPrediction, items: Items, recipe: Recipe) -> bo
     return model.config.loss == "ccc" and len(items) % recipe.batch == 1
 
 
-def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str, drop_last: bool) -> TrainingArguments:
-    return training_arguments(
-        folder,
-        seed=seed,
-        device=device,
-        extra="fusion",
-        per_device_train_batch_size=recipe.batch,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.rate,
-        max_grad_norm=0.0,  # gradients are clipped by value
-        dataloader_drop_last=drop_last,
-        remove_unused_columns=False,
-    )
-
-
 def _factor(recipe: Recipe, updates: int) -> Any:
     """Give the factor of the rates at an update, of so many in an epoch."""
     match recipe.schedule:
@@ -254,28 +244,3 @@ def _factor(recipe: Recipe, updates: int) -> Any:
             return lambda update: 1 - update / (updates * recipe.epochs)
         case "none":
             return lambda _: 1.0
-
-
-def _trainer(
-    model: CubeMLPForPrediction,
-    arguments: TrainingArguments,
-    recipe: Recipe,
-    items: Items,
-    collator: Collator,
-    keeper: _BestEpoch,
-) -> Trainer:
-    from transformers import Trainer
-
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
-    whole = math.floor if arguments.dataloader_drop_last else math.ceil
-    schedule = LambdaLR(optimizer, _factor(recipe, whole(len(items) / recipe.batch)))
-    return silenced(
-        Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=items,  # type: ignore[arg-type]
-            data_collator=collator,  # type: ignore[arg-type]
-            callbacks=[_ClipByValue(recipe.clip), keeper],
-            optimizers=(optimizer, schedule),
-        )
-    )

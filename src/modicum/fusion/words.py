@@ -5,13 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from modicum.core.encoders import encoder_place, load_encoder
-from modicum.core.extras import require
+from modicum.core.pretrained import open_part
 from modicum.errors import ConfigError, ModelError
 from modicum.fusion.recordings import IntArray
 
@@ -55,10 +53,7 @@ class Pieces:
 
 def open_tokenizer(place: str) -> WordTokenizer:
     """Open the tokenizer of a text encoder."""
-    transformers = require("transformers", extra="fusion", purpose="A text encoder")
-    return check_tokenizer(
-        load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), encoder_place(place))
-    )
+    return check_tokenizer(open_part("AutoTokenizer", place, extra="fusion"))
 
 
 def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:

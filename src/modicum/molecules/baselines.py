@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
 from modicum.molecules.pool import Pool
 
@@ -17,7 +18,7 @@ IntArray = npt.NDArray[np.int64]
 def pick_random(pool: Pool, n: int, *, seed: int) -> IntArray:
     """Pick molecules at random, each subset with equal chance."""
     _check(n, len(pool))
-    return numpy_generator(seed, "random pick").permutation(len(pool))[:n]
+    return shuffled(len(pool), seed, "random pick", count=n)
 
 
 def pick_per_size(pool: Pool, n: int, *, seed: int) -> IntArray:

@@ -5,30 +5,23 @@ Also the loop of active learning around it: propose molecules, label them, tell 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from modicum.core.engine import Engine
-from modicum.core.journal import Journal, job_key
-from modicum.errors import (
-    ConfigError,
-    DataError,
-    InputError,
-    JobFailedError,
-    JournalError,
-    SimulationError,
-    WorkerDiedError,
-)
+from modicum.core.progress import Progress, silent
+from modicum.core.recorded import Record, run_recorded
+from modicum.core.tables import write_rows
+from modicum.errors import ConfigError, DataError, JobFailedError, SimulationError, WorkerDiedError
 from modicum.molecules.labeller import Label, Labeller, tabulate
+from modicum.molecules.pool import Pool
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 
-Progress: TypeAlias = Callable[[int, int, str], None]
-Record: TypeAlias = dict[str, Any]
+if TYPE_CHECKING:
+    from modicum.core.engine import Engine
 
 # What a label is computed with; the code of modicum is not part of a key, since a campaign outlives a release. A
 # labeller whose way of working changes says so in its settings.
@@ -42,9 +35,32 @@ class Campaign:
     labels: Mapping[str, Label]  # by canonical SMILES, in the order of the request
     failures: Mapping[str, str]  # the reason by canonical SMILES, for molecules that have no label
 
-    def tables(self) -> dict[str, PropertyTable]:
-        """Give the labels as one table a property; see `write_table`."""
-        return tabulate(self.labels)
+    def tables(self, pool: Pool | None = None) -> dict[str, PropertyTable]:
+        """Give the labels as one table a property, with the other columns of their pool; see `write_table`."""
+        rest = _columns(pool)
+        return {
+            name: replace(
+                table, columns={column: tuple(texts[row] for row in table.smiles) for column, texts in rest.items()}
+            )
+            for name, table in tabulate(self.labels).items()
+        }
+
+    def missing(self) -> Iterator[str]:
+        """Say what has no label, entirely or at some temperature, and why."""
+        for smiles, reason in self.failures.items():
+            yield f"{smiles} has no label: {reason}"
+        for smiles, label in self.labels.items():
+            for kelvin in (name for name in label.missing if name.endswith(" K")):
+                yield f"{smiles} has no label at {kelvin}: {label.missing[kelvin]}"
+
+    def write_failures(self, path: Path, pool: Pool | None = None) -> None:
+        """Write the molecules without a label as CSV, with their reasons and the other columns of their pool."""
+        rest = {name: texts for name, texts in _columns(pool).items() if name not in ("smiles", "reason")}
+        rows = (
+            {"smiles": smiles, "reason": reason} | {name: texts[smiles] for name, texts in rest.items()}
+            for smiles, reason in self.failures.items()
+        )
+        write_rows(path, ["smiles", "reason", *rest], rows, form="csv")
 
 
 class Learner(Protocol):
@@ -74,7 +90,7 @@ def label_molecules(
     *,
     engine: Engine,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label molecules, each once: what the journal of the folder holds is not computed again.
@@ -100,23 +116,30 @@ def label_molecules(
         JournalError: if a result cannot be written, on a full disk say; what was written before is kept.
     """
     names = list(dict.fromkeys(_read(place, text) for place, text in enumerate(smiles, start=1)))
-    tell = progress or _silent
-    with Journal(folder) as journal:
-        records: dict[str, Record] = {}
-        missing: list[tuple[str, Record]] = []
-        for name in names:
-            description, record = _find(journal, labeller, name, retry_failed=retry_failed)
-            if record is None:
-                missing.append((name, description))
-            else:
-                records[name] = record
-        tell(len(records), len(names), "from the journal" if records else "")
-
-        def finish(name: str, record: Record) -> None:
-            records[name] = record
-            tell(len(records), len(names), f"{name}: {record['failed']}" if "failed" in record else name)
-
-        crashes = _run(missing, labeller, engine=engine, journal=journal, finish=finish)
+    libraries = {library: _version(library) for library in _LIBRARIES}
+    jobs = [
+        (
+            name,
+            {
+                "labeller": labeller.name,
+                "settings": labeller.settings(),
+                "smiles": name,
+                "libraries": libraries,
+                "attempt": 0,
+            },
+            (labeller, name),
+        )
+        for name in names
+    ]
+    found, crashes = run_recorded(
+        _execute,
+        jobs,
+        engine=engine,
+        folder=folder,
+        progress=progress,
+        failure=_died,
+        retry_failed=retry_failed,
+    )
     if crashes:
         name, error = crashes[0]
         raise JobFailedError(
@@ -124,9 +147,10 @@ def label_molecules(
             f"{type(error).__name__}: {error}.",
             hint=f"Label it with the engine inline to see where. The others are kept in {folder}.",
         ) from error
+    records = {name: record for name, record in zip(names, found, strict=True) if record is not None}
     return Campaign(
-        labels={name: Label.from_json(records[name]["label"]) for name in names if "label" in records[name]},
-        failures={name: records[name]["failed"] for name in names if "failed" in records[name]},
+        labels={name: Label.from_json(record["label"]) for name, record in records.items() if "label" in record},
+        failures={name: record["failed"] for name, record in records.items() if "failed" in record},
     )
 
 
@@ -138,7 +162,7 @@ def explore(
     folder: Path,
     batch: int,
     stop_uncertainty: float = 0.5,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     retry_failed: bool = False,
 ) -> Campaign:
     """Label what a learner has chosen and asks for, until it asks for nothing.
@@ -165,7 +189,6 @@ def explore(
         raise ConfigError(f"batch must be at least 1, got {batch}.", hint="Give a positive number of molecules.")
     labels: dict[str, Label] = {}
     failures: dict[str, str] = {}
-    tell = progress or _silent
     chosen = [*learner.picks]
     while chosen or (chosen := [*learner.propose(batch, stop_uncertainty=stop_uncertainty)]):
         picks = {canonical(learner.smiles(index)): index for index in chosen}
@@ -176,7 +199,7 @@ def explore(
             labeller,
             engine=engine,
             folder=folder,
-            progress=lambda now, total, text, done=done: tell(done + now, done + total, text),
+            progress=lambda now, total, text, done=done: progress(done + now, done + total, text),
             retry_failed=retry_failed,
         )
         labels.update(part.labels)
@@ -186,31 +209,19 @@ def explore(
     return Campaign(labels=labels, failures=failures)
 
 
+def _columns(pool: Pool | None) -> dict[str, dict[str, str]]:
+    """Give the other columns of a pool by canonical SMILES."""
+    if pool is None or not pool.columns:
+        return {}
+    names = [canonical(smiles) for smiles in pool.smiles]
+    return {column: dict(zip(names, texts, strict=True)) for column, texts in pool.columns.items()}
+
+
 def _read(place: int, text: str) -> str:
     try:
         return canonical(text)
     except DataError as error:
         raise DataError(f"Molecule {place} of the request: {error.what}", hint=error.hint) from error
-
-
-def _find(journal: Journal, labeller: Labeller, name: str, *, retry_failed: bool) -> tuple[Record, Record | None]:
-    # A record is never changed: another try of a failed molecule is another job.
-    libraries = {library: _version(library) for library in _LIBRARIES}
-    description: Record = {
-        "labeller": labeller.name,
-        "settings": labeller.settings(),
-        "smiles": name,
-        "libraries": libraries,
-        "attempt": 0,
-    }
-    while True:
-        record = journal.get(job_key(description))
-        if record is None or "label" in record:
-            return description, record
-        following = {**description, "attempt": description["attempt"] + 1}
-        if journal.get(job_key(following)) is None:
-            return (following, None) if retry_failed else (description, record)
-        description = following
 
 
 def _version(library: str) -> str | None:
@@ -228,42 +239,5 @@ def _execute(task: tuple[Labeller, str]) -> Record:
         return {"failed": error.what}
 
 
-def _run(
-    missing: Sequence[tuple[str, Record]],
-    labeller: Labeller,
-    *,
-    engine: Engine,
-    journal: Journal,
-    finish: Callable[[str, Record], None],
-) -> list[tuple[str, BaseException]]:
-    crashes: list[tuple[str, BaseException]] = []
-    for end in engine.run(_execute, [(labeller, name) for name, _ in missing]):
-        name, description = missing[end.index]
-        record, error = end.value, end.error
-        if isinstance(error, InputError):
-            raise error
-        if isinstance(error, WorkerDiedError):
-            record = {"failed": f"its worker process died: {error.what}"}
-        elif error is not None:
-            crashes.append((name, error))
-        if record is not None:
-            _keep(journal, description, record)
-            finish(name, record)
-    return crashes
-
-
-def _keep(journal: Journal, description: Record, record: Record) -> None:
-    try:
-        journal.put(job_key(description), description, record)
-    except JournalError as error:
-        if not isinstance(error.__cause__, sqlite3.OperationalError):
-            raise
-        # Not damaged: SQLite took the half-written row back. The disk is full, or a limit or a quota is reached.
-        raise JournalError(
-            f"The label of {description['smiles']} cannot be written into {journal.path} ({error.__cause__}).",
-            hint=f"Make room on that disk and run the same again: the {len(journal)} records before it are kept.",
-        ) from error
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    del done, total, text
+def _died(error: BaseException) -> Record | None:
+    return {"failed": f"its worker process died: {error.what}"} if isinstance(error, WorkerDiedError) else None

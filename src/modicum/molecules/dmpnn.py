@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from modicum.core.devices import check_device
 from modicum.core.extras import require
 from modicum.core.files import aside, make_folder
+from modicum.core.progress import Progress, silent
 from modicum.core.safeload import load_torch
+from modicum.core.safeload.building import bounded_build
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.descriptors import describe
@@ -79,7 +81,7 @@ class DMPNN:
         epochs: int = 100,
         seed: int = 0,
         device: str = "cpu",
-        progress: Callable[[int, float], None] | None = None,
+        progress: Progress = silent,
     ) -> DMPNN:
         """Train from new weights.
 
@@ -88,7 +90,7 @@ class DMPNN:
             epochs: passes over all rows.
             seed: of the first weights and of the order of rows.
             device: "cpu", "cuda"; the network stays there.
-            progress: called after each epoch with its number, from 1, and its mean loss in units of the variance.
+            progress: called after each epoch with (its number, epochs in all, its mean loss in words).
 
         Returns:
             Itself; `losses` holds the mean loss of each epoch.
@@ -120,7 +122,7 @@ class DMPNN:
             torch.tensor(target[:, None], dtype=torch.float32, device=device),
             epochs=epochs,
             generator=torch_generator(seed, "order"),
-            progress=progress or (lambda *_: None),
+            progress=progress,
         )
         return self
 
@@ -187,7 +189,7 @@ class DMPNN:
         Raises:
             DataError: if the file is missing, damaged or something else.
         """
-        path = folder / DMPNN_FILE
+        path, again = folder / DMPNN_FILE, "Train it again with DMPNN.fit and save."
         content = cast("dict[str, object]", load_torch(path))
         try:
             model = cls(width=int(cast("int", content["width"])))
@@ -197,12 +199,11 @@ class DMPNN:
             model._inputs = cast("Tensor", content["inputs"]).numpy()
             mean, scale = cast("list[float]", content["target"])
             model._target = (float(mean), float(scale))
-            model._network = _build(model.width, model._inputs.shape[1])
+            with bounded_build(path, hint=again):
+                model._network = _build(model.width, model._inputs.shape[1])
             model._network.load_state_dict(cast("dict[str, Tensor]", content["weights"]))
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
-            raise DataError(
-                f"{path} is not a network of this library ({error}).", hint="Train it again with DMPNN.fit and save."
-            ) from error
+            raise DataError(f"{path} is not a network of this library ({error}).", hint=again) from error
         return model
 
     def _fitted(self) -> MPNN:
@@ -268,7 +269,7 @@ def _train(
     *,
     epochs: int,
     generator: torch.Generator,
-    progress: Callable[[int, float], None],
+    progress: Progress,
 ) -> tuple[float, ...]:
     from chemprop.schedulers import build_NoamLike_LRSched
 
@@ -289,5 +290,5 @@ def _train(
             schedule.step()
             total += loss.item() * len(rows)
         losses.append(total / len(graphs))
-        progress(epoch, losses[-1])
+        progress(epoch, epochs, f"loss {losses[-1]:.5f}")
     return tuple(losses)

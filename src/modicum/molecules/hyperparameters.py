@@ -143,7 +143,7 @@ class _Reader:
                 ((kind, numbers),) = kinds.items()
                 value, bounds = self.numbers(name, numbers)
                 return self.made(name, _KINDS[kind], value, bounds)
-        raise DataError(self.told(name, entry, f"one of {', '.join(_KINDS)} with its numbers"), hint=_HINT)
+        raise DataError(self.told(name, entry, f"one of {', '.join(_KINDS)} with its parameters"), hint=_HINT)
 
     def starting(self) -> Constant:
         found = [(name, entry) for name, entry in self.content.items() if name.startswith("probability_")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modicum.core.files import aside, check_picture
-from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
 from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.table import FloatArray, Property
@@ -42,7 +42,7 @@ def draw_space(
     path: Path, kernel: MarginalizedGraphKernel, pool: Sequence[str], selected: Sequence[str], *, seed: int = 0
 ) -> None:
     """Draw the pool and, on top of it, what was selected."""
-    places = numpy_generator(seed, "picture").permutation(len(pool))[:_SHOWN]
+    places = shuffled(len(pool), seed, "picture", count=_SHOWN)
     shown = [str(pool[place]) for place in places]
     points, marks = np.split(project(kernel, selected, [*shown, *selected]), [len(shown)])
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from modicum.core.files import replacing
+from modicum.core.tables import read_text
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.reading import Rejected, column, opened, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.reading import Rejected, column, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.table import Property, PropertyTable
 
 Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 
@@ -73,6 +76,22 @@ class Pool:
     def alkanes(cls, smallest: int = 4, largest: int = 19) -> Pool:
         """Make the pool of all alkanes of some sizes, in carbon atoms."""
         return cls.of(enumerate_alkanes(smallest, largest))
+
+    def table(self, known: Property, temperatures: Sequence[float] | None = None) -> PropertyTable:
+        """Give a table of zeros to be predicted, with the other columns: at 298.15 K if none is given."""
+        if not known.temperature and temperatures:
+            raise ConfigError(f"{known.name} was learnt without temperature.", hint="Leave -t out.")
+        kelvin = temperatures or [298.15]
+        times = len(kelvin) if known.temperature else 1
+        repeat = lambda texts: tuple(text for text in texts for _ in range(times))
+        return PropertyTable(
+            quantity=known.name,
+            unit=known.unit,
+            smiles=repeat(self.smiles),
+            temperature=np.tile(np.array(kelvin, dtype=float), len(self)) if known.temperature else np.empty(0),
+            value=np.zeros(times * len(self)),
+            columns={name: repeat(texts) for name, texts in self.columns.items()},
+        )
 
 
 def read_pool(
@@ -144,15 +163,14 @@ def molecule_rows(path: Path, smiles_column: str | None) -> tuple[tuple[str, ...
         )
     if smiles_column is not None and kind.lower() != ".csv":
         raise ConfigError(f"{path} has no columns, so none {smiles_column!r}.", hint="Leave --smiles-col out.")
-    with opened(path) as file:
-        if kind.lower() == ".csv":
-            header, rows = table_rows(file)
-            place = column(path, header, smiles_column)
-            kept = others(header, [place])
-            return tuple(kept), [
-                (row, _cell(cells, place), tuple(_cell(cells, at) for at in kept.values())) for row, cells in rows
-            ]
-        found = [*_smiles_rows(file)]
+    if kind.lower() == ".csv":
+        header, rows = table_rows(path)
+        place = column(path, header, smiles_column)
+        kept = others(header, [place])
+        return tuple(kept), [
+            (row, _cell(cells, place), tuple(_cell(cells, at) for at in kept.values())) for row, cells in rows
+        ]
+    found = [*_smiles_rows(read_text(path))]
     return (("name",), found) if any(name for *_, (name,) in found) else ((), [(*row[:2], ()) for row in found])
 
 
@@ -160,8 +178,8 @@ def _cell(cells: list[str], place: int) -> str:
     return cells[place] if place < len(cells) else ""
 
 
-def _smiles_rows(file: IO[str]) -> Iterator[Row]:
-    for row, line in enumerate(file, start=1):
+def _smiles_rows(text: str) -> Iterator[Row]:
+    for row, line in enumerate(io.StringIO(text, newline=None), start=1):
         words = line.split(maxsplit=1)
         if words and not words[0].startswith("#"):
             yield row, words[0], (words[1].strip() if len(words) > 1 else "",)

@@ -26,7 +26,7 @@ BLOCK = 2**22  # kernel values at once; ours: 32 MiB
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
-    """How well a pool is covered: the largest posterior deviation over every molecule of it.
+    """How well a pool is covered: the largest posterior std over every molecule of it.
 
     Args:
         largest: the maximum; no molecule of the pool has a larger one, selected or not.

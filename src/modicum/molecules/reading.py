@@ -1,19 +1,16 @@
-"""Molecules in text files: how a file is opened, its SMILES read, and its bad rows reported, all of them at once."""
+"""Molecules in text files: how SMILES are read, and bad rows reported, all of them at once."""
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
-import itertools
-import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from modicum.core.extras import require
+from modicum.core.tables import read_cells
 from modicum.errors import DataError
 
 if TYPE_CHECKING:
@@ -41,20 +38,6 @@ def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str) -> NoReturn:
     raise DataError(f"{path} has {len(bad):,} bad rows:{''.join(lines)}{rest}.", hint=hint)
 
 
-@contextmanager
-def opened(path: Path) -> Generator[IO[str]]:
-    """Open a text file, compressed if its name ends in .gz; what cannot be read is a typed error."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig", newline="")
-        ) as file:
-            yield file
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}).", hint="Give a text file in UTF-8.") from error
-
-
 def column(path: Path, header: Sequence[str], name: str | None, *, hint: str = _SMILES_COLUMN) -> int:
     """Find a column by its name, or with None that of the SMILES, which is "smiles" in any case."""
     sought = name or "smiles"
@@ -68,14 +51,20 @@ def column(path: Path, header: Sequence[str], name: str | None, *, hint: str = _
     return places[0]
 
 
-def table_rows(file: IO[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Read a CSV file: its header, then the line number and the cells of each row that is not blank."""
-    # Cells are separated by the first of comma, semicolon and tab that its header has.
-    first = file.readline()
-    separator = next((mark for mark in ",;\t" if mark in first), ",")
-    reader = csv.reader(itertools.chain([first], file), delimiter=separator)
-    header = [name.strip() for name in next(reader, [])]
-    return header, ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells)
+def table_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a CSV file: its header, then the line and the cells of each row that is not blank."""
+    rows = [(line, [cell.strip() for cell in cells]) for line, cells in read_cells(path)]
+    return (rows[0][1], rows[1:]) if rows else ([], [])
+
+
+def smiles_columns(paths: Iterable[Path], name: str | None) -> dict[Path, str | None]:
+    """Say which CSV files have the named column of SMILES: what select and label write has another than the user's."""
+    found: dict[Path, str | None] = {}
+    for path in paths:
+        found[path] = name
+        if name is not None:
+            found[path] = name if name in table_rows(path)[0] else None
+    return found
 
 
 def others(header: Sequence[str], taken: Sequence[int]) -> dict[str, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.progress import Progress, silent
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.cholesky import FloatArray
@@ -19,7 +20,6 @@ from modicum.molecules.posterior import Certificate
 from modicum.molecules.smiles import canonical
 
 Start: TypeAlias = Sequence[int] | Sequence[str] | Literal["random", "maxvar"]
-Progress: TypeAlias = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class Selection:
         picks: indices into the pool, those of the start first.
         smiles: of the picks.
         deviations: posterior deviation of each pick just before it was selected, shape (k,).
-        certificate: the largest posterior deviation that is left in the pool.
+        certificate: the largest posterior std that is left in the pool.
         evaluations: kernel values computed between two molecules, the diagonal not counted.
         pool_size: molecules in the pool.
     """
@@ -42,9 +42,39 @@ class Selection:
     evaluations: int
     pool_size: int
 
+    def __str__(self) -> str:
+        certificate = self.certificate
+        which = "molecule that did not fail" if certificate.failed else "molecule"
+        held = f"{'every' if certificate.holds else 'not every'} {which} is below"
+        above = [deviation for _, deviation in certificate.failed if deviation >= certificate.threshold]
+        stay = "molecule stays" if len(above) == 1 else "molecules stay"
+        failed = f" {len(above):,} failed {stay} above it, up to {max(above):.4f}." if above else ""
+        return (
+            f"{len(self.picks):,} of {self.pool_size:,} molecules; {held} {certificate.threshold:g}, the largest "
+            f"posterior std is {certificate.largest:.4f} at {certificate.at}.{failed}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it as what JSON can hold."""
+        certificate, picks = self.certificate, zip(self.smiles, self.deviations.tolist(), strict=True)
+        listed = lambda pairs: [{"smiles": smiles, "deviation": deviation} for smiles, deviation in pairs]
+        return {
+            "pool": self.pool_size,
+            "selected": len(self.picks),
+            "kernel_evaluations": self.evaluations,
+            "certificate": {
+                "largest_deviation": certificate.largest,
+                "at": certificate.at,
+                "threshold": certificate.threshold,
+                "holds": certificate.holds,
+                "failed": listed(certificate.failed),
+            },
+            "molecules": listed(picks),
+        }
+
 
 class ActiveLearner(Generic[P]):
-    """Select the molecule of largest posterior deviation, again and again, exactly and without refitting.
+    """Select the molecule of largest posterior std, again and again, exactly and without refitting.
 
     Each molecule remembers how many of the selected ones its variance takes account of. A variance that is behind is an
     upper bound, since it can only fall; a molecule is brought up to date only if its bound could be the maximum, and
@@ -94,7 +124,7 @@ class ActiveLearner(Generic[P]):
         return tuple(pick.index for pick in self._posterior.picks)
 
     def run(
-        self, stop_uncertainty: float = 0.5, *, max_picks: int | None = None, progress: Progress | None = None
+        self, stop_uncertainty: float = 0.5, *, max_picks: int | None = None, progress: Progress = silent
     ) -> Selection:
         """Select until every molecule of the pool has a posterior deviation below a threshold.
 
@@ -103,7 +133,7 @@ class ActiveLearner(Generic[P]):
         Args:
             stop_uncertainty: the threshold, in (0, 1].
             max_picks: end with so many selected molecules, those of the start included, even above the threshold.
-            progress: called after each pick with the number of selected molecules and the deviation of the last.
+            progress: called after each pick with (selected molecules, 0, the largest posterior std in words).
 
         Returns:
             All that is selected so far, with its certificate.
@@ -123,8 +153,7 @@ class ActiveLearner(Generic[P]):
             if _deviation(posterior.bound(index)) < stop_uncertainty:
                 break
             posterior.add(index)
-            if progress is not None:
-                progress(len(posterior.picks), posterior.picks[-1].deviation)
+            progress(len(posterior.picks), 0, f"largest std {posterior.picks[-1].deviation:.3f}")
         return Selection(
             picks=self.picks,
             smiles=tuple(self._names[index] for index in self.picks),
@@ -188,7 +217,7 @@ class ActiveLearner(Generic[P]):
         self._failed.append(index)
 
     def certificate(self, threshold: float = 0.5) -> Certificate:
-        """Find the largest posterior deviation over every molecule of the pool, given what is selected.
+        """Find the largest posterior std over every molecule of the pool, given what is selected.
 
         Only molecules whose bound is above that maximum are brought up to date for it.
 

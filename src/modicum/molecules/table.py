@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from modicum.core.files import replacing
+from modicum.core.tables import write_rows
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.reading import column, opened, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.reading import column, others, parse, refuse, silent_rdkit, table_rows
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
@@ -187,22 +186,19 @@ def read_table(
             density that cannot be, no SMILES of one molecule. All bad rows are named.
         MissingExtraError: if RDKit is not installed.
     """
-    with opened(path) as file:
-        header, rows = table_rows(file)
-        asked = _property(quantity, header)
-        places = {"smiles": column(path, header, smiles_column)}
-        places |= (
-            {"T": column(path, header, "T", hint="Temperatures (K) are the column T.")} if asked.temperature else {}
-        )
-        places[asked.name] = column(path, header, asked.name, hint=_VALUES)
-        error_name = f"{asked.name}_error"
-        if error_name in header:
-            places[error_name] = column(path, header, error_name)
-        rest = others(header, [*places.values()])
-        reader = _Reader(asked, header, places, strip_salts=strip_salts)
-        with silent_rdkit():
-            for row, cells in rows:
-                reader.read(row, cells, rest)
+    header, rows = table_rows(path)
+    asked = _property(quantity, header)
+    places = {"smiles": column(path, header, smiles_column)}
+    places |= {"T": column(path, header, "T", hint="Temperatures (K) are the column T.")} if asked.temperature else {}
+    places[asked.name] = column(path, header, asked.name, hint=_VALUES)
+    error_name = f"{asked.name}_error"
+    if error_name in header:
+        places[error_name] = column(path, header, error_name)
+    rest = others(header, [*places.values()])
+    reader = _Reader(asked, header, places, strip_salts=strip_salts)
+    with silent_rdkit():
+        for row, cells in rows:
+            reader.read(row, cells, rest)
     if reader.bad:
         salts = _SALTS if not strip_salts and any("molecules, not one" in reason for _, reason in reader.bad) else ""
         refuse(path, reader.bad, _HINT + salts)
@@ -321,7 +317,5 @@ def write_table(path: Path, *tables: PropertyTable) -> None:
             if table.error is not None:
                 row[f"{table.quantity}_error"] = repr(float(table.error[place]))
             row |= {name: texts[place] for name, texts in table.columns.items() if name in rest}
-    with replacing(path) as file:
-        writer = csv.DictWriter(file, [*header, *rest], lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows.values())
+    columns = [*header, *rest]
+    write_rows(path, columns, ({name: row.get(name) for name in columns} for row in rows.values()), form="csv")

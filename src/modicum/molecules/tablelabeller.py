@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from modicum.errors import ConfigError, SimulationError
+from modicum.errors import ConfigError, DataError, SimulationError
 from modicum.molecules.labeller import Label, StatePoint
+from modicum.molecules.reading import table_rows
 from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PROPERTIES, PropertyTable, check_temperatures
+from modicum.molecules.table import PROPERTIES, PropertyTable, check_temperatures, read_table
 
 
 class TableLabeller:
@@ -45,6 +47,38 @@ class TableLabeller:
             for row in self._add(table, spelling):
                 digest.update(row.encode())
         self._digest = digest.hexdigest()
+
+    @classmethod
+    def read(
+        cls,
+        paths: Mapping[Path, str | None],
+        quantity: str | None = None,
+        *,
+        temperatures: Sequence[float] | None = None,
+        strip_salts: bool = False,
+    ) -> TableLabeller:
+        """Read CSV files, each with the name of its column of SMILES; of no property named, all that are known.
+
+        Args:
+            paths: files, with the names of their columns of SMILES; None takes ``smiles``.
+            quantity: name of one property, or None.
+            temperatures: as above.
+            strip_salts: see `read_table`.
+
+        Returns:
+            The labeller, called by the names of the files.
+
+        Raises:
+            DataError: if a file has no such column, or cannot be read.
+        """
+        tables: list[PropertyTable] = []
+        for path, smiles_column in paths.items():
+            header, _ = table_rows(path)
+            names = [known for known in PROPERTIES if known in header] if quantity is None else [quantity]
+            if not names:
+                raise DataError(f"{path} has no column {', '.join(PROPERTIES)}.", hint="Name its column by --property.")
+            tables += [read_table(path, name, smiles_column=smiles_column, strip_salts=strip_salts) for name in names]
+        return cls(tables, source=", ".join(path.name for path in paths), temperatures=temperatures)
 
     def settings(self) -> dict[str, Any]:
         """Give the source, the hash of all values, and the temperatures that are asked for."""

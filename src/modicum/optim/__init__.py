@@ -5,6 +5,6 @@ Cetin, arXiv:2212.09921 (2022, "Normalized SGD"; later versions say "Input Norma
 than the normalised SGD that divides by the norm of the gradient (Hazan, Levy and Shalev-Shwartz, 2015).
 """
 
-from modicum.optim.optimizer import NSGD
+import lazy_loader
 
-__all__ = ["NSGD"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,18 +7,43 @@ power of a layer is the mean over all patches of the batch.
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from modicum.optim.coverage import Geometry, coverage
-
 Norm = Literal["l1", "l2"]
 Denominator = Literal["power", "log"]
 
 _PIECE = 2**18  # numbers; ours, 1 MiB of float32: benchmarks/nsgd.py is no faster with any other power of 2
+
+
+class Geometry(NamedTuple):
+    """How a convolution lays its patches; one entry for each spatial axis."""
+
+    kernel: tuple[int, ...]  # taps
+    stride: tuple[int, ...]  # pixels between neighbouring patches
+    dilation: tuple[int, ...]  # pixels between neighbouring taps
+    padding: tuple[tuple[int, int], ...]  # pixels added before and after
+    mode: str = "zeros"  # what they hold: "zeros", "reflect", "replicate" or "circular"
+    groups: int = 1  # of channels that do not see each other
+
+    def span(self, axis: int) -> int:
+        """Give the pixels between the first and the last tap, both included."""
+        return (self.kernel[axis] - 1) * self.dilation[axis] + 1
+
+    def outputs(self, axis: int, length: int) -> int:
+        """Count the output positions of an axis with ``length`` pixels."""
+        return (length + sum(self.padding[axis]) - self.span(axis)) // self.stride[axis] + 1
+
+    def patches(self, size: tuple[int, ...]) -> int:
+        """Count the patches of an image with ``size`` pixels along its axes."""
+        count = 1  # a loop, since the compiler cannot look into math.prod
+        for axis, length in enumerate(size):
+            count *= self.outputs(axis, length)
+        return count
 
 
 def power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...] | None = None) -> Tensor:
@@ -197,3 +222,37 @@ def _batch_power_sum(x: Tensor, norm: Norm, dim: tuple[int, ...]) -> Tensor:
     # Pieces of the batch keep the memory for the squares small.
     pieces = x.split(max(1, _PIECE * x.shape[0] // x.numel()))
     return sum((power_sum(piece, norm, dim) for piece in pieces[1:]), power_sum(pieces[0], norm, dim))
+
+
+def coverage(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
+    """Count the patches that see each pixel, so that sums over patches need no patches.
+
+    Args:
+        geometry: of the convolution.
+        size: pixels along each axis.
+        device: where the counts are wanted.
+
+    Returns:
+        float32, of that shape.
+    """
+    # The sizes that a compiler traces may be symbols, which do not hash.
+    return _count(geometry, size, device) if torch.compiler.is_compiling() else _remember(geometry, size, device)
+
+
+def _count(geometry: Geometry, size: tuple[int, ...], device: torch.device) -> Tensor:
+    counts = torch.ones((), device=device)
+    for axis, length in enumerate(size):
+        # Padding shows pixels again, or an imaginary pixel after the last one that holds zero.
+        shown = torch.arange(length, device=device, dtype=torch.float32).reshape(1, 1, -1)
+        mode, value = ("constant", length) if geometry.mode == "zeros" else (geometry.mode, None)
+        shown = pad(shown, geometry.padding[axis], mode=mode, value=value)
+        starts = torch.arange(geometry.outputs(axis, length), device=device) * geometry.stride[axis]
+        taps = torch.arange(geometry.kernel[axis], device=device) * geometry.dilation[axis]
+        seen = shown.flatten().long()[(starts[:, None] + taps).flatten()]
+        visits = torch.ones(seen.shape, device=device)
+        along = torch.zeros(length + 1, device=device).index_add(0, seen, visits)[:length]
+        counts = counts.unsqueeze(-1) * along
+    return counts
+
+
+_remember = lru_cache(maxsize=256)(_count)

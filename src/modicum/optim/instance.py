@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from modicum.errors import StateError
-from modicum.optim.coverage import Geometry
-from modicum.optim.functional import Denominator, Norm, denominator, patch_power_map, power_sum
-from modicum.optim.layers import Convolution, Feed, feeds, geometry_of, is_conv1d
-from modicum.optim.power import Ledger, reaches_gradient
+from modicum.optim.functional import Denominator, Geometry, Norm, denominator, patch_power_map, power_sum
+from modicum.optim.power import Convolution, Feed, Ledger, feeds, geometry_of, is_conv1d, reaches_gradient
 
 _STOCK = (nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 
@@ -29,7 +27,6 @@ class InstanceScaler:
     def __init__(self, model: nn.Module, *, norm: Norm, kind: Denominator, eps: float) -> None:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
         self._modules: list[nn.Module] = []
-        refuse_scaled(model)
         for module in model.modules():
             if not _has_stock_forward(module):
                 continue
@@ -77,22 +74,16 @@ class _InstanceForward:
             # Autocast would act in the forward pass alone, and the backward pass would meet two dtypes.
             lower = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(lower), weight.to(lower), None if bias is None else bias.to(lower)
-        if self._geometry is not None:
-            return self._convolve(x, weight, bias, self._geometry)
-        if self._feed.transposed:
-            weight = weight.T
-        return cast("Tensor", _Linear.apply(x, weight, bias, self._ledger.entry, *self._rule))
-
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-        batched = x.ndim == weight.ndim
-        if not batched:
-            x = x.unsqueeze(0)
+        geometry, shared = self._geometry, (bias, self._ledger.entry, *self._rule)
+        if geometry is None:
+            return cast("Tensor", _Linear.apply(x, weight.T if self._feed.transposed else weight, *shared))
+        batch = x if x.ndim == weight.ndim else x.unsqueeze(0)
         if geometry.mode != "zeros" or any(before != after for before, after in geometry.padding):
             pixels = [amount for pair in reversed(geometry.padding) for amount in pair]
-            x = pad(x, pixels, mode="constant" if geometry.mode == "zeros" else geometry.mode)
+            batch = pad(batch, pixels, mode="constant" if geometry.mode == "zeros" else geometry.mode)
             geometry = geometry._replace(mode="zeros", padding=((0, 0),) * len(geometry.padding))
-        output = cast("Tensor", _Convolution.apply(x, weight, bias, self._ledger.entry, *self._rule, *geometry))
-        return output if batched else output.squeeze(0)
+        output = cast("Tensor", _Convolution.apply(batch, weight, *shared, *geometry))
+        return output if x.ndim == weight.ndim else output.squeeze(0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of the model is another model: its layers are as they were.

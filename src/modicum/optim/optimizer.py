@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from types import FrameType
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim.sgd import sgd
 
 from modicum.core.compiling import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
+from modicum.optim.configuration import Reduction, check_group, check_settings, check_state
 from modicum.optim.functional import Denominator, Norm
-from modicum.optim.gradients import find_unseen, refuse_unusable
 from modicum.optim.instance import InstanceScaler, refuse_scaled
-from modicum.optim.power import PowerWatcher, all_reduce
-from modicum.optim.settings import Reduction, check_group, check_settings, check_state
-from modicum.optim.trainer import warn_of_clipping_trainer
-from modicum.optim.update import clip, divide, sgd_step, update_powers
+from modicum.optim.power import Ledger, PowerWatcher, all_reduce, buckets
+
+_State = dict[Any, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,21 +112,9 @@ class NSGD(torch.optim.Optimizer):
         foreach: bool | None = None,
         synchronize: bool | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "nesterov": nesterov,
-            "weight_decay": weight_decay,
-            "norm": norm,
-            "reduce": reduce,
-            "denominator": denominator,
-            "beta": beta,
-            "eps": eps,
-            "max_norm": max_norm,
-            "maximize": maximize,
-            "foreach": foreach,
-        }
+        defaults: dict[str, Any] = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+        defaults |= {"weight_decay": weight_decay, "norm": norm, "reduce": reduce, "denominator": denominator}
+        defaults |= {"beta": beta, "eps": eps, "max_norm": max_norm, "maximize": maximize, "foreach": foreach}
         check_settings(defaults)
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
@@ -187,18 +178,18 @@ class NSGD(torch.optim.Optimizer):
         totals = self._take_totals()
         self._check_gradients(totals)
         if not self._has_stepped and self.defaults["reduce"] != "sample":
-            warn_of_clipping_trainer()
+            _warn_of_clipping_trainer()
         self._has_stepped = True
         divisors: dict[nn.Parameter, Tensor] = {}
         gradients: dict[nn.Parameter, Tensor] = {}
         for group in self.param_groups:
             ledgers = [self._watcher.ledgers[parameter] for parameter in group["params"] if parameter in totals]
-            divisors |= update_powers(self.state, group, ledgers, totals)
-            gradients |= divide(group, divisors)
+            divisors |= _update_powers(self.state, group, ledgers, totals)
+            gradients |= _divide(group, divisors)
         if any(group["max_norm"] is not None for group in self.param_groups):
-            gradients = clip(gradients, divisors, self.param_groups)
+            gradients = _clip(gradients, divisors, self.param_groups)
         for group in self.param_groups:
-            sgd_step(self.state, group, {p: gradients[p] for p in group["params"] if p in gradients})
+            _sgd_step(self.state, group, {p: gradients[p] for p in group["params"] if p in gradients})
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
@@ -286,10 +277,30 @@ class NSGD(torch.optim.Optimizer):
             )
         return initialized and torch.distributed.get_world_size() > 1
 
-    def _check_gradients(self, totals: dict[nn.Parameter, Tensor]) -> None:
-        gradients = {self._names[p]: p for p in self._parameters() if p.grad is not None}
-        refuse_unusable(gradients)
-        unseen = [name for name in find_unseen(gradients, totals, self.state) if name not in self._known_plain]
+    def _check_gradients(self, totals: Mapping[nn.Parameter, Tensor]) -> None:
+        unseen: list[str] = []
+        for parameter in self._parameters():
+            gradient, name = parameter.grad, self._names[parameter]
+            if gradient is None:
+                continue
+            if gradient.is_sparse or gradient.is_complex():
+                kind = "sparse" if gradient.is_sparse else "complex"
+                raise ModelError(
+                    f"NSGD needs dense real gradients, but that of {name} is {kind}.",
+                    hint="Build an embedding with sparse=False, or give this parameter another optimizer.",
+                )
+            if parameter in totals or parameter.ndim < 2:
+                continue
+            if "power" not in self.state.get(parameter, {}):
+                unseen.append(name)
+            # Zeros are no gradient: they stay after zero_grad(set_to_none=False) when a layer is left out of a step.
+            elif gradient.any():
+                raise StateError(
+                    f"The gradient of {name} came without the power of its layer's input, which earlier gradients had.",
+                    hint="Run the forward pass in training mode, call backward(), and use a gradient for one step "
+                    "only.",
+                )
+        unseen = [name for name in unseen if name not in self._known_plain]
         if unseen:
             self._known_plain.update(unseen)
             warnings.warn(
@@ -315,3 +326,88 @@ def _embedding_tables(model: nn.Module) -> Iterator[nn.Parameter]:
         table = module._parameters.get("weight") if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None
         if table is not None:
             yield table
+
+
+def _update_powers(
+    state: _State, settings: Mapping[str, Any], ledgers: Sequence[Ledger], totals: Mapping[nn.Parameter, Tensor]
+) -> dict[nn.Parameter, Tensor]:
+    """Enter the powers of this step into the state."""
+    divisors: dict[nn.Parameter, Tensor] = {}
+    for bucket in buckets(ledgers):
+        units = [ledger.units for ledger in bucket]
+        sums = torch.cat([totals[ledger.weight][:-1] for ledger in bucket])
+        calls = torch.cat([totals[ledger.weight][-1:].expand(ledger.units) for ledger in bucket])
+        power = sums / calls
+        if settings["beta"]:
+            first = zip(bucket, power.split(units), strict=True)
+            previous = torch.cat([state[ledger.weight].get("power", current) for ledger, current in first])
+            power = functional.moving_power(previous, power, settings["beta"])
+        divided = functional.denominator(power, settings["denominator"], settings["eps"])
+        for ledger, mine, divisor in zip(bucket, power.split(units), divided.split(units), strict=True):
+            entries = state[ledger.weight]
+            entries["power"] = mine
+            entries["step"] = entries.get("step", 0) + 1
+            divisors[ledger.weight] = ledger.spread(divisor)
+    return divisors
+
+
+def _divide(group: Mapping[str, Any], divisors: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """Divide the gradients that have a divisor."""
+    gradients: dict[nn.Parameter, Tensor] = {p: p.grad for p in group["params"] if p.grad is not None}
+    divided = [parameter for parameter in gradients if parameter in divisors]
+    # By sample, the gradient has been divided on its way.
+    if divided and group["reduce"] != "sample":
+        quotients: Sequence[Tensor] = torch._foreach_div(  # pyright: ignore[reportPrivateImportUsage]
+            [gradients[parameter] for parameter in divided], [divisors[parameter] for parameter in divided]
+        )
+        for parameter, quotient in zip(divided, quotients, strict=True):
+            # A divisor in float32 that has axes of its own turns a gradient of bfloat16 into float32.
+            gradients[parameter] = quotient.to(gradients[parameter].dtype)
+    return gradients
+
+
+def _clip(
+    gradients: Mapping[nn.Parameter, Tensor], divisors: Mapping[nn.Parameter, Tensor], groups: Iterable[dict[str, Any]]
+) -> dict[nn.Parameter, Tensor]:
+    """Scale the divided gradients of each group that has a ``max_norm`` down to it."""
+    total = get_total_norm([functional.output_scale(value, divisors.get(p)) for p, value in gradients.items()])
+    clipped = dict(gradients)
+    for group in groups:
+        if group["max_norm"] is not None:
+            factor = functional.clip_factor(total, group["max_norm"])
+            mine = [parameter for parameter in group["params"] if parameter in gradients]
+            clipped.update((parameter, gradients[parameter] * factor.to(parameter.device)) for parameter in mine)
+    return clipped
+
+
+def _sgd_step(state: _State, group: Mapping[str, Any], gradients: Mapping[nn.Parameter, Tensor]) -> None:
+    """Let torch's SGD take the step."""
+    buffers: list[Tensor | None] = [state.get(parameter, {}).get("momentum_buffer") for parameter in gradients]
+    passed = ("foreach", "weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")
+    sgd(list(gradients), list(gradients.values()), buffers, **{name: group[name] for name in passed})
+    if group["momentum"] != 0:
+        for parameter, buffer in zip(gradients, buffers, strict=True):
+            state[parameter]["momentum_buffer"] = buffer
+
+
+def _warn_of_clipping_trainer() -> None:
+    """Warn if a Trainer that clips gradients is among the callers."""
+    # Trainer clips before it calls the optimizer and tells it nothing; there is no other way to see its settings.
+    library: Any = sys.modules.get("transformers.trainer")
+    if library is None:
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        caller: Any = frame.f_locals.get("self")
+        if isinstance(caller, library.Trainer):
+            bound = caller.args.max_grad_norm
+            if bound is not None and bound > 0:
+                warnings.warn(
+                    f"Trainer clips the gradients at max_grad_norm={bound:g} before NSGD divides them: the step then "
+                    "depends on the scale of the inputs again. Set max_grad_norm=0 in TrainingArguments; "
+                    f"NSGD(..., max_norm={bound:g}) clips the divided gradients.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            return
+        frame = frame.f_back

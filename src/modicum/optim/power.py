@@ -8,16 +8,88 @@ that were dropped before their backward pass and compiled models need no bookkee
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modicum.errors import ModelError
-from modicum.optim.functional import spread
-from modicum.optim.layers import Feed, embedding_feed, feeds
+from modicum.optim.functional import Geometry, Norm, conv_power, linear_power, spread
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Feed:
+    """One weight of one module, and the arguments of ``forward`` that it multiplies."""
+
+    weight: nn.Parameter  # the parameter
+    units: int  # powers that are kept of it
+    blocks: int  # equal parts of its rows that see different inputs
+    inputs: tuple[tuple[int, str], ...]  # position and name of the arguments
+    power: Callable[[Tensor], Tensor]  # gives the powers of one argument
+    transposed: bool = False  # stored as (in, out), as in GPT-2
+
+    def measure(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor | None:
+        """Measure the powers of one call; None if the call has no rows, and so no gradient."""
+        powers: list[Tensor] = []
+        for position, name in self.inputs:
+            x = args[position] if position < len(args) else kwargs[name]
+            if not isinstance(x, Tensor) or x.numel() == 0:
+                return None
+            powers.append(self.power(x.detach()))
+        if not powers:
+            return torch.ones(self.units, device=self.weight.device)
+        return powers[0] if len(powers) == 1 else torch.cat(powers)
+
+
+def feeds(module: nn.Module, norm: Norm, *, per_channel: bool) -> Iterator[Feed]:
+    """Find the weights of one module (not of its children) whose input can be seen."""
+    linear = partial(linear_power, norm=norm, per_channel=per_channel)
+    # Name of the weight, arguments that it multiplies, their power, blocks, and whether it is transposed.
+    known: list[tuple[str, tuple[tuple[int, str], ...], Callable[[Tensor], Tensor], int, bool]] = []
+    if isinstance(module, nn.MultiheadAttention):
+        # The output projection is applied inside a function of torch: its input is never seen.
+        arguments = ((0, "query"), (1, "key"), (2, "value"))
+        known = [("in_proj_weight", arguments, linear, 3, False)]
+        names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+        known += [(name, (argument,), linear, 1, False) for name, argument in zip(names, arguments, strict=True)]
+    elif isinstance(module, nn.Linear):
+        known = [("weight", ((0, "input"),), linear, 1, False)]
+    elif is_conv1d(module):
+        known = [("weight", ((0, "x"),), linear, 1, True)]
+    elif isinstance(module, Convolution) and not isinstance(module, nn.modules.conv._ConvTransposeNd):
+        power = partial(conv_power, geometry=geometry_of(module), norm=norm, per_channel=per_channel)
+        known = [("weight", ((0, "input"),), power, module.groups, False)]
+    for name, inputs, power, blocks, transposed in known:
+        # A parametrised or pruned layer computes its weight: the parameter behind it multiplies no input.
+        weight = module._parameters.get(name)
+        if weight is not None:
+            units = blocks * (weight.shape[0 if transposed else 1] if per_channel else 1)
+            yield Feed(weight=weight, units=units, blocks=blocks, inputs=inputs, power=power, transposed=transposed)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Tell whether this is the linear layer of GPT-2 in transformers, which need not be installed."""
+    return any(
+        kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils" for kind in type(module).__mro__
+    )
+
+
+def geometry_of(module: Convolution) -> Geometry:
+    """Read the geometry of a convolution."""
+    spans = [(taps - 1) * step for taps, step in zip(module.kernel_size, module.dilation, strict=True)]
+    if module.padding == "same":
+        padding = tuple((span // 2, span - span // 2) for span in spans)
+    else:
+        pixels = (0,) * len(spans) if module.padding == "valid" else module.padding
+        padding = tuple((int(amount), int(amount)) for amount in pixels)
+    shape = (tuple(module.kernel_size), tuple(module.stride), tuple(module.dilation))
+    return Geometry(*shape, padding, module.padding_mode, module.groups)
 
 
 class Ledger:
@@ -62,19 +134,23 @@ class Ledger:
 class PowerWatcher:
     """The hooks on a model, and the ledgers that they write to."""
 
-    def __init__(self, model: nn.Module, *, norm: Any, per_channel: bool) -> None:
+    def __init__(self, model: nn.Module, *, norm: Norm, per_channel: bool) -> None:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
         self._handles: list[Any] = []
         found = [(module, list(feeds(module, norm, per_channel=per_channel))) for module in model.modules()]
         owners: dict[nn.Parameter, Feed] = {}
-        for _, known in found:
-            for feed in known:
-                _refuse_unlike(owners.setdefault(feed.weight, feed), feed)
+        for feed in (feed for _, known in found for feed in known):
+            first = owners.setdefault(feed.weight, feed)
+            if (first.blocks, first.units, first.transposed) != (feed.blocks, feed.units, feed.transposed):
+                raise ModelError(
+                    f"One weight of shape {tuple(feed.weight.shape)} is shared by layers that use it differently.",
+                    hint="Give each layer its own weight, or leave this one to another optimizer.",
+                )
         self.ledgers = {weight: Ledger(feed) for weight, feed in owners.items()}
         for module, known in found:
             weight = module._parameters.get("weight")
             if isinstance(module, nn.Embedding) and weight is not None and weight in owners:
-                known.append(embedding_feed(owners[weight]))
+                known.append(replace(owners[weight], inputs=()))  # tied to a layer: its own input is one-hot
             if known:
                 measure = _Measure([(feed, self.ledgers[feed.weight]) for feed in known])
                 self._handles.append(module.register_forward_pre_hook(measure, with_kwargs=True))
@@ -177,11 +253,3 @@ def reaches_gradient(module: nn.Module) -> bool:
 
 def _dtype(weight: Tensor) -> torch.dtype:
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
-
-
-def _refuse_unlike(first: Feed, second: Feed) -> None:
-    if (first.blocks, first.units, first.transposed) != (second.blocks, second.units, second.transposed):
-        raise ModelError(
-            f"One weight of shape {tuple(first.weight.shape)} is shared by layers that use it differently.",
-            hint="Give each layer its own weight, or leave this one to another optimizer.",
-        )

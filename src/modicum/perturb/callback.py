@@ -13,7 +13,7 @@ from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.hook import HyPe, attached_to
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerCallback, TrainerState
 else:
     TrainerCallback = require("transformers", extra="text", purpose="HyPeCallback").TrainerCallback
 
@@ -40,15 +40,7 @@ class HyPeCallback(TrainerCallback):
         self.config = checked(config)
         self._hype: HyPe | None = None
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        model: nn.Module,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, *, model: nn.Module, **kwargs: Any) -> None:
         """Attach."""
         self.remove()
         left = attached_to(model)
@@ -57,16 +49,12 @@ class HyPeCallback(TrainerCallback):
         self._hype = HyPe(model, self.config).attach()
         self._hype.training = state
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Set the number of the step; the passes of an accumulated batch count themselves."""
         if self._hype is not None:
             self._hype.step(state.global_step)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Remove."""
         self.remove()
 

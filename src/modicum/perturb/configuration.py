@@ -1,13 +1,18 @@
-"""What HyPe does to a model, as one frozen value."""
+"""What HyPe does to a model, as one frozen value; and the settings of its comparison."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from annotated_types import Ge
+
+from modicum.core.method import Budget, Job
+from modicum.core.settings import Help
 from modicum.errors import ConfigError
 
 Noise = Literal["normal", "uniform", "uniform_positive"]
@@ -96,3 +101,43 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
             f"{name} must be one of {', '.join(choices)}, but it is {value!r}.",
             hint=f"Did you mean {near[0]!r}?" if near else f"Use {choices[0]!r}, the default.",
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare hype`` can change, the same for all arms."""
+
+    task: Annotated[str, Help("rte, cola, mrpc, stsb or sst2 (full)")]
+    model: Annotated[str, Help("hub id or local folder of an encoder, or offline for the packaged MiniLM (full)")]
+    train_size: Annotated[
+        int, Help("labelled examples, drawn by the seed; 0 for all (full), or for half of them (demo)"), Ge(0)
+    ]
+    epochs: Annotated[int, Help("passes over the training examples"), Ge(1)]
+    batch: Annotated[int, Help("examples an update"), Ge(1)] = 16
+    rate: Annotated[float, Help("largest learning rate of AdamW"), Ge(0)]
+    max_length: Annotated[int, Help("tokens that an example keeps, at least 8 (full)"), Ge(0)]
+    sigma: Annotated[
+        float, Help("noise of HyPe and R3F: std, or bound of the uniform one; the paper's best is 1e-5"), Ge(0)
+    ] = 1e-5
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(task="digits", model="tiny-vit", train_size=50, epochs=30, rate=2e-3, max_length=0),
+    "full": ComparisonSettings(task="rte", model="offline", train_size=1000, epochs=3, rate=2e-5, max_length=128),
+}
+
+
+def comparison_settings(job: Job) -> ComparisonSettings:
+    """Give the settings of a job, where they go with its budget."""
+    settings, demo = job.settings, COMPARISON["demo"]
+    only = (demo.task, demo.model, demo.max_length)
+    if job.budget == "demo" and ((settings.task, settings.model, settings.max_length) != only or job.data):
+        raise ConfigError(
+            f"The demo has one task ({demo.task}), one model ({demo.model}) and no text.",
+            hint="Add --budget full for another task or model, for max_length or for data of your own.",
+        )
+    if job.budget == "full" and settings.max_length < 8:
+        raise ConfigError(
+            f"max_length must be at least 8 tokens, got {settings.max_length}.", hint="Try --option max_length=128."
+        )
+    return settings

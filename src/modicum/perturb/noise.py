@@ -20,8 +20,7 @@ from modicum.perturb.functional import (
     normal_tables,
     root_mean_square,
 )
-from modicum.perturb.sites import Site, select_layers
-from modicum.perturb.trial import try_model
+from modicum.perturb.sites import Site, select_layers, try_model
 
 _MOST_PASSES = 64  # over one and the same tensor, between which a backward pass may choose
 

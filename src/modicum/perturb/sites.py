@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from modicum.errors import ConfigError, ModelError
 
@@ -69,6 +72,69 @@ def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozens
     return frozenset(number for stack in stacks.values() for number in (stack[-k:] if end == "top" else stack[:k]))
 
 
+def try_model(model: nn.Module) -> bool:
+    """Run the body of a transformers model once on two tokens, or on one grey image, without a gradient."""
+    library = sys.modules.get("transformers.modeling_utils")
+    if library is None:
+        return False
+    body: Any = next((module for module in model.modules() if isinstance(module, library.PreTrainedModel)), None)
+    if body is None:
+        return False
+    inputs = _smallest_input(body.base_model)
+    if inputs is None:
+        return False
+    training = {module: module.training for module in body.modules()}
+    try:
+        body.eval()
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            body.base_model(**inputs)
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError):
+        return False  # it wants more than that; its first real input will show what fires
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    return True
+
+
+class DropoutSwitch:
+    """Turns off the dropout of a model until `restore`."""
+
+    # Counted are the modules of `torch.nn.Dropout`'s family, and each float attribute of a module with "drop" in its
+    # name: rates that are handed to functions in ``forward`` (attention, activations), LayerDrop and stochastic depth.
+    # Falcon and Persimmon read such a rate from ``module.config`` inside ``forward``: their modules that are no model
+    # get a copy of the config meanwhile. The model's own ``config`` stays as it is, so a checkpoint that is saved
+    # meanwhile has the model's own rates.
+
+    def __init__(self, model: nn.Module) -> None:
+        self._rates: list[tuple[nn.Module, str, Any]] = []
+        quiet: dict[int, Any] = {}  # one copy of each config, by its id; _rates keeps the first one alive
+        for module in model.modules():
+            config = vars(module).get("config")
+            # What saves a checkpoint has save_pretrained, and must keep the config that it saves.
+            if config is not None and not hasattr(module, "save_pretrained") and _rates_of(config):
+                if id(config) not in quiet:
+                    quiet[id(config)] = _without_dropout(config)
+                self._rates.append((module, "config", config))
+                module.config = quiet[id(config)]
+            for name, value in vars(module).items():
+                is_rate = "drop" in name or (name == "p" and isinstance(module, _DropoutNd))
+                if is_rate and isinstance(value, float) and value > 0:
+                    self._rates.append((module, name, value))
+        for module, name, _ in self._rates:
+            if name != "config":
+                setattr(module, name, 0.0)
+
+    def restore_copy(self, memo: dict[int, Any]) -> None:
+        """Put the rates back in a copy that `copy.deepcopy` made with that memo."""
+        for module, name, value in self._rates:
+            setattr(memo[id(module)], name, copy.deepcopy(value, memo))
+
+    def restore(self) -> None:
+        """Put back the rates."""
+        while self._rates:
+            setattr(*self._rates.pop())
+
+
 def _is_layer(module: nn.Module) -> bool:
     # If transformers was never imported, the model cannot be one of its own.
     library = sys.modules.get("transformers.modeling_layers")
@@ -83,13 +149,10 @@ def _class_name(module: nn.Module) -> str:
 
 
 def _longest_list(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    best: list[tuple[str, nn.Module]] = []
-    for name, module in named:
-        if not isinstance(module, nn.ModuleList) or len({type(layer) for layer in module}) != 1:
-            continue
-        if len(module) > len(best):
-            best = [(f"{name}.{index}" if name else str(index), layer) for index, layer in enumerate(module)]
-    return best
+    lists = [(name, module) for name, module in named if isinstance(module, nn.ModuleList)]
+    alike = [(name, layers) for name, layers in lists if len({type(layer) for layer in layers}) == 1]
+    name, layers = max(alike, key=lambda found: len(found[1]), default=("", nn.ModuleList()))
+    return [(f"{name}.{index}" if name else str(index), layer) for index, layer in enumerate(layers)]
 
 
 def _describe(name: str, module: nn.Module, number: int) -> Site:
@@ -113,3 +176,35 @@ def _albert_calls(module: nn.Module, group: int, inner: int) -> tuple[int, ...]:
     a_group = config.num_hidden_layers / config.num_hidden_groups
     passes = [step for step in range(config.num_hidden_layers) if int(step / a_group) == group]
     return tuple(step * config.inner_group_num + inner for step in passes)
+
+
+def _smallest_input(body: Any) -> dict[str, Tensor] | None:
+    weights = {parameter.device for parameter in body.parameters()}
+    if torch.device("meta") in weights:
+        return None
+    device = body.device
+    kinds = body.input_modalities
+    modalities = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    if modalities == ("text",) and body.main_input_name == "input_ids":
+        tokens = torch.zeros(1, 2, dtype=torch.long, device=device)
+        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        return inputs | ({"decoder_input_ids": tokens} if body.config.is_encoder_decoder else {})
+    if modalities == ("image",) and body.main_input_name == "pixel_values":
+        size = body.config.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return {
+            "pixel_values": torch.zeros(1, body.config.num_channels, height, width, device=device, dtype=body.dtype)
+        }
+    return None
+
+
+def _rates_of(config: Any) -> list[str]:
+    values = getattr(config, "__dict__", {})
+    return [name for name, value in values.items() if "drop" in name and isinstance(value, float) and value > 0]
+
+
+def _without_dropout(config: Any) -> Any:
+    changed = copy.copy(config)
+    for name in _rates_of(config):
+        setattr(changed, name, 0.0)
+    return changed

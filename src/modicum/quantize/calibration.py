@@ -41,7 +41,7 @@ def gather(calibration: Calibration) -> Tensor:
             )
         if not torch.isfinite(batch).all():
             raise DataError(
-                f"Calibration batch {number} has numbers that are not finite.", hint="Drop or correct those samples."
+                f"Calibration batch {number} has values that are not finite.", hint="Drop or correct those samples."
             )
     return torch.cat(batches).detach()
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
+from annotated_types import Ge, Le
+
+from modicum.core.method import Budget
+from modicum.core.settings import Help
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:  # it imports torch, and the command line checks its options before that
@@ -132,3 +136,24 @@ def _check_bits(name: str, bits: int | None, *, optional: bool = False) -> None:
             f"{name} must be an integer from {LEAST_BITS} to {MOST_BITS}, but it is {bits!r}.",
             hint="Use 8, 4 or 2." if not optional else "Use 8, 4 or 2, or None.",
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare rapq`` can change."""
+
+    network: Annotated[
+        str,
+        Help("in full, resnet20 or a folder of a transformers classifier of CIFAR-10 (see examples/rapq_train.py)"),
+    ]
+    weight_bits: Annotated[int, Help("of the layers between first and last"), Ge(LEAST_BITS), Le(MOST_BITS)] = 2
+    activation_bits: Annotated[int | None, Help("likewise; none for weights only"), Ge(LEAST_BITS), Le(MOST_BITS)] = 4
+    calibration: Annotated[int, Help("training images, without labels"), Ge(2)] = 256
+    iterations: Annotated[int, Help("gradient steps of RAPQ paper for each unit"), Ge(0)]
+    p_slope: Annotated[float | None, Help("of RAPQ paper's loss; none for p = 2"), Ge(0), Le(1)] = 0.9
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(network="digits", iterations=200),
+    "full": ComparisonSettings(network="resnet20", iterations=300),
+}

@@ -7,14 +7,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from modicum.core.safeload import parse_json
+from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.configuration import LayerBits, RAPQConfig
+from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.network import Graph, Node
 from modicum.quantize.graph.operations import (
     Activation,
@@ -51,7 +53,9 @@ _INPUTS = {"input": 0, "add": 2}  # all others read one node, opaque ones any nu
 # Far beyond any picture; a damaged file must not ask for all memory.
 _MOST_INPUTS = 2**27
 _LONGEST = 2**15
+_SOURCE = "The description of the network"
 _DAMAGED = "The file is damaged: write it again."
+Entry: TypeAlias = tuple[str, str, list[int], dict[str, Any]]
 _TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
 _LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module"}  # the file holds no code
 
@@ -123,24 +127,33 @@ def blanks(graph: Graph, bits: Mapping[str, int]) -> tuple[Blank, ...]:
     return _blanks(json.loads(json.dumps(described(graph, bits))))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    nodes: list[Entry]
+    grids: list[tuple[int, int, bool, int, float | None, Rounding]]
+    config: dict[str, Any]
+    shape: tuple[int, ...]
+    quality: list[tuple[int, float, float]]
+
+
 def read_document(text: str) -> Document:
     """Read what `write_document` wrote."""
+    content = parse_json(text, source=_SOURCE, hint=_DAMAGED)
+    read = parsed(content, _Written, source=_SOURCE, hint=_DAMAGED)
+    nodes = _blanks(read.nodes)
+    _check_names(nodes)
+    if not read.shape or min(read.shape) < 1 or math.prod(read.shape) > _MOST_INPUTS:
+        raise DataError(f"A sample of shape {list(read.shape)} is empty or too large.", hint=_DAMAGED)
     try:
-        read = parse_json(text, source="The description of the network", hint=_DAMAGED)
-        nodes = _blanks(read["nodes"])
-        names = [node.name for node in nodes]
-        _check_names(nodes)
         return Document(
             nodes=nodes,
-            grids={names[entry[0]]: _grid(*entry[1:]) for entry in read["grids"]},
-            config=config_from(read["config"]),
-            shape=_sample_shape(read["shape"]),
-            quality={names[it[0]]: LayerQuality(clipped=it[1], snr_db=it[2]) for it in read["quality"]},
+            grids={nodes[entry[0]].name: _grid(*entry[1:]) for entry in read.grids},
+            config=config_from(read.config),
+            shape=read.shape,
+            quality={nodes[place].name: LayerQuality(clipped=it, snr_db=snr) for place, it, snr in read.quality},
         )
-    except DataError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"The description of the network cannot be read ({error}).", hint=_DAMAGED) from error
+    except IndexError as error:
+        raise DataError(f"{_SOURCE} names a node that it does not have.", hint=_DAMAGED) from error
 
 
 def config_to(config: RAPQConfig) -> dict[str, Any]:
@@ -159,14 +172,13 @@ def config_from(values: dict[str, Any]) -> RAPQConfig:
             hint="Read it with the version of modicum that wrote it.",
         )
     try:
-        given = dict(values)
-        given["per_layer"] = {name: LayerBits(**it) for name, it in values["per_layer"].items()}
-        return RAPQConfig(**given)
+        per_layer = {name: LayerBits(**it) for name, it in values["per_layer"].items()}
+        return RAPQConfig(**{**values, "per_layer": per_layer})
     except (ConfigError, TypeError, AttributeError) as error:
         raise DataError(f"The configuration in the file is not usable: {error}", hint=_DAMAGED) from error
 
 
-def _blanks(entries: list[Any]) -> tuple[Blank, ...]:
+def _blanks(entries: list[Entry]) -> tuple[Blank, ...]:
     nodes: list[Blank] = []
     for entry in entries:
         nodes.append(_blank(entry, nodes))
@@ -206,12 +218,12 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
     return kept
 
 
-def _blank(entry: list[Any], before: list[Blank]) -> Blank:
+def _blank(entry: Entry, before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
-    if not isinstance(name, str) or (kind != "opaque" and len(inputs) != _INPUTS.get(kind, 1)):
-        raise DataError(f"{name!r} in the file is no node.", hint=_DAMAGED)
     check_name(name)
-    if any(not 0 <= _whole(place) < len(before) for place in inputs):
+    if kind not in _KINDS or (kind != "opaque" and len(inputs) != _INPUTS.get(kind, 1)):
+        raise DataError(f"{name} in the file is no node, but a {kind} of {len(inputs)} inputs.", hint=_DAMAGED)
+    if any(not 0 <= place < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _LEFT_OUT
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
@@ -222,41 +234,23 @@ def _blank(entry: list[Any], before: list[Blank]) -> Blank:
         kind=kind,
         inputs=tuple(before[place].name for place in inputs),
         settings={key: _setting(key, value) for key, value in settings.items()},
-        shape=tuple(_whole(it) for it in shape),
-        bits=_whole(bits),
+        shape=parsed(shape, tuple[int, ...], source=f"The shape of {name}", hint=_DAMAGED),
+        bits=parsed(bits, int, source=f"The bits of {name}", hint=_DAMAGED),
     )
 
 
-def _sample_shape(sizes: list[Any]) -> tuple[int, ...]:
-    shape = tuple(_whole(it) for it in sizes)
-    if not shape or min(shape) < 1 or math.prod(shape) > _MOST_INPUTS:
-        raise DataError(f"A sample of shape {list(shape)} is empty or too large.", hint=_DAMAGED)
-    return shape
-
-
 def _setting(key: str, value: Any) -> Any:
-    if key in {"ceiling", "epsilon"}:
-        return float(value)
-    if key == "keep":
-        return bool(value)
+    kinds: dict[str, Any] = {"ceiling": float, "epsilon": float, "keep": bool, "label": str}
+    kind = kinds.get(key, tuple[int, int] if isinstance(value, list) else int)
+    found = parsed(value, kind, source=key, hint=_DAMAGED)
     if key == "label":
-        check_name(value)
-        return value
-    if isinstance(value, list):
-        first, second = (_whole(it) for it in value)
-        if max(abs(first), abs(second)) > _LONGEST:
-            raise DataError(f"{key} is {value}.", hint=_DAMAGED)
-        return (first, second)
-    return _whole(value)
+        check_name(found)
+    if isinstance(found, tuple) and max(map(abs, found)) > _LONGEST:
+        raise DataError(f"{key} is {value}.", hint=_DAMAGED)
+    return found
 
 
-def _grid(bits: int, signed: Any, exponent: int, ceiling: float | None, rounding: Any) -> ActivationGrid:
-    if not 2 <= bits <= 8 or not -128 <= _whole(exponent) <= 127 or rounding not in {"half_even", "half_up"}:
-        raise DataError(f"There is a grid of {bits} bits, exponent {exponent} and rounding {rounding}.", hint=_DAMAGED)
-    return ActivationGrid(bits=_whole(bits), signed=bool(signed), exponent=exponent, ceiling=ceiling, rounding=rounding)
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{value!r} in the file is no integer.", hint=_DAMAGED)
-    return value
+def _grid(bits: int, signed: bool, exponent: int, ceiling: float | None, rounding: Rounding) -> ActivationGrid:  # noqa: FBT001
+    if not 2 <= bits <= 8 or not -128 <= exponent <= 127:
+        raise DataError(f"There is a grid of {bits} bits and exponent {exponent}.", hint=_DAMAGED)
+    return ActivationGrid(bits=bits, signed=signed, exponent=exponent, ceiling=ceiling, rounding=rounding)

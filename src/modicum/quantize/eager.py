@@ -179,7 +179,7 @@ def _operation(name: str, module: nn.Module) -> Convolution | Linear:
     if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise ModelError(
             f"{name} pads with something other than a number of zeros.",
-            hint="Give its padding as numbers, with padding_mode='zeros'.",
+            hint="Give its padding as integers, with padding_mode='zeros'.",
         )
     pairs = (cast("Pair", tuple(it)) for it in (module.stride, module.padding, module.dilation))
     stride, padding, dilation = pairs

@@ -6,12 +6,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, relu
+from torch.nn.functional import relu
 
 from modicum.core import catalogue
 from modicum.core.resnet import CifarResNet, resnet20
 from modicum.core.safeload import load_torch
 from modicum.core.seeding import torch_generator
+from modicum.core.training import train_classifier
 from modicum.errors import DataError
 
 _CHECKPOINT = ("pretrained_models", "resnet20-12fca82f.th")
@@ -56,18 +57,11 @@ class DigitsNet(nn.Module):
 
 def train_digits(images: Tensor, labels: Tensor, *, seed: int) -> DigitsNet:
     """Train the small network."""
-    network = DigitsNet(generator=torch_generator(seed, "initialisation")).train()
-    steps = EPOCHS * -(-len(images) // BATCH)
+    network = DigitsNet(generator=torch_generator(seed, "initialisation"))
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * -(-len(images) // BATCH))
     order = torch_generator(seed, "order")
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(images), generator=order).split(BATCH):
-            loss = cross_entropy(network(images[rows]), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    train_classifier(network, images, labels, optimizer, schedule, epochs=EPOCHS, batch=BATCH, order=order)
     return network.eval()
 
 

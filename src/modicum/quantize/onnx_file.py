@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modicum.core.export import largest_difference, open_onnx
 from modicum.core.extras import require
 from modicum.core.files import aside
+from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError
 from modicum.quantize.document import config_to
 from modicum.quantize.model import QuantizedModel
 from modicum.quantize.onnx_graph import program_of
 
-_FORMAT = "modicum.quantize.onnx"
-_VERSION = "1"
+_FORMAT = Format(name="modicum.quantize.onnx", version=1, what="ONNX file", hint="Name a file of export_onnx.")
 _OLDEST_OPSET = 13  # the first with scales by channel
 
 
@@ -77,14 +78,12 @@ def compare_onnx(model: QuantizedModel, path: Path | str, x: Tensor) -> OnnxAgre
     Raises:
         DataError: if the file is not one of `export_onnx`, or has another version of its form.
     """
-    runtime = require("onnxruntime", extra="quantize", purpose="Running an ONNX file")
     path = Path(path)
     _check_file(path)
     with torch.no_grad():
         expected = model(x).cpu()
-    levels = runtime.GraphOptimizationLevel
-    found = (_run(runtime, path, x, level) for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL))
-    plain, optimised = (_agreement(it, expected) for it in found)
+    found = [open_onnx(path, threads=1, optimised=optimised)(x.float())[0] for optimised in (False, True)]
+    plain, optimised = (_agreement(outputs, expected) for outputs in found)
     return OnnxAgreement(plain=plain, optimised=optimised)
 
 
@@ -105,13 +104,13 @@ def _document(onnx: Any, model: QuantizedModel, opset: int) -> Any:
     ]
     constants = [numpy_helper.from_array(value, name) for name, value in program.constants.items()]
     graph = helper.make_graph(nodes, "quantized", values[:1], values[1:], initializer=constants)
-    versions = [helper.make_opsetid("", opset)]
+    versions, version = [helper.make_opsetid("", opset)], str(_FORMAT.version)
     ir_version = helper.find_min_ir_version_for(versions)
     document = helper.make_model(
-        graph, opset_imports=versions, ir_version=ir_version, producer_name="modicum", producer_version=_VERSION
+        graph, opset_imports=versions, ir_version=ir_version, producer_name="modicum", producer_version=version
     )
     helper.set_model_props(
-        document, {"format": _FORMAT, "version": _VERSION, "config": json.dumps(config_to(model.config))}
+        document, {"format": _FORMAT.name, "version": version, "config": json.dumps(config_to(model.config))}
     )
     return document
 
@@ -123,28 +122,13 @@ def _check_file(path: Path) -> None:
     try:
         document = onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).", hint="Name a file of export_onnx.") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}).", hint=_FORMAT.hint) from error
     except DecodeError as error:
         raise DataError(
-            f"{path} is no whole ONNX file.", hint="It is truncated or damaged: export it again."
+            f"{path} is no complete ONNX file.", hint="It is truncated or damaged: export it again."
         ) from error
     found = {it.key: it.value for it in document.metadata_props}
-    if found.get("format") != _FORMAT:
-        raise DataError(f"{path} is no ONNX file of modicum.", hint="Name a file of export_onnx.")
-    if found.get("version") != _VERSION:
-        raise DataError(
-            f"{path} has version {found.get('version')} of the form, but this modicum reads version {_VERSION}.",
-            hint="Export it again, or read it with the version of modicum that wrote it.",
-        )
-
-
-def _run(runtime: Any, path: Path, x: Tensor, level: Any) -> Tensor:
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.detach().cpu().float().numpy()})[0])
+    _FORMAT.check(path, found.get("format"), found.get("version"))
 
 
 def _agreement(found: Tensor, expected: Tensor) -> Agreement:
@@ -152,6 +136,6 @@ def _agreement(found: Tensor, expected: Tensor) -> Agreement:
     first, second = classes
     return Agreement(
         equal=float((found == expected).double().mean()),
-        largest=float((found.double() - expected.double()).abs().max()),
+        largest=largest_difference(found, expected),
         same_class=float((first == second).double().mean()),
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from modicum.core.extras import require
 from modicum.core.quiet import quiet_transformers
+from modicum.core.safeload.building import bounded_build
 from modicum.errors import DataError, ModelError
 from modicum.quantize.doors import PUBLISHED, check_network
 from modicum.quantize.graph.folding import folded
@@ -114,11 +116,11 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def _classifier(folder: Path) -> nn.Module:
     transformers = require("transformers", extra="vision", purpose="Reading a model folder")
-    damaged = require("safetensors", extra="vision", purpose="Reading weights").SafetensorError
     # What the configurations of transformers raise for a wrong type in config.json; it is no ValueError.
     misfit = require("huggingface_hub.errors", extra="vision", purpose="Reading a model folder").StrictDataclassError
+    hint = "Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet."
     try:
-        with quiet_transformers():
+        with quiet_transformers(), bounded_build(folder, hint=hint):
             network, info = transformers.AutoModelForImageClassification.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -127,15 +129,17 @@ def _classifier(folder: Path) -> nn.Module:
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-    except damaged as error:
+    except ModelError:
+        raise
+    except SafetensorError as error:
         raise DataError(
-            f"The weights in {folder} are no whole safetensors file ({error}).",
+            f"The weights in {folder} are no complete safetensors file ({error}).",
             hint="They are truncated or damaged: copy them again.",
         ) from error
     except (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, misfit) as error:
         raise ModelError(
             f"{folder} cannot be read as an image classifier ({_first_line(error)}).",
-            hint="Name a folder with an image classifier, such as ResNet, MobileNetV2 or RegNet.",
+            hint=hint,
         ) from error
     _check_loaded(folder, cast("dict[str, Any]", info))
     return cast("nn.Module", network).eval()

@@ -9,6 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from modicum.core.progress import Progress, counted, silent
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.calibration import Calibration, check_samples, gather
 from modicum.quantize.codes import ActivationGrid, WeightCode
@@ -34,7 +35,7 @@ def quantize(
     config: RAPQConfig | None = None,
     *,
     tracing: Literal["export", "eager"] = "export",
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> QuantizedModel:
     """Quantize a trained network to powers of two, from some hundred samples and without labels.
 
@@ -47,7 +48,7 @@ def quantize(
         config: what is wanted; W4A4 by second moments if left out.
         tracing: "export" writes the network down by torch.export; "eager" quantizes layer by layer inside a network
             that cannot be traced. The latter has no integer engine, file or ONNX export.
-        progress: is told what is done, in words.
+        progress: called with (steps done, 0, what was done): nobody knows before how many there are.
 
     Returns:
         The quantized network, in evaluation mode, on the device of the model's weights.
@@ -55,7 +56,7 @@ def quantize(
     Raises:
         ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
             `RAPQConfig.per_layer` names a layer that is not there.
-        DataError: if the calibration has numbers that are not finite, samples of different shapes, or one value alone.
+        DataError: if the calibration has values that are not finite, samples of different shapes, or one value alone.
         ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
     """
     config = RAPQConfig() if config is None else config
@@ -70,24 +71,23 @@ def quantize(
     if tracing == "eager":
         from modicum.quantize.eager import quantize_eagerly
 
-        return quantize_eagerly(model, images, config, progress=progress)
+        return quantize_eagerly(model, images, config, progress=counted(progress))
     return quantize_graph(folded(trace(model, images[:2])), images, config, progress=progress)
 
 
 @torch.no_grad()
-def quantize_graph(
-    graph: Graph, images: Tensor, config: RAPQConfig, *, progress: Callable[[str], None] = lambda _: None
-) -> QuantizedModel:
+def quantize_graph(graph: Graph, images: Tensor, config: RAPQConfig, *, progress: Progress = silent) -> QuantizedModel:
     """Quantize a folded graph; see `quantize`."""
+    step = counted(progress)
     check_layers(graph, config)
     warn_of_floats(graph)
     if config.method == "paper" and config.scales == "float":
         raise ConfigError("The paper's method gives powers of two.", hint="Use method='hessian' with scales='float'.")
-    layered = _by_second_moments(graph, images, config, progress)
+    layered = _by_second_moments(graph, images, config, step)
     if config.method == "paper":
-        layered = _reconstructed(layered, images, config, progress)
+        layered = _reconstructed(layered, images, config, step)
     if config.scales == "power_of_two" and config.polish and (layered.grids or layered.neighbours):
-        layered = _polished(layered, images, progress)
+        layered = _polished(layered, images, step)
     model = QuantizedModel(
         simulated(layered.corrected, layered.codes, layered.grids),
         layered.codes,

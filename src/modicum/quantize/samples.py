@@ -76,9 +76,7 @@ def _checked(array: NDArray[Any], path: Path) -> Tensor:
     with np.errstate(over="ignore"):
         images = torch.from_numpy(array.astype(np.float32))
     if not bool(torch.isfinite(images).all()):
-        raise DataError(
-            f"The images in {path} have numbers that are not finite.", hint="Drop or correct those samples."
-        )
+        raise DataError(f"The images in {path} have values that are not finite.", hint="Drop or correct those samples.")
     return images
 
 

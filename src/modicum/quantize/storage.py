@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modicum.core.extras import require
-from modicum.core.files import aside
+from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, WeightCode
@@ -25,8 +26,13 @@ from modicum.quantize.graph.tracing import trace
 from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
 from modicum.quantize.packing import pack_bits, unpack_bits
 
-FORMAT = "modicum.quantize"
-VERSION = "1"
+_FORMAT = Format(
+    name="modicum.quantize",
+    version=1,
+    what="quantized network",
+    hint="Name a file that save() or `modicum quantize run` wrote, complete.",
+)
+_DAMAGED = "The file is damaged: write it again."
 _FLOAT = "float/"  # before the names of tensors that stay in floating point
 _ANOTHER = "Pass the network that was quantized, in the class and sizes that it had, or quantize again."
 
@@ -42,43 +48,22 @@ def save(model: QuantizedModel, path: Path | str) -> None:
     bits = {name: code.bits for name, code in model.codes.items()}
     grids = {name: grid for name, grid in model.grids.items() if isinstance(grid, ActivationGrid)}
     text = write_document(model.graph, bits, grids, config=model.config, shape=model.shape, quality=model.quality)
-    library = require("safetensors.torch", extra="quantize", purpose="Storing a quantized network")
-    # One entry of metadata: the library writes several in an order that changes from run to run.
-    content = library.save(tensors, metadata={f"{FORMAT}/{VERSION}": text})
-    with aside(Path(path)) as part:
-        part.write_bytes(content)
+    arrays = {name: it.detach().cpu().numpy() for name, it in tensors.items()}
+    write_tensors(Path(path), arrays, metadata={f"{_FORMAT.name}/{_FORMAT.version}": text})
 
 
 def load(path: Path | str, network: nn.Module | None = None) -> QuantizedModel:
     """Read a network that `save` wrote; nothing in the file is executed."""
     path = Path(path)
-    metadata, tensors = _read(path)
-    versions = {key.removeprefix(f"{FORMAT}/"): text for key, text in metadata.items() if key.startswith(f"{FORMAT}/")}
-    if not versions:
-        raise DataError(f"{path} is no quantized network of modicum.", hint="Name a file that save() wrote.")
-    if VERSION not in versions:
-        raise DataError(
-            f"{path} has version {', '.join(versions)} of the format, but this modicum reads version {VERSION}.",
-            hint="Read it with the version of modicum that wrote it, or quantize the network again.",
-        )
+    arrays, metadata = read_tensors(path, hint="It is not there, truncated or damaged: copy it again.")
+    key = next((it for it in metadata if it.startswith(f"{_FORMAT.name}/")), "")
+    _FORMAT.check(path, *key.split("/", 1) if key else (None, None))
     try:
-        document = read_document(versions[VERSION])
-        return _rebuilt(document, _Store(tensors), _opaque(document, path, network))
+        document = read_document(metadata[key])
+        tensors = Tensors("It", arrays, hint=_DAMAGED)
+        return _rebuilt(document, tensors, _opaque(document, path, network))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from error
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    library = require("safetensors", extra="quantize", purpose="Reading a quantized network")
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", hint="Name a file that save() wrote.") from error
-    except (library.SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is no whole safetensors file ({error}).", hint="It is truncated or damaged: copy it again."
-        ) from error
 
 
 def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
@@ -117,49 +102,7 @@ def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
         elif isinstance(node.operation, Opaque):
             own = node.operation.tensors
             tensors |= {f"{_FLOAT}{name}": _single(value) for name, value in own.items()}
-    return {name: it.detach().cpu().contiguous() for name, it in tensors.items()}
-
-
-class _Store:
-    """The tensors of a file, taken one after the other; what is missing or left over is an error."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self._tensors = tensors
-        self._taken = dict.fromkeys(tensors, 0)
-
-    def take(self, name: str, count: int | None, dtype: torch.dtype) -> Tensor:
-        """Give the next numbers of a flat tensor; all of them if `count` is None."""
-        if name not in self._tensors:
-            raise DataError(f"the tensor {name} is missing.", hint="The file is damaged: write it again.")
-        found, start = self._tensors[name], self._taken[name]
-        end = found.numel() if count is None else start + count
-        if found.dtype != dtype or end > found.numel():
-            raise DataError(
-                f"{name} must have {end} numbers of {dtype} or more, but it has {found.numel()} of {found.dtype}.",
-                hint="The file is damaged: write it again.",
-            )
-        self._taken[name] = end
-        return found.flatten()[start:end]
-
-    def like(self, name: str, wanted: Tensor) -> Tensor:
-        """Give a tensor of the shape and kind of another; the same one again if it is asked for again."""
-        found = self._tensors.get(name)
-        if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-            kind = "is missing" if found is None else f"is {found.dtype} of shape {tuple(found.shape)}"
-            raise ConfigError(
-                f"{name} must be {wanted.dtype} of shape {tuple(wanted.shape)}, but in the file it {kind}.",
-                hint=_ANOTHER,
-            )
-        self._taken[name] = found.numel()
-        return found
-
-    def check_empty(self) -> None:
-        """Refuse what nothing asked for."""
-        left = [name for name, taken in self._taken.items() if taken < self._tensors[name].numel()]
-        if left:
-            raise DataError(
-                f"the network has no place for all of {', '.join(left)}.", hint="The file is damaged: write it again."
-            )
+    return tensors
 
 
 def _opaque(document: Document, path: Path, network: nn.Module | None) -> dict[str, Opaque]:
@@ -182,61 +125,88 @@ def _single(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _rebuilt(document: Document, store: _Store, opaque: Mapping[str, Opaque]) -> QuantizedModel:
-    codes: dict[str, WeightCode] = {}
+def _rebuilt(document: Document, tensors: Tensors, opaque: Mapping[str, Opaque]) -> QuantizedModel:
+    layers = [it for it in document.nodes if it.kind in {"convolution", "linear"}]
+    codes = _codes(layers, tensors)
     nodes = []
     for blank in document.nodes:
-        if blank.kind in {"convolution", "linear"}:
-            code = codes[blank.name] = _code(blank, store)
+        if blank.name in codes:
+            code = codes[blank.name]
             nodes.append(blank.filled(weight=code.dequantized(), bias=torch.zeros(len(code.zero))))
         elif blank.kind == "batch_norm":
-            constants = store.take(f"{blank.name}.constants", 4 * blank.shape[0], torch.float32).view(4, -1)
+            constants = _taken(tensors, f"{blank.name}.constants", np.float32, 4, blank.shape[0])
             names = ("weight", "bias", "mean", "variance")
             nodes.append(blank.filled(**dict(zip(names, constants, strict=True))))
         elif blank.kind == "opaque":
-            it = opaque[blank.name]
-            own = {name: store.like(f"{_FLOAT}{name}", _single(value)) for name, value in it.tensors.items()}
-            nodes.append(Node(name=blank.name, operation=replace(it, tensors=own), inputs=blank.inputs))
+            operation = opaque[blank.name]
+            own = {name: _like(tensors, f"{_FLOAT}{name}", _single(it)) for name, it in operation.tensors.items()}
+            nodes.append(Node(name=blank.name, operation=replace(operation, tensors=own), inputs=blank.inputs))
         else:
             nodes.append(blank.filled())
-    graph = _with_biases(Graph(nodes=tuple(nodes)), codes, document.grids, store)
-    store.check_empty()
+    graph = _with_biases(Graph(nodes=tuple(nodes)), codes, document.grids, tensors)
+    tensors.check_empty()
     return QuantizedModel(
         graph, codes, document.grids, config=document.config, shape=document.shape, quality=document.quality
     )
 
 
-def _code(blank: Blank, store: _Store) -> WeightCode:
-    axes = 4 if blank.kind == "convolution" else 2
-    if len(blank.shape) != axes or min(blank.shape) < 1 or not LEAST_BITS <= blank.bits <= MOST_BITS:
-        raise DataError(
-            f"{blank.name} has weights of shape {list(blank.shape)} and {blank.bits} bits.",
-            hint="The file is damaged: write it again.",
-        )
-    count = torch.Size(blank.shape).numel()
-    packed = store.take(f"{blank.name}.codes", None, torch.uint8)
-    zero = store.take("zeros", blank.shape[0], torch.uint8)
+def _taken(tensors: Tensors, name: str, dtype: type[np.generic], *shape: int | None) -> Tensor:
+    return torch.from_numpy(tensors.take(name, dtype, shape=shape))
+
+
+def _like(tensors: Tensors, name: str, wanted: Tensor) -> Tensor:
+    try:
+        return torch.from_numpy(tensors.take(name, wanted.numpy().dtype.type, shape=tuple(wanted.shape)))
+    except DataError as error:
+        raise ConfigError(f"In the file {error.what.partition(': ')[2]}", hint=_ANOTHER) from error
+
+
+def _codes(layers: Sequence[Blank], tensors: Tensors) -> dict[str, WeightCode]:
+    for blank in layers:
+        axes = 4 if blank.kind == "convolution" else 2
+        if len(blank.shape) != axes or min(blank.shape) < 1 or not LEAST_BITS <= blank.bits <= MOST_BITS:
+            raise DataError(
+                f"{blank.name} has weights of shape {list(blank.shape)} and {blank.bits} bits.", hint=_DAMAGED
+            )
+    channels = [blank.shape[0] for blank in layers]
+    zeros, exponents = (
+        _taken(tensors, name, dtype, sum(channels)).split(channels)
+        for name, dtype in (("zeros", np.uint8), ("exponents", np.int8))
+    )
+    return {
+        blank.name: _code(blank, tensors, zero, exponent)
+        for blank, zero, exponent in zip(layers, zeros, exponents, strict=True)
+    }
+
+
+def _code(blank: Blank, tensors: Tensors, zero: Tensor, exponent: Tensor) -> WeightCode:
     wrong = zero != 128 if blank.bits == 8 else zero >= 2**blank.bits
     if bool(wrong.any()):
-        raise DataError(
-            f"{blank.name} has zero points that {blank.bits} bits do not have.",
-            hint="The file is damaged: write it again.",
-        )
+        raise DataError(f"{blank.name} has zero points that {blank.bits} bits do not have.", hint=_DAMAGED)
+    packed = _taken(tensors, f"{blank.name}.codes", np.uint8, None)
     return WeightCode(
-        codes=unpack_bits(packed, blank.bits, count).view(blank.shape),
+        codes=unpack_bits(packed, blank.bits, math.prod(blank.shape)).view(blank.shape),
         zero=zero.clone(),
-        exponent=store.take("exponents", blank.shape[0], torch.int8).clone(),
+        exponent=exponent.clone(),
         bits=blank.bits,
     )
 
 
-def _with_biases(graph: Graph, codes: dict[str, WeightCode], grids: dict[str, ActivationGrid], store: _Store) -> Graph:
+def _with_biases(
+    graph: Graph, codes: dict[str, WeightCode], grids: dict[str, ActivationGrid], tensors: Tensors
+) -> Graph:
+    steps = {name: bias_step(graph, codes, grids, name) for name in graph.layers}
+    biases: dict[str, Tensor] = {}
+    for stored, dtype, names in (
+        ("biases", np.int32, [name for name, step in steps.items() if step is not None]),
+        ("real_biases", np.float32, [name for name, step in steps.items() if step is None]),
+    ):
+        lengths = [len(graph.layers[name].bias) for name in names]
+        if names:
+            biases |= zip(names, _taken(tensors, stored, dtype, sum(lengths)).split(lengths), strict=True)
     operations = {}
     for name, layer in graph.layers.items():
-        step = bias_step(graph, codes, grids, name)
-        if step is None:
-            bias = store.take("real_biases", len(layer.bias), torch.float32).clone()
-        else:
-            bias = (store.take("biases", len(layer.bias), torch.int32).double() * step).float()
+        step = steps[name]
+        bias = biases[name].clone() if step is None else (biases[name].double() * step).float()
         operations[name] = replace(layer, bias=bias)
     return graph.with_operations(operations)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy.special import expit, logit
@@ -85,16 +85,6 @@ def isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
 
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
     return Isotonic(logits=tuple(fitted.X_thresholds_.tolist()), probabilities=tuple(fitted.y_thresholds_.tolist()))
-
-
-def read_calibration(read: Mapping[str, Any]) -> Calibration:
-    """Read what `dataclasses.asdict` made of a calibration, maybe by way of JSON."""
-    try:
-        if "temperature" in read:
-            return Scaling(**read)
-        return Isotonic(logits=tuple(read["logits"]), probabilities=tuple(read["probabilities"]))
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"This is no calibration: {read!r}.", hint="Fit it again.") from error
 
 
 CALIBRATIONS: dict[CalibrationName, Callable[[np.ndarray, np.ndarray], Calibration]] = {

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Language, Pair
 
 DIALECTS = ("msa", "nile", "levant", "gulf", "magreb")  # as the shared task spells them
@@ -62,21 +60,6 @@ class Preparation:
         """Give a pair with both of its texts prepared."""
         first, second = (self._prepared(text, pair.dialect) for text in pair.texts)
         return replace(pair, texts=(first, second))
-
-    def to_dict(self) -> dict[str, bool]:
-        """Give what `from_dict` reads, as JSON can hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, read: Mapping[str, object]) -> Preparation:
-        """Make one of what `to_dict` gave."""
-        names = {field.name for field in fields(cls)}
-        if read.keys() != names or not all(isinstance(value, bool) for value in read.values()):
-            raise DataError(
-                f"How texts are prepared is {dict(read)!r}.",
-                hint=f"Give true or false for each of {', '.join(sorted(names))}.",
-            )
-        return cls(**{name: bool(value) for name, value in read.items()})
 
     def _prepared(self, text: str, dialect: str | None) -> str:
         prepared = clean(text) if self.clean else text

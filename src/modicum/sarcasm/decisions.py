@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.calibration import CALIBRATIONS, Calibration, CalibrationName, read_calibration
+from modicum.sarcasm.calibration import CALIBRATIONS, Calibration, CalibrationName
+from modicum.sarcasm.configuration import Rule
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
 from modicum.sarcasm.scoring import Outputs
 from modicum.sarcasm.thresholds import (
@@ -18,8 +20,6 @@ from modicum.sarcasm.thresholds import (
     guarded_thresholds,
     top_share_threshold,
 )
-
-Rule: TypeAlias = Literal["oof_f1", "half", "top_share", "prior_shift"]
 
 
 def check_rule(rule: str) -> None:
@@ -104,6 +104,12 @@ class Decision:
         """
         return self._each(outputs, languages, self._labelled).astype(np.int64)
 
+    def threshold(self, language: Language) -> float | None:
+        """Give the probability from which on a text is called sarcastic, where the rule has one: seldom 0.5."""
+        if self.rule == "oof_f1":  # a few strays are read as the only language that was trained
+            return self.thresholds.get(language, max(self.thresholds.values()))
+        return 0.5 if self.rule == "half" else None
+
     def category_probabilities(self, outputs: Outputs, languages: Sequence[Language]) -> np.ndarray:
         """Give P(k) = P(sarcastic) P(k | sarcastic).
 
@@ -165,19 +171,18 @@ class Decision:
         Raises:
             DataError: if it is not that.
         """
+        found = parsed(read, _Written, source="What a system decides by", hint="Write it with to_dict().")
+        each = found.languages
         try:
-            languages: Mapping[Language, Any] = read["languages"]
-            categories = read["categories"]
             return cls(
-                rule=read["rule"],
-                calibrations={it: read_calibration(languages[it]["calibration"]) for it in languages},
-                thresholds={it: float(languages[it]["threshold"]) for it in languages},
-                shares={it: float(languages[it]["share"]) for it in languages},
-                categories=None if categories is None else tuple(float(it) for it in categories),
+                rule=found.rule,
+                calibrations={it: each[it].calibration for it in each},
+                thresholds={it: each[it].threshold for it in each},
+                shares={it: each[it].share for it in each},
+                categories=found.categories,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = error.what if isinstance(error, ConfigError) else repr(error)
-            raise DataError(f"These are no thresholds ({reason}).", hint="Write them with to_dict().") from error
+        except ConfigError as error:
+            raise DataError(f"These are no thresholds ({error.what}).", hint="Write them with to_dict().") from error
 
     def _each(
         self, outputs: Outputs, languages: Sequence[Language], give: Callable[[np.ndarray, Language], np.ndarray]
@@ -221,6 +226,20 @@ class Decision:
             case "prior_shift":
                 threshold = expected_f1_threshold(probabilities)
         return probabilities >= threshold
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Each:
+    calibration: Calibration
+    threshold: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    rule: Rule
+    languages: dict[Language, _Each]
+    categories: tuple[float, ...] | None
 
 
 def decide(

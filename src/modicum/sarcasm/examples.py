@@ -46,7 +46,7 @@ class Example:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise DataError("A text is empty.", hint="Leave the row out, or write what was said.")
+            raise DataError("A text is empty.", hint="Leave the row out, or write the text.")
         if self.language not in LANGUAGES:
             raise DataError(f"The language is {self.language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
         if self.sarcastic not in {None, 0, 1}:
@@ -80,7 +80,7 @@ class Pair:
 
     def __post_init__(self) -> None:
         if not all(text.strip() for text in self.texts):
-            raise DataError("A text of a pair is empty.", hint="Leave the row out, or write what was said.")
+            raise DataError("A text of a pair is empty.", hint="Leave the row out, or write the text.")
         if self.language not in LANGUAGES:
             raise DataError(f"The language is {self.language!r}.", hint=f"Use one of: {', '.join(LANGUAGES)}.")
         if self.sarcastic not in {None, 0, 1}:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.core.tables import read_records, read_text
 from modicum.errors import DataError
 from modicum.sarcasm.examples import Example, Pair
 from modicum.sarcasm.folds import key
-from modicum.sarcasm.records import read_records, require_columns
+from modicum.sarcasm.tables import require_columns
 
 _ARSARCASM = ("training_data.csv", "testing_data.csv")
 _TRUTHS = {"TRUE": 1, "FALSE": 0}
@@ -83,7 +83,7 @@ def _arsarcasm(path: Path) -> list[Example]:
         text, label, dialect = (record.cells[name] for name in ("tweet", "sarcasm", "dialect"))
         if label not in _TRUTHS or not text.strip():
             raise DataError(
-                f"{path}, line {record.line} has an empty text, or {label!r} in 'sarcasm' in place of TRUE or FALSE.",
+                f"{path}, line {record.line} has an empty text, or {label!r} in 'sarcasm' instead of TRUE or FALSE.",
                 hint="Fetch the file again.",
             )
         known = _DIALECTS.get(dialect, dialect) or None
@@ -100,15 +100,12 @@ def _tweeteval(folder: Path, part: str) -> list[Example]:
     for line, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
         if label not in {"0", "1"} or not text.strip():
             raise DataError(
-                f"{folder / part}, line {line} has an empty text, or the label {label!r} in place of 0 or 1.",
+                f"{folder / part}, line {line} has an empty text, or the label {label!r} instead of 0 or 1.",
                 hint="Fetch the files again.",
             )
     return [Example(text=text, language="en", sarcastic=int(label)) for text, label in zip(texts, labels, strict=True)]
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}).", hint="Fetch the file again.") from error
+    text = read_text(path)
     return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,14 @@ from modicum.core.seeding import derive
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.calibration import CalibrationName
 from modicum.sarcasm.decisions import Rule, check_rule, decide
-from modicum.sarcasm.examples import Example
+from modicum.sarcasm.examples import Example, Language
 from modicum.sarcasm.folds import grouped_folds, grouped_split
+from modicum.sarcasm.metrics import score_a
 from modicum.sarcasm.robustness import Robustness
 from modicum.sarcasm.scoring import Learner, Outputs, TextModel, compare_texts
 from modicum.sarcasm.system import SarcasmSystem
 
+_LOGGER = logging.getLogger(__name__)
 _HELD_SHARE = 0.2  # ours, where there are no folds
 
 
@@ -31,6 +35,21 @@ class Fitted:
     outputs: Outputs  # of those models for them
     margins: np.ndarray | None = None
 
+    def held_out(self, language: Language) -> dict[str, Any]:
+        """Sum up what was held out of a language: F1 flatters, since the threshold was chosen on these texts."""
+        places = [place for place, example in enumerate(self.held) if example.language == language]
+        gold = [self.held[place].sarcastic or 0 for place in places]
+        labels = self.system.decision.labels(self.outputs, [example.language for example in self.held])[places]
+        found = {
+            "texts": len(places),
+            "sarcastic": sum(gold),
+            "threshold": self.system.decision.thresholds[language],
+            "held-out F1": score_a(gold, labels).f1,
+        }
+        margins = np.empty(0) if self.margins is None else self.margins[places]
+        margins = margins[~np.isnan(margins)]
+        return found | ({"held-out accuracy of pairs": float((margins > 0).mean())} if len(margins) else {})
+
 
 def fit_system(
     examples: Sequence[Example],
@@ -42,7 +61,7 @@ def fit_system(
     folds: int = 5,
     seed: int = 0,
     joined: Callable[[Sequence[TextModel]], TextModel] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    title: str = "",
 ) -> Fitted:
     """Fit a system; nothing of it is chosen on texts that its models were trained on."""
     if folds < 1:
@@ -56,7 +75,7 @@ def fit_system(
     found: list[Outputs] = []
     margins: list[np.ndarray | None] = []
     for number, (train, out) in enumerate(parts):
-        progress(f"part {number + 1} of {len(parts)}")
+        _LOGGER.info("Fitting %spart %d of %d", title, number + 1, len(parts))
         shown = robustness.train([known[at] for at in train], seed=derive(seed, f"crop {number}"))
         models.append(learner.fit(shown, seed=derive(seed, f"model {number}")))
         chosen = robustness.choose([known[at] for at in out], seed=derive(seed, f"held {number}"))
@@ -65,7 +84,7 @@ def fit_system(
         margins.append(_margins(models[-1], chosen))
     outputs = _together(found)
     if joined is None and folds > 1:
-        progress("all examples")
+        _LOGGER.info("Fitting %sall examples", title)
         model = learner.fit(robustness.train(known, seed=derive(seed, "crop")), seed=derive(seed, "model"))
     else:
         model = joined(models) if joined else models[0]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
-from modicum.core.seeding import derive, numpy_generator
+from modicum.core.splits import Indices, folds, hold_out
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import Example
-
-Indices: TypeAlias = npt.NDArray[np.int64]
-_SEEDS = 2**32  # scikit-learn takes a seed of 32 bits
 
 
 def key(text: str) -> str:
@@ -43,8 +37,7 @@ def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tu
     if count < 2:
         raise ConfigError(f"The number of folds is {count}.", hint="Give 2 or more.")
     strata, members = _parted(examples, count)
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=derive(seed, "folds") % _SEEDS)
-    return [(train, held) for train, held in splitter.split(strata, strata, members)]
+    return folds(strata, count, seed, groups=members)
 
 
 def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple[Indices, Indices]:
@@ -52,15 +45,7 @@ def grouped_split(examples: Sequence[Example], share: float, seed: int) -> tuple
     if not 0 < share < 1:
         raise ConfigError(f"The share that is held out is {share}.", hint="Give a number between 0 and 1, such as 0.2.")
     strata, members = _parted(examples, 2)
-    generator = numpy_generator(seed, "split")
-    # A group of contradictory labels counts where its first example does.
-    stratum_of = strata[np.unique(members, return_index=True)[1]]
-    held_groups = [
-        generator.permutation(of_stratum)[: np.clip(round(share * len(of_stratum)), 1, max(len(of_stratum) - 1, 1))]
-        for of_stratum in (np.flatnonzero(stratum_of == stratum) for stratum in np.unique(stratum_of))
-    ]
-    held = np.isin(members, np.concatenate(held_groups))
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    return hold_out(len(examples), share, seed, labels=strata, groups=members)
 
 
 def _parted(examples: Sequence[Example], needed: int) -> tuple[Indices, Indices]:

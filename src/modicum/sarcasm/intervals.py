@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-from modicum.core.paired import LEVEL
-from modicum.core.seeding import numpy_generator
+from modicum.core.intervals import bootstrap_interval
+from modicum.core.seeding import derive
 from modicum.errors import ConfigError
 from modicum.sarcasm.examples import CATEGORIES
 from modicum.sarcasm.isarcasm import Task
@@ -20,7 +18,6 @@ from modicum.sarcasm.metrics import paired_labels
 
 MAIN_SCORES: Mapping[Task, str] = {"A": "f1", "B": "macro_f1", "C": "accuracy"}  # what each task ranks by
 
-_RESAMPLES = 9999
 _BATCH = 100  # 1,400 texts then stay in the cache
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
@@ -89,24 +86,10 @@ def _bootstrapped(score: Callable[[_Rows], _Floats], count: int) -> Interval:
     value = float(score(np.arange(count)))
     if count == 1:
         return Interval(value=value, low=value, high=value)
-    low, high = _ends(score, count, "BCa")
-    if not np.isfinite([low, high]).all():
-        low, high = _ends(score, count, "percentile")
+    low, high = bootstrap_interval(
+        np.arange(count),
+        lambda rows, axis: score(np.moveaxis(rows, axis, -1)),
+        seed=derive(0, "bootstrap"),
+        batch=_BATCH,
+    )
     return Interval(value=value, low=low, high=high)
-
-
-def _ends(score: Callable[[_Rows], _Floats], count: int, method: Literal["BCa", "percentile"]) -> tuple[float, float]:
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        # scipy warns and gives NaN where BCa is undefined.
-        warnings.simplefilter("ignore", category=stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (np.arange(count),),
-            lambda rows, axis: score(np.moveaxis(rows, axis, -1)),
-            vectorized=True,
-            n_resamples=_RESAMPLES,
-            batch=_BATCH,
-            confidence_level=LEVEL,
-            method=method,
-            rng=numpy_generator(0, "bootstrap"),
-        ).confidence_interval
-    return float(found.low), float(found.high)

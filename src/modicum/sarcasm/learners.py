@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from modicum.core.devices import check_device
 from modicum.core.training import telling
-from modicum.sarcasm.decisions import Rule
+from modicum.sarcasm.configuration import NGRAMS, EncoderSettings, Settings
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
 from modicum.sarcasm.linear.learner import LinearLearner
@@ -17,50 +18,17 @@ from modicum.sarcasm.scoring import Learner, TextModel
 from modicum.sarcasm.stacking import stack
 
 if TYPE_CHECKING:
-    from modicum.sarcasm.encoder.configuration import Pooling
     from modicum.sarcasm.encoder.model import EncoderModel
 
-
-NGRAMS = "ngrams"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What is fitted, and how.
-
-    Args:
-        model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
-            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
-        preset: "plain" where use resembles training, or "modicum" against shortcuts, where it does not.
-        rule: of labels; see `Decision`.
-        folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
-        seed: of all that is drawn.
-        epochs: of fine-tuning.
-        batch: texts an update.
-        rate: largest learning rate.
-        pooling: "cls" or "mean".
-        device: "cpu" or "cuda".
-    """
-
-    model: str = NGRAMS
-    preset: str = "modicum"
-    rule: Rule = "oof_f1"
-    folds: int = 5
-    seed: int = 0
-    epochs: int = 5
-    batch: int = 32
-    rate: float = 2e-5
-    pooling: str = "cls"
-    device: str = "cpu"
+_LOGGER = logging.getLogger(__name__)
 
 
-def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[str], None] = lambda _: None) -> Fitted:
-    """Fit a system by its settings.
+def fit(examples: Sequence[Example], settings: Settings) -> Fitted:
+    """Fit a system by its settings; how far it is is logged (`logging`, level INFO).
 
     Args:
         examples: labelled.
         settings: of model and texts.
-        progress: is told what is being fitted.
 
     Returns:
         The system, and what it was chosen on.
@@ -73,10 +41,8 @@ def fit(examples: Sequence[Example], settings: Settings, *, progress: Callable[[
     check_device(settings.device)
     models = models_of(settings.model)
     if len(models) == 1:
-        return _fit(examples, settings, progress)
-    parts = [
-        _fit(examples, replace(settings, model=it), lambda what, it=it: progress(f"{it}, {what}")) for it in models
-    ]
+        return _fit(examples, settings)
+    parts = [_fit(examples, replace(settings, model=model), title=f"{model}, ") for model in models]
     return stack(parts, rule=settings.rule)
 
 
@@ -86,20 +52,10 @@ def models_of(name: str) -> list[str]:
     return [first, encoder] if first == NGRAMS and plus else [name]
 
 
-def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[str], None]) -> Fitted:
+def _fit(examples: Sequence[Example], settings: Settings, *, title: str = "") -> Fitted:
     encoder = settings.model != NGRAMS
     learner: Learner = (
-        fine_tuning(
-            settings.model,
-            epochs=settings.epochs,
-            batch=settings.batch,
-            rate=settings.rate,
-            pooling=settings.pooling,
-            device=settings.device,
-            progress=progress,
-        )
-        if encoder
-        else LinearLearner()
+        fine_tuning(settings.model, settings, device=settings.device, title=title) if encoder else LinearLearner()
     )
     return fit_system(
         examples,
@@ -109,30 +65,22 @@ def _fit(examples: Sequence[Example], settings: Settings, progress: Callable[[st
         folds=settings.folds,
         seed=settings.seed,
         joined=mean_of if encoder else None,
-        progress=progress,
+        title=title,
     )
 
 
-def fine_tuning(
-    place: str,
-    *,
-    epochs: int,
-    batch: int,
-    rate: float,
-    pooling: str,
-    device: str,
-    progress: Callable[[str], None] | None = None,
-) -> Learner:
-    """Make the learner that fine-tunes an encoder on all tasks."""
+def fine_tuning(place: str, settings: EncoderSettings, *, device: str, title: str | None = None) -> Learner:
+    """Make the learner that fine-tunes an encoder on all tasks, and logs how far it is if it has a title."""
     from modicum.sarcasm.encoder.learner import EncoderLearner
     from modicum.sarcasm.encoder.training import Recipe
 
+    tell = lambda words: _LOGGER.info("Fitting %s%s", title, words)
     return EncoderLearner(
         encoder=place,
-        pooling=cast("Pooling", pooling),
-        recipe=Recipe(epochs=epochs, batch=batch, rate=rate),
+        pooling=settings.pooling,
+        recipe=Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate),
         device=device,
-        callbacks=(lambda: [telling(progress, extra="text")]) if progress else tuple,
+        callbacks=tuple if title is None else lambda: [telling(tell, extra="text")],
     )
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from modicum.core.seeding import derive
+from modicum.core.splits import Folds, folds
 from modicum.errors import DataError
 from modicum.sarcasm.examples import LANGUAGES, Example, Language
 
@@ -75,8 +75,8 @@ def audit(train: Sequence[Example], test: Sequence[Example], *, seed: int = 0) -
         ours = [it for it in train if it.language == language]
         theirs = [it for it in test if it.language == language]
         if ours:
-            folds = _folds(_labels(ours), seed)
-            rows += [_cue_row(cue, see, ours, theirs, folds) for cue, see in _cues(ours).items() if _varies(see, ours)]
+            parts = _folds(_labels(ours), seed)
+            rows += [_cue_row(cue, see, ours, theirs, parts) for cue, see in _cues(ours).items() if _varies(see, ours)]
         if ours and len(theirs) >= _FEWEST:
             rows.append(_domain_row(ours, theirs, seed))
     return Audit(rows=tuple(rows))
@@ -89,7 +89,7 @@ def _cues(examples: Sequence[Example]) -> dict[str, See]:
         "characters": lambda given: _column(len(it.text.strip()) for it in given),
         "words": lambda given: _column(len(it.text.split()) for it in given),
         "punctuation": _punctuation,
-        "place in the file": lambda given: _column(range(len(given))),
+        "position in the file": lambda given: _column(range(len(given))),
         "white space at the edges": lambda given: _column(it.text != it.text.strip() for it in given),
         "line break": lambda given: _column("\n" in it.text.strip() for it in given),
         "URL": lambda given: _column(bool(_URL.search(it.text)) for it in given),
@@ -112,7 +112,7 @@ def _varies(see: See, examples: Sequence[Example]) -> bool:
     return bool((seen != seen[0]).any())
 
 
-def _cue_row(cue: str, see: See, train: Sequence[Example], test: Sequence[Example], folds: StratifiedKFold) -> AuditRow:
+def _cue_row(cue: str, see: See, train: Sequence[Example], test: Sequence[Example], parts: Folds) -> AuditRow:
     labels, seen = _labels(train), see(train)
     known = [it for it in test if it.sarcastic is not None]
     truth = [it.sarcastic for it in known]
@@ -122,7 +122,7 @@ def _cue_row(cue: str, see: See, train: Sequence[Example], test: Sequence[Exampl
         scores, wanted = sign * seen[:, 0], None if later is None else sign * later[:, 0]
     else:
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-        scores = cross_val_predict(model, seen, labels, cv=folds, method="decision_function")
+        scores = cross_val_predict(model, seen, labels, cv=parts, method="decision_function")
         wanted = None if later is None else model.fit(seen, labels).decision_function(later)
     area = float(roc_auc_score(labels, scores))
     held = None if wanted is None else float(roc_auc_score(truth, wanted))
@@ -165,7 +165,5 @@ def _labels(examples: Sequence[Example]) -> np.ndarray:
     return np.array(labels)
 
 
-def _folds(labels: np.ndarray, seed: int) -> StratifiedKFold:
-    rarest = int(np.bincount(labels).min())
-    # scikit-learn takes 32 bits.
-    return StratifiedKFold(min(_FOLDS, rarest), shuffle=True, random_state=derive(seed, "folds") % 2**32)
+def _folds(labels: np.ndarray, seed: int) -> Folds:
+    return folds(labels, min(_FOLDS, int(np.bincount(labels).min())), seed)

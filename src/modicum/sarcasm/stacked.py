@@ -11,13 +11,14 @@ import numpy as np
 
 from modicum.core.files import new_folder
 from modicum.core.safeload import read_json
+from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import language_of_prepared
-from modicum.sarcasm.examples import LANGUAGES, Language
+from modicum.sarcasm.examples import Language
 from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
 
 DESCRIPTION = "stack.json"
-_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, complete."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +81,9 @@ class StackedModel:
     @classmethod
     def load(cls, folder: Path, *, load: Callable[[Path], TextModel]) -> StackedModel:
         """Read what `save` wrote."""
-        try:
-            read = read_json(folder / DESCRIPTION, hint=_HINT)
-            weights: dict[Language, Weights] = {it: _read(read[it]) for it in LANGUAGES if it in read}
-            count = len(next(iter(weights.values())).sarcastic)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
-            raise DataError(f"{folder / DESCRIPTION} holds no weights ({error!r}).", hint=_HINT) from error
+        path = folder / DESCRIPTION
+        weights = parsed(read_json(path, hint=_HINT), dict[Language, Weights], source=path, hint=_HINT)
+        count = max((len(it.sarcastic) for it in weights.values()), default=0)
         try:
             return cls(members=tuple(load(folder / str(number)) for number in range(count)), weights=weights)
         except ConfigError as error:
@@ -106,8 +104,3 @@ def _weighted(logits: Sequence[np.ndarray], weights: Sequence[tuple[float, ...] 
     if not weights:  # no text was given
         return np.zeros(0)
     return (np.stack(logits, axis=1) * np.array(weights)).sum(axis=1)
-
-
-def _read(read: Mapping[str, list[float] | None]) -> Weights:
-    first, third = read["sarcastic"], read["rank"]
-    return Weights(sarcastic=tuple(map(float, first or ())), rank=None if third is None else tuple(map(float, third)))

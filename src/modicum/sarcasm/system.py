@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from modicum.core.files import new_folder
-from modicum.core.safeload import read_json
+from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import Preparation
 from modicum.sarcasm.decisions import Decision
@@ -25,8 +24,13 @@ if TYPE_CHECKING:
     from modicum.sarcasm.shares import Share
 
 
-_DOCUMENT, _MODEL, _FORMAT, _VERSION = "system.json", "model", "modicum.sarcasm", 1
-_HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, whole."
+_DOCUMENT, _MODEL = "system.json", "model"
+_FORMAT = Format(
+    name="modicum.sarcasm",
+    version=1,
+    what="sarcasm system",
+    hint="Give a folder that save_pretrained or `modicum sarcasm train` wrote, complete.",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,15 +185,11 @@ class SarcasmSystem:
         Raises:
             ConfigError: if the folder has something in it, or cannot be written.
         """
-        document = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "preparation": self.preparation.to_dict(),
-            "decision": self.decision.to_dict(),
-        }
         with new_folder(folder) as part:
             self.model.save(part / _MODEL)
-            (part / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+            _FORMAT.write(
+                part / _DOCUMENT, {"preparation": asdict(self.preparation), "decision": self.decision.to_dict()}
+            )
 
     @classmethod
     def load(cls, folder: Path) -> SarcasmSystem:
@@ -204,26 +204,21 @@ class SarcasmSystem:
             MissingExtraError: if a library that its model needs is not installed.
             ModelError: if the encoder in it cannot be read.
         """
-        read = _document(folder)
+        path = folder / _DOCUMENT
+        if not path.is_file():
+            raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", hint=_FORMAT.hint)
+        read = _FORMAT.read(path, _Written)
         try:
-            preparation, decision = Preparation.from_dict(read["preparation"]), Decision.from_dict(read["decision"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{folder / _DOCUMENT} lacks {error}.", hint=_HINT) from error
-        return cls(model=_model(folder / _MODEL), preparation=preparation, decision=decision)
+            decision = Decision.from_dict(read.decision)
+        except DataError as error:
+            raise DataError(f"{path}: {error.what}", hint=_FORMAT.hint) from error
+        return cls(model=_model(folder / _MODEL), preparation=read.preparation, decision=decision)
 
 
-def _document(folder: Path) -> Mapping[str, Any]:
-    path = folder / _DOCUMENT
-    if not path.is_file():
-        raise ConfigError(f"{folder} holds no sarcasm system: there is no {_DOCUMENT}.", hint=_HINT)
-    read = read_json(path, hint=_HINT)
-    found = (read.get("format"), read.get("version")) if isinstance(read, dict) else None
-    if found != (_FORMAT, _VERSION):
-        raise DataError(
-            f"{path} is of format and version {found}, expected {(_FORMAT, _VERSION)}.",
-            hint="Read it with the version of modicum that wrote it.",
-        )
-    return read
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    preparation: Preparation
+    decision: dict[str, Any]
 
 
 def _model(folder: Path) -> TextModel:
@@ -234,7 +229,7 @@ def _model(folder: Path) -> TextModel:
 
         return load(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing.", hint=_HINT)
+        raise DataError(f"{folder} is missing.", hint=_FORMAT.hint)
     from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
 
     single = (folder / "config.json").is_file()

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from modicum.core.files import check_target
+from modicum.core.tables import (
+    SEPARATORS,
+    Cells,
+    Form,
+    Record,
+    form_of,
+    is_json,
+    parse_header,
+    parse_records,
+    read_records,
+    read_text,
+    source_name,
+    write_rows,
+)
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.cleaning import language_of
 from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.records import Cells, Record, read_records, require_columns, source_name
 
 Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
 Asked: TypeAlias = Language | Literal["auto"] | None
@@ -77,7 +92,7 @@ def read_rows(
         "dialect": dialect_column,
         "rephrase": rephrase_column,
     }
-    names, records = read_records(source, names=() if any(asked.values()) else ("text", "tweet", "text_0"))
+    names, records = read_records(source) if any(asked.values()) else _read(source)
     if not need_label and label_column not in names:
         asked["label"] = None
     roles = _recognised(name, names, asked)
@@ -167,6 +182,62 @@ def one_text(text: str, *, language: Asked = None) -> Table:
     cells = {"text": text}
     row = Row(line=1, cells=cells, content=_content(cells, {"text": "text"}, language, "The text"))
     return Table(columns=("text",), rows=(row,))
+
+
+def require_columns(source: Path | str, columns: Sequence[str], needed: Iterable[str]) -> None:
+    """Refuse a file that lacks a column, with those that it has."""
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(
+            f"{source} has no column {missing[0]!r}; its columns are {', '.join(map(repr, columns))}.",
+            hint="Rename the column, or name yours: --text-col, --label-col and so on.",
+        )
+
+
+def check_output(target: Path, inputs: Iterable[Path | str]) -> None:
+    """See whether predictions can be written, before they are made: to another file than they are made of."""
+    form_of(target)
+    check_target(target, option="--out", inputs=inputs)
+
+
+def write_predictions(
+    target: Path | str, rows: Sequence[Record], predictions: Sequence[Cells], *, form: Form | None = None
+) -> None:
+    """Write predictions beside what the input said, whole or not at all."""
+    if len(rows) != len(predictions):
+        raise DataError(
+            f"There are {len(predictions)} predictions of {len(rows)} rows.", hint="Give one for each row, in order."
+        )
+    columns = dict.fromkeys(name for row in rows for name in row.cells)
+    added = dict.fromkeys(name for prediction in predictions for name in prediction)
+    if taken := columns.keys() & added.keys():
+        raise ConfigError(
+            f"The input has a column {min(taken)!r} already.", hint="Rename it, or leave it out of the input."
+        )
+    cells = [{**row.cells, **prediction} for row, prediction in zip(rows, predictions, strict=True)]
+    write_rows(target, [*columns, *added], cells, form=form)
+
+
+def _read(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
+    """Read a file; standard input that is no table of texts is a text a line."""
+    if source_name(source) == str(source):
+        return read_records(source)
+    text = read_text(source)
+    table = not {"text", "tweet", "text_0"}.isdisjoint(parse_header(text))
+    # Of nothing that is there, too, the error is that of a table.
+    return parse_records(text, source_name(source)) if table or not text.strip() or is_json(text) else _lines(text)
+
+
+def _lines(text: str) -> tuple[tuple[str, ...], list[Record]]:
+    lines = text.removesuffix("\n").split("\n")
+    counts = [{it.count(separator) for it in lines} for separator in SEPARATORS]
+    if len(lines) > 1 and any(len(it) == 1 and it != {0} for it in counts):
+        warnings.warn(
+            "Standard input was read as one text a line, its first line too; if it is a table, name its column by "
+            "--text-col.",
+            stacklevel=2,
+        )
+    return ("text",), [Record(line=n, cells={"text": it.rstrip("\r")}) for n, it in enumerate(lines, start=1)]
 
 
 def _recognised(name: str, columns: Sequence[str], asked: Mapping[str, str | None]) -> Roles:

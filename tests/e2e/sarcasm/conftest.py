@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.e2e.sarcasm.program import ENGLISH, KNOWN, UNSEEN, Done, Run, in_a_process, write
+from tests.e2e.in_process import run_here
+from tests.e2e.sarcasm.program import ENGLISH, KNOWN, UNSEEN, Done, Run, write
 
 from modicum.cli import main
 
@@ -34,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "new.csv", UNSEEN, "text", "dialect")
     write(folder / "pairs.csv", [it for it in UNSEEN if it.rephrase], "text_0", "text_1")
     write(folder / "english.csv", ENGLISH[:60])
-    done = in_a_process("train", "train.csv", "--out", "model", "--folds", "2", "--json", cwd=folder)
+    done = run_here("sarcasm", "train", "train.csv", "--out", "model", "--folds", "2", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "told.json").write_text(done.stdout)
     (folder / "said.txt").write_text(done.stderr)

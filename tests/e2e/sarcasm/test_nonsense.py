@@ -43,14 +43,20 @@ BAD = {
         ("train few.csv --out new", "but 5 are needed"),
         ("train nothing.csv --out new", "nothing.csv"),
         ("train english.csv --out model", "model is there already and not an empty folder. Name a new one"),
-        ("train english.csv --out new --set epoch=3", "There is no setting 'epoch'. Write --set with one of epochs"),
-        ("train english.csv --out new --set epochs=none", "got 'none'. Write --set epochs=NUMBER"),
+        (
+            "train english.csv --out new --set epoch=3",
+            "An encoder has no option 'epoch'. Use one of these, here with their defaults: epochs=5",
+        ),
+        (
+            "train english.csv --out new --set epochs=none",
+            "epochs must be an integer from 1 on, got 'none'. Write --set epochs=5",
+        ),
         ("train english.csv --out new --folds 0", "--folds is 0. Give 1 or more"),
         ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),
         ("train english.csv --out file/new --folds 2", "file/new cannot be written"),
         ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),
-        ("predict new.csv --model other", "other/system.json is of format and version ('other', 1)"),
+        ("predict new.csv --model other", "other/system.json is no sarcasm system of modicum"),
         ("predict renamed.csv --model model", "renamed.csv has no column 'text'; its columns are 'tweets', 'sarc"),
         (
             "predict gap.csv --model model",

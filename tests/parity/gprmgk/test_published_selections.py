@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.core import catalogue
 from modicum.molecules.alkanes import enumerate_alkanes
@@ -11,7 +12,6 @@ from modicum.molecules.baselines import pick_per_size, pick_random
 from modicum.molecules.kernel import MarginalizedGraphKernel
 from modicum.molecules.pool import Pool
 from modicum.molecules.posterior import certify, posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner
 from modicum.molecules.table import read_table
 

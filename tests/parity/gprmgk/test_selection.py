@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.unit.molecules.point_kernel import cloud
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.molecules.posterior import certify, posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from modicum.core.method import Job
+from modicum.quantize.comparison import METHOD, setup
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.program import lower
-from modicum.quantize.problem import problem
 from modicum.quantize.quantizer import quantize
 
 
@@ -19,9 +19,10 @@ from modicum.quantize.quantizer import quantize
 @pytest.mark.data("cifar10-jpeg")
 @pytest.mark.data("models/pytorch_resnet_cifar10")
 def test_a_trained_resnet_gives_the_same_logits_on_real_images() -> None:  # RAPQ-C10
-    posed = problem(Job(seed=0, budget="full", options={"calibration": "32", "network": PUBLISHED}))
-    model = quantize(posed.network, posed.calibration, RAPQConfig(weight_bits=2, polish=False))
-    images = posed.test[::50]
+    settings = METHOD.comparison.settings_for("full", {"calibration": 32, "network": PUBLISHED})
+    problem = setup(Job(seed=0, budget="full", settings=settings))
+    model = quantize(problem.network, problem.calibration, RAPQConfig(weight_bits=2, polish=False))
+    images = problem.test[::50]
     assert model.verify().exact_in_float32
     with torch.inference_mode():
         expected = model(images).double().numpy()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modicum.core.catalogue.checksums import tree_hash
+from modicum.core.catalogue.proof import tree_hash
 
 
 @given(st.dictionaries(st.text(min_size=1), st.from_regex("[0-9a-f]{64}", fullmatch=True)), st.randoms())

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.molecules.point_kernel import PointKernel, Points, cloud
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner, Selection
 
 # Grids give equal points, and points at equal distances: ties, down to the last bits of their variances.

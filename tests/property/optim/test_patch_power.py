@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from modicum.optim.functional import conv_power, linear_power, patch_power_map
-from modicum.optim.layers import Convolution, geometry_of
+from modicum.optim.power import Convolution, geometry_of
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modicum.perturb.siblings import symmetric_kl
+from modicum.perturb.comparison import symmetric_kl
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=3, max_size=3)
 

@@ -10,10 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modicum.core.tables import Record, read_records
 from modicum.sarcasm.cleaning import Preparation, clean
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.folds import grouped_split, groups, key
-from modicum.sarcasm.records import Record, read_records, write_rows
+from modicum.sarcasm.tables import write_predictions
 
 texts = st.text(
     st.one_of(st.sampled_from('ab @#&;\n\r\t",{}حسن/:.😂'), st.characters(exclude_categories=["Cs"]))
@@ -42,7 +43,9 @@ def test_every_example_can_be_prepared(text: str, rephrase: str) -> None:
 def test_what_is_written_to_a_file_is_read_from_it(rows: list[str], name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        write_rows(path, [Record(line=1, cells={"text": row}) for row in rows], [{"mark": row[::-1]} for row in rows])
+        write_predictions(
+            path, [Record(line=1, cells={"text": row}) for row in rows], [{"mark": row[::-1]} for row in rows]
+        )
         assert [tuple(it.cells.values()) for it in read_records(path)[1]] == [(row, row[::-1]) for row in rows]
 
 

@@ -5,29 +5,40 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
 import numpy as np
 import pytest
+from annotated_types import Ge
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, Ridge
 
 from modicum.core.compare import compare
-from modicum.core.engine import Engine, open_engine
-from modicum.core.engine.local import LocalEngine
+from modicum.core.engine import Engine, LocalEngine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
-from modicum.core.method import Arm, Comparison, Job, Measurement, Metric, Option
+from modicum.core.method import Arm, Comparison, Job, Measurement, Metric
 from modicum.core.report import Report, load
+from modicum.core.settings import Help
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError
+
+
+@dataclass(frozen=True)
+class Patients:
+    """What a user may change."""
+
+    train: Annotated[int, Help("patients to learn from"), Ge(1)] = 30
 
 
 def error_of(model: LinearRegression | Ridge, job: Job) -> Measurement:
     inputs, target = (np.asarray(part) for part in load_diabetes(return_X_y=True))
     order = np.random.default_rng(job.seed).permutation(len(target))
-    train, test = np.split(order, [int(job.options["train"])])
+    train, test = np.split(order, [job.settings.train])
     model.fit(inputs[train], target[train])
     error = float(np.sqrt(np.mean((model.predict(inputs[test]) - target[test]) ** 2)))
     return Measurement(
@@ -79,7 +90,7 @@ RIDGE = Comparison(
     ),
     beside=(Metric(name="weight norm"),),
     costs=(Metric(name="labels", higher_is_better=False),),
-    options=(Option(name="train", default={"demo": "30", "full": "200"}, help="patients to learn from"),),
+    settings={"demo": Patients(), "full": Patients(train=200)},
     data={"demo": "scikit-learn diabetes"},
 )
 
@@ -121,7 +132,7 @@ def test_differences_are_paired_signed_and_judged() -> None:
     expected = [theirs - ours for ours, theirs in zip(method.values, baseline.values, strict=True)]
     assert report.differences[0].values == pytest.approx(expected)  # lower is better, so positive is better
     assert method.costs == {"labels": 30.0}
-    assert method.values[3] == ridge(Job(seed=3, budget="demo", options={"train": "30"})).value
+    assert method.values[3] == ridge(Job(seed=3, budget="demo", settings=Patients(train=30))).value
 
 
 def test_verdict_needs_the_interval_and_enough_seeds() -> None:
@@ -162,6 +173,65 @@ def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     compare(subject, seeds=1, engine="inline", out=out, options={"train": "40"})
     assert log.read_text() == "0\n1\n2\n0\n"
     assert load(out / "report.json")[0].options == {"train": "40"}
+
+
+def split(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves a mark each time it really runs."""
+    with Path(os.environ["MODICUM_TEST_LOG"]).open("a") as log:
+        log.write(f"{job.seed}\n")
+    if job.seed == 9:
+        raise DataError("There is no draw 9.", hint="Take another.")
+    time.sleep(0.05)
+    order = np.random.default_rng(job.seed).permutation(442)
+    return order[: job.settings.train], order[job.settings.train :]
+
+
+def shared_error(job: Job, parts: tuple[np.ndarray, np.ndarray], model: LinearRegression | Ridge) -> Measurement:
+    inputs, target = (np.asarray(part) for part in load_diabetes(return_X_y=True))
+    train, test = parts
+    model.fit(inputs[train], target[train])
+    return Measurement(value=float(np.sqrt(np.mean((model.predict(inputs[test]) - target[test]) ** 2))))
+
+
+SHARED = replace(
+    RIDGE,
+    setup=split,
+    arms=(
+        Arm(name="ridge", role="method", run=partial(shared_error, model=Ridge(alpha=1.0))),
+        Arm(name="least squares", role="baseline", run=partial(shared_error, model=LinearRegression())),
+    ),
+)
+
+
+def test_what_the_arms_of_a_seed_share_is_made_once_for_those_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    monkeypatch.setenv("MODICUM_TEST_LOG", str(log))
+    first = compare(SHARED, seeds=2, engine="inline", out=out)
+    assert log.read_text() == "0\n1\n"
+    compare(SHARED, seeds=2, engine="inline", out=out)
+    assert log.read_text() == "0\n1\n"
+    more = replace(SHARED, arms=(*SHARED.arms, replace(SHARED.arms[0], name="once more", role="control")))
+    again = compare(more, seeds=2, engine="inline", out=out)
+    assert log.read_text() == "0\n1\n" * 2
+    compare(SHARED, seeds=1, engine="inline", out=out, options={"train": 40})
+    assert log.read_text() == "0\n1\n" * 2 + "0\n"
+    # The values are those of arms that split by themselves, and each has the seconds of the split.
+    assert first.arms[1].values == compare(RIDGE, seeds=2, engine="inline").arms[1].values
+    assert again.arms[2].values == first.arms[1].values
+    assert all(arm.seconds > 0.05 for arm in again.arms)
+    with pytest.raises(DataError, match="no draw 9"):
+        compare(SHARED, seeds=[9], engine="inline")
+
+
+def test_workers_make_what_arms_share_once_a_seed_each(processes: Engine, log: Path) -> None:
+    before = len(log.read_text().split()) if log.exists() else 0
+    found = compare(SHARED, seeds=3, engine=processes)
+    assert len(log.read_text().split()) - before <= 2 * 3
+    log.unlink()
+    assert measured_part(found) == measured_part(compare(SHARED, seeds=3, engine="inline"))
+    log.unlink()
 
 
 def test_a_failed_job_keeps_the_others_and_is_repeated(tmp_path: Path, processes: Engine, log: Path) -> None:
@@ -218,6 +288,7 @@ def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
         ({"seeds": [1, 1]}, r"got \[1, 1\]"),
         ({"seeds": [-1]}, r"got \[-1\]"),
         ({"options": {"trian": "3"}}, "has no option 'trian'"),
+        ({"options": {"train": "0"}}, "train must be an integer from 1 on, got '0'. Write --option train=30, or"),
         ({"data": Path("mine.csv")}, "takes no data of your own"),
         ({"engine": "abacus"}, "There is no engine 'abacus'"),
         ({"device": "gpu"}, "torch cannot use the device 'gpu'"),
@@ -226,6 +297,12 @@ def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
 def test_nonsense_is_a_config_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compare(RIDGE, **settings)  # type: ignore[arg-type]
+
+
+def test_settings_are_an_instance_of_a_dataclass() -> None:
+    for wrong in (Patients, {"demo": {"train": 3}, "full": {}}):
+        with pytest.raises(ConfigError, match=r"The settings of ridge are .*, not an instance of a dataclass"):
+            replace(RIDGE, settings=wrong)
 
 
 def test_a_method_is_given_by_its_name() -> None:

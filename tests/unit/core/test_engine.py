@@ -14,7 +14,8 @@ import psutil
 import pytest
 import torch
 
-from modicum.core.engine import Engine, Finished, cluster, open_engine
+from modicum.core import engine as engines
+from modicum.core.engine import Engine, Finished, open_engine
 from modicum.errors import ConfigError, WorkerDiedError
 
 
@@ -218,6 +219,6 @@ def test_functions_typed_into_a_session_are_refused() -> None:
 def test_nonsense_is_a_config_error(
     name: str, settings: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    monkeypatch.setattr(engines, "_PATIENCE", 0.5)
     with pytest.raises(ConfigError, match=message):
         open_engine(name, **settings)

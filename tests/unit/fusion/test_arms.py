@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.unit.fusion.made_up import recordings
-from tests.unit.fusion.test_plan import job
+from tests.unit.fusion.test_problem import job
 
-from modicum.core.method import Job
+from modicum.core.method import Job, Measurement
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
-from modicum.fusion import Ragged, Recordings, arms, save_recordings
+from modicum.fusion import Ragged, Recordings, save_recordings
+from modicum.fusion.comparison import METHOD, Problem, setup
 from modicum.fusion.degradation import draw_present
-from modicum.fusion.method import METHOD
 from modicum.fusion.metrics import concordance
-from modicum.fusion.plan import Plan
-from modicum.fusion.problem import Problem, pose
 
 TINY = {"labels": "0", "encoder": "linear", "channels": "8", "epochs": "1", "batch": "16"}
+ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 HALF = "with half of the streams missing"
 
 
@@ -33,13 +32,24 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return replace(job(TINY), data=path)
 
 
-@pytest.mark.parametrize("name", ["single", "cube", "concatenation", "attention", "average", "cube_shuffled"])
+def run(name: str, given: Job) -> Measurement:
+    return ARMS[name](given, setup(given))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "best single modality",
+        "CubeMLP",
+        "concatenation MLP",
+        "attention",
+        "mean of single modalities",
+        "CubeMLP, one stream shuffled",
+    ],
+)
 def test_each_arm_measures_what_the_comparison_says(given: Job, name: str) -> None:
     comparison = METHOD.comparison
-    assert comparison is not None
-    run = getattr(arms, name)
-    assert run in [arm.run for arm in comparison.arms]
-    found = run(given)
+    found = run(name, given)
     assert 0 <= found.value <= 1
     assert set(found.beside) == {metric.name for metric in comparison.beside} == {HALF}
     assert set(found.costs) == {metric.name for metric in comparison.costs}
@@ -47,12 +57,12 @@ def test_each_arm_measures_what_the_comparison_says(given: Job, name: str) -> No
 
 
 def test_the_same_job_gives_the_same_numbers(given: Job) -> None:
-    assert arms.cube(given) == arms.cube(given)
-    assert arms.cube(given) != arms.cube(replace(given, seed=1))
+    assert run("CubeMLP", given) == run("CubeMLP", given)
+    assert run("CubeMLP", given) != run("CubeMLP", replace(given, seed=1))
 
 
 def test_the_fusions_that_are_compared_are_equally_large(given: Job) -> None:
-    sizes = [run(given).costs["parameters"] for run in (arms.cube, arms.concatenation, arms.attention)]
+    sizes = [run(name, given).costs["parameters"] for name in ("CubeMLP", "concatenation MLP", "attention")]
     assert sizes[1:] == pytest.approx([sizes[0]] * 2, rel=0.1)
 
 
@@ -63,11 +73,15 @@ def test_a_stream_that_is_alike_in_all_samples_cannot_be_missed(given: Job, tmp_
 
     save_recordings(tmp_path / "own.npz", {"train": plain(48, 0), "test": plain(16, 1)})
     here = replace(given, data=tmp_path / "own.npz")
-    options = lambda shuffled: replace(here, options={**here.options, "shuffled": shuffled})
-    assert arms.cube_shuffled(options("video")) == arms.cube(here)
-    assert arms.cube_shuffled(options("")) == arms.cube_shuffled(options("audio")) != arms.cube(here)
+    options = lambda shuffled: replace(here, settings=replace(here.settings, shuffled=shuffled))
+    assert run("CubeMLP, one stream shuffled", options("video")) == run("CubeMLP", here)
+    assert (
+        run("CubeMLP, one stream shuffled", options(""))
+        == run("CubeMLP, one stream shuffled", options("audio"))
+        != run("CubeMLP", here)
+    )
     with pytest.raises(ConfigError, match="no stream 'smell'"):
-        arms.cube_shuffled(options("smell"))
+        run("CubeMLP, one stream shuffled", options("smell"))
 
 
 def told(labels: Sequence[int], frames: Sequence[int]) -> Recordings:
@@ -92,21 +106,21 @@ def test_the_single_arm_says_what_is_frequent_where_its_stream_is_absent(
     test = told([*[0, 1] * 4, *[label] * 8], [*[2] * 8, *[0] * 8])
     save_recordings(tmp_path / "own.npz", {"train": train, "test": test})
     given = job({**TINY, "epochs": "20", "rate": "0.02"})
-    assert arms.single(replace(given, data=tmp_path / "own.npz")).value == share
+    assert run("best single modality", replace(given, data=tmp_path / "own.npz")).value == share
 
 
 def test_streams_may_come_in_another_order_in_the_test_split(given: Job, tmp_path: Path) -> None:
     train, test = recordings(48, classes=2), recordings(16, seed=1, classes=2)
     turned = replace(test, streams={name: test.streams[name] for name in ("video", "audio")})
     save_recordings(tmp_path / "own.npz", {"train": train, "test": turned})
-    for run in (arms.cube, arms.single, arms.average):
-        assert run(replace(given, data=tmp_path / "own.npz")) == run(given)
+    for name in ("CubeMLP", "best single modality", "mean of single modalities"):
+        assert run(name, replace(given, data=tmp_path / "own.npz")) == run(name, given)
 
 
 @cache
 def frames() -> tuple[Job, Problem]:
     given = job({"task": "ces", "labels": "0"})
-    return given, pose(given, Plan.of(given))
+    return given, setup(given)
 
 
 def mean_concordance(problem: Problem, predicted: np.ndarray) -> float:
@@ -125,7 +139,7 @@ def said(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 def test_the_average_on_frames_is_that_of_the_systems_that_are_there() -> None:  # CUBEMLP-C9
     given, problem = frames()
     each, left = said(problem)
-    found = arms.average(given)
+    found = run("mean of single modalities", given)
     assert found.value == pytest.approx(mean_concordance(problem, each.mean(1)), abs=1e-6)
     kept = (each * left[..., None]).sum(1) / left.sum(1, keepdims=True)
     assert found.beside[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)
@@ -137,7 +151,7 @@ def test_the_single_arm_on_frames_is_one_of_the_systems() -> None:
     given, problem = frames()
     each, left = said(problem)
     best = list(problem.train.streams).index("visual-func")  # by the published figures, too
-    found = arms.single(given)
+    found = run("best single modality", given)
     assert found.value == pytest.approx(mean_concordance(problem, each[:, best]), abs=1e-6)
     kept = np.where(left[:, [best]], each[:, best], np.asarray(problem.train.labels).mean(0))
     assert found.beside[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)

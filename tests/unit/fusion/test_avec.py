@@ -64,7 +64,7 @@ def test_features_are_read_in_each_of_their_forms(tmp_path):
 
 
 def test_features_that_are_none_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no table of numbers \(.*'x'.*row 1"):
+    with pytest.raises(DataError, match=r"no numeric table \(.*'x'.*row 1"):
         read_features(write(tmp_path / "a.csv", "n;t;a\n1;2;3\n1;2;x\n"))
     with pytest.raises(DataError, match="has 2 columns, and 2 of them are no features"):
         read_features(write(tmp_path / "b.csv", "frame,timestamp\n1,2\n"))

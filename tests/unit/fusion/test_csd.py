@@ -65,7 +65,7 @@ def test_a_file_that_is_truncated_or_another_is_refused(tmp_path):
     path = tmp_path / "a.csd"
     write_csd(path, stream(abc=timed(np.zeros((500, 20), np.float32))))
     path.write_bytes(path.read_bytes()[:9000])
-    with pytest.raises(DataError, match="not a whole HDF5 file"):
+    with pytest.raises(DataError, match="not a complete HDF5 file"):
         read_csd(path)
     with h5py.File(path, "w") as file:
         file["root/other"] = 1
@@ -76,8 +76,8 @@ def test_a_file_that_is_truncated_or_another_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("intervals", np.array([[b"0", b"1"]]), "abc: the intervals are no numbers"),
-        ("features", np.zeros((1, 1), [("x", "f4")]), "features has neither numbers nor text"),
+        ("intervals", np.array([[b"0", b"1"]]), "abc: the intervals are not numeric"),
+        ("features", np.zeros((1, 1), [("x", "f4")]), "features has neither values nor text"),
         ("features", np.zeros((1, 1, 1)), "features of shape \\(1, 1, 1\\)"),
         ("features/deep", np.zeros(1), "features is no array"),
     ],
@@ -117,7 +117,7 @@ def test_a_file_that_refers_to_others_or_is_too_large_is_refused(tmp_path):
     with h5py.File(path, "a") as file:
         del file["COVAREP/data/abc/features"]
         file["COVAREP/data/abc/features"] = h5py.ExternalLink("/etc/passwd", "/x")
-    with pytest.raises(UnsafeFileError, match="refers from 'features' to another place"):
+    with pytest.raises(UnsafeFileError, match="refers from 'features' to another folder"):
         read_csd(path)
 
 

@@ -25,12 +25,11 @@ def ensemble() -> FusionEnsemble:
     return fit_seeds(DRAWN, None, config=CONFIG, seeds=[3, 0], recipe=SHORT)
 
 
-def test_seeds_are_trained_one_by_one_and_told(ensemble: FusionEnsemble) -> None:
-    told: list[int] = []
-    again = fit_seeds(
-        DRAWN, None, config=CONFIG, seeds=[3], recipe=SHORT, progress=lambda seed, system: told.append(seed)
-    )
-    assert told == [3]
+def test_seeds_are_trained_one_by_one_and_logged(ensemble: FusionEnsemble, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="modicum"):
+        again = fit_seeds(DRAWN, None, config=CONFIG, seeds=[3], recipe=SHORT)
+    (said,) = caplog.messages
+    assert said.startswith("Seed 3: epoch ")
     assert list(ensemble.systems) == [3, 0]
     assert np.array_equal(again.predict(TEST), ensemble.systems[3].predict(TEST))
     assert not np.allclose(ensemble.systems[0].predict(TEST), ensemble.systems[3].predict(TEST))

@@ -144,10 +144,10 @@ def test_arrays_that_do_not_fit_are_refused(streams: Any, lengths: Any, message:
 )
 def test_labels_that_are_no_numbers_are_refused_with_how_classes_are_given(labels: Any) -> None:
     streams = {"audio": np.zeros((4, 3, 2))}
-    with pytest.raises(DataError, match="labels should be an array of numbers") as told:
+    with pytest.raises(DataError, match="labels should be an numeric array") as told:
         Recordings.from_arrays(streams, labels=labels)
     assert "classes as integers" in told.value.hint
-    with pytest.raises(DataError, match="The stream 'audio' should be an array of numbers"):
+    with pytest.raises(DataError, match="The stream 'audio' should be an numeric array"):
         Recordings.from_arrays({"audio": [[["loud"]]]})
     found = [Recordings.from_arrays(streams, labels=it).labels for it in ([0, 1, 2, 0], [0, 0.5, 1, 2])]
     assert [it.dtype for it in found if it is not None] == [np.int64, np.float32]

@@ -113,7 +113,7 @@ def test_classes() -> None:
 def test_phq_scores_go_there_and_back() -> None:
     assert phq_to_unit([0, 5, 24]).tolist() == pytest.approx([0, 0.2, 0.96])
     assert phq_from_unit(phq_to_unit([7, 12])) == pytest.approx(np.array([7, 12]))
-    with pytest.raises(DataError, match="PHQ-8 score at place 1 is 25"):
+    with pytest.raises(DataError, match="PHQ-8 score at index 1 is 25"):
         phq_to_unit([3, 25])
     with pytest.raises(DataError, match="is nan"):
         phq_to_unit([float("nan")])

@@ -123,7 +123,7 @@ def test_word_pieces_that_are_float_become_whole_numbers(tmp_path):
     assert pieces.dtype == np.int64
     assert pieces[1, 0].tolist() == [7, 7, 7, 0, 0, 0]
     wrong = np.full((2, 3, 6), 0.5)
-    with pytest.raises(DataError, match="values that are not whole"):
+    with pytest.raises(DataError, match="values that are not integers"):
         read_text_bert(write(tmp_path, train=split(text_bert=wrong)))
 
 
@@ -132,8 +132,8 @@ def test_word_pieces_that_are_float_become_whole_numbers(tmp_path):
     [
         ({"id": None}, "has no 'id'"),
         ({"audio": np.zeros((2, 3))}, "audio has the shape \\(2, 3\\), not 3 axes"),
-        ({"audio": np.ones((3, 8, 3))}, "other numbers of samples in its streams"),
-        ({"audio": [["a"]]}, "holds no array of numbers"),
+        ({"audio": np.ones((3, 8, 3))}, "different numbers of samples in its streams"),
+        ({"audio": [["a"]]}, "holds no numeric array"),
         ({"audio_lengths": [7]}, "2 samples and 1 lengths"),
         ({"audio_lengths": [7, 9]}, "row 1, has 9 frames by its length, and room for 8"),
         ({"text_bert": np.zeros((2, 3, 5))}, "a mask of \\(2, 5\\)"),

@@ -10,29 +10,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.unit.fusion.made_up import recordings
-from tests.unit.fusion.test_plan import job
 
 from modicum.core.catalogue import fetch
+from modicum.core.method import Budget, Job
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
 from modicum.fusion import Recordings, save_recordings
+from modicum.fusion.comparison import METHOD
+from modicum.fusion.comparison.problem import Problem, frames_of_sequences, join, setup, shuffle
 from modicum.fusion.metrics import concordance
-from modicum.fusion.plan import Plan
-from modicum.fusion.problem import Problem, frames_of_sequences, join, pose, shuffle
 from modicum.fusion.readers.ces import SYSTEMS, CesSequence
 from modicum.fusion.readers.mosi import read_mosi
 
 
+def job(options: Mapping[str, str] | None = None, *, budget: Budget = "demo") -> Job:
+    return Job(seed=0, budget=budget, settings=METHOD.comparison.settings_for(budget, options))
+
+
 @cache
 def posed(seed: int, **options: str) -> Problem:
-    given = replace(job(options), seed=seed)
-    return pose(given, Plan.of(given))
+    return setup(replace(job(options), seed=seed))
 
 
 def own(path: Path, splits: Mapping[str, Recordings], *, seed: int = 0, labels: str = "0") -> Problem:
     save_recordings(path / "own.npz", splits)
-    given = replace(job({"labels": labels}), seed=seed, data=path / "own.npz")
-    return pose(given, Plan.of(given))
+    return setup(replace(job({"labels": labels}), seed=seed, data=path / "own.npz"))
 
 
 def parts(problem: Problem) -> tuple[Recordings, Recordings, Recordings]:
@@ -49,8 +51,7 @@ def test_motions_are_parted_by_sample_and_by_seed() -> None:
     assert len({name for part in parts(problem) for name in part.ids}) == 80
     for part in parts(problem):
         assert np.bincount(np.asarray(part.labels)).tolist() == [len(part) // 4] * 4
-    given = job()
-    again = pose(given, Plan.of(given))
+    again = setup(job())
     assert [part.ids for part in parts(again)] == [part.ids for part in parts(problem)]
     assert posed(1).test.ids != problem.test.ids
 

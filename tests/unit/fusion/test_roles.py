@@ -39,7 +39,7 @@ def test_a_test_split_needs_no_labels() -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({}, "There are the splits none, and which to train on is not said"),
+        ({}, "There are the splits none, and which to train on is not given"),
         ({"valid": TRAIN, "test": OTHER}, "There are the splits valid, test, and"),
         ({"all": replace(TRAIN, labels=None, classes=())}, "The split train has no labels"),
         ({"train": TRAIN, "valid": replace(OTHER, labels=None, classes=())}, "The split valid has no labels"),

@@ -61,7 +61,7 @@ def test_a_damaged_file_is_refused(tmp_path, suffix):
     path = tmp_path / f"recordings{suffix}"
     save_recordings(path, splits())
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"not a whole|no whole"):
+    with pytest.raises(DataError, match=r"not a complete|no complete"):
         load_recordings(path)
 
 
@@ -80,9 +80,9 @@ def test_another_file_is_refused(tmp_path):
         with pytest.raises(DataError, match="holds no recordings"):
             load_recordings(tmp_path / name)
     for description, message in (
-        ({"form": 2}, "is of form 2, and 1 is read"),
-        ({"form": 1, "splits": [{"name": "train"}]}, "damaged description \\(KeyError"),
-        ([], "damaged description"),
+        ({"form": 2}, "has version 2 of the format"),
+        ({"form": 1, "splits": [{"name": "train"}]}, r"is damaged \(0.ids: Field required"),
+        ([], "has version None of the format"),
     ):
         save_file({"x": np.zeros(3)}, tmp_path / "b.safetensors", {"modicum-recordings": json.dumps(description)})
         with pytest.raises(DataError, match=message):
@@ -113,5 +113,5 @@ def test_arrays_of_other_numbers_are_refused(tmp_path, name, array):
     save_recordings(tmp_path / "a.npz", splits())
     with np.load(tmp_path / "a.npz") as file:
         np.savez(tmp_path / "b.npz", **{**file, name: array})
-    with pytest.raises(DataError, match=f"holds an array of {array.dtype}"):
+    with pytest.raises(DataError, match=f"{name} must be .*, got {array.dtype}"):
         load_recordings(tmp_path / "b.npz")

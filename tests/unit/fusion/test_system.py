@@ -154,9 +154,9 @@ def test_a_checkpoint_with_weights_missing_is_refused(system: FusionSystem, tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "expected"),
-        ({"version": 2}, "expected"),
-        ({"task": "taste"}, "task 'taste'"),
+        ({"format": "other"}, "is no fusion system of modicum"),
+        ({"version": 2}, "has version 2 of the format"),
+        ({"task": "taste"}, "is damaged .task: Input should be 'sentiment'"),
         ({"scaling": {}}, "means"),
         ({"max_words": "many"}, "is damaged"),
     ],

@@ -86,9 +86,9 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_al
 
 
 def test_progress_tells_each_epoch() -> None:
-    told: list[tuple[int, float]] = []
-    model = DMPNN(width=8).fit(labels(), epochs=3, progress=lambda epoch, loss: told.append((epoch, loss)))
-    assert told == list(enumerate(model.losses, 1))
+    told: list[tuple[int, int, str]] = []
+    model = DMPNN(width=8).fit(labels(), epochs=3, progress=lambda *step: told.append(step))
+    assert told == [(epoch, 3, f"loss {loss:.5f}") for epoch, loss in enumerate(model.losses, 1)]
 
 
 def test_what_is_saved_predicts_the_same(trained: DMPNN, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_is_saved_predicts_the_same(trained: DMPNN, tmp_path: Path) -> None
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a whole torch file"):
+    with pytest.raises(DataError, match="is not a complete torch file"):
         DMPNN.load(tmp_path)
     torch.save({"width": 8}, tmp_path / DMPNN_FILE)
     with pytest.raises(DataError, match="is not a network of this library"):

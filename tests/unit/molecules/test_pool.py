@@ -129,7 +129,7 @@ def test_an_empty_pool_is_an_error(text: str, tmp_path: Path) -> None:
         ("pool.csv", b"smiles,SMILES\nC,C\n", "has 2 columns 'smiles'"),
         ("pool.csv", b"", "its header is empty"),
         ("pool.sdf", b"", "A pool is a .smi or a .csv file"),
-        ("pool.smi", b"\xff\xfeC\x00", "cannot be read"),
+        ("pool.smi", b"C\nC\xff", "line 2 is not UTF-8"),
         ("pool.smi.gz", b"CCCC\n", "cannot be read"),
         ("pool.smi.gz", ZIPPED[:-9], "cannot be read"),
         ("pool.smi.gz", ZIPPED[:10] + b"\xff" * 20, "cannot be read"),

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 from tests.unit.molecules.point_kernel import PointKernel, cloud
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 
 
 def test_each_pick_has_the_largest_deviation_that_is_left() -> None:

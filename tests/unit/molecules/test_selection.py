@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
+from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.reference import pick_brute_force
 from modicum.molecules.selection import ActiveLearner, Selection
 
 
@@ -156,9 +156,10 @@ def test_a_failed_molecule_that_nothing_covers_is_reported_apart() -> None:
 
 
 def test_progress_is_told_once_a_pick() -> None:
-    told: list[tuple[int, float]] = []
-    selection = learner(cloud(80)).run(0.5, progress=lambda done, u: told.append((done, u)))
-    assert told == [(place + 1, selection.deviations[place]) for place in range(2, len(selection.picks))]
+    told: list[tuple[int, int, str]] = []
+    selection = learner(cloud(80)).run(0.5, progress=lambda *step: told.append(step))
+    places = range(2, len(selection.picks))
+    assert told == [(place + 1, 0, f"largest std {selection.deviations[place]:.3f}") for place in places]
 
 
 class Interrupted(PointKernel):
@@ -191,7 +192,7 @@ def test_a_run_interrupted_in_its_report_keeps_the_pick() -> None:
     kernel = cloud(60)
     resumed = learner(kernel)
 
-    def stop(done: int, _: float) -> None:
+    def stop(done: int, *_: object) -> None:
         if done == 9:
             raise KeyboardInterrupt
 

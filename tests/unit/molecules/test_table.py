@@ -66,8 +66,8 @@ def test_a_broken_table_is_named_with_its_row(text: str, message: str, tmp_path:
 def test_a_missing_or_binary_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / "nothing.csv", "density")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(DataError, match="cannot be read"):
+    (tmp_path / "binary.csv").write_bytes(b"smiles\n\x80\x01")
+    with pytest.raises(DataError, match="line 2 is not UTF-8"):
         read_table(tmp_path / "binary.csv", "density")
 
 

@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from modicum.optim.coverage import Geometry
-from modicum.optim.functional import conv_power, denominator, linear_power, moving_power, patch_power_map, spread
+from modicum.optim.functional import (
+    Geometry,
+    conv_power,
+    denominator,
+    linear_power,
+    moving_power,
+    patch_power_map,
+    spread,
+)
 
 Draw = Callable[..., Tensor]
 

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
 from modicum.core.seeding import torch_generator
 
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "far"]
 MakeBert = Callable[..., BertForSequenceClassification]
 
 
@@ -78,3 +80,16 @@ def minilm() -> Iterator[BertForSequenceClassification]:
         model.classifier.weight.normal_(0, 0.02, generator=torch_generator(0, "classifier"))
     yield model
     os.environ.pop("HF_HUB_OFFLINE") if before is None else os.environ.update(HF_HUB_OFFLINE=before)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two tiny layers, random, in half precision, with a tokenizer of nine words, as a folder."""
+    folder = tmp_path_factory.mktemp("encoder")
+    vocabulary = folder / "words.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
+    config = BertConfig(vocab_size=14, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    with torch.random.fork_rng():
+        BertModel(config).half().save_pretrained(folder)
+    BertTokenizer(vocab=str(vocabulary)).save_pretrained(folder)
+    return folder

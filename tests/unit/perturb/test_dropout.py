@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, BartConfig, BartModel
 
 from modicum.perturb import HyPe, HyPeConfig
-from modicum.perturb.dropout import DropoutSwitch
+from modicum.perturb.sites import DropoutSwitch
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tests.unit.perturb.ranks import CONFIG, Regressor, gradients, work
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 
@@ -16,11 +17,6 @@ from modicum.perturb.configuration import Noise
 
 MakeBert = Callable[..., BertForSequenceClassification]
 Batch = dict[str, Tensor]
-CONFIG = HyPeConfig(sigma=0.05)
-
-
-def gradients(model: nn.Module) -> list[Tensor]:
-    return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
 
 
 # HYPE-C8
@@ -51,15 +47,24 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("noise", ["normal", "uniform"])
 def test_compiled_noise_is_bitwise_that_of_eager_code(noise: Noise, make_stack: type[nn.Module]) -> None:
-    model, hidden = make_stack(2), torch.linspace(-3, 3, 4 * 9 * 8).view(4, 9, 8)
-    compiled = torch.compile(model, fullgraph=True)
-    assert torch.equal(compiled(hidden), hidden)  # compiled before it is attached
+    model, hidden = make_stack(1), torch.linspace(-3, 3, 4 * 9 * 8).view(4, 9, 8)
     with HyPe(model, HyPeConfig(sigma=0.1, noise=noise)) as hype:
         eager = [model(hidden) for _ in range(3)]
         hype.step(0)
+        compiled = torch.compile(model, fullgraph=True)
         assert all(torch.equal(compiled(hidden), expected) for expected in eager)
         assert not torch.equal(eager[0], eager[1])
-    assert torch.equal(compiled(hidden), hidden)  # and no noise is left
+
+
+# HYPE-C8
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_model_that_was_compiled_before_gets_noise_and_loses_it(make_stack: type[nn.Module]) -> None:
+    model, hidden = make_stack(2), torch.ones(4, 9, 8)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(hidden), hidden)
+    with HyPe(model, HyPeConfig(sigma=0.1)):
+        assert not torch.equal(compiled(hidden), hidden)
+    assert torch.equal(compiled(hidden), hidden)
 
 
 # HYPE-C9
@@ -80,39 +85,29 @@ def test_resuming_is_equal_to_not_stopping(make_bert: MakeBert, batch: Batch) ->
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), parts.parameters(), strict=True))
 
 
-def ranks_worker(rank: int, folder: str, state: dict[str, Tensor], batch: Batch, model: nn.Module) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    model.load_state_dict(state)
-    parallel = nn.parallel.DistributedDataParallel(model)
-    mine = {name: value.chunk(2)[rank] for name, value in batch.items()}
-    with HyPe(parallel, CONFIG):
-        parallel(**mine).loss.backward()
-    if rank == 0:
-        torch.save(gradients(model), Path(folder) / "gradients.pt")
-    # Not by destroy_process_group: freeing the parallel model then waits, with the interpreter locked, for a thread
-    # of gloo that may need that lock to end.
-    os._exit(0)
-
-
 # HYPE-C9
 @pytest.mark.slow
-def test_two_ranks_are_one_with_the_double_batch(make_bert: MakeBert, batch: Batch, tmp_path: Path) -> None:
-    model = make_bert()
-    arguments = (str(tmp_path), model.state_dict(), batch, make_bert())
+def test_two_ranks_are_one_with_the_double_batch(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "hidden": torch.randn(6, 9, 16, generator=generator),
+        "labels": torch.randn(6, generator=generator),
+    }
+    with torch.random.fork_rng():
+        model = Regressor()
     torch.multiprocessing.spawn(  # pyright: ignore[reportPrivateImportUsage]
-        ranks_worker, arguments, nprocs=2
+        work, (str(tmp_path), copy.deepcopy(model), batch), nprocs=2
     )
     theirs = torch.load(tmp_path / "gradients.pt", weights_only=True)
     with HyPe(model, CONFIG):
-        model(**batch).loss.backward()
+        model(**batch).backward()
     noisy = gradients(model)
     # Averages over ranks round differently; other noise changes the gradient by parts in a hundred.
     torch.testing.assert_close(theirs, noisy, rtol=1e-4, atol=1e-6)
     model.zero_grad()
     with HyPe(model, CONFIG) as hype:
         hype.step(1)
-        model(**batch).loss.backward()
+        model(**batch).backward()
     with pytest.raises(AssertionError):
         torch.testing.assert_close(theirs, gradients(model), rtol=1e-4, atol=1e-6)
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from modicum.errors import ModelError
-from modicum.perturb.siblings import disagreement, noisy_tune_, r3f_loss, r_drop_loss, symmetric_kl
+from modicum.perturb.comparison import disagreement, noisy_tune_, r3f_loss, r_drop_loss, symmetric_kl
 
 # A few float32 roundings of numbers near 1.
 assert_close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)
@@ -103,11 +102,6 @@ def test_r3f_compares_the_clean_pass_with_one_on_embeddings_that_carry_the_gener
     loss = r3f_loss(model, batch, weight=2.0, sigma=0.5, generator=torch.Generator().manual_seed(1))
     assert_close(loss, expected)
     assert torch.equal(model(**batch).logits, clean.logits), "the hook stayed on the model"
-
-
-def test_r3f_needs_input_embeddings(batch: dict[str, Tensor]) -> None:
-    with pytest.raises(ModelError, match=r"R3F needs a model with input embeddings, got Linear. Give a transformers"):
-        r3f_loss(nn.Linear(2, 2), {}, weight=1.0, sigma=0.1, generator=torch.Generator())
 
 
 def test_noisy_tune_adds_uniform_noise_of_the_deviation_of_each_parameter() -> None:

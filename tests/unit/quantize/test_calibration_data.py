@@ -83,5 +83,5 @@ def test_batch_of_another_shape_is_named() -> None:
 def test_batch_that_is_not_finite_is_named(wrong: float) -> None:
     broken = X.clone()
     broken[7, 1, 2, 3] = wrong
-    with pytest.raises(DataError, match="batch 1 has numbers that are not finite"):
+    with pytest.raises(DataError, match="batch 1 has values that are not finite"):
         gather(broken.split(4))

@@ -60,7 +60,7 @@ def test_distant_exponents_are_refused_when_the_sum_needs_more_than_int32() -> N
     code = model.codes[next(iter(model.codes))]
     assert isinstance(code, WeightCode)
     code.exponent.copy_(torch.tensor([-40, 0]))  # the biases become as large in units of their channel
-    with pytest.raises(ConfigError, match=r"The numbers of weight may need \d\d bits"):
+    with pytest.raises(ConfigError, match=r"The values of weight may need \d\d bits"):
         Engine(lower(model), "numpy")
 
 

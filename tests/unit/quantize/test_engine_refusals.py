@@ -89,7 +89,7 @@ def test_numbers_that_may_leave_int32_are_refused_by_every_engine() -> None:
     program = lower(changed(quantized, graph=quantized.graph.with_operations({"2": large})))
     assert program.steps[-1].bound > 2**31
     for backend in ("numpy", "numba", "c"):
-        with pytest.raises(ConfigError, match="numbers of 2 may need"):
+        with pytest.raises(ConfigError, match="values of 2 may need"):
             Engine(program, backend)
     with pytest.raises(ConfigError, match="but the engine has 32"):
         source_of(program)

@@ -232,7 +232,7 @@ def test_another_version_of_the_file_is_told(path: Path) -> None:
     document = onnx.load(path)
     next(it for it in document.metadata_props if it.key == "version").value = "9"
     onnx.save(document, path)
-    with pytest.raises(DataError, match="version 9 of the form, but this modicum reads version 1"):
+    with pytest.raises(DataError, match="version 9 of the format, but this modicum reads version 1"):
         compare_onnx(model, path, images(model.shape))
 
 
@@ -243,7 +243,7 @@ def test_files_of_others_truncated_ones_and_missing_ones_are_told(path: Path) ->
     export_onnx(model, path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="no whole ONNX file"):
+    with pytest.raises(DataError, match="no complete ONNX file"):
         compare_onnx(model, path, images(model.shape))
     document = onnx.load_from_string(whole)
     del document.metadata_props[:]

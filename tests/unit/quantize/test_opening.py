@@ -98,7 +98,7 @@ def test_truncated_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     place = copied(folder, tmp_path / "cut")
     weights = place / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(DataError, match="no whole safetensors file"):
+    with pytest.raises(DataError, match="no complete safetensors file"):
         open_network(str(place))
 
 
@@ -311,7 +311,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     for name, kind, words in [
         ("named.npz", DataError, "has no array x, only images"),
         ("objects.npy", UnsafeFileError, "pickled objects"),
-        ("cut.npy", DataError, "not a whole"),
+        ("cut.npy", DataError, "not a complete"),
         ("x.csv", ConfigError, r"no \.npy or \.npz file"),
         ("none.npy", ConfigError, "There is nothing at"),
     ]:

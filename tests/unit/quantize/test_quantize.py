@@ -199,9 +199,10 @@ def test_each_polish_brings_the_calibration_outputs_closer(digits: Digits) -> No
 
 
 def test_progress_names_the_layers(digits: Digits) -> None:
-    told: list[str] = []
-    model = quantize(digits.model, digits.train[:32], RAPQConfig(polish=False), progress=told.append)
-    assert told == list(model.codes)
+    steps: list[tuple[int, int, str]] = []
+    settings = RAPQConfig(polish=False)
+    model = quantize(digits.model, digits.train[:32], settings, progress=lambda *step: steps.append(step))
+    assert steps == [(place, 0, name) for place, name in enumerate(model.codes, start=1)]
 
 
 def test_double_model_takes_float_calibration(digits: Digits) -> None:

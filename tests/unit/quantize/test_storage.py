@@ -187,7 +187,7 @@ def test_a_truncated_file_is_told(share: float, path: Path) -> None:
     save(a_model(), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(DataError, match="no whole safetensors file"):
+    with pytest.raises(DataError, match="no complete safetensors file"):
         load(path)
 
 
@@ -216,23 +216,23 @@ def _zeros(tensors: dict[str, Tensor], place: int, value: int) -> None:
 DAMAGE: dict[str, Change] = {
     "the tensor first.codes is missing": lambda tensors, _: tensors.pop("first.codes"),
     "the tensor biases is missing": lambda tensors, _: tensors.pop("biases"),
-    "no place for all of more": lambda tensors, _: tensors.update(more=torch.zeros(2)),
-    "no place for all of exponents": lambda it, _: it.update(exponents=it["exponents"].repeat(2)),
-    "zeros must have 25 numbers": lambda it, _: it.update(zeros=it["zeros"][:-1]),
-    "exponents must have 4 numbers of torch.int8": lambda it, _: it.update(exponents=it["exponents"].float()),
+    "holds more, which no part has": lambda tensors, _: tensors.update(more=torch.zeros(2)),
+    "exponents must be int8 of shape": lambda it, _: it.update(exponents=it["exponents"].repeat(2)),
+    "zeros must be uint8 of shape": lambda it, _: it.update(zeros=it["zeros"][:-1]),
+    "got float32": lambda it, _: it.update(exponents=it["exponents"].float()),
     "take 144 bytes": lambda it, _: it.update({"first.codes": it["first.codes"][:-1]}),
     "first has zero points that 4 bits do not have": lambda it, _: _zeros(it, 4, 16),
     "stem has zero points that 8 bits do not have": lambda it, _: _zeros(it, 0, 127),
-    "no integer": lambda _, it: it["nodes"][1][3].update(bits="8"),
+    "bits of stem is damaged": lambda _, it: it["nodes"][1][3].update(bits="8"),
     "weights of shape .* and 9 bits": lambda _, it: it["nodes"][1][3].update(bits=9),
     "does not come before": lambda _, it: it["nodes"][1].__setitem__(2, [1]),
     "settings that no activation has": lambda _, it: it["nodes"][2][3].update(stride=[1, 1]),
     "settings that no opaque has, or lacks one": lambda _, it: it["nodes"][2].__setitem__(1, "opaque"),
     "lacks a setting that a max_pool has": lambda _, it: it["nodes"][3][3].pop("kernel"),
-    "cannot be read": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
+    "is no node, but a softmax": lambda _, it: it["nodes"][2].__setitem__(1, "softmax"),
     "Two nodes share a name": lambda _, it: it["nodes"][2].__setitem__(0, "stem"),
     "too large": lambda _, it: it.update(shape=[3, 2**16, 2**15]),
-    "is no node": lambda _, it: it["nodes"][2].__setitem__(2, [0, 1]),
+    "is no node, but a activation of 2 inputs": lambda _, it: it["nodes"][2].__setitem__(2, [0, 1]),
     "a grid of 9 bits": lambda _, it: it["grids"][0].__setitem__(1, 9),
     "differs in speed": lambda _, it: it["config"].update(speed=3),
     "configuration in the file is not usable": lambda _, it: it["config"].update(weight_bits=1),

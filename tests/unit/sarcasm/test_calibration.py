@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from scipy.special import expit, log_expit
 from sklearn.linear_model import LogisticRegression
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.calibration import CALIBRATIONS, Isotonic, Scaling, isotonic, read_calibration, temperature
+from modicum.sarcasm.calibration import CALIBRATIONS, Isotonic, Scaling, isotonic, temperature
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=4000) * 2
@@ -51,13 +48,10 @@ def test_isotonic_pools_what_falls() -> None:
 
 
 @pytest.mark.parametrize("name", CALIBRATIONS)
-def test_calibrations_keep_the_order_and_survive_json(name: str) -> None:
+def test_calibrations_keep_the_order(name: str) -> None:
     found = CALIBRATIONS[name](LOGITS, LABELS)  # pyright: ignore[reportArgumentType]
     chances = found(np.sort(LOGITS))
     assert (np.diff(chances) >= 0).all()
-    again = read_calibration(json.loads(json.dumps(asdict(found))))
-    assert again == found
-    assert np.array_equal(again(LOGITS), found(LOGITS))
 
 
 def test_logits_that_are_no_numbers_and_labels_of_one_kind_are_refused() -> None:
@@ -76,5 +70,3 @@ def test_calibrations_that_are_none_are_refused() -> None:
         Isotonic(logits=(0.0, 0.0), probabilities=(0.1, 0.2))
     with pytest.raises(ConfigError, match="do not rise"):
         Isotonic(logits=(0.0, 1.0), probabilities=(0.3, 0.2))
-    with pytest.raises(ConfigError, match="no calibration"):
-        read_calibration({"slope": 1.0})

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from modicum.errors import DataError
 from modicum.sarcasm.cleaning import DIALECTS, Preparation, clean, language_of
 from modicum.sarcasm.examples import Example, Pair
 
@@ -79,19 +76,3 @@ def test_pairs_are_prepared_as_examples_are() -> None:
     pair = Pair(texts=("a\nb", "@c"), language="ar", dialect="gulf", sarcastic=1)
     prepared = Preparation().pair(pair)
     assert prepared == Pair(texts=("gulf: a b", "gulf: USER"), language="ar", dialect="gulf", sarcastic=1)
-
-
-@pytest.mark.parametrize("preparation", [Preparation(), Preparation(clean=False), Preparation(dialect_prefix=False)])
-def test_json_holds_a_preparation(preparation: Preparation) -> None:
-    assert Preparation.from_dict(json.loads(json.dumps(preparation.to_dict()))) == preparation
-
-
-@pytest.mark.parametrize(
-    "read",
-    [{}, {"clean": True}, {"clean": 1, "dialect_prefix": True}, {"clean": True, "dialect_prefix": True, "x": True}],
-)
-def test_what_is_no_preparation_is_refused(read: dict[str, object]) -> None:
-    with pytest.raises(
-        DataError, match=r"How texts are prepared is .* Give true or false for each of clean, dialect_p"
-    ):
-        Preparation.from_dict(read)

@@ -170,6 +170,8 @@ def test_what_is_no_decision_is_refused() -> None:
         {"rule": "half"},
         {**decision().to_dict(), "rule": "none"},
         {**decision().to_dict(), "languages": 3},
+        {**decision().to_dict(), "languages": {"en": {"calibration": {"slope": 1.0}, "threshold": 0.5, "share": 0.5}}},
+        {**decision().to_dict(), "categories": [0.5]},
     ):
-        with pytest.raises(DataError, match="These are no thresholds"):
+        with pytest.raises(DataError, match=r"decides by is damaged|These are no thresholds"):
             Decision.from_dict(read)

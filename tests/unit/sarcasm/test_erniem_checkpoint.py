@@ -143,7 +143,7 @@ def test_other_folders_have_no_pooler(converted: Path, tmp_path: Path) -> None:
 def test_a_damaged_converted_folder_is_named(converted: Path, tmp_path: Path) -> None:
     shutil.copytree(converted, tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(DataError, match=r"model.safetensors is not a whole safetensors file"):
+    with pytest.raises(DataError, match=r"model.safetensors is no complete safetensors file"):
         read_pooler(tmp_path / "copy")
 
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_of_another_architecture_is_named(tmp_path: Path) -> None:
         ({"act_dropout": 0.1}, ModelError, "act_dropout 0.1"),
         ({"act_dropout": None}, ModelError, "act_dropout None"),
         ({"pad_token_id": 0}, ModelError, "says 0"),
-        ({"hidden_size": "16"}, DataError, "hidden_size '16', not a positive whole number"),
+        ({"hidden_size": "16"}, DataError, "hidden_size '16', not a positive integer"),
         ({"num_hidden_layers": 0}, DataError, "num_hidden_layers 0"),
         ({"num_hidden_layers": 2}, ModelError, r"has ernie_m.encoder.layers.2.self_attn"),
         ({"num_attention_heads": 5}, DataError, "hidden_size 16, no multiple of 5 heads"),

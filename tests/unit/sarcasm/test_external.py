@@ -78,7 +78,7 @@ def test_texts_and_labels_of_tweeteval_go_together_by_line(tmp_path: Path) -> No
     ("train", "message"),
     [
         (("a\nb\n", "1\n"), r"has 2 texts and 1 labels of train. Fetch the files again"),
-        (("a\nb\n", "1\n2\n"), r"train, line 2 has an empty text, or the label '2' in place of 0 or 1"),
+        (("a\nb\n", "1\n2\n"), r"train, line 2 has an empty text, or the label '2' instead of 0 or 1"),
         (("a\n\n", "1\n0\n"), r"train, line 2 has an empty text"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_missing_or_undecodable_file_is_named(tmp_path: Path) -> None:
         read_tweeteval_irony(tmp_path)
     tweeteval(tmp_path, ("a\n", "1\n"))
     (tmp_path / "val_text.txt").write_bytes(b"\xff\n")
-    with pytest.raises(DataError, match=r"val_text.txt is not UTF-8"):
+    with pytest.raises(DataError, match=r"val_text.txt, line 1 is not UTF-8"):
         read_tweeteval_irony(tmp_path)
 
 

@@ -231,13 +231,12 @@ def test_what_no_part_can_learn_is_none() -> None:
     assert fitted.system.decision.categories is None
 
 
-def test_progress_is_told() -> None:
-    said: list[str] = []
-    recorded(progress=said.append)
-    assert said == ["part 1 of 3", "part 2 of 3", "part 3 of 3", "all examples"]
-    said.clear()
-    recorded(folds=1, progress=said.append)
-    assert said == ["part 1 of 1"]
+def test_what_is_fitted_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="modicum"):
+        recorded()
+        recorded(folds=1, title="both, ")
+    parts = [f"Fitting part {number} of 3" for number in (1, 2, 3)]
+    assert caplog.messages == [*parts, "Fitting all examples", "Fitting both, part 1 of 1"]
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_foreign_folders_are_refused(saved: Saved, tmp_path: Path) -> None:
         load(tmp_path)
     for foreign in ({"architectures": ["BertModel"]}, [1]):
         (saved.folder / "model.json").write_text(json.dumps(foreign))
-        with pytest.raises(DataError, match="describes no linear model"):
+        with pytest.raises(DataError, match="is no linear model of modicum"):
             load(saved.folder)
 
 
@@ -317,29 +317,29 @@ def test_foreign_folders_are_refused(saved: Saved, tmp_path: Path) -> None:
 def test_truncated_files_are_refused(saved: Saved, name: str, share: float) -> None:
     content = (saved.folder / name).read_bytes()
     (saved.folder / name).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DataError, match=f"{name} (cannot be read|is no whole)"):
+    with pytest.raises(DataError, match=f"{name} (cannot be read|is no complete)"):
         load(saved.folder)
 
 
 def test_missing_weights_are_refused(saved: Saved) -> None:
     (saved.folder / "weights.safetensors").unlink()
-    with pytest.raises(DataError, match="no whole safetensors file"):
+    with pytest.raises(DataError, match="does not exist"):
         load(saved.folder)
 
 
 def test_weights_of_another_model_are_refused(saved: Saved, tmp_path: Path) -> None:
     LinearLearner(features="word").fit(EXAMPLES).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "weights.safetensors", saved.folder / "weights.safetensors")
-    with pytest.raises(DataError, match=r"features\.idf\.0 must be finite float64 of shape"):
+    with pytest.raises(DataError, match=r"features\.idf\.0 must be float64 of shape"):
         load(saved.folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sarcastic__intercept": None}, r"sarcastic\.intercept must be .* got nothing"),
+        ({"sarcastic__intercept": None}, r"sarcastic\.intercept is missing"),
         ({"sarcastic__intercept": np.zeros(1, np.float32)}, "got float32"),
-        ({"sarcastic__intercept": np.array([np.nan])}, "must be finite"),
+        ({"sarcastic__intercept": np.array([np.nan])}, "not finite"),
         ({"categories__weights": np.zeros((5, 3))}, r"categories\.weights must be"),
         ({"more": np.zeros(1)}, "holds more, which no part has"),
     ],
@@ -353,7 +353,7 @@ def test_weights_that_do_not_fit_are_refused(saved: Saved, changes: dict[str, np
 @pytest.mark.parametrize("changes", [{"features": None}, {"features": {"ngrams": [{}]}}, {"heads": 3}, {"ranker": 1}])
 def test_descriptions_that_describe_nothing_are_refused(saved: Saved, changes: dict[str, Any]) -> None:
     saved.describe(**changes)
-    with pytest.raises(DataError, match="describes no model"):
+    with pytest.raises(DataError, match="is damaged"):
         load(saved.folder)
 
 
@@ -377,7 +377,7 @@ def test_functions_are_features_and_are_given_again(tmp_path: Path) -> None:
 
 
 def test_encoders_that_give_no_rows_are_refused() -> None:
-    with pytest.raises(DataError, match=r"one row of finite numbers for each of 45 texts, got shape \(45,\)"):
+    with pytest.raises(DataError, match=r"one row of finite values for each of 45 texts, got shape \(45,\)"):
         LinearLearner(features=lambda texts: np.zeros(len(texts))).fit(EXAMPLES)
     with pytest.raises(DataError, match="finite"):
         LinearLearner(features=lambda texts: np.full((len(texts), 2), np.nan)).fit(EXAMPLES)

@@ -11,10 +11,10 @@ import pytest
 from modicum.core import catalogue
 from modicum.core.method import Job
 from modicum.errors import DataError
+from modicum.sarcasm.comparison import Problem, setup
 from modicum.sarcasm.examples import CATEGORIES, Example
 from modicum.sarcasm.folds import key
 from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
-from modicum.sarcasm.problem import Problem, pose
 from modicum.sarcasm.written import read_written
 
 WRITTEN = [*read_written("en"), *read_written("ar")]
@@ -31,7 +31,7 @@ def write(path: Path, examples: Sequence[Example], *, columns: Sequence[str]) ->
 
 
 def demo(seed: int = 0, data: Path | None = None) -> Problem:
-    return pose(Job(seed=seed, budget="demo", data=data))
+    return setup(Job(seed=seed, budget="demo", data=data))
 
 
 def assert_nothing_is_asked_that_was_learnt(posed: Problem) -> None:
@@ -82,7 +82,7 @@ def test_a_file_of_ones_own_is_parted_too(tmp_path: Path) -> None:
     assert len(posed.train) + sum(map(len, posed.texts.values())) == 160
     assert posed.categories
     assert all(it.dialect for it in posed.texts["ar"])
-    assert pose(Job(seed=0, budget="full", data=path)) == posed
+    assert setup(Job(seed=0, budget="full", data=path)) == posed
 
 
 def test_without_rephrases_and_categories_there_is_task_a_alone(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_a_folder_must_be_laid_out_as_the_shared_tasks(tmp_path: Path) -> None:
 @pytest.mark.data("isarcasmeval")
 def test_full_is_the_shared_task_whatever_the_seed() -> None:
     folder = catalogue.fetch("isarcasmeval")
-    posed = pose(Job(seed=0, budget="full"))
-    assert posed == pose(Job(seed=5, budget="full")) == demo(data=folder)
+    posed = setup(Job(seed=0, budget="full"))
+    assert posed == setup(Job(seed=5, budget="full")) == demo(data=folder)
     assert posed.train == [*read_train(folder, "en"), *read_train(folder, "ar")]
     assert posed.texts == {language: read_texts(folder, language) for language in ("en", "ar")}
     assert posed.pairs == {language: read_pairs(folder, language) for language in ("en", "ar")}

@@ -45,7 +45,7 @@ def test_a_length_that_reverses_is_found() -> None:
 
 def test_a_sorted_file_and_a_mark_are_shortcuts() -> None:
     found = audit(TRAIN, [*TEST[30:90], *TEST[:30], *TEST[90:]])
-    assert found.find("place in the file", "en").train == 1.0
+    assert found.find("position in the file", "en").train == 1.0
     assert found.find("punctuation", "en").train == 1.0
     # All test texts end alike.
     assert found.find("punctuation", "en").test == pytest.approx(0.5, abs=1e-9)
@@ -116,5 +116,5 @@ def test_length_reverses_in_the_shared_task_in_arabic() -> None:
     assert row.train == pytest.approx(0.824, abs=5e-4)
     assert row.test == pytest.approx(0.413, abs=5e-4)
     assert row.remark == "reverses"
-    assert found.find("place in the file", "ar").train == 1.0
+    assert found.find("position in the file", "ar").train == 1.0
     assert found.find(DOMAIN, "ar").train > 0.85

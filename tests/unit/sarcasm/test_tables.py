@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from modicum.core.tables import Record, read_records
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.examples import CATEGORIES, Example, Pair
-from modicum.sarcasm.records import Record, read_records, write_rows
-from modicum.sarcasm.tables import read_rows
+from modicum.sarcasm.tables import read_rows, require_columns, write_predictions
 
 
 def write(folder: Path, text: str | bytes, name: str = "rows.csv") -> Path:
@@ -272,7 +272,7 @@ PREDICTIONS = [{"sarcastic": 1, "probability": 0.75}, {"sarcastic": 0, "probabil
 @pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
 def test_predictions_stand_beside_the_columns_of_the_input(name: str, tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path, 'id,text\n7,"a,\tb\nc"\n8,"say ""hi"""\n')).rows
-    write_rows(tmp_path / name, rows, PREDICTIONS)
+    write_predictions(tmp_path / name, rows, PREDICTIONS)
     columns, records = read_records(tmp_path / name)
     assert columns == ("id", "text", "sarcastic", "probability")
     assert [tuple(it.cells.values()) for it in records] == [
@@ -282,13 +282,13 @@ def test_predictions_stand_beside_the_columns_of_the_input(name: str, tmp_path: 
 
 
 def test_a_lone_carriage_return_survives_a_csv(tmp_path: Path) -> None:
-    write_rows(tmp_path / "out.csv", [Record(line=2, cells={"text": "a\rb", "n": None})], [{"p": 0.5}])
+    write_predictions(tmp_path / "out.csv", [Record(line=2, cells={"text": "a\rb", "n": None})], [{"p": 0.5}])
     assert read_records(tmp_path / "out.csv")[1] == [Record(line=2, cells={"text": "a\rb", "n": "", "p": "0.5"})]
 
 
 def test_json_lines_keep_their_kinds(tmp_path: Path) -> None:
     row = {"text": "يا\n", "n": 1, "tags": ["x"], "none": None}
-    write_rows(tmp_path / "out.jsonl", [Record(line=1, cells=row)], [{"probability": 0.5}])
+    write_predictions(tmp_path / "out.jsonl", [Record(line=1, cells=row)], [{"probability": 0.5}])
     written = (tmp_path / "out.jsonl").read_text(encoding="utf-8")
     assert json.loads(written) == {**row, "probability": 0.5}
     assert "يا" in written
@@ -296,18 +296,23 @@ def test_json_lines_keep_their_kinds(tmp_path: Path) -> None:
 
 def test_standard_output_is_csv_unless_said_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [Record(line=1, cells={"text": "a"}), Record(line=2, cells={"text": "b", "tags": ["x"]})]
-    write_rows("-", rows, PREDICTIONS)
+    write_predictions("-", rows, PREDICTIONS)
     assert capsys.readouterr().out == 'text,tags,sarcastic,probability\na,,1,0.75\nb,"[""x""]",0,0.125\n'
-    write_rows("-", rows[:1], PREDICTIONS[:1], form="jsonl")
+    write_predictions("-", rows[:1], PREDICTIONS[:1], form="jsonl")
     assert json.loads(capsys.readouterr().out) == {"text": "a", **PREDICTIONS[0]}
 
 
 def test_a_column_of_the_input_is_not_replaced_and_nothing_is_written(tmp_path: Path) -> None:
     rows = [Record(line=1, cells={"text": "a", "sarcastic": "0"})]
     with pytest.raises(ConfigError, match=r"The input has a column 'sarcastic' already. Rename it"):
-        write_rows(tmp_path / "out.csv", rows, PREDICTIONS[:1])
+        write_predictions(tmp_path / "out.csv", rows, PREDICTIONS[:1])
     with pytest.raises(DataError, match=r"There are 2 predictions of 1 rows. Give one for each row"):
-        write_rows(tmp_path / "out.csv", rows, PREDICTIONS)
+        write_predictions(tmp_path / "out.csv", rows, PREDICTIONS)
     with pytest.raises(DataError, match=r"out.txt has the ending '.txt'"):
-        write_rows(tmp_path / "out.txt", rows, [{}])
+        write_predictions(tmp_path / "out.txt", rows, [{}])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_is_missing_is_named_with_those_there_are() -> None:
+    with pytest.raises(DataError, match=r"t.csv has no column 'c'; its columns are 'a', 'b'"):
+        require_columns("t.csv", ["a", "b"], ["b", "c"])

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from modicum.cli.molecules.enumeration import enumerate_molecules
-from modicum.cli.molecules.labelling import label
-from modicum.cli.molecules.prediction import predict, train
-from modicum.cli.molecules.selection import select
+from modicum.cli.molecules.label import label
+from modicum.cli.molecules.predict import predict, train
+from modicum.cli.molecules.select import enumerate_molecules, select
 
 app = typer.Typer(help="Explore a chemical space with the fewest simulations.", no_args_is_help=True)
 app.command("enumerate")(enumerate_molecules)
-app.command()(select)
-app.command()(label)
-app.command()(train)
-app.command()(predict)
+for _command in (select, label, train, predict):
+    app.command()(_command)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modicum.core.catalogue import store, verification
+from modicum.core.catalogue import store
 from modicum.core.catalogue.entries import Archive, DataSet, File, Origin, Pack, describe, names
 from modicum.core.catalogue.places import Places, places_from_environment
-from modicum.core.catalogue.store import Status
-from modicum.core.catalogue.verification import Check
+from modicum.core.catalogue.store import Check, Status
 
 __all__ = [
     "Archive",
@@ -34,13 +33,7 @@ __all__ = [
 
 
 def fetch(name: str) -> Path:
-    """Give the folder in which the public files of a data set lie, each of them checked.
-
-    Args:
-        name: one of `names`.
-
-    Returns:
-        The folder; below it the paths are those of the catalogue, with packs unpacked.
+    """Give the folder in which the public files of a data set lie, each of them checked, and packs unpacked.
 
     Raises:
         ChecksumError: if a file is not the published one.
@@ -51,27 +44,13 @@ def fetch(name: str) -> Path:
 
 
 def status(name: str) -> Status:
-    """Tell where a data set lies, by names and sizes alone: "here" (``MODICUM_DATA``), "cached" or "absent".
-
-    Args:
-        name: one of `names`.
-
-    Raises:
-        ConfigError: if there is no such data set, or ``MODICUM_DATA`` is no folder.
-    """
+    """Tell where a data set lies, by names and sizes alone: "here" (``MODICUM_DATA``), "cached" or "absent"."""
     return store.status(describe(name), places_from_environment())
 
 
 def verify(name: str) -> tuple[Check, ...]:
     """Hash all that there is of a data set; nothing is fetched or written.
 
-    Args:
-        name: one of `names`.
-
-    Returns:
-        One row for each file and pack, and one more for each pack that is both in ``MODICUM_DATA`` and unpacked.
-
-    Raises:
-        ConfigError: if there is no such data set, or ``MODICUM_DATA`` is no folder.
+    One row for each file and pack, and one more for each pack that is both in ``MODICUM_DATA`` and unpacked.
     """
-    return verification.verify(describe(name), places_from_environment())
+    return store.verify(describe(name), places_from_environment())

@@ -6,11 +6,13 @@ The entries lie in ``catalogue.json`` beside this module, which ``tools/make_cat
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
+from typing import Any, cast
 from urllib.parse import quote
 
 from modicum.errors import ConfigError
@@ -18,78 +20,53 @@ from modicum.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a data set was taken from.
+    """Where a data set was taken from."""
 
-    Args:
-        address: of the repository.
-        version: a commit, or a released version in words.
-        path: the folder or file in it.
-    """
-
-    address: str
-    version: str
-    path: str
+    address: str  # of the repository
+    version: str  # a commit, or a released version in words
+    path: str  # the folder or file in it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """One file as the public has it.
+    """One file as the public has it."""
 
-    Args:
-        path: below the folder of its data set.
-        size: in bytes.
-        sha256: of its bytes, in hexadecimal digits.
-        address: where these very bytes are public; None if they were made from the origin.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    address: str | None
+    path: str  # below the folder of its data set
+    size: int  # in bytes
+    sha256: str  # in hexadecimal digits
+    address: str | None  # where these very bytes are public; None if they were made from the origin
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A repository as its host packs it: the bytes of the archive vary, those of its files do not.
-
-    Args:
-        address: of the archive.
-        folder: where the wanted files lie below the archive's single top folder; empty, or with a slash at its end.
-        select: patterns of the wanted paths below that folder; an asterisk matches slashes too.
-        omit: paths that match and are not wanted.
-    """
+    """A repository as its host packs it: the bytes of the archive vary, those of its files do not."""
 
     address: str
-    folder: str
-    select: tuple[str, ...]
-    omit: tuple[str, ...] = ()
+    folder: str  # where the wanted files lie below the single top folder; empty, or with a slash at its end
+    select: tuple[str, ...]  # patterns of the wanted paths below that folder; an asterisk matches slashes too
+    omit: tuple[str, ...] = ()  # paths that match and are not wanted
 
     def holds(self, path: str) -> bool:
         """Tell whether a path below ``folder`` is wanted."""
         return path not in self.omit and any(fnmatchcase(path, pattern) for pattern in self.select)
 
+    def inside(self, name: str) -> str:
+        """Give the path below ``folder`` of a member; empty if it lies elsewhere."""
+        _, _, path = name.partition("/")
+        return path.removeprefix(self.folder) if path.startswith(self.folder) else ""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pack:
-    """Many public files in one, as ``MODICUM_DATA`` has them.
+    """Many public files in one, as ``MODICUM_DATA`` has them."""
 
-    Args:
-        path: of the pack, below the folder of its data set.
-        size: of the pack, in bytes.
-        sha256: of the pack.
-        tree: of the files in it, see `modicum.core.catalogue.checksums.tree_hash`.
-        count: how many files are in it.
-        unpacked: their bytes together.
-        public: the same files in public: one by one, or in the archive of their repository.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    tree: str
-    count: int
-    unpacked: int
-    public: Archive | tuple[File, ...]
+    path: str  # of the pack, below the folder of its data set
+    size: int  # of the pack, in bytes
+    sha256: str  # of the pack
+    tree: str  # `tree_hash` of the files in it
+    count: int  # of files in it
+    unpacked: int  # their bytes together
+    public: Archive | tuple[File, ...]  # the same files in public: in the archive of their repository, or one by one
 
     def holds(self, path: str) -> bool:
         """Tell whether a path below the folder of the data set comes from this pack."""
@@ -100,29 +77,17 @@ class Pack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSet:
-    """One entry of the catalogue.
+    """One entry of the catalogue."""
 
-    Args:
-        name: as typed.
-        folder: below ``MODICUM_DATA`` and below the cache.
-        task: what it is for.
-        methods: short names of the methods that use it.
-        licence: as its source states it.
-        origins: where it was taken from.
-        notes: traps, one sentence or more each.
-        files: its plain files.
-        packs: its packs; what is in them counts as its files too.
-    """
-
-    name: str
-    folder: str
-    task: str
-    methods: tuple[str, ...]
-    licence: str
+    name: str  # as typed
+    folder: str  # below ``MODICUM_DATA`` and below the cache
+    task: str  # what it is for
+    methods: tuple[str, ...]  # short names of the methods that use it
+    licence: str  # as its source states it
     origins: tuple[Origin, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # traps, one sentence or more each
     files: tuple[File, ...]
-    packs: tuple[Pack, ...] = ()
+    packs: tuple[Pack, ...] = ()  # what is in them counts as files too
 
 
 def names() -> tuple[str, ...]:
@@ -131,14 +96,7 @@ def names() -> tuple[str, ...]:
 
 
 def describe(name: str) -> DataSet:
-    """Give the entry of a data set.
-
-    Args:
-        name: one of `names`.
-
-    Raises:
-        ConfigError: if there is none of this name.
-    """
+    """Give the entry of a data set; a `ConfigError` names the nearest ones if there is none."""
     entry = _entries().get(name)
     if entry is None:
         inside = [known for known in names() if name.lower() in known.lower()]
@@ -148,69 +106,32 @@ def describe(name: str) -> DataSet:
     return entry
 
 
-# The form of the JSON file: rows instead of objects, and addresses without their common beginning.
-_Row = tuple[str, int, str, str | None]
+@cache
+def _entries() -> Mapping[str, DataSet]:
+    stored = json.loads(resources.files("modicum.core.catalogue").joinpath("catalogue.json").read_bytes())
+    return {row["name"]: _entry(**row) for row in sorted(stored, key=lambda row: row["name"])}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredPack:
-    path: str
-    size: int
-    sha256: str
-    tree: str
-    count: int
-    unpacked: int
-    public: Archive | tuple[_Row, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Stored:
-    name: str
-    folder: str
-    task: str
-    methods: tuple[str, ...]
-    licence: str
-    origins: tuple[Origin, ...]
-    notes: tuple[str, ...]
-    base: str
-    files: tuple[_Row, ...]
-    packs: tuple[_StoredPack, ...]
-
-    def entry(self) -> DataSet:
-        return DataSet(
-            name=self.name,
-            folder=self.folder,
-            task=self.task,
-            methods=self.methods,
-            licence=self.licence,
-            origins=self.origins,
-            notes=self.notes,
-            files=self._files(self.files),
-            packs=tuple(
-                Pack(
-                    path=pack.path,
-                    size=pack.size,
-                    sha256=pack.sha256,
-                    tree=pack.tree,
-                    count=pack.count,
-                    unpacked=pack.unpacked,
-                    public=pack.public if isinstance(pack.public, Archive) else self._files(pack.public),
-                )
-                for pack in self.packs
-            ),
-        )
-
-    def _files(self, rows: tuple[_Row, ...]) -> tuple[File, ...]:
+def _entry(
+    *, base: str, files: Iterable[Any], packs: Iterable[dict[str, Any]], origins: Iterable[Any], **plain: Any
+) -> DataSet:
+    # The form of the file: rows instead of objects, and addresses without their common beginning.
+    def read_files(rows: Iterable[Any]) -> tuple[File, ...]:
         return tuple(
-            File(path=path, size=size, sha256=sha256, address=None if end is None else self.base + quote(end))
+            File(path=path, size=size, sha256=sha256, address=None if end is None else base + quote(end))
             for path, size, sha256, end in rows
         )
 
+    def read_public(public: Any) -> Archive | tuple[File, ...]:
+        return Archive(**_tupled(cast("Any", public))) if isinstance(public, dict) else read_files(public)
 
-@cache
-def _entries() -> Mapping[str, DataSet]:
-    from pydantic import TypeAdapter
+    return DataSet(
+        **_tupled(plain),
+        origins=tuple(Origin(**origin) for origin in origins),
+        files=read_files(files),
+        packs=tuple(Pack(public=read_public(pack.pop("public")), **pack) for pack in packs),
+    )
 
-    text = resources.files("modicum.core.catalogue").joinpath("catalogue.json").read_bytes()
-    stored = TypeAdapter(tuple[_Stored, ...]).validate_json(text)
-    return {entry.name: entry.entry() for entry in sorted(stored, key=lambda entry: entry.name)}
+
+def _tupled(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(cast("Any", value)) if isinstance(value, list) else value for key, value in row.items()}

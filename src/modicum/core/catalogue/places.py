@@ -11,23 +11,14 @@ from modicum.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The two folders that data sets are read from.
+    """The two folders that data sets are read from."""
 
-    Args:
-        data: the user's own collection, read first and never written; None if there is none.
-        cache: ours; made when something is put in it.
-    """
-
-    data: Path | None
-    cache: Path
+    data: Path | None  # the user's own collection, read first and never written
+    cache: Path  # ours; made when something is put in it
 
 
 def places_from_environment() -> Places:
-    """Read ``MODICUM_DATA`` and ``MODICUM_CACHE``; without the latter the cache is where the system has caches.
-
-    Raises:
-        ConfigError: if ``MODICUM_DATA`` is set and is not a folder.
-    """
+    """Read ``MODICUM_DATA``, which must be a folder, and ``MODICUM_CACHE``; without the latter the system's cache."""
     data = os.environ.get("MODICUM_DATA")
     if data and not Path(data).is_dir():
         raise ConfigError(

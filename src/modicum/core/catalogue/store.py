@@ -2,98 +2,179 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import lzma
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, cast
 
-from modicum.core.catalogue.checksums import check_file, is_right
-from modicum.core.catalogue.completion import is_complete, is_marked, mark
-from modicum.core.catalogue.download import download
 from modicum.core.catalogue.entries import Archive, DataSet, File, Pack
 from modicum.core.catalogue.places import Places, make_folder
-from modicum.core.catalogue.unpack import Members, read_archive, read_pack, write_tree
+from modicum.core.catalogue.proof import (
+    has_size,
+    is_complete,
+    is_marked,
+    is_right,
+    mark,
+    pack_tree,
+    sha256_of,
+    tree_hash,
+)
+from modicum.core.files import aside
+from modicum.core.safeload import read_members
 from modicum.errors import ChecksumError, DataError, MissingDataError
 
 Status = Literal["here", "cached", "absent"]
 
+# Ours. One more attempt gets over a broken connection; a machine without network should hear of it soon.
+_RETRIES = 1
+_TIMEOUT = 30.0
+# A repository holds more than the wanted files, and a compressed tar must be read through to find them.
+_ARCHIVE_MEMBERS = 300_000
+_ARCHIVE_BYTES = 4 << 30
 _DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """What was found of one file, one pack or the files unpacked from it."""
+
+    path: Path  # of the file or pack; for unpacked files, of their folder; if absent, where it would be
+    part: str  # the path in the catalogue
+    expected: str  # SHA-256, or for unpacked files the tree hash
+    found: str | None  # the same of what lies there; None if absent
+
+    @property
+    def state(self) -> Literal["right", "damaged", "absent"]:
+        """Whether it is the published one."""
+        return "absent" if self.found is None else "right" if self.found == self.expected else "damaged"
 
 
 def status(data_set: DataSet, places: Places) -> Status:
     """Tell where a data set lies, by names and sizes alone."""
-    if places.data is not None and _have_sizes(places.data / data_set.folder, (*data_set.files, *data_set.packs)):
+    own, folder = places.data and places.data / data_set.folder, places.cache / data_set.folder
+    if own and all(has_size(own / item.path, item) for item in (*data_set.files, *data_set.packs)):
         return "here"
-    folder = places.cache / data_set.folder
     if data_set.packs:
         return "cached" if is_marked(folder, data_set) else "absent"
-    return "cached" if _have_sizes(folder, data_set.files) else "absent"
+    return "cached" if all(has_size(folder / file.path, file) for file in data_set.files) else "absent"
+
+
+def verify(data_set: DataSet, places: Places) -> tuple[Check, ...]:
+    """Hash files and packs in ``MODICUM_DATA``, what is not there in the cache, and what packs were unpacked to."""
+    cached = places.cache / data_set.folder
+    unpacked = is_marked(cached, data_set)
+    rows: list[Check] = []
+    for item in (*data_set.files, *data_set.packs):
+        path = cached / item.path
+        if places.data and (own := places.data / data_set.folder / item.path).is_file():
+            path = own
+        if isinstance(item, File) or path.is_file():
+            found = sha256_of(path) if path.is_file() else None
+            rows.append(Check(path=path, part=item.path, expected=item.sha256, found=found))
+        if isinstance(item, Pack) and (unpacked or not path.is_file()):
+            found = pack_tree(item, cached) if unpacked else None
+            rows.append(Check(path=cached, part=item.path, expected=item.tree, found=found))
+    return tuple(rows)
 
 
 def fetch(data_set: DataSet, places: Places) -> Path:
     """Give a folder in which all public files of a data set lie, each of them checked."""
+    folder = places.cache / data_set.folder
     if data_set.packs:
-        return _fetch_packed(data_set, places)
+        return _fetch_packed(data_set, folder, places)
     own = [_own(data_set, file, places) for file in data_set.files]
     if places.data is not None and None not in own:
         return places.data / data_set.folder
-    folder = places.cache / data_set.folder
-    _gather(data_set, data_set.files, folder, places)
+    for file, path in zip(data_set.files, _obtain(data_set, data_set.files, folder, places), strict=True):
+        target = folder / file.path
+        if path != target:
+            make_folder(target.parent)
+            with aside(target) as part:
+                shutil.copyfile(path, part)
     return folder
-
-
-def _have_sizes(folder: Path, wanted: Sequence[File | Pack]) -> bool:
-    paths = [(folder / item.path, item.size) for item in wanted]
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
 def _own(data_set: DataSet, item: File | Pack, places: Places) -> Path | None:
     # The user's own copy, checked, if there is one.
     if places.data is None or not (path := places.data / data_set.folder / item.path).is_file():
         return None
-    check_file(path, item, hint="Replace it in MODICUM_DATA by the published file, or unset MODICUM_DATA.")
+    if not is_right(path, item):
+        raise ChecksumError(
+            f"{path} should have {item.size:,} bytes and the SHA-256 {item.sha256}, but it has "
+            f"{path.stat().st_size:,} bytes and {sha256_of(path)}.",
+            hint="Replace it in MODICUM_DATA by the published file, or unset MODICUM_DATA.",
+        )
     return path
 
 
-def _gather(data_set: DataSet, files: Sequence[File], folder: Path, places: Places) -> None:
+def _obtain(data_set: DataSet, files: Sequence[File], folder: Path, places: Places) -> list[Path]:
+    """Give the path of each file: in the folder, as the user has it, or fetched into the folder."""
     # File by file, so that an interrupted call can go on. What nobody can fetch is said before anything is fetched.
-    absent: list[File] = []
-    for file in files:
-        target = folder / file.path
-        if is_right(target, file):
-            continue
-        own = _own(data_set, file, places)
-        if own is not None:
-            _copy(own, target)
-        else:
-            absent.append(file)
-    addresses = [(file.address, file) for file in absent if file.address is not None]
-    if len(addresses) < len(absent):
-        _refuse_not_public(data_set, [file.path for file in absent if file.address is None], folder)
-    for address, file in addresses:
-        download(address, folder / file.path, sha256=file.sha256, name=data_set.name)
+    paths = [
+        folder / file.path if is_right(folder / file.path, file) else _own(data_set, file, places) for file in files
+    ]
+    absent = [file for file, path in zip(files, paths, strict=True) if path is None]
+    if made := [file.path for file in absent if file.address is None]:
+        make_folder(folder)
+        origins = " and ".join(dict.fromkeys(f"{origin.address} at {origin.version}" for origin in data_set.origins))
+        raise MissingDataError(
+            f"{data_set.name} needs files that no public address has: {', '.join(made)}, made from {origins}.",
+            hint=f"Put them at these paths below {folder}, or below {data_set.folder} in the folder that MODICUM_DATA "
+            f"names; modicum data verify {data_set.name} compares their checksums.",
+        )
+    for file in absent:
+        _download(file.address or "", folder / file.path, sha256=file.sha256, name=data_set.name)
+    return [path or folder / file.path for file, path in zip(files, paths, strict=True)]
 
 
-def _copy(source: Path, target: Path) -> None:
+def _download(address: str, target: Path, *, sha256: str | None, name: str) -> None:
+    """Fetch an address, unless ``target`` is right already. ``target`` appears whole and checked."""
+    import pooch as untyped  # pyright: ignore[reportMissingTypeStubs]
+
+    pooch = cast("Any", untyped)
     make_folder(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent) as stage:
-        shutil.copyfile(source, Path(stage, target.name)).replace(target)
-
-
-def _refuse_not_public(data_set: DataSet, paths: Sequence[str], folder: Path) -> NoReturn:
-    origins = " and ".join(dict.fromkeys(f"{origin.address} at {origin.version}" for origin in data_set.origins))
-    raise MissingDataError(
-        f"{data_set.name} needs files that no public address has: {', '.join(paths)}, made from {origins}.",
-        hint=f"Put them at these paths below {folder}, or below {data_set.folder} in the folder that MODICUM_DATA "
-        f"names; modicum data verify {data_set.name} compares their checksums.",
+    registry = pooch.create(
+        path=target.parent,
+        base_url="",
+        registry={target.name: sha256 and f"sha256:{sha256}"},
+        urls={target.name: address},
+        retry_if_failed=_RETRIES,
     )
+    logger: logging.Logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # progress belongs to the command line
+    try:
+        registry.fetch(target.name, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
+    # requests, which pooch calls, derives all of its exceptions from OSError. The chain is cut: it tells nothing more.
+    except OSError as error:
+        response, proof = getattr(error, "response", None), f", check that its SHA-256 is {sha256}," if sha256 else ""
+        reason = error.strerror or type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+        raise MissingDataError(
+            f"{name} needs {address}, which is neither in MODICUM_DATA nor in the cache and could not be fetched "
+            f"({reason}).",
+            hint=f"Fetch it on a connected machine{proof} and save it as {target}, or set MODICUM_DATA to a folder "
+            f"that holds {name}.",
+        ) from None
+    except ValueError as error:
+        found = re.search(r"but got (\w+)", str(error))
+        raise ChecksumError(
+            f"{address} should have the SHA-256 {sha256}, but what came for {target} has {found and found[1]}.",
+            hint="Fetch again later or over another connection; if it stays, the public file was changed.",
+        ) from None
+    finally:
+        logger.setLevel(level)
 
 
-def _fetch_packed(data_set: DataSet, places: Places) -> Path:
-    folder = places.cache / data_set.folder
+def _fetch_packed(data_set: DataSet, folder: Path, places: Places) -> Path:
     if is_complete(folder, data_set):
         return folder
     downloads = places.cache / "downloads" / data_set.folder
@@ -101,7 +182,13 @@ def _fetch_packed(data_set: DataSet, places: Places) -> Path:
         built = stage / "built"
         built.mkdir()
         try:
-            _build(data_set, built, downloads, places)
+            for pack in data_set.packs:
+                _unpack(data_set, pack, built, downloads, places)
+            plain = _obtain(data_set, data_set.files, downloads, places)
+            _write_tree(
+                ((file.path, path.read_bytes()) for file, path in zip(data_set.files, plain, strict=True)), built
+            )
+            mark(built, data_set)
         except (DataError, FileNotFoundError):
             # Another process may have been first, and have cleared the downloads away.
             if is_complete(folder, data_set):
@@ -112,20 +199,21 @@ def _fetch_packed(data_set: DataSet, places: Places) -> Path:
     return folder
 
 
-def _build(data_set: DataSet, built: Path, downloads: Path, places: Places) -> None:
-    for pack in data_set.packs:
-        _unpack(data_set, pack, built, downloads, places)
-    _gather(data_set, data_set.files, downloads, places)
-    for file in data_set.files:
-        target = built / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(downloads / file.path, target)
-    mark(built, data_set)
-
-
 def _unpack(data_set: DataSet, pack: Pack, built: Path, downloads: Path, places: Places) -> None:
-    members, source = _members(data_set, pack, downloads, places)
-    found = write_tree(members, built)
+    own, public = _own(data_set, pack, places), pack.public
+    source = own or downloads
+    if own is not None:
+        jsonl = own.name.endswith(".jsonl.xz")
+        members = read_jsonl(own) if jsonl else read_members(own, max_members=pack.count, max_bytes=pack.unpacked)
+    elif isinstance(public, Archive):
+        repository, _, file_name = public.address.split("/")[-3:]
+        source = downloads / f"{repository}-{file_name}"
+        _download(public.address, source, sha256=None, name=data_set.name)
+        members = _read_archive(public, source)
+    else:
+        paths = _obtain(data_set, public, downloads, places)
+        members = ((file.path, path.read_bytes()) for file, path in zip(public, paths, strict=True))
+    found = _write_tree(members, built)
     if found != pack.tree:
         raise ChecksumError(
             f"The {pack.count:,} files in {source} should have the tree hash {pack.tree}, but they have {found}.",
@@ -133,17 +221,31 @@ def _unpack(data_set: DataSet, pack: Pack, built: Path, downloads: Path, places:
         )
 
 
-def _members(data_set: DataSet, pack: Pack, downloads: Path, places: Places) -> tuple[Members, Path]:
-    own = _own(data_set, pack, places)
-    if own is not None:
-        return read_pack(pack, own), own
-    if isinstance(pack.public, Archive):
-        repository, _, file_name = pack.public.address.split("/")[-3:]
-        target = downloads / f"{repository}-{file_name}"
-        download(pack.public.address, target, sha256=None, name=data_set.name)
-        return read_archive(pack.public, target), target
-    _gather(data_set, pack.public, downloads, places)
-    return ((file.path, (downloads / file.path).read_bytes()) for file in pack.public), downloads
+def read_jsonl(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Read texts that were packed as JSON lines."""
+    with lzma.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        for row in map(json.loads, lines):
+            yield row["id"], row["text"].encode()
+
+
+def _read_archive(archive: Archive, path: Path) -> Iterator[tuple[str, bytes]]:
+    members = read_members(
+        path,
+        max_members=_ARCHIVE_MEMBERS,
+        max_bytes=_ARCHIVE_BYTES,
+        select=lambda name: archive.holds(archive.inside(name)),
+    )
+    return ((archive.inside(name), data) for name, data in members)
+
+
+def _write_tree(members: Iterable[tuple[str, bytes]], folder: Path) -> str:
+    hashes: dict[str, str] = {}
+    for name, data in members:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        hashes[name] = hashlib.sha256(data).hexdigest()
+    return tree_hash(hashes)
 
 
 @contextmanager

@@ -5,11 +5,8 @@ Importing this loads neither rich, nor jinja2, nor matplotlib: each renderer doe
 
 from __future__ import annotations
 
-from modicum.core.report.files import write
-from modicum.core.report.markdown import markdown
-from modicum.core.report.model import ArmResult, Difference, Environment, Report, Verdict, dump, load
-from modicum.core.report.page import page
-from modicum.core.report.terminal import table
+from modicum.core.report.render import markdown, page, table, write
+from modicum.core.results import ArmResult, Difference, Environment, Report, Verdict, dump, load
 
 __all__ = [
     "ArmResult",

@@ -8,9 +8,7 @@ merely damaged is a `modicum.errors.DataError`.
 from __future__ import annotations
 
 from modicum.core.safeload.archives import extract, read_members
-from modicum.core.safeload.arrays import load_npy, load_npz
-from modicum.core.safeload.checkpoints import load_torch
-from modicum.core.safeload.documents import parse_json, read_json
 from modicum.core.safeload.pickles import load_pickle
+from modicum.core.safeload.plain import load_npy, load_npz, load_torch, parse_json, read_json
 
 __all__ = ["extract", "load_npy", "load_npz", "load_pickle", "load_torch", "parse_json", "read_json", "read_members"]

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import lzma
 import re
+import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import IO, NoReturn, cast
 
-from modicum.core.safeload.members import Member, open_members, refuse
-from modicum.errors import ConfigError, DataError
+from modicum.core.safeload.limits import parsing
+from modicum.errors import ConfigError, DataError, UnsafeFileError
 
-_DRIVE = re.compile(r"[A-Za-z]:")
-_DAMAGE = (
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open}
+_LONG_NAMES = 1 << 20
+_LEAVING = re.compile(r"^[A-Za-z]:|\\|\0")  # a drive, or what other systems take for a separator or an end
 
 
 def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) -> Path:
@@ -32,15 +30,6 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
 
     The files appear under their name in one step at the end, so that what fails or is interrupted leaves no folder.
     Folders without files are not made, and permissions and times are not taken over.
-
-    Args:
-        archive: a zip, tar, tar.gz or tar.xz, known by its first bytes.
-        folder: does not exist yet; its parent does.
-        max_members: the most files and folders that it may have.
-        max_bytes: the most that its files may take together, uncompressed.
-
-    Returns:
-        ``folder``.
 
     Raises:
         ConfigError: if ``folder`` exists, or its parent does not.
@@ -56,22 +45,19 @@ def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) ->
         stage = Path(parent) / "stage"
         stage.mkdir()
         for name, data in read_members(archive, max_members=max_members, max_bytes=max_bytes):
-            _write(archive, stage / name, data)
+            target = stage / name
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # "x", because a file system that ignores case would write one member over another.
+                with target.open("xb") as stream:
+                    stream.write(data)
+            except OSError as error:  # a name that is too long or comes twice in another case, or no room
+                raise DataError(
+                    f"{archive} cannot be unpacked: {target.name[:80]} cannot be written ({error.strerror}).",
+                    hint="Make room, or unpack it on another file system.",
+                ) from error
         stage.rename(folder)
     return folder
-
-
-def _write(archive: Path, target: Path, data: bytes) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # "x", because a file system that ignores case would write one member over another.
-        with target.open("xb") as stream:
-            stream.write(data)
-    except OSError as error:  # a name that is too long or comes twice in another case, or no room
-        raise DataError(
-            f"{archive} cannot be unpacked: {target.name[:80]} cannot be written ({error.strerror}).",
-            hint="Make room, or unpack it on another file system.",
-        ) from error
 
 
 def read_members(
@@ -92,67 +78,142 @@ def read_members(
         DataError: if the archive is damaged or of another kind.
         UnsafeFileError: as for `extract`.
     """
-    try:
-        with open_members(archive, max_members=max_members, max_bytes=max_bytes) as members:
-            checked = _check(archive, members, max_members=max_members, max_bytes=max_bytes, select=select)
-            for member in checked:
-                with member.open() as stream:
-                    # One byte more than announced, so that the end is reached and the checksum of a zip is compared.
-                    data = stream.read(member.size + 1)
-                if len(data) != member.size:
-                    raise DataError(
-                        f"{member.name} in {archive} announces {member.size:,} bytes but holds {len(data):,}.",
-                        hint="Fetch the file again, and check its size and checksum.",
-                    )
-                yield member.name, data
-    except DataError:
-        raise
-    except _DAMAGE as error:
-        raise DataError(
-            f"{archive} is not a whole zip, tar, tar.gz or tar.xz archive ({error or type(error).__name__}).",
-            hint="Fetch the file again, and check its size and checksum.",
-        ) from error
+    with (
+        parsing(archive, "zip, tar, tar.gz or tar.xz archive"),
+        _open(archive, max_members=max_members, max_bytes=max_bytes) as members,
+    ):
+        for member in _checked(archive, members, max_members=max_members, max_bytes=max_bytes, select=select):
+            with member.open() as stream:
+                # One byte more than announced, so that the end is reached and the checksum of a zip is compared.
+                data = stream.read(member.size + 1)
+            if len(data) != member.size:
+                raise DataError(
+                    f"{member.name} in {archive} announces {member.size:,} bytes but holds {len(data):,}.",
+                    hint="Fetch the file again, and check its size and checksum.",
+                )
+            yield member.name, data
 
 
-def _check(
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str  # as the header announces it
+    kind: str  # what it would become: "file", "folder" or what is refused
+    size: int  # uncompressed, in bytes
+    open: Callable[[], IO[bytes]]  # while the archive is open
+
+
+def _checked(
     archive: Path,
-    members: Iterator[Member],
+    members: Iterator[_Member],
     *,
     max_members: int,
     max_bytes: int,
     select: Callable[[str], bool] | None,
-) -> list[Member]:
+) -> list[_Member]:
     """Check every member, and stop at the first that is refused: a bomb is not counted to its end."""
-    wanted: list[Member] = []
+    wanted: list[_Member] = []
     files: set[str] = set()
     folders: set[str] = set()
     total = 0
     for count, member in enumerate(members, start=1):
         total += member.size
         if count > max_members:
-            refuse(archive, f"may have at most {max_members:,} members, but has more")
+            _refuse(archive, f"may have at most {max_members:,} members, but has more")
         if total > max_bytes:
-            refuse(archive, f"holds {total:,} bytes or more, and at most {max_bytes:,} are read")
-        name = _check_name(archive, member.name)
+            _refuse(archive, f"holds {total:,} bytes or more, and at most {max_bytes:,} are read")
+        path = PurePosixPath(member.name)
+        if not member.name or _LEAVING.search(member.name) or path.is_absolute() or ".." in path.parts:
+            _refuse(archive, f"has the member {member.name!r}, which would leave the folder that it is unpacked in")
+        name = str(path)
         if member.kind == "folder":
             folders.add(name)
             continue
         if name in files:
-            refuse(archive, f"has the member {name!r} twice")
+            _refuse(archive, f"has the member {name!r} twice")
         files.add(name)
-        folders.update(str(parent) for parent in PurePosixPath(name).parents)
+        folders.update(map(str, path.parents))
         if select is not None and not select(name):
             continue
         if member.kind != "file":
-            refuse(archive, f"may have only plain files and folders, but {name!r} is a {member.kind}")
-        wanted.append(Member(name, "file", member.size, member.open))
+            _refuse(archive, f"may have only plain files and folders, but {name!r} is a {member.kind}")
+        wanted.append(replace(member, name=name))
     if clash := files & folders:
-        refuse(archive, f"has {min(clash)!r} both as a file and as a folder")
+        _refuse(archive, f"has {min(clash)!r} both as a file and as a folder")
     return wanted
 
 
-def _check_name(archive: Path, name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts or _DRIVE.match(name):
-        refuse(archive, f"has the member {name!r}, which would leave the folder that it is unpacked in")
-    return str(path)
+def _refuse(archive: Path, what: str) -> NoReturn:
+    raise UnsafeFileError(
+        f"{archive} {what}.",
+        hint="Do not unpack it by other means unless you know its maker; fetch it again if you do.",
+    )
+
+
+@contextmanager
+def _open(archive: Path, *, max_members: int, max_bytes: int) -> Generator[Iterator[_Member]]:
+    with ExitStack() as opened:
+        raw = opened.enter_context(archive.open("rb"))
+        start = raw.read(8)
+        raw.seek(0)
+        if start.startswith(_ZIP):
+            yield _zip_members(opened.enter_context(zipfile.ZipFile(raw)))
+            return
+        plain: IO[bytes] = raw
+        for signature, decompress in _COMPRESSIONS.items():
+            if start.startswith(signature):
+                plain = cast("IO[bytes]", opened.enter_context(decompress(raw)))
+        # Header, extended header, its block and the padding are at most four blocks a member; names may be long.
+        limit = max_bytes + (max_members + 1) * 4 * tarfile.BLOCKSIZE + _LONG_NAMES
+        bounded = cast("IO[bytes]", _BoundedStream(archive, plain, limit))
+        yield _tar_members(opened.enter_context(tarfile.open(fileobj=bounded, mode="r:")), bounded)
+
+
+@dataclass
+class _BoundedStream:
+    """A decompressed stream that ends with a refusal where a bomb would go on."""
+
+    archive: Path
+    stream: IO[bytes]
+    limit: int
+
+    def read(self, size: int) -> bytes:
+        self._check_position(self.tell() + size)
+        return self.stream.read(size)
+
+    def seek(self, position: int) -> int:
+        self._check_position(position)
+        return self.stream.seek(position)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+    def _check_position(self, position: int) -> None:
+        if position > self.limit:
+            _refuse(self.archive, f"may unpack to at most {self.limit:,} bytes, but goes on")
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in archive.infolist():
+        mode, kind = info.external_attr >> 16, "file"
+        # orig_filename, because zipfile cuts the other one at a null character.
+        if info.orig_filename.endswith("/"):
+            kind = "folder"
+        elif stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+            kind = "link" if stat.S_ISLNK(mode) else "device"
+        elif info.flag_bits & 1:
+            kind = "locked file"
+        yield _Member(info.orig_filename, kind, info.file_size, lambda info=info: archive.open(info))
+
+
+def _tar_members(archive: tarfile.TarFile, stream: IO[bytes]) -> Iterator[_Member]:
+    for info in archive:
+        plain = "file" if info.isreg() and not info.issparse() else "device"
+        kind = "folder" if info.isdir() else "link" if info.issym() or info.islnk() else plain
+        yield _Member(info.name, kind, info.size, lambda info=info: archive.extractfile(info) or io.BytesIO())
+    # tarfile takes a header that is cut off or damaged for the end, unless it is the first one. And only at the end of
+    # the stream do gzip and xz compare their checksums.
+    stream.seek(archive.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no end after {len(archive.getmembers())} members")
+    while stream.read(1 << 16):
+        pass

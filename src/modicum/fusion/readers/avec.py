@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from modicum.core.safeload import load_npy
-from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.core.tables import read_text
 from modicum.errors import DataError
 from modicum.fusion.readers.fields import Say, finished, frames, silent, split_in
-from modicum.fusion.readers.tables import is_number, read_columns, read_matrix
+from modicum.fusion.readers.tables import first_line, is_number, read_columns, read_matrix
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
 _ID = ("Participant_ID", "participant_ID", "ids", "ID")
@@ -26,9 +26,8 @@ _DAIC = ("COVAREP.csv", "FORMANT.csv", *(f"CLNF_{it}.txt" for it in ("AUs", "fea
 
 def read_phq(path: Path) -> dict[str, float]:
     """Read the scores of a split."""
-    names, cells = read_columns(path, [_ID, _SCORE])
     scores: dict[str, float] = {}
-    for row, (name, cell) in enumerate(zip(names, cells, strict=True), start=2):
+    for row, (name, cell) in read_columns(path, [_ID, _SCORE]):
         try:
             score = float(cell)
         except ValueError as error:
@@ -51,16 +50,18 @@ def read_features(path: Path) -> FloatArray:
     # times behind it, as openSMILE and openXBOW write them, are none either.
     if path.suffix == ".npy":
         return frames(load_npy(path), 2, str(path))
-    line = read_bounded(path, max_bytes=MAX_BYTES).removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
-    delimiter, quote = (";", "'") if line and b";" in line[0] else (",", '"')
-    unnamed = 2 if line and line[0].startswith(quote.encode()) else 0  # '300';0.01;...
+    text = read_text(path)
+    line = first_line(text)
+    delimiter, quote = (";", "'") if ";" in line else (",", '"')
+    unnamed = 2 if line.startswith(quote) else 0  # '300';0.01;...
 
     def skip(first: Sequence[str]) -> int:
         if is_number(first[-1]):  # no row of names
             return unnamed
         return next((place for place, name in enumerate(first) if name.lower() not in _NO_FEATURES), len(first))
 
-    return frames(read_matrix(path, skip=skip, delimiter=delimiter, quote=quote, header=None), 2, str(path))
+    table = read_matrix(path, skip=skip, delimiter=delimiter, quote=quote, header=None, text=text)
+    return frames(table, 2, str(path))
 
 
 def read_avec(folder: Path, *, features: Mapping[str, str] | None = None, say: Say = silent) -> dict[str, Recordings]:
@@ -121,7 +122,7 @@ def _split(folder: Path, features: Mapping[str, str], path: Path, where: str, sa
     scored = split_in(path.stem) != "test" or _has_scores(path)  # challenges keep those of the test split
     if not scored:
         say(f"{path} has no scores: its participants have no labels.")
-    labels = read_phq(path) if scored else dict.fromkeys(read_columns(path, [_ID])[0], 0.0)
+    labels = read_phq(path) if scored else {name: 0.0 for _, (name,) in read_columns(path, [_ID])}
     streams: dict[str, Ragged] = {}
     for stream, pattern in features.items():
         found = {name: _file_of(folder, pattern, name) for name in labels}

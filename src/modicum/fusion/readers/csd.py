@@ -98,7 +98,7 @@ def _opened(path: Path) -> Generator[Group]:
             yield file
     except (OSError, RuntimeError) as error:  # also what h5py raises in the middle of a truncated file
         raise DataError(
-            f"{path} is not a whole HDF5 file ({error}).", hint="Fetch it again, and check its size."
+            f"{path} is not a complete HDF5 file ({error}).", hint="Fetch it again, and check its size."
         ) from error
 
 
@@ -109,7 +109,9 @@ def _member(group: Group, name: str, path: Path) -> Group:
     if link is None:
         raise DataError(f"{path} has no {name!r} in {group.name!r}.", hint="Check that it is a .csd file.")
     if not isinstance(link, h5py.HardLink):
-        raise UnsafeFileError(f"{path} refers from {name!r} to another place.", hint="Ask its maker for a whole file.")
+        raise UnsafeFileError(
+            f"{path} refers from {name!r} to another folder.", hint="Ask its maker for a complete file."
+        )
     try:
         return group[name]
     except (KeyError, RuntimeError, OSError) as error:  # what h5py raises where the header of an object is damaged
@@ -130,7 +132,7 @@ def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[
     if not hasattr(dataset, "dtype"):
         raise DataError(f"{path}: {dataset.name} is no array.", hint="Check that it is a .csd file.")
     if dataset.is_virtual or dataset.external:
-        raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", hint="Ask its maker for a whole file.")
+        raise UnsafeFileError(f"{path}: {dataset.name} lies in other files.", hint="Ask its maker for a complete file.")
     if dataset.shape is None:  # h5py.Empty
         raise DataError(f"{path}: {dataset.name} is empty.", hint="Remove the video, or correct the file.")
     budget.used += dataset.nbytes
@@ -138,13 +140,13 @@ def _array(group: Group, name: str, path: Path, budget: _Budget) -> npt.NDArray[
     if dataset.dtype.kind not in "SfiuOb" or (
         dataset.dtype.kind == "O" and dataset.dtype.metadata.get("vlen") is not str
     ):
-        raise DataError(f"{path}: {dataset.name} has neither numbers nor text.", hint="Check that it is a .csd file.")
+        raise DataError(f"{path}: {dataset.name} has neither values nor text.", hint="Check that it is a .csd file.")
     return dataset.asstr(errors="replace")[()] if dataset.dtype.kind == "O" else dataset[()]
 
 
 def _timed(intervals: npt.NDArray[Any], features: npt.NDArray[Any], where: str) -> Timed:
     if intervals.dtype.kind not in "fiu":
-        raise DataError(f"{where}: the intervals are no numbers.", hint="Remove the video, or correct the file.")
+        raise DataError(f"{where}: the intervals are not numeric.", hint="Remove the video, or correct the file.")
     times = check_intervals(intervals, f"{where}, frame")
     rows = features[:, None] if features.ndim == 1 else features
     if rows.ndim != 2 or len(rows) != len(times):

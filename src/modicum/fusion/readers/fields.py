@@ -81,7 +81,7 @@ def frames(values: object, axes: int | None, where: str) -> FloatArray:
         with np.errstate(over="ignore"):
             array = np.asarray(values).astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where} holds no array of numbers ({error}).", hint="Check the format.") from error
+        raise DataError(f"{where} holds no numeric array ({error}).", hint="Check the format.") from error
     if axes is not None and array.ndim != axes:
         raise DataError(f"{where} has the shape {array.shape}, not {axes} axes.", hint="Check the format.")
     if axes is not None and array.shape[-1] == 0:

@@ -104,7 +104,9 @@ def ragged_streams(
     arrays = {name: frames(table[_KEYS[name]], 3, f"{where}, {_KEYS[name]}") for name in names}
     if len({len(array) for array in arrays.values()}) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"{where} has other numbers of samples in its streams: {shapes}.", hint="Give each sample all.")
+        raise DataError(
+            f"{where} has different numbers of samples in its streams: {shapes}.", hint="Give each sample all."
+        )
     found = {name: spans(array) for name, array in arrays.items()}
     if mask is not None:
         if arrays["text"].shape[:2] != mask.shape:
@@ -141,7 +143,7 @@ def _text_bert(value: object, where: str) -> IntArray:
     whole = np.isfinite(pieces).all() and bool((pieces == np.round(pieces)).all())
     if pieces.shape[1] != 3 or not whole:
         raise DataError(
-            f"{where}, text_bert, has the shape {pieces.shape}{'' if whole else ' and values that are not whole'}.",
+            f"{where}, text_bert, has the shape {pieces.shape}{'' if whole else ' and values that are not integers'}.",
             hint="Give ids, mask and segments: shape (samples, 3, pieces).",
         )
     return pieces.astype(np.int64)

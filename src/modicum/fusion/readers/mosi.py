@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from modicum.core.tables import read_cells
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.fields import finished, frames, group_of, silent
-from modicum.fusion.readers.tables import read_matrix, read_rows
+from modicum.fusion.readers.tables import read_matrix
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
 
 _STREAMS = ("text", "audio", "video")
@@ -19,7 +20,7 @@ _CLASSES = ("negative", "positive")
 def read_mosi(folder: Path) -> dict[str, Recordings]:
     """Read utterances with one frame of text (100 values), audio (73) and video (100) each."""
     # The text features were trained on the labels of the training utterances: what they say of those is no test.
-    transcripts = read_rows(folder / "transcripts.csv")
+    transcripts = [cells for _, cells in read_cells(folder / "transcripts.csv", separator=",")]
     for row, cells in enumerate(transcripts):
         if len(cells) != 4 or cells[3] not in {"0", "1"}:
             raise DataError(
@@ -72,7 +73,7 @@ def windows(recordings: Recordings, before: int, after: int) -> Recordings:
     # weights of its own for each place. Where the video begins or ends, the neighbours that are missing are zeros. So
     # they are where a neighbour lacks a stream.
     if min(before, after) < 0:
-        raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give numbers from 0 on.")
+        raise ConfigError(f"{before} before and {after} after cannot be.", hint="Give values from 0 on.")
     if not recordings.groups:
         raise DataError("The recordings have no groups.", hint="Give the video of each utterance as its group.")
     neighbours = _neighbours(recordings, before, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,20 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from modicum.core.safeload.limits import MAX_BYTES, read_bounded
+from modicum.core.tables import read_cells, read_text, split_cells
 from modicum.errors import DataError
-
-
-def read_rows(path: Path, *, delimiter: str = ",", quote: str = '"') -> list[list[str]]:
-    """Read the cells of a file in UTF-8; blank lines are no rows."""
-    try:
-        text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, quotechar=quote) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8 ({error}).", hint="Write it again from its source.") from error
-    if not rows:
-        raise DataError(f"{path} is empty.", hint="Fetch the file again.")
-    return rows
 
 
 def read_matrix(
@@ -33,29 +20,34 @@ def read_matrix(
     delimiter: str = ",",
     quote: str = '"',
     header: bool | None = False,
+    text: str | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Read a table of numbers in UTF-8, whatever its line ends are; "nan" and "inf" are read as such."""
+    """Read a table of numbers, whatever its line ends are; "nan" and "inf" are read as such."""
     # ``skip`` counts the columns on the left that are no features, such as names and times, or counts them in the cells
     # of the first row. ``header`` says whether that row has names; None looks whether its last cell is a number.
-    text = read_bounded(path, max_bytes=MAX_BYTES).decode("utf-8-sig", errors="replace")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    first = [
-        cell.strip() for cell in next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, quotechar=quote), [])
-    ]
+    # ``text`` is that of the file, where it was read before.
+    text = read_text(path) if text is None else text
+    rows = split_cells(first_line(text), str(path), separator=delimiter, quote=quote)
+    first = [cell.strip() for cell in rows[0][1]] if rows else []
     left = skip if isinstance(skip, int) else skip(first) if first else 1
     if len(first) <= left:
         raise DataError(f"{path} has {len(first)} columns, and {left} of them are no features.", hint="Check the file.")
     named = not is_number(first[-1]) if header is None else header
-    columns = range(left, len(first))
+    lines = io.StringIO(text, newline=None)
     try:
         return np.loadtxt(
-            io.StringIO(text), delimiter=delimiter, quotechar=quote, skiprows=int(named), usecols=columns, ndmin=2
+            lines, delimiter=delimiter, quotechar=quote, skiprows=int(named), usecols=range(left, len(first)), ndmin=2
         )
     except ValueError as error:
         raise DataError(
-            f"{path} is no table of numbers ({error}).",
+            f"{path} is no numeric table ({error}).",
             hint="Correct the row, or remove it; a decimal sign is a point.",
         ) from error
+
+
+def first_line(text: str) -> str:
+    """Give the first line of a text, whatever its line ends are."""
+    return io.StringIO(text, newline=None).readline().rstrip("\n")
 
 
 def is_number(cell: str) -> bool:
@@ -67,21 +59,21 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Read columns by their names."""
-    rows = read_rows(path)
-    if len(rows[0]) == 1 and ";" in rows[0][0]:
-        rows = read_rows(path, delimiter=";")
-    names = [name.strip() for name in rows[0]]
+def read_columns(path: Path, needed: Sequence[Sequence[str]]) -> list[tuple[int, list[str]]]:
+    """Read the cells of columns by their names, each row with its line; of a column one of several names."""
+    rows = read_cells(path)
+    if not rows:
+        raise DataError(f"{path} is empty.", hint="Fetch the file again.")
+    names = [name.strip() for name in rows[0][1]]
     places = [next((names.index(name) for name in choice if name in names), None) for choice in needed]
     if None in places:
         lost = " or ".join(map(repr, needed[places.index(None)]))
         raise DataError(
             f"{path} has no column {lost}; it has {', '.join(map(repr, names))}.", hint="Rename the column."
         )
-    for line, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
+    for line, cells in rows[1:]:
+        if len(cells) != len(names):
             raise DataError(
-                f"{path}, row {line}, has {len(row)} cells for {len(names)} columns.", hint="Correct the row."
+                f"{path}, row {line}, has {len(cells)} cells for {len(names)} columns.", hint="Correct the row."
             )
-    return [[row[place].strip() for row in rows[1:]] for place in places if place is not None]
+    return [(line, [cells[place].strip() for place in places if place is not None]) for line, cells in rows[1:]]

@@ -82,5 +82,5 @@ def _place(shapes: FloatArray, tree: cKDTree | None, *, edge: float, generator: 
         if tree is None or np.all(tree.query(trial % edge)[0] > LEAST_DISTANCE):
             return trial
     raise SimulationError(
-        f"no room: a molecule found no place in {TRIALS} trials.", hint="Ask for a box of lower density."
+        f"no room: a molecule found no room in {TRIALS} trials.", hint="Ask for a box of lower density."
     )

@@ -14,7 +14,7 @@ Bounds = np.ndarray[tuple[int, ...], np.dtype[np.object_]]  # of Python's intege
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Accumulator:
-    """The numbers of a step, one entry a channel."""
+    """The values of a step, one entry a channel."""
 
     shape: tuple[int, ...]  # without the batch
     exponents: Integers  # the numbers stand for k 2^e, shape (channels,)

@@ -1,4 +1,4 @@
-"""The numbers of a step as the C code wants them: shifts merged, offsets and halves taken into the biases."""
+"""The values of a step as the C code wants them: shifts merged, offsets and halves taken into the biases."""
 
 from __future__ import annotations
 

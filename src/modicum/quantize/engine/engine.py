@@ -81,7 +81,7 @@ class Engine:
             ):
                 raise DataError(
                     f"The input must be integers in {grid.low} ... {grid.high}.",
-                    hint="Bring real numbers there by to_grid, or call run with them.",
+                    hint="Bring real values there by to_grid, or call run with them.",
                 )
             numbers = numbers.astype(self._dtype)
         numbers = np.ascontiguousarray(numbers)
@@ -91,7 +91,7 @@ class Engine:
         return np.concatenate([*self._pool.map(self._run, parts)]), self.program.exponent
 
     def to_grid(self, x: np.ndarray | torch.Tensor) -> np.ndarray:
-        """Bring real numbers to the grid of the input, as the simulation does in the same dtype.
+        """Bring real values to the grid of the input, as the simulation does in the same dtype.
 
         Args:
             x: shape (batch, *shape of a sample), float32 or float64.

@@ -149,6 +149,6 @@ class Program:
         for name, bound in bounds.items():
             if bound > LARGEST:
                 raise ConfigError(
-                    f"The numbers of {name} may need {bound.bit_length() + 1} bits, but the engine has 32.",
+                    f"The values of {name} may need {bound.bit_length() + 1} bits, but the engine has 32.",
                     hint="Use fewer bits there (per_layer), or exponents that lie closer together.",
                 )

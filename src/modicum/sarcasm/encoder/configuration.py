@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from modicum.core.extras import require
 from modicum.errors import ConfigError
+from modicum.sarcasm.configuration import Pooling
 from modicum.sarcasm.examples import CATEGORIES
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ else:
     AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
 
 
-Pooling: TypeAlias = Literal["cls", "mean"]
 PairHead: TypeAlias = Literal["rank", "cross"]
 CategoryHead: TypeAlias = Literal["sigmoid", "powerset"]
 Head: TypeAlias = Literal["sarcastic", "categories", "rank"]

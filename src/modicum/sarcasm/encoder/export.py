@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from modicum.core.extras import require
+from modicum.core.export import largest_difference, open_onnx, require_onnx, write_onnx
 from modicum.core.files import new_folder
 from modicum.core.quiet import quiet_transformers
 from modicum.errors import ConfigError
@@ -55,29 +50,31 @@ def export_onnx(
     """Write a model for onnxruntime, with its tokenizer, to a new folder; batch and length are free."""
     # With ``int8`` a second file has weights in 8 bits and quantizes activations as they come. That is not free: it is
     # written only where enough labels stay the same on the texts given here, which should be like those it will read.
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        require(module, extra="quantize", purpose="Exporting to ONNX")
+    require_onnx()
     if not texts:
         raise ConfigError("There is no text to compare the exported model on.", hint="Give some that it will read.")
     batches = _batches(model, encode(model.tokenizer, list(texts), length=model.length))
-    wanted = _torch(model, batches)
+    traced = _Traced(model.model, list(batches[0])).eval()
+    wanted = _outputs(traced, batches)
+    # Two rows: a batch of one would be taken for a constant.
+    sample = {name: tensor[:1].expand(2, -1).contiguous() for name, tensor in batches[0].items()}
     with new_folder(folder) as part:
-        _write(model, part / FLOAT_FILE, batches[0])
+        write_onnx(traced, sample, part / FLOAT_FILE, outputs=_OUTPUTS, one_file=False)
         with quiet_transformers():
             model.model.config.save_pretrained(part)
         model.tokenizer.save_pretrained(part)
-        difference = _difference(_onnxruntime(part / FLOAT_FILE, batches), wanted)
+        difference = largest_difference(_outputs(open_onnx(part / FLOAT_FILE), batches), wanted)
         if not int8:
             return ExportReport(texts=len(texts), difference=difference)
         _quantize(part)
-        found = _onnxruntime(part / INT8_FILE, batches)
-        agreement = float(np.mean((found[:, 0] > threshold) == (wanted[:, 0] > threshold)))
+        found = _outputs(open_onnx(part / INT8_FILE), batches)
+        agreement = float(((found[:, 0] > threshold) == (wanted[:, 0] > threshold)).double().mean())
         if agreement < least_agreement:
             (part / INT8_FILE).unlink()
     return ExportReport(
         texts=len(texts),
         difference=difference,
-        int8_difference=_difference(found, wanted),
+        int8_difference=largest_difference(found, wanted),
         int8_agreement=agreement,
         int8_written=agreement >= least_agreement,
     )
@@ -96,40 +93,10 @@ class _Traced(nn.Module):
 
 
 def _batches(model: EncoderModel, rows: Sequence[Row]) -> list[dict[str, Tensor]]:
-    padding = padding_of(model.tokenizer)
+    padding, device = padding_of(model.tokenizer), model.model.device
     groups = budget_batches([len(row["input_ids"]) for row in rows], model.budget)
-    return [pad([rows[place] for place in places], padding) for places in groups]
-
-
-def _write(model: EncoderModel, path: Path, batch: dict[str, Tensor]) -> None:
-    # Two rows: a batch of one would be taken for a constant.
-    sample = {name: tensor[:1].expand(2, -1).contiguous() for name, tensor in batch.items()}
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    with _quiet_exporter():
-        torch.onnx.export(
-            _Traced(model.model, list(sample)).eval(),
-            tuple(tensor.to(model.model.device) for tensor in sample.values()),
-            str(path),
-            input_names=list(sample),
-            output_names=list(_OUTPUTS),
-            dynamic_shapes=(tuple(free for _ in sample),),
-            dynamo=True,
-            verbose=False,
-        )
-
-
-@contextmanager
-def _quiet_exporter() -> Generator[None]:
-    # It warns of its own deprecations and, at each export, of torchvision, which no text needs.
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    padded = (pad([rows[place] for place in places], padding) for places in groups)
+    return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in padded]
 
 
 def _quantize(folder: Path) -> None:
@@ -142,25 +109,6 @@ def _quantize(folder: Path) -> None:
     quantize_dynamic(model, folder / INT8_FILE, per_channel=True, weight_type=QuantType.QInt8)
 
 
-def _onnxruntime(path: Path, batches: Sequence[dict[str, Tensor]]) -> np.ndarray:
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    found: list[Any] = [session.run(None, {name: it.numpy() for name, it in batch.items()}) for batch in batches]
-    return np.concatenate([_columns(*outputs) for outputs in found])
-
-
 @torch.inference_mode()
-def _torch(model: EncoderModel, batches: Sequence[dict[str, Tensor]]) -> np.ndarray:
-    found = [model.model(**{name: it.to(model.model.device) for name, it in batch.items()}) for batch in batches]
-    return np.concatenate([_columns(*(it[name].cpu().numpy() for name in _OUTPUTS)) for it in found])
-
-
-def _columns(sarcastic: np.ndarray, categories: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    return np.column_stack((sarcastic, categories, rank))
-
-
-def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found - wanted).max())
+def _outputs(run: Callable[..., Sequence[Tensor]], batches: Sequence[dict[str, Tensor]]) -> Tensor:
+    return torch.cat([torch.column_stack(tuple(run(*batch.values()))).cpu() for batch in batches])

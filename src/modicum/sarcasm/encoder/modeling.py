@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from modicum.core.encoders import open_text_encoder
 from modicum.core.extras import require
+from modicum.core.pretrained import open_text_encoder
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ModelError
 from modicum.sarcasm.encoder.configuration import SarcasmConfig

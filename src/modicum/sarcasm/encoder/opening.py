@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modicum.core.encoders import encoder_place, load_encoder
-from modicum.core.extras import require
 from modicum.core.files import new_folder
+from modicum.core.pretrained import encoder_place, open_folder, open_part
 from modicum.core.quiet import quiet_transformers
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
@@ -18,16 +16,15 @@ from modicum.sarcasm.encoder.modeling import SarcasmModel
 from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
 
 _UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
-_HINT = "Give a folder that EncoderModel.save wrote, whole."
+_HINT = "Give a folder that EncoderModel.save wrote, complete."
 
 
 def open_tokenizer(place: str) -> Tokenizer:
     """Open the tokenizer of an encoder."""
-    transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
     found = encoder_folder(place)
     if has_ernie_m_tokenizer(Path(found)):
         return ErnieMTokenizer.from_pretrained(Path(found))
-    return load_encoder(partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False), found)
+    return open_part("AutoTokenizer", found, extra="text")
 
 
 def encoder_folder(place: str) -> str:
@@ -38,24 +35,8 @@ def encoder_folder(place: str) -> str:
 
 def open_model(folder: Path) -> SarcasmModel:
     """Open a model that was trained here."""
-    safetensors = require("safetensors", extra="text", purpose="Reading a model")
     _check_kind(folder)
-    try:
-        with quiet_transformers():
-            loaded: Any = SarcasmModel.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"The model in {folder} cannot be read ({reason}).", hint=_HINT) from error
-    model, found = loaded
-    wrong = sorted({*found["missing_keys"], *found["unexpected_keys"]})
-    if wrong:
-        raise ModelError(
-            f"The weights in {folder} are not those of its config.json: {len(wrong)} do not fit, such as {wrong[0]}.",
-            hint=_HINT,
-        )
-    return model
+    return open_folder(SarcasmModel, folder, hint=_HINT)
 
 
 def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:

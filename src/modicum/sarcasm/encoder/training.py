@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from modicum.core.seeding import seeded_globally, torch_generator
-from modicum.core.training import silenced, training_arguments
+from modicum.core import training
+from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
 from modicum.sarcasm.encoder.items import Collator, Item, LanguageSampler
 from modicum.sarcasm.encoder.losses import Counts, Objective, Targets, divergence, joint_loss
@@ -23,11 +22,10 @@ from modicum.sarcasm.encoder.modeling import SarcasmModel, SarcasmOutput
 from modicum.sarcasm.functional import adversarial_move
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainerCallback
 
 
 Optimizers: TypeAlias = tuple[Optimizer | None, Any]
-BatchLoss: TypeAlias = Callable[[nn.Module, Mapping[str, Any]], Tensor]
 Change: TypeAlias = Callable[[Tensor], Tensor]
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -87,18 +85,26 @@ def train(
     optimizer, scheduler = optimizers
     fused = None if device == "cpu" else True  # one kernel a group in place of a dozen
     optimizer = optimizer or torch.optim.AdamW(parameter_groups(model, recipe), eps=1e-6, fused=fused)
-    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"):
-        trainer = _trainer(
-            model,
-            _arguments(recipe, folder=folder, seed=seed, device=device, clipped="max_norm" not in optimizer.defaults),
-            items=items,
-            collator=collator,
-            loss=loss,
-            sampler=sampler,
-            callbacks=callbacks,
-            optimizers=(optimizer, scheduler),
-        )
-        result = trainer.train()
+    _, result = training.fine_tune(
+        model,
+        items,
+        seed=seed,
+        device=device,
+        extra="text",
+        collate=collator,
+        loss=loss,
+        sampler=sampler,
+        callbacks=callbacks,
+        optimizers=(optimizer, scheduler),
+        per_device_train_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        warmup_steps=recipe.warmup,  # below 1 it is a share of the updates
+        lr_scheduler_type="linear",
+        max_grad_norm=float("max_norm" not in optimizer.defaults),
+        bf16=recipe.bf16,
+        remove_unused_columns=False,
+    )
     model.eval()
     return Training(result.training_loss, result.global_step, result.metrics["train_runtime"])
 
@@ -128,19 +134,13 @@ def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, ob
 
 def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]]:
     """Group the parameters by learning rate and weight decay."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    top = max((_depth(name, 0) for name, _ in named), default=0) + 1
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in named:
-        groups.setdefault((_depth(name, top), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.rate * recipe.layer_decay ** (top - depth),
-            "weight_decay": recipe.weight_decay if decay else 0.0,
-        }
-        for (depth, decay), parameters in groups.items()
-    ]
+    top = max((_depth(name, 0) for name, weight in model.named_parameters() if weight.requires_grad), default=0) + 1
+    return training.parameter_groups(
+        model,
+        rate=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        factor=lambda name: recipe.layer_decay ** (top - _depth(name, top)),
+    )
 
 
 @contextmanager
@@ -178,52 +178,3 @@ def _depth(name: str, top: int) -> int:
     if layer is not None:
         return int(layer[1]) + 1
     return 0 if "embed" in name else max(0, top - 1)
-
-
-def _arguments(recipe: Recipe, *, folder: str, seed: int, device: str, clipped: bool) -> TrainingArguments:
-    return training_arguments(
-        folder,
-        seed=seed,
-        device=device,
-        extra="text",
-        per_device_train_batch_size=recipe.batch,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.rate,
-        warmup_steps=recipe.warmup,  # below 1 it is a share of the updates
-        lr_scheduler_type="linear",
-        max_grad_norm=float(clipped),
-        bf16=recipe.bf16,
-        remove_unused_columns=False,
-    )
-
-
-def _trainer(
-    model: SarcasmModel,
-    arguments: TrainingArguments,
-    *,
-    items: Sequence[Item],
-    collator: Collator,
-    loss: BatchLoss,
-    sampler: LanguageSampler,
-    callbacks: Sequence[TrainerCallback],
-    optimizers: Optimizers,
-) -> Trainer:
-    from transformers import Trainer
-
-    class _Trainer(Trainer):
-        def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
-            return loss(model, inputs)
-
-        def _get_train_sampler(self, train_dataset: Any = None) -> LanguageSampler:  # noqa: ARG002 - Trainer's name
-            return sampler
-
-    return silenced(
-        _Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=items,  # type: ignore[arg-type]
-            data_collator=collator,  # type: ignore[arg-type]
-            callbacks=list(callbacks),
-            optimizers=optimizers,  # type: ignore[arg-type]
-        )
-    )

@@ -98,7 +98,7 @@ def _check_same(settings: Mapping[str, Any]) -> None:
         )
     if (rate := settings.get("act_dropout", 0.0)) != 0:  # none means that of the other layers
         raise ModelError(
-            f"{CONFIG_FILE} has act_dropout {rate!r}, but XLM-RoBERTa does not drop out behind its activation.",
+            f"{CONFIG_FILE} has act_dropout {rate!r}, but XLM-RoBERTa does not drop out after its activation.",
             hint="Write 0.0 there if you can do without it in training; predictions do not change.",
         )
 
@@ -112,7 +112,7 @@ def _check_heads(settings: Mapping[str, Any]) -> None:
 def _count(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name, _DEFAULTS[name])
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive whole number.", hint=_HINT)
+        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive integer.", hint=_HINT)
     return value
 
 

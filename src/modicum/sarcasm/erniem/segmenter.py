@@ -73,4 +73,6 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"A text has half of a surrogate pair: {text!r}.", hint="Write the whole character.") from error
+        raise DataError(
+            f"A text has half of a surrogate pair: {text!r}.", hint="Write the entire character."
+        ) from error

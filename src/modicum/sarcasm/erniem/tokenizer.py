@@ -143,7 +143,9 @@ class ErnieMTokenizer:
     def _room(self, max_length: int | None, *, pair: bool) -> int:
         length = self.model_max_length if max_length is None else max_length
         if (room := length - (4 if pair else 2)) < 1:
-            raise ConfigError(f"max_length {length} leaves no room beside the special tokens.", hint="Make it longer.")
+            raise ConfigError(
+                f"max_length {length} leaves no room for anything but the special tokens.", hint="Make it longer."
+            )
         return room
 
     def _ids(self, text: str) -> list[int]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modicum.core.extras import require
 from modicum.core.safeload import load_pickle, load_torch
+from modicum.core.storage import read_tensors
 from modicum.errors import ConfigError, DataError
 
 _FILES = ("model.safetensors", "pytorch_model.bin", "model_state.pdparams")
@@ -42,25 +42,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """Read the weights of a safetensors file, or some of them and no others."""
-    safetensors = require("safetensors", extra="text", purpose="Reading weights")
-    try:
-        with safetensors.safe_open(path, framework="pt") as weights:
-            present = weights.keys()
-            return {name: weights.get_tensor(name) for name in present if names is None or name in names}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path} is not a whole safetensors file ({error}).", hint="Fetch the file again, and check its size."
-        ) from error
+    return read_tensors(path, hint="Fetch the file again, and check its size.", framework="pt", names=names)[0]
 
 
 def write_weights(weights: dict[str, Tensor], path: Path) -> None:
     """Write weights as transformers reads them."""
-    safetensors = require("safetensors", extra="text", purpose="Writing weights")
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     try:
-        require("safetensors.torch", extra="text", purpose="Writing weights").save_file(
-            weights, path, metadata={"format": "pt"}
-        )
-    except (safetensors.SafetensorError, OSError) as error:
+        save_file(weights, path, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
         raise ConfigError(
             f"{path.name} cannot be written ({error}).", hint="Name a folder where there is room."
         ) from error

@@ -29,7 +29,7 @@ class Grams:
         if self.analyzer not in {"char_wb", "word"} or not 1 <= self.shortest <= self.longest:
             raise ConfigError(
                 f"There are no n-grams of {self.analyzer!r} from {self.shortest} to {self.longest}.",
-                hint='Use "char_wb" or "word", and numbers from 1 that do not fall.',
+                hint='Use "char_wb" or "word", and integers from 1 that do not fall.',
             )
 
 
@@ -99,7 +99,7 @@ class FrozenFeatures:
         rows = np.asarray(self.encode(texts), dtype=np.float64)
         if rows.ndim != 2 or len(rows) != len(texts) or not np.isfinite(rows).all():
             raise DataError(
-                f"An encoder must give one row of finite numbers for each of {len(texts)} texts, got shape "
+                f"An encoder must give one row of finite values for each of {len(texts)} texts, got shape "
                 f"{rows.shape}.",
                 hint="Return an array of shape (texts, d).",
             )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from modicum.core.encoders import OFFLINE, open_text_encoder
 from modicum.core.extras import require
+from modicum.core.pretrained import OFFLINE, open_text_encoder
 from modicum.sarcasm.encoder.batches import Row, encode, pad, padding_of
 
 

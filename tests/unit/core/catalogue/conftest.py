@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from modicum.core.catalogue import Archive, DataSet, File, Origin, Pack, Places
-from modicum.core.catalogue.checksums import tree_hash
+from modicum.core.catalogue.proof import tree_hash
 
 Contents = Mapping[str, bytes]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-from modicum.core.catalogue.checksums import tree_hash, walk
+from modicum.core.catalogue.proof import tree_hash, walk
 
 
 def test_the_tree_hash_is_what_its_description_says() -> None:

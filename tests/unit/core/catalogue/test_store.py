@@ -13,7 +13,7 @@ import pooch
 import pytest
 
 from modicum.core.catalogue import Places, store
-from modicum.core.catalogue.completion import MARK
+from modicum.core.catalogue.proof import MARK
 from modicum.errors import ChecksumError, ConfigError, DataError, MissingDataError
 
 

@@ -4,11 +4,10 @@ import os
 from dataclasses import replace
 
 from modicum.core.catalogue import store
-from modicum.core.catalogue.verification import verify
 
 
 def _states(data_set, places) -> list[tuple[str, str]]:
-    return [(check.part, check.state) for check in verify(data_set, places)]
+    return [(check.part, check.state) for check in store.verify(data_set, places)]
 
 
 def test_each_file_is_right_damaged_or_absent_where_it_lies(places, closed, plain) -> None:
@@ -16,7 +15,7 @@ def test_each_file_is_right_damaged_or_absent_where_it_lies(places, closed, plai
     own = example.put_in(places)
     (own / "LICENSE").write_bytes(b"FREE")
     (own / "empty").unlink()
-    checks = verify(example.data_set, places)
+    checks = store.verify(example.data_set, places)
     assert [(check.part, check.state) for check in checks] == [
         ("LICENSE", "damaged"),
         ("deep/er/a b.txt", "right"),

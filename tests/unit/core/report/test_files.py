@@ -37,17 +37,14 @@ def test_a_reader_of_the_old_file_never_sees_a_part_of_the_new_one(
 def test_a_file_in_place_of_the_folder_is_an_error_that_names_it(small: Report, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    with pytest.raises(
-        ConfigError, match=r"A report needs a folder to be written to, but .*taken is not usable"
-    ) as caught:
+    with pytest.raises(ConfigError, match=r"The folder .*taken cannot be made"):
         write([small], taken)
-    assert caught.value.hint == "Name a folder that you may write to with --out, on a disk with room."
     assert taken.read_text() == "mine"
 
 
 def test_a_write_that_fails_leaves_no_unfinished_file(small: Report, tmp_path: Path) -> None:
     (tmp_path / "report.md").mkdir()
-    with pytest.raises(ConfigError, match="is not usable"):
+    with pytest.raises(ConfigError, match=r"report\.md is no file that can be replaced"):
         write([small], tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

@@ -4,15 +4,6 @@ import subprocess
 import sys
 
 
-def test_the_names_are_functions_whatever_was_imported_before() -> None:
-    program = (
-        "import modicum.core.report.page, modicum.core.report.markdown; "
-        "from modicum.core.report import page, markdown; print(callable(page), callable(markdown))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True True"
-
-
 def test_importing_the_package_loads_no_renderer() -> None:
     heavy = ("matplotlib", "jinja2", "rich", "pydantic", "torch")
     program = f"import sys, modicum.core.report; print([name for name in {heavy!r} if name in sys.modules])"

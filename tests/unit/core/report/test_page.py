@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from modicum.core.report import Report, page
-from modicum.core.report.cells import arm_columns, control_columns, seed_columns
+from modicum.core.report.words import arm_columns, control_columns, seed_columns
 
 VOID = {"meta", "link", "br", "hr", "img"}
 

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from modicum.core.report import Report, table
-from modicum.core.report.cells import arm_columns
+from modicum.core.report.words import arm_columns
 
 
 def printed(report: Report, width: int, *, colour: bool = False) -> str:

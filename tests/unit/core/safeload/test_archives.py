@@ -158,7 +158,7 @@ def test_a_zip_that_lies_about_a_size_is_refused(save_zip, refused) -> None:
     archive = save_zip({"a": bytes(5000)})
     data = archive.read_bytes()
     archive.write_bytes(data.replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
-    refused(archive, "not a whole zip", error=DataError)
+    refused(archive, "not a complete zip", error=DataError)
 
 
 def test_a_zip_that_holds_less_than_it_says_is_refused(save_zip, refused) -> None:
@@ -176,7 +176,7 @@ def test_every_tenth_truncation_of_a_tar_leaves_nothing(tmp_path, save_tar, refu
     end = whole.rindex(b"deep/empty") + 2 * tarfile.BLOCKSIZE if not compression else len(whole)
     for length in range(0, end, 10):
         archive.write_bytes(whole[:length])
-        refused(archive, "not a whole zip, tar, tar.gz or tar.xz archive", error=DataError)
+        refused(archive, "not a complete zip, tar, tar.gz or tar.xz archive", error=DataError)
 
 
 def test_every_truncation_of_a_zip_leaves_nothing(save_zip, refused) -> None:
@@ -184,7 +184,7 @@ def test_every_truncation_of_a_zip_leaves_nothing(save_zip, refused) -> None:
     whole = archive.read_bytes()
     for length in range(len(whole)):
         archive.write_bytes(whole[:length])
-        refused(archive, "not a whole zip, tar, tar.gz or tar.xz archive", error=DataError)
+        refused(archive, "not a complete zip, tar, tar.gz or tar.xz archive", error=DataError)
 
 
 def test_a_damaged_member_leaves_nothing(save_zip, refused) -> None:
@@ -192,14 +192,14 @@ def test_a_damaged_member_leaves_nothing(save_zip, refused) -> None:
     data = bytearray(archive.read_bytes())
     data[1000] ^= 1
     archive.write_bytes(bytes(data))
-    refused(archive, "not a whole zip.* Fetch the file again", error=DataError)
+    refused(archive, "not a complete zip.* Fetch the file again", error=DataError)
 
 
 def test_extended_headers_without_end_are_a_data_error(tmp_path, refused) -> None:
     header = tarfile.TarInfo("././@PaxHeader")
     header.type = tarfile.XHDTYPE
     (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) * 5000)
-    refused(tmp_path / "a.tar", "not a whole zip, tar|goes on", error=DataError, max_members=10_000)
+    refused(tmp_path / "a.tar", "not a complete zip, tar|goes on", error=DataError, max_members=10_000)
 
 
 def test_a_missing_archive_is_a_data_error(tmp_path) -> None:

@@ -51,7 +51,7 @@ def test_npy_above_the_limit_is_refused(tmp_path) -> None:
 def test_a_shape_without_its_bytes_is_a_data_error(save_bytes) -> None:
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": (2**50,)})
-    with pytest.raises(DataError, match=r"not a whole \.npy array"):
+    with pytest.raises(DataError, match=r"not a complete \.npy array"):
         load_npy(save_bytes(buffer.getvalue() + b"\0" * 64))
 
 
@@ -60,10 +60,10 @@ def test_every_truncation_is_a_data_error(tmp_path, save_bytes) -> None:
     np.savez(tmp_path / "a.npz", a=np.arange(3))
     npy, npz = (tmp_path / "a.npy").read_bytes(), (tmp_path / "a.npz").read_bytes()
     for length in range(len(npy)):
-        with pytest.raises(DataError, match=r"not a whole \.npy array"):
+        with pytest.raises(DataError, match=r"not a complete \.npy array"):
             load_npy(save_bytes(npy[:length]))
     for length in range(len(npz)):
-        with pytest.raises(DataError, match="not a whole zip, tar"):
+        with pytest.raises(DataError, match="not a complete zip, tar"):
             load_npz(save_bytes(npz[:length]))
 
 
@@ -74,5 +74,5 @@ def test_every_truncation_is_a_data_error(tmp_path, save_bytes) -> None:
 def test_a_damaged_header_is_a_data_error(save_bytes, header, version) -> None:
     text = header.encode() + b"\n"
     start = b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 * version, "little")
-    with pytest.raises(DataError, match=r"not a whole \.npy array"):
+    with pytest.raises(DataError, match=r"not a complete \.npy array"):
         load_npy(save_bytes(start + text))

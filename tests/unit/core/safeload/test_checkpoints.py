@@ -47,7 +47,7 @@ def test_a_bomb_is_measured_uncompressed_before_it_is_read(tmp_path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x05\x06" + bytes(18)])
 def test_garbage_is_a_data_error(save_bytes, data) -> None:
-    with pytest.raises(DataError, match=r"not a whole torch file .* Fetch the file again"):
+    with pytest.raises(DataError, match=r"not a complete torch file .* Fetch the file again"):
         load_torch(save_bytes(data))
 
 
@@ -56,12 +56,12 @@ def test_truncations_are_data_errors(tmp_path, save_bytes, zipped, step) -> None
     torch.save({"weight": torch.ones(3)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     whole = (tmp_path / "a.pt").read_bytes()
     for length in range(0, len(whole), step):
-        with pytest.raises(DataError, match=r"not a whole torch file|asks for \w+"):
+        with pytest.raises(DataError, match=r"not a complete torch file|asks for \w+"):
             load_torch(save_bytes(whole[:length]))
 
 
 def test_a_missing_file_is_a_data_error(tmp_path) -> None:
-    with pytest.raises(DataError, match="none is not a whole torch file"):
+    with pytest.raises(DataError, match="none is not a complete torch file"):
         load_torch(tmp_path / "none")
 
 

@@ -254,7 +254,7 @@ def test_an_object_number_that_takes_all_memory_is_refused(save_bytes) -> None:
 
 @pytest.mark.parametrize("digits", [b"2000000000", b"9" * 10_000])
 def test_a_written_object_number_that_takes_all_memory_is_refused(save_bytes, digits) -> None:
-    with pytest.raises(UnsafeFileError, match="which would take all memory"):
+    with pytest.raises(DataError, match=r"which would take all memory|for integer string conversion"):
         load_pickle(save_bytes(b"Np" + digits + b"\n."))
 
 
@@ -274,13 +274,13 @@ def test_containers_nested_beyond_the_stack_are_refused(save_bytes) -> None:
 def test_every_truncation_is_a_data_error(save_bytes, protocol) -> None:
     whole = pickle.dumps({"array": np.arange(4), "text": "é", "number": 2**70}, protocol=protocol)
     for length in range(len(whole)):
-        with pytest.raises(DataError, match="not a whole pickle of arrays and plain containers"):
+        with pytest.raises(DataError, match="not a complete pickle of arrays and plain containers"):
             load_pickle(save_bytes(whole[:length]))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"no pickle", b"PK\x03\x04", b"\x80\x63N.", b"N", b"0.", b"\x93."])
 def test_garbage_is_a_data_error(save_bytes, data) -> None:
-    with pytest.raises(DataError, match=r"not a whole pickle .* Fetch the file again"):
+    with pytest.raises(DataError, match=r"not a complete pickle .* Fetch the file again"):
         load_pickle(save_bytes(data))
 
 

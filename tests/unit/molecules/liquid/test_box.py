@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_box() -> None:
 
 
 def test_a_box_that_is_full_is_refused() -> None:
-    with pytest.raises(SimulationError, match="no room: a molecule found no place in 1000 trials"):
+    with pytest.raises(SimulationError, match="no room: a molecule found no room in 1000 trials"):
         fill_box(HEXANE, 30, density=1500.0, seed=0)
 
 

@@ -1,0 +1,36 @@
+"""The settings of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from modicum.core.method import Budget
+from modicum.core.settings import Help
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare gprmgk`` can change, the same for all arms."""
+
+    quantity: Annotated[
+        str, Help("density (kg/m3), hvap (kJ/mol), cp (J/mol/K), or with --data any of its columns")
+    ] = "density"
+    labels: Annotated[int, Help("molecules to label; 0 with the published sets, which have 313, 301 and 308"), Ge(0)]
+    predictor: Annotated[
+        Literal["gp", "dmpnn"], Help("gp (the Gaussian process) or dmpnn (the network of the paper)")
+    ] = "gp"
+    epochs: Annotated[int, Help("of the network"), Ge(0)] = 100
+    test: Annotated[
+        Literal["simulation", "experiment"],
+        Help("simulation (the published 2,988 molecules) or experiment (measured alkanes)"),
+    ]
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(labels=15, test="experiment"),
+    "full": ComparisonSettings(labels=0, test="simulation"),
+}

@@ -1,0 +1,260 @@
+"""RAPQ against snapped and real scales: the same network, images and bits; scales and rounding differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
+from modicum.core.seeding import numpy_generator
+from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
+from modicum.errors import ConfigError, ModelError
+from modicum.quantize.certificate import power_of_two_channels
+from modicum.quantize.codes import FloatWeightCode, WeightCode
+from modicum.quantize.configuration import COMPARISON, ComparisonSettings, RAPQConfig
+from modicum.quantize.graph.folding import folded
+from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.placement import bits_of_weights, sites
+from modicum.quantize.graph.tracing import trace
+from modicum.quantize.hessian.layers import Recipe, quantize_layers
+from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.networks import train_digits
+from modicum.quantize.opening import Opened, accuracy, logits, open_network
+from modicum.quantize.polish import distance
+from modicum.quantize.quantizer import quantize
+from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
+
+_DIGITS = "digits"
+_FLOAT_BITS = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A network and its images."""
+
+    network: nn.Module  # trained, in evaluation mode
+    calibration: Tensor  # training images that were drawn by the seed, shape (n, channels, height, width)
+    test: Tensor  # images that neither training nor quantization saw
+    labels: Tensor  # of the test, shape (m,)
+
+
+def setup(job: Job) -> Problem:
+    """Train on digits in the demo, else read CIFAR-10 (JPEG), prepared as the folder of the network says."""
+    settings: ComparisonSettings = job.settings
+    if job.budget == "full":
+        return _cifar10(job.seed, settings.calibration, settings.network)
+    if settings.network != _DIGITS:
+        raise ConfigError(f"The demo trains its own network, got {settings.network!r}.", hint="Add --budget full.")
+    return _digits(job.seed, settings.calibration)
+
+
+def _config(job: Job) -> RAPQConfig:
+    settings: ComparisonSettings = job.settings
+    return RAPQConfig(
+        weight_bits=settings.weight_bits,
+        activation_bits=settings.activation_bits,
+        iterations=settings.iterations,
+        activation_iterations=settings.iterations,
+        p_slope=settings.p_slope,
+        seed=job.seed,
+    )
+
+
+def _digits(seed: int, count: int) -> Problem:
+    split = in_halves(*digits(), seed)
+    train, test = split.inputs["train"], split.inputs["test"]
+    _check_count(count, len(train))
+    return Problem(
+        network=train_digits(train, split.labels["train"], seed=seed),
+        calibration=train[:count],
+        test=test,
+        labels=split.labels["test"],
+    )
+
+
+def _cifar10(seed: int, count: int, name: str) -> Problem:
+    opened = open_network(name)
+    known, _ = cifar10_files("train")
+    test, labels = cifar10_files("test")
+    _check_count(count, len(known))
+    drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
+    prepared = opened.preparation
+    calibration = prepared.normalised(prepared.images([known[index] for index in drawn.tolist()]))
+    _check_classes(opened, calibration)
+    return Problem(
+        network=opened.network,
+        calibration=calibration,
+        test=prepared.normalised(prepared.images(test)),
+        labels=labels,
+    )
+
+
+@torch.no_grad()
+def _check_classes(opened: Opened, images: Tensor) -> None:
+    classes = logits(opened.network, images[:2]).shape[1]
+    if classes != len(CIFAR_CLASSES):
+        raise ModelError(
+            f"{opened.name} tells {classes} classes apart, but CIFAR-10 has {len(CIFAR_CLASSES)}.",
+            hint="Train one with examples/rapq_train.py.",
+        )
+
+
+def _check_count(count: int, available: int) -> None:
+    if count > available:
+        raise ConfigError(
+            f"calibration is {count}, but there are {available} training images.",
+            hint=f"Write --option calibration={min(256, available)}.",
+        )
+
+
+def _float_network(_: Job, problem: Problem) -> Measurement:
+    """Quantize nothing."""
+    parameters = sum(parameter.numel() for parameter in problem.network.parameters())
+    return Measurement(
+        value=accuracy(problem.network, problem.test, problem.labels),
+        beside={"whole channels": 0.0},
+        costs={"kB": 4 * parameters / 1000, "weight bits": float(_FLOAT_BITS)},
+    )
+
+
+def _quantized(job: Job, problem: Problem, **changed: Any) -> Measurement:
+    return _measure(quantize(problem.network, problem.calibration, replace(_config(job), **changed)), problem)
+
+
+def _snapped(job: Job, problem: Problem, *, correcting: bool) -> Measurement:
+    config = _config(job)
+    graph = folded(trace(problem.network, problem.calibration[:2]))
+    with torch.no_grad():
+        wanted = logits(problem.network, problem.calibration)
+        tried = [_snap(graph, problem, config, zeros, correcting=correcting) for zeros in ("kept", "rescaled")]
+        # The better treatment of zero points is chosen as a user could: by the outputs on the calibration images.
+        best = min(tried, key=lambda model: distance(wanted, model(problem.calibration)))
+    return _measure(best, problem)
+
+
+def _snap(
+    graph: Graph, problem: Problem, config: RAPQConfig, zeros: ZeroTreatment, *, correcting: bool
+) -> QuantizedModel:
+    found = quantize_layers(
+        graph,
+        problem.calibration,
+        Recipe(
+            bits=bits_of_weights(graph, config),
+            sites=sites(graph, config),
+            choice=snap_to_nearest(zeros),
+            power=True,
+            grid_choice=snap_grid,
+            correcting=correcting,
+        ),
+    )
+    shape = tuple(problem.calibration.shape[1:])
+    return QuantizedModel(
+        simulated(found.corrected, found.codes, found.grids), found.codes, found.grids, config=config, shape=shape
+    ).eval()
+
+
+def _measure(model: QuantizedModel, problem: Problem) -> Measurement:
+    codes = model.codes
+    channels = sum(len(code.codes) for code in codes.values())
+    whole = sum(_whole(model.graph.layers[name].weight, code) for name, code in codes.items())
+    bits = sum(code.bits * code.codes.numel() for code in codes.values())
+    return Measurement(
+        value=accuracy(model, problem.test, problem.labels),
+        beside={"whole channels": whole / channels},
+        costs={
+            "kB": sum(_bytes(code) for code in codes.values()) / 1000,
+            "weight bits": bits / sum(code.codes.numel() for code in codes.values()),
+        },
+    )
+
+
+def _bytes(code: WeightCode | FloatWeightCode) -> float:
+    """Count packed weights, and for each channel a bias, a scale and a zero point (one byte each where whole)."""
+    beside = 4 + (1 + 1 if isinstance(code, WeightCode) else 4 + 1)
+    return code.bits * code.codes.numel() / 8 + beside * len(code.codes)
+
+
+def _whole(weight: Tensor, code: WeightCode | FloatWeightCode) -> int:
+    return int(power_of_two_channels(weight, code).sum())
+
+
+_COMPARISON = Comparison(
+    method="rapq",
+    question="Does a network whose scales are all powers of two keep more accuracy than one whose scales are snapped?",
+    metric=Metric(name="test accuracy", digits=4),
+    arms=(
+        Arm(
+            name="naive snap",
+            role="baseline",
+            run=partial(_snapped, correcting=False),
+            summary="scales of least error, snapped to powers of two; zero points as suits better; rounded by GPTQ",
+        ),
+        Arm(
+            name="RAPQ hessian",
+            role="method",
+            run=_quantized,
+            summary="all exponents with all zero points under second moments, mantissas absorbed, exponents polished",
+        ),
+        Arm(
+            name="RAPQ paper",
+            role="method",
+            run=partial(_quantized, method="paper"),
+            summary="the same, then unit-wise reconstruction by gradient descent",
+        ),
+        Arm(
+            name="snap, corrected",
+            role="control",
+            run=partial(_snapped, correcting=True),
+            summary="the naive snap with RAPQ's targets and biases: is it the scales, or only making up for errors?",
+        ),
+        Arm(
+            name="float scales",
+            role="control",
+            run=partial(_quantized, scales="float"),
+            summary="RAPQ hessian with real scales: what do powers of two cost?",
+        ),
+        Arm(name="float network", role="control", run=_float_network, summary="nothing is quantized"),
+    ),
+    beside=(Metric(name="whole channels", digits=3),),
+    costs=(
+        Metric(name="kB", higher_is_better=False, digits=1),
+        Metric(name="weight bits", higher_is_better=False, digits=2),
+    ),
+    settings=COMPARISON,
+    setup=setup,
+    data={
+        "demo": "scikit-learn's digits: a small residual network is trained on half, the other half is the test",
+        "full": "cifar10-jpeg with the public ResNet-20, or --option network: calibration by the seed, all test images",
+    },
+)
+
+METHOD = Method(
+    name="rapq",
+    title="RAPQ: power-of-two low-bit post-training quantization",
+    saves="bits",
+    sources=(
+        Source(
+            authors="Yao, Li, Sun, Cheng, Liu, Zhang and Wang",
+            year=2022,
+            title="RAPQ: Rescuing Accuracy for Power-of-Two Low-bit Post-training Quantization",
+            address="https://arxiv.org/abs/2204.12322",
+        ),
+        Source(
+            authors="Frantar, Ashkboos, Hoefler and Alistarh",
+            year=2023,
+            title="GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
+            address="https://arxiv.org/abs/2210.17323",
+        ),
+        Source(
+            authors="Nagel, Amjad, van Baalen, Louizos and Blankevoort",
+            year=2020,
+            title="Up or Down? Adaptive Rounding for Post-Training Quantization",
+            address="https://arxiv.org/abs/2004.10568",
+        ),
+    ),
+    comparison=_COMPARISON,
+)

@@ -1,0 +1,75 @@
+"""What is fitted, and how: the settings of the estimators, of the commands and of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge
+
+from modicum.core.method import Budget
+from modicum.core.settings import Help
+
+Pooling: TypeAlias = Literal["cls", "mean"]
+Rule: TypeAlias = Literal["oof_f1", "half", "top_share", "prior_shift"]
+
+NGRAMS = "ngrams"
+TINY = "tiny"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSettings:
+    """How an encoder is fine-tuned."""
+
+    epochs: Annotated[int, Help("passes over the training texts"), Ge(1)] = 5
+    batch: Annotated[int, Help("texts an update"), Ge(1)] = 32
+    rate: Annotated[float, Help("largest learning rate of AdamW"), Ge(0)] = 2e-5
+    pooling: Annotated[Pooling, Help("what the heads see")] = "cls"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings(EncoderSettings):
+    """What is fitted, and how.
+
+    Args:
+        model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
+            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
+        preset: "plain" where use resembles training, or "modicum" against shortcuts, where it does not.
+        rule: of labels; see `Decision`.
+        folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.
+        seed: of all that is drawn.
+        epochs: of fine-tuning.
+        batch: texts an update.
+        rate: largest learning rate.
+        pooling: "cls" or "mean".
+        device: "cpu" or "cuda".
+    """
+
+    model: str = NGRAMS
+    preset: str = "modicum"
+    rule: Rule = "oof_f1"
+    folds: int = 5
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings(EncoderSettings):
+    """What ``modicum compare xpudu`` can change."""
+
+    model: Annotated[
+        str, Help("hub id or folder of an encoder, offline for the packaged MiniLM (English), tiny for a new one")
+    ]
+    folds: Annotated[
+        int,
+        Help("models of an ensemble; 1 trains one and holds a fifth of the texts out for calibration"),
+        Ge(1),
+    ] = 1
+    rule: Annotated[Rule, Help("of labels")] = "oof_f1"
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(model=TINY, pooling="mean", epochs=8, batch=16, rate=1e-3),
+    "full": ComparisonSettings(model="offline", pooling="mean", epochs=3, batch=32, rate=5e-5),
+}
