@@ -59,7 +59,8 @@ def _how_to_finish(folder: Path) -> str | None:
         return None
     command = ["modicum", "compare", job["method"] if begun == folder else "all", "--budget", job["budget"]]
     command += ["--threads", str(job["threads"]), "--device", job["device"]]
-    for name, value in (job["settings"] or {}).items() if begun == folder else ():
-        command += ["-o", f"{name}={as_text(tuple(value) if isinstance(value, list) else value)}"]  # JSON has no tuples
+    settings: dict[str, object] = (begun == folder and job["settings"]) or {}
+    for name, value in settings.items():
+        command += ["-o", f"{name}={as_text(value)}"]
     given = " and --data" if job["data"] else ""
     return f"Run it again, with the --seeds{given} that it had: {shlex.join([*command, '--out', str(folder)])}"

@@ -85,7 +85,7 @@ def as_text(value: object) -> str:
     """Give a value as one would type it."""
     if value is None:
         return "none"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):  # a list where JSON was read
         return ",".join(map(as_text, value))  # pyright: ignore[reportUnknownArgumentType]
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
