@@ -21,10 +21,12 @@ def place(folder: Path, **config: object) -> Path:
 
 def test_a_network_of_the_size_of_its_files_is_built_and_filled(tmp_path: Path) -> None:
     with bounded_build(place(tmp_path, hidden_size=30), hint="Copy it."):
-        network = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 30))
+        first, second = nn.Linear(30, 30), nn.Linear(30, 30)
         for _ in range(5):
-            network[0].weight = nn.Parameter(torch.ones(30, 30))  # as loading does
-    nn.Linear(100, 100)  # nothing is counted behind it
+            first.weight = nn.Parameter(torch.ones(30, 30))  # as loading does
+    assert torch.equal(first.weight, torch.ones(30, 30))
+    assert second.weight.shape == (30, 30)
+    assert nn.Linear(100, 100).weight.shape == (100, 100)  # more than the file has: nothing is counted afterwards
 
 
 def test_too_many_layers_are_refused_while_they_are_built(tmp_path: Path) -> None:
@@ -59,4 +61,5 @@ def test_a_description_that_cannot_be_read_is_left_to_its_reader(text: str, tmp_
     place(tmp_path)
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     with bounded_build(tmp_path, hint=""):
-        nn.Linear(10, 10)
+        layer = nn.Linear(10, 10)
+    assert layer.weight.shape == (10, 10)
