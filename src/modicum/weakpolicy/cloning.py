@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, StateError
@@ -182,6 +182,14 @@ class PeerBC:
         self._check_plain()
         return self._policy(partial(peer_policy, marginal=self._marginal, xi=checked_xi(xi)))
 
+    def greedy(self) -> ClonedPolicy:
+        """Give the control of always taking the most probable action.
+
+        Raises:
+            StateError: if nothing is fitted yet.
+        """
+        return self._policy(_most_probable)
+
     def sharpened(self, xi: float) -> ClonedPolicy:
         """Give the control of `policy`: p^b / Z with the mean entropy of the peer policy on the demonstrations.
 
@@ -268,6 +276,10 @@ class _Standardise(nn.Module):
 
 def _unchanged(probabilities: Tensor) -> Tensor:
     return probabilities
+
+
+def _most_probable(probabilities: Tensor) -> Tensor:
+    return one_hot(probabilities.argmax(dim=1), probabilities.shape[1]).to(probabilities.dtype)
 
 
 def _tensor(observations: NDArray[Any]) -> Tensor:

@@ -21,7 +21,7 @@ Learner = Literal["noisy", "true", "surrogate", "target", "difference", "two_ste
 
 # The released hyper-parameters of CartPole.
 _WIDTHS = (4, 16, 16, 16, 2)
-_BATCH, _WARM_UP, _GAMMA, _TAU = 32, 10, 0.99, 1e-2
+_BATCH, _WARM_UP, GAMMA, _TAU = 32, 10, 0.99, 1e-2
 _RATE, _BETAS, _EPS = 1e-3, (0.9, 0.999), 1e-7
 _CHUNK = 128  # steps whose random numbers are drawn together
 _DRAWS = {"action": 1, "noise": 1, "start": 4, "replay": 2 * _BATCH, "peers": _BATCH}  # uniform numbers a step
@@ -42,6 +42,8 @@ class Run:
         updates: batches for each step in the environment; 2 is the control of "two_steps", and neither for it nor for
             "difference".
         terminal: of `PeerReward`, for "target"; for the other learners ends are worth 0, as released.
+        start_value: what all actions are worth before the first step. With an absorbing end, "target" is "noisy" with
+            values that are lower by xi m / (1 - gamma): to begin there is all that can make it different.
 
     Raises:
         ConfigError: if one of them cannot be used.
@@ -53,6 +55,7 @@ class Run:
     xi: float = 0.2
     updates: Literal[1, 2] = 1
     terminal: Terminal = "absorbing"
+    start_value: float = 0.0
 
     def __post_init__(self) -> None:
         checked_xi(self.xi, below_one=self.learner in {"difference", "two_steps"})
@@ -167,6 +170,8 @@ class _Ensemble:
         self.runs, self.steps, self.count = runs, steps, len(runs)
         self.task: Task = task
         self.networks = Networks([run.seed for run in runs])
+        for theta in (self.networks.theta, self.networks.slow):
+            theta[:, -_WIDTHS[-1] :] += torch.tensor([[run.start_value] for run in runs])
         self.doubled = slice(sum(not _second(run) for run in runs), self.count)
         self.xi = torch.tensor([[run.xi] for run in runs])
         is_of = {name: torch.tensor([[run.learner == name] for run in runs]) for name in get_args(Learner)}
@@ -207,7 +212,7 @@ class _Ensemble:
             total += self.got[:, step]
             if step > _WARM_UP:
                 mean = (total / (step + 1))[:, None]
-                self.end = absorbing_value(1.0, _GAMMA) * -self.end_xi * mean
+                self.end = absorbing_value(1.0, GAMMA) * -self.end_xi * mean
                 self._learn(step + 1, mean, drawn)
         return rewards, ended
 
@@ -233,7 +238,7 @@ class _Ensemble:
         seen, then = self.seen[rows].gather(1, wide), self.then[rows].gather(1, wide)
         did, got, over = (table[rows].gather(1, index) for table in (self.did, self.got, self.over))
         following = self.networks.values(self.networks.slow[rows], then)[-1].amax(dim=2)
-        bootstrap = _GAMMA * torch.where(over > 0, self.end[rows], following)
+        bootstrap = GAMMA * torch.where(over > 0, self.end[rows], following)
         return seen, did, got - self.target_xi[rows] * mean + bootstrap, bootstrap, got
 
     def _step(self, rows: slice, seen: Tensor, did: Tensor, residual: Callable[[Tensor], Tensor]) -> None:
