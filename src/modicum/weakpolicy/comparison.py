@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
+from scipy.stats import trim_mean
+
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.weakpolicy.cloning import PeerBC
 from modicum.weakpolicy.configuration import COMPARISON, ComparisonSettings
@@ -59,6 +61,7 @@ def act(job: Job, cloned: Cloned, *, name: str) -> Measurement:
     return Measurement(
         value=float(returns.mean()),
         beside={
+            "IQM of the episodes": float(trim_mean(returns, 0.25)),
             "accuracy": found.accuracy,
             "balanced accuracy": found.balanced_accuracy,
             "probability of the action": found.probability,
@@ -168,6 +171,7 @@ _CLONING_COMPARISON = Comparison(
         Arm(name=name, role=role, run=partial(act, name=name), summary=summary) for name, role, summary in _CLONING
     ),
     beside=(
+        Metric(name="IQM of the episodes", digits=1),
         Metric(name="accuracy"),
         Metric(name="balanced accuracy"),
         Metric(name="probability of the action"),

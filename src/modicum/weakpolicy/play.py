@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from modicum.core.extras import require
-from modicum.core.seeding import legacy_seed, numpy_generator, seeded_globally
+from modicum.core.seeding import derive, legacy_seed, numpy_generator, seeded_globally
 from modicum.core.splits import hold_out
 from modicum.errors import ConfigError
 from modicum.weakpolicy.cloning import ClonedPolicy, PeerBC
@@ -155,5 +155,5 @@ def weak_expert(
     with seeded_globally(seed, "expert"):
         envs = vectors.make_vec_env(environment, n_envs=_ENVIRONMENTS, seed=number % 2**31)
         expert = baselines.PPO("MlpPolicy", envs, n_steps=256, batch_size=64, seed=number, device="cpu")
-        recorded = play(expert.learn(steps), environment, trajectories, seed)
+        recorded = play(expert.learn(steps), environment, trajectories, derive(seed, "demonstrations"))
     return recorded[0], cast("Demonstrations", recorded[1])
