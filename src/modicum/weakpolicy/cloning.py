@@ -44,6 +44,10 @@ class ClonedPolicy:
         check_finite(observations)
         return self._transform(_probabilities(self._network, _tensor(observations)))
 
+    def as_module(self) -> nn.Module:
+        """Give a module on the CPU from observations, float32 of shape (N, ...), to probabilities, shape (N, A)."""
+        return _Probabilities(copy.deepcopy(self._network).cpu(), self._transform).eval()
+
     def predict(
         self,
         observation: NDArray[Any],
@@ -259,6 +263,17 @@ class PeerBC:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+
+class _Probabilities(nn.Module):
+    """A network and what makes a policy of its probabilities."""
+
+    def __init__(self, network: nn.Module, transform: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.transform = network, transform
+
+    def forward(self, *observations: Tensor) -> Tensor:  # as core.export calls a network
+        return self.transform(self.network(*observations).softmax(dim=1))
 
 
 class _Standardise(nn.Module):

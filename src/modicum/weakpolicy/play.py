@@ -109,8 +109,8 @@ def play(policy: Any, environment: str, episodes: int, seed: int) -> tuple[NDArr
     return returns, Demonstrations(observations[order], done[order], starts, action_count=count)
 
 
-def make_environments(environment: str, count: int) -> Any:
-    """Make copies of an environment with discrete actions and arrays as observations, whose episodes end."""
+def make_environments(environment: str, count: int, *, discrete: bool = True) -> Any:
+    """Make copies of an environment with arrays as observations and, if asked for, discrete actions."""
     gymnasium = require("gymnasium", extra="rl", purpose="Playing in an environment")
     try:
         envs = gymnasium.make_vec(environment, num_envs=count)
@@ -120,7 +120,8 @@ def make_environments(environment: str, count: int) -> Any:
             hint=f"Give an id of gymnasium, such as CartPole-v1 or my_module:My-v0, or {CRAMPED_ROOM}.",
         ) from error
     actions, seen = envs.single_action_space, envs.single_observation_space
-    if not isinstance(actions, gymnasium.spaces.Discrete) or not isinstance(seen, gymnasium.spaces.Box):
+    kinds = (gymnasium.spaces.Discrete, *([] if discrete else [gymnasium.spaces.Box]))
+    if not isinstance(actions, kinds) or not isinstance(seen, gymnasium.spaces.Box):
         raise ConfigError(
             f"{environment} must have discrete actions and arrays as observations, it has {actions} and {seen}.",
             hint="Wrap it, or choose another environment.",
