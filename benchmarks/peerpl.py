@@ -43,10 +43,10 @@ from modicum.weakpolicy.comparison import runs
 BASELINE, CONTROL, BC = "noisy reward", "two updates", "BC"
 
 
-def rewards(seeds: int, steps: int, noises: list[float]) -> list[dict[str, Any]]:
+def rewards(kinds: list[str], seeds: int, steps: int, noises: list[float]) -> list[dict[str, Any]]:
     """Train all arms on all seeds; give means, interquartile means and paired differences."""
     rows: list[dict[str, Any]] = []
-    for reward in ("constant", "centre"):
+    for reward in kinds:
         for noise in noises:
             arms = [runs(seed, noise, reward) for seed in range(seeds)]
             names = list(arms[0])
@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["rewards", "labels", "iqm", "speed"], default="speed")
     parser.add_argument("--seeds", type=int, default=50, help="of rewards and labels")
     parser.add_argument("--steps", type=int, default=10_000, help="of rewards, in the environment, of each run")
+    parser.add_argument("--rewards", nargs="+", default=["constant", "centre"], help="kinds of true rewards")
     parser.add_argument("--noises", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4])
     parser.add_argument("--rounds", type=int, default=5, help="of speed; medians are reported")
     parser.add_argument("--many", type=int, default=140, help="runs of the ensemble whose speed is taken")
@@ -297,7 +298,7 @@ def main() -> None:
     torch.set_num_threads(1)
     match options.part:
         case "rewards":
-            rows = rewards(options.seeds, options.steps, options.noises)
+            rows = rewards(options.rewards, options.seeds, options.steps, options.noises)
         case "labels":
             rows = labels(options.seeds)
         case "iqm":

@@ -47,7 +47,7 @@ def train(  # noqa: PLR0913 - one argument an option
     xi: Annotated[float, typer.Option(help="Weight of the peer.")] = 0.2,
     steps: Annotated[int, typer.Option(help="In the environment, of each training.")] = 10_000,
     seeds: Annotated[int, typer.Option(help="Trainings of each learner.")] = 3,
-    workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
+    engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for the agents and a journal.")] = None,
     plot: Plot = None,
     json: Json = False,
@@ -87,8 +87,8 @@ def train(  # noqa: PLR0913 - one argument an option
         for name in names
     ]
     kept = "What is finished is kept; the same command goes on." if folder else "Nothing was written."
-    with stoppable(kept), open_engine("local", workers=workers) as engine, progress_bar("train") as progress:
-        found = train_all(trainings, engine, folder, progress)
+    with stoppable(kept), open_engine(engine) as running, progress_bar("train") as progress:
+        found = train_all(trainings, running, folder, progress)
     if plot is not None:
         from modicum.weakpolicy.plots import draw, learning_curves
 
