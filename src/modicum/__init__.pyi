@@ -33,3 +33,5 @@ from .quantize import RAPQConfig as RAPQConfig
 from .sarcasm import IronyCategorizer as IronyCategorizer
 from .sarcasm import SarcasmDetector as SarcasmDetector
 from .sarcasm import SarcasmRanker as SarcasmRanker
+from .weakpolicy import PeerBC as PeerBC
+from .weakpolicy import PeerLoss as PeerLoss

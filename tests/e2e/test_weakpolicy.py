@@ -106,7 +106,7 @@ def test_train_compares_learners_draws_curves_and_goes_on(tmp_path: Path) -> Non
 def test_train_takes_an_on_policy_agent_and_says_when_the_theorem_fails(tmp_path: Path) -> None:
     noise = ("--noise", "0.5", "--kind", "two_extremes", "--levels=-1,0,1")
     learners = ("--learner", "target", "--learner", "true")
-    done = train(tmp_path, *noise, "--agent", "ppo", *learners, "--steps", "100", "--seeds", "1")
+    done = train(tmp_path, *noise, "--agent", "ppo", *learners, "--steps", "128", "--seeds", "1")
     assert done.returncode == 0, done.stderr
     assert "not affine" in done.stderr
 

@@ -92,7 +92,7 @@ def _agent(task: Training, env: Any, seed: int) -> Any:
     if task.agent == "ppo":
         if task.learner == "target":
             settings |= {"rollout_buffer_class": PeerRolloutBuffer, "rollout_buffer_kwargs": {"xi": task.xi}}
-        return baselines.PPO("MlpPolicy", env, n_epochs=10 * doubled, **settings)
+        return baselines.PPO("MlpPolicy", env, n_steps=min(2048, task.steps), n_epochs=10 * doubled, **settings)
     settings |= {"train_freq": 1, "gradient_steps": doubled, "target_update_interval": 1, "tau": 0.01}
     if task.learner == "target":
         settings |= {"replay_buffer_class": PeerReplayBuffer, "replay_buffer_kwargs": {"xi": task.xi}}

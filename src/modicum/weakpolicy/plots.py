@@ -29,7 +29,7 @@ def learning_curves(
             ends = np.searchsorted(np.cumsum(lengths), at, side="right")  # episodes that are over
             recent = [np.mean(returns[max(0, end - _EPISODES) : end]) if end else np.nan for end in ends]
             curves.append(np.array(recent))
-        mean, std = np.nanmean(np.stack(curves), axis=0), np.nanstd(np.stack(curves), axis=0)
+        mean, std = np.mean(curves, axis=0), np.std(curves, axis=0)  # from where each seed has an episode
         lines[name] = at, mean, mean - std, mean + std
     return lines
 
