@@ -182,8 +182,8 @@ _CLONING_COMPARISON = Comparison(
     variant=_asked,
     data={
         "demo": "a PPO on CartPole-v1 that is stopped early, trained in the job, and cloned from 50 episodes",
-        "full": "the same with 100 episodes, on CartPole-v1 or Acrobot-v1; or human play in Overcooked's cramped room "
-        "(demonstrations/overcooked); or DQN on CartPole under flipped rewards",
+        "full": "a PPO on CartPole-v1 or Acrobot-v1 that is stopped early, trained in the job, and cloned from 100 "
+        "episodes; or human play in Overcooked's cramped room (demonstrations/overcooked)",
     },
 )
 
