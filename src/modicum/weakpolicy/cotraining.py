@@ -13,7 +13,7 @@ from modicum.core.extras import require
 from modicum.errors import ConfigError
 from modicum.weakpolicy.losses import PeerLoss, XiSchedule, checked_xi, xi_at
 
-require("stable_baselines3", extra="rl", purpose="Co-training")
+require("stable_baselines3", extra="rl", purpose="PeerCoTraining")
 # This module is imported when it is used.
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402, TID253
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN  # noqa: E402, TID253
