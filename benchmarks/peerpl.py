@@ -101,7 +101,8 @@ def labels(seeds: int, xis: tuple[float, ...] = (0.2, 0.5)) -> list[dict[str, An
         noisy = three_classes(np.array([draws.choice(each) for each in ratings]))
         train, test = hold_out(len(texts), 0.3, seed)
         words = TfidfVectorizer(max_features=4000, sublinear_tf=True).fit(texts[row] for row in train)
-        inputs = torch.from_numpy(words.transform(texts).toarray()).float()
+        found_words: Any = words.transform(texts)
+        inputs = torch.from_numpy(found_words.toarray()).float()
         shares = np.bincount(noisy[train], minlength=3) / len(train)
         arms: dict[str, tuple[Any, Any]] = {
             "cross-entropy": (nn.CrossEntropyLoss(), noisy),

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from modicum.cli.common import (
-    Device,
-    Json,
-    check_least,
-    out,
-    print_json,
-    progress_bar,
-    say,
-    stoppable,
-)
+from modicum.cli.common import Device, Json, check_least, out, print_json, progress_bar, say, stoppable
 from modicum.core.devices import check_device
 from modicum.core.files import check_picture, check_target
 from modicum.errors import ConfigError
@@ -121,11 +112,12 @@ def _show_trained(found: dict[str, list[Any]], *, json: bool) -> None:
 
     rows: list[dict[str, Any]] = []
     for name, runs in found.items():
-        if not all(run["returns"] for run in runs):
+        returns: list[list[float]] = [run["returns"] for run in runs]
+        if not all(returns):
             raise ConfigError(f"No episode of {name} ended.", hint="Give more --steps.")
-        training = np.array([np.mean(run["returns"]) for run in runs])
-        last = np.array([np.mean(run["returns"][-10:]) for run in runs])
-        rows.append({"learner": name, "training": training.tolist(), "last_ten_episodes": last.tolist()})
+        training = [float(np.mean(each)) for each in returns]
+        last = [float(np.mean(each[-10:])) for each in returns]
+        rows.append({"learner": name, "training": training, "last_ten_episodes": last})
     if json:
         print_json(rows)
         return
@@ -180,18 +172,9 @@ def clone(
     shown = open_demonstrations(demonstrations)
     held_out = None if test is None else open_demonstrations(test)
     xis = tuple(dict.fromkeys(xi or (0.1, 0.2, 0.5, 0.8)))
+    settings: dict[str, Any] = {"updates": updates, "episodes": episodes, "seed": seed, "device": device}
     with stoppable("Nothing was written."), progress_bar("clone") as progress:
-        found = clone_and_compare(
-            shown,
-            held_out,
-            xis,
-            environment,
-            updates=updates,
-            episodes=episodes,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
+        found = clone_and_compare(shown, held_out, xis, environment, **settings, progress=progress)
         if file is not None:
             found.write_onnx(file)
             say(f"{found.chosen}: {file}")

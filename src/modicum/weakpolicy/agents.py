@@ -84,8 +84,7 @@ def train(task: Training) -> dict[str, Any]:
 
 def _agent(task: Training, env: Any, seed: int) -> Any:
     baselines = require("stable_baselines3", extra="rl", purpose="Training an agent")
-    from modicum.weakpolicy.buffers import PeerReplayBuffer, PeerRolloutBuffer
-    from modicum.weakpolicy.dqn import PeerDQN
+    from modicum.weakpolicy.baselines import PeerDQN, PeerReplayBuffer, PeerRolloutBuffer
 
     doubled = 2 if task.learner == "two updates" else 1
     settings: dict[str, Any] = {"seed": seed, "device": "cpu"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -62,22 +62,16 @@ class Compared:
     def path(self) -> tuple[dict[str, Line], dict[str, float]]:
         """Give the lines over xi with 95 % bands, and the other policies as levels."""
         score = "return" if self.returns else "balanced accuracy"
-        lines: dict[str, Line] = {}
         levels: dict[str, float] = {}
-        families: dict[str, list[tuple[float, str]]] = {}
-        for name in self.rows:
-            family, xi, number = name.partition("xi=")
-            if xi:
-                families.setdefault(family.removesuffix(" as ").strip(), []).append((float(number), name))
-            else:
-                levels[name] = self.rows[name][score]
-        for family, members in families.items():
-            xis, names = zip(*sorted(members), strict=True)
-            middle = [self.rows[name][score] for name in names]
-            bands = [bootstrap_interval(self.returns[name], np.mean) for name in names] if self.returns else None
-            low, high = zip(*bands, strict=True) if bands else (middle, middle)
-            lines[family] = np.array(xis), np.array(middle), np.array(low), np.array(high)
-        return lines, levels
+        points: dict[str, list[tuple[float, ...]]] = {}
+        for name, row in self.rows.items():
+            family, xi, number = name.partition(" xi=")
+            if not xi:
+                levels[name] = row[score]
+                continue
+            band = bootstrap_interval(self.returns[name], np.mean) if self.returns else (row[score], row[score])
+            points.setdefault(family.removesuffix(" as"), []).append((float(number), row[score], *band))
+        return {family: np.array(sorted(found)).T for family, found in points.items()}, levels
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it for programs."""
@@ -124,13 +118,12 @@ def clone_and_compare(
     returns: dict[str, NDArray[np.float64]] = {}
     for done, (name, choose) in enumerate(policies.items()):
         policy = choose(plain, balanced)
-        row = {} if environment is None else {"return": 0.0}
+        rows[name] = {}
         if environment is not None:
             returns[name], _ = play(policy, environment, episodes, derive(seed, "choice"))
-            row["return"] = float(returns[name].mean())
-        rows[name] = row | {
-            column.replace("_", " "): value for column, value in asdict(agreement(policy, held_out)).items()
-        }
+            rows[name]["return"] = float(returns[name].mean())
+        for column, value in asdict(agreement(policy, held_out)).items():
+            rows[name][column.replace("_", " ")] = value
         progress(done + 1, len(policies) + 1, name)
     best = max(rows, key=lambda name: rows[name]["return" if returns else "balanced accuracy"])
     gain = None
@@ -141,6 +134,4 @@ def clone_and_compare(
         )
         gain = (float((again - before).mean()), *bootstrap_interval(again - before, np.mean))
     compared = Compared(rows, returns, best, gain, policies[best](plain, balanced), held_out.observations[:2])
-    if compared.chosen == best:
-        return compared
-    return Compared(rows, returns, best, gain, plain.policy(), held_out.observations[:2])
+    return compared if compared.chosen == best else replace(compared, policy=plain.policy())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
@@ -14,7 +15,7 @@ from modicum.weakpolicy.configuration import COMPARISON, ComparisonSettings
 from modicum.weakpolicy.demonstrations import Demonstrations, published_demonstrations
 from modicum.weakpolicy.functional import absorbing_value
 from modicum.weakpolicy.play import CRAMPED_ROOM, agreement, choices, hold_out_episodes, play, weak_expert, with_noise
-from modicum.weakpolicy.sweep import GAMMA, Learner, Run, sweep
+from modicum.weakpolicy.sweep import GAMMA, Run, sweep
 
 XIS = (0.2, 0.5)
 # What the arms clone: the environment, and after how many steps PPO is still weak in it.
@@ -47,10 +48,8 @@ def clone(job: Job) -> Cloned:
 
 
 def _fit(job: Job, shown: Demonstrations, *, balanced: bool) -> PeerBC:
-    cloning = PeerBC(
-        class_weight="balanced" if balanced else None, steps=job.settings.updates, seed=job.seed, device=job.device
-    )
-    return cloning.fit(shown)
+    weight = "balanced" if balanced else None
+    return PeerBC(class_weight=weight, steps=job.settings.updates, seed=job.seed, device=job.device).fit(shown)
 
 
 def act(job: Job, cloned: Cloned, *, name: str) -> Measurement:
@@ -70,7 +69,14 @@ def act(job: Job, cloned: Cloned, *, name: str) -> Measurement:
     )
 
 
-_CLONING: tuple[tuple[str, Role, str], ...] = (
+def _arms(run: Callable[..., Measurement], *rows: tuple[str, Role, str]) -> tuple[Arm, ...]:
+    return tuple(
+        Arm(name=name, role=role, run=partial(run, name=name), summary=summary) for name, role, summary in rows
+    )
+
+
+_CLONING = _arms(
+    act,
     ("BC", "baseline", "behavioural cloning, actions drawn"),
     ("PeerBC xi=0.2", "method", "the optimum of the peer objective, from the same fit"),
     ("PeerBC xi=0.5", "method", "the same with more weight on the peer"),
@@ -82,58 +88,45 @@ _CLONING: tuple[tuple[str, Role, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Learned:
-    """Returns of the training episodes and of greedy ones, by arm."""
-
-    training: dict[str, list[float]]
-    greedy: dict[str, float]
-
-
 def runs(seed: int, noise: float, reward: str) -> dict[str, Run]:
     """Give the run of each arm."""
     xi = XIS[0]
     # What the constant of the target form comes to, if all true rewards are high.
     shift = xi * ((1 - 2 * noise) if reward == "constant" else 1 - noise)
-    settings: dict[str, tuple[Learner, dict[str, object]]] = {
-        "noisy reward": ("noisy", {}),
-        "PeerRL target": ("target", {}),
-        "PeerRL target, end 0": ("target", {"terminal": "zero"}),
-        "PeerRL difference": ("difference", {}),
-        "PeerRL two steps": ("two_steps", {}),
-        "two updates": ("noisy", {"updates": 2}),
-        "high start": ("noisy", {"start_value": absorbing_value(shift, GAMMA)}),
-        "surrogate reward": ("surrogate", {}),
-        "true reward": ("true", {}),
-    }
+    plain = Run(seed=seed, noise=noise, xi=xi)
     return {
-        name: Run(learner=learner, seed=seed, noise=noise, xi=xi, **more)  # type: ignore[arg-type]
-        for name, (learner, more) in settings.items()
+        "noisy reward": plain,
+        "PeerRL target": replace(plain, learner="target"),
+        "PeerRL target, end 0": replace(plain, learner="target", terminal="zero"),
+        "PeerRL difference": replace(plain, learner="difference"),
+        "PeerRL two steps": replace(plain, learner="two_steps"),
+        "two updates": replace(plain, updates=2),
+        "high start": replace(plain, start_value=absorbing_value(shift, GAMMA)),
+        "surrogate reward": replace(plain, learner="surrogate"),
+        "true reward": replace(plain, learner="true"),
     }
 
 
-def learn(job: Job) -> Learned:
+def learn(job: Job) -> dict[str, Measurement]:
     """Train all arms of a seed as one ensemble."""
     settings: ComparisonSettings = job.settings
     arms = runs(job.seed, settings.noise, settings.reward)
-    done = sweep(
-        list(arms.values()), steps=settings.steps, task="cartpole" if settings.reward == "constant" else "centre"
-    )
-    return Learned(
-        training=dict(zip(arms, done.returns, strict=True)), greedy=dict(zip(arms, done.greedy.tolist(), strict=True))
-    )
+    task = "cartpole" if settings.reward == "constant" else "centre"
+    done = sweep(list(arms.values()), steps=settings.steps, task=task)
+    found: dict[str, Measurement] = {}
+    for name, training, greedy in zip(arms, done.returns, done.greedy.tolist(), strict=True):
+        beside = {"last ten episodes": fmean(training[-10:]), "greedy episodes": greedy}
+        found[name] = Measurement(value=fmean(training), beside=beside)
+    return found
 
 
-def returned(_: Job, learned: Learned, *, name: str) -> Measurement:
+def returned(_: Job, learned: dict[str, Measurement], *, name: str) -> Measurement:
     """Give what came of one arm."""
-    training = learned.training[name]
-    return Measurement(
-        value=fmean(training),
-        beside={"last ten episodes": fmean(training[-10:]), "greedy episodes": learned.greedy[name]},
-    )
+    return learned[name]
 
 
-_REWARDS: tuple[tuple[str, Role, str], ...] = (
+_REWARDS = _arms(
+    returned,
     ("noisy reward", "baseline", "DQN on the rewards as they come"),
     ("PeerRL target", "method", "r - xi m, xi=0.2; the end of an episode is worth that constant for ever"),
     ("PeerRL target, end 0", "method", "the same with ends that are worth 0, as published"),
@@ -149,9 +142,7 @@ _REWARDS_COMPARISON = Comparison(
     method="peerpl",
     question="Do peer rewards help DQN to learn from noisy rewards?",
     metric=Metric(name="return while training", digits=1),
-    arms=tuple(
-        Arm(name=name, role=role, run=partial(returned, name=name), summary=summary) for name, role, summary in _REWARDS
-    ),
+    arms=_REWARDS,
     beside=(Metric(name="last ten episodes", digits=1), Metric(name="greedy episodes", digits=1)),
     settings=COMPARISON,
     setup=learn,
@@ -167,9 +158,7 @@ _CLONING_COMPARISON = Comparison(
     method="peerpl",
     question="Does a peer term help to clone an imperfect demonstrator?",
     metric=Metric(name="return", digits=1),
-    arms=tuple(
-        Arm(name=name, role=role, run=partial(act, name=name), summary=summary) for name, role, summary in _CLONING
-    ),
+    arms=_CLONING,
     beside=(
         Metric(name="IQM of the episodes", digits=1),
         Metric(name="accuracy"),

@@ -64,17 +64,14 @@ def agreement(policy: ClonedPolicy, shown: Demonstrations) -> Agreement:
 
 def hold_out_episodes(shown: Demonstrations, share: float, seed: int) -> tuple[Demonstrations, Demonstrations]:
     """Split demonstrations by episode, or by row if their episodes are not known."""
-    episodes = None if shown.starts is None else np.cumsum(shown.starts)
-    if episodes is not None and episodes[0] == episodes[-1]:
-        episodes = None
     if len(shown) < 2:
         raise ConfigError("At least 2 steps are needed to hold some out.", hint="Give more demonstrations.")
-    kept, held = (np.sort(rows) for rows in hold_out(len(shown), share, seed, groups=episodes))
-    return rows_of(shown, kept), rows_of(shown, held)
+    groups = None if shown.starts is None or not shown.starts[1:].any() else np.cumsum(shown.starts)
+    kept, held = (_rows(shown, np.sort(rows)) for rows in hold_out(len(shown), share, seed, groups=groups))
+    return kept, held
 
 
-def rows_of(shown: Demonstrations, rows: NDArray[np.int64]) -> Demonstrations:
-    """Give some of the steps."""
+def _rows(shown: Demonstrations, rows: NDArray[np.int64]) -> Demonstrations:
     starts = None if shown.starts is None else shown.starts[rows]
     return Demonstrations(shown.observations[rows], shown.actions[rows], starts, action_count=shown.action_count)
 

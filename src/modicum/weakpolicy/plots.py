@@ -14,7 +14,8 @@ from modicum.core.files import aside
 
 _POINTS, _EPISODES = 100, 20
 
-Line: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]  # across, middle, low, high
+# Across, middle, low and high: as four arrays, or as four rows of one.
+Line: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]] | NDArray[Any]
 
 
 def learning_curves(
@@ -24,23 +25,17 @@ def learning_curves(
     at = np.linspace(0, steps, _POINTS + 1)[1:]
     lines: dict[str, Line] = {}
     for name, seeds in found.items():
-        curves: list[NDArray[Any]] = []
+        curves: list[list[Any]] = []
         for returns, lengths in seeds:
             ends = np.searchsorted(np.cumsum(lengths), at, side="right")  # episodes that are over
-            recent = [np.mean(returns[max(0, end - _EPISODES) : end]) if end else np.nan for end in ends]
-            curves.append(np.array(recent))
+            curves.append([np.mean(returns[max(0, end - _EPISODES) : end]) if end else np.nan for end in ends])
         mean, std = np.mean(curves, axis=0), np.std(curves, axis=0)  # from where each seed has an episode
         lines[name] = at, mean, mean - std, mean + std
     return lines
 
 
 def draw(
-    path: Path,
-    lines: Mapping[str, Line],
-    *,
-    across: str,
-    up: str,
-    levels: Mapping[str, float] | None = None,
+    path: Path, lines: Mapping[str, Line], *, across: str, up: str, levels: Mapping[str, float] | None = None
 ) -> None:
     """Draw lines with their bands, and levels as dashed lines."""
     from matplotlib.figure import Figure
