@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from modicum.weakpolicy import Demonstrations, PeerBC, PeerLoss
+from modicum.weakpolicy import ClonedPolicy, Demonstrations, PeerBC, PeerLoss
 
 
 def record(episodes: int) -> Demonstrations:
@@ -33,7 +33,7 @@ def record(episodes: int) -> Demonstrations:
     return Demonstrations(np.array(seen), np.array(did))
 
 
-def score(policy: object, episodes: int = 20) -> float:
+def score(policy: ClonedPolicy, episodes: int = 20) -> float:
     """Give the mean return of the policy."""
     envs = gymnasium.make_vec("CartPole-v1", num_envs=episodes)
     observations, _ = envs.reset(seed=1000)
