@@ -88,7 +88,7 @@ def _data_folder() -> Finding:
 
 
 def _cache() -> Finding:
-    from modicum.core.catalogue.places import cache_folder
+    from modicum.core.catalogue.store import cache_folder
 
     folder = cache_folder()  # without a look at MODICUM_DATA, which has a row of its own
     parent = next(place for place in (folder, *folder.parents) if place.exists())

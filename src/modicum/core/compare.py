@@ -11,22 +11,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean, median, stdev
 
+import numpy as np
+
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
+from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
 from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
-from modicum.core.report import ArmResult, Difference, Report, write
+from modicum.core.report import ArmResult, Difference, Report, Verdict, write
 from modicum.core.report.words import verdict_sentence
 from modicum.core.settings import as_texts
-from modicum.core.verdict import paired_difference
 from modicum.errors import ConfigError
 
 __all__ = ["compare", "resolve_seeds"]
 
 _ORDER = ("baseline", "method", "control")
+_SIGNIFICANT = 0.05
 
 
 def compare(
@@ -183,3 +186,36 @@ def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterat
     controls = [arm for arm in others if arm.role == "control"]
     for arm, versus in [(arm, baseline) for arm in others] + list(itertools.product(methods, controls)):
         yield paired_difference(arm, versus, higher_is_better=comparison.metric.higher_is_better)
+
+
+def paired_difference(arm: ArmResult, versus: ArmResult, *, higher_is_better: bool) -> Difference:
+    """Compare two arms seed by seed; positive means that ``arm`` is better."""
+    values = (1.0 if higher_is_better else -1.0) * (np.array(arm.values, float) - np.array(versus.values, float))
+    low = high = p_value = None
+    if len(values) > 1:
+        same = float(values[0]) if np.ptp(values) == 0.0 else None
+        low, high = bootstrap_interval(values, np.mean) if same is None else (same, same)
+        p_value = sign_flip_p_value(values)
+    mean = float(values.mean())
+    return Difference(
+        arm=arm.name,
+        versus=versus.name,
+        values=tuple(values.tolist()),
+        mean=mean,
+        low=low,
+        high=high,
+        p_value=p_value,
+        verdict=_judge(mean, low, high, p_value),
+    )
+
+
+def _judge(mean: float, low: float | None, high: float | None, p_value: float | None) -> Verdict:
+    # An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
+    # p-value has to agree, and with fewer than six seeds it cannot.
+    if low is None or high is None or p_value is None:
+        return "too few seeds"
+    if low <= 0.0 <= high:
+        return "no difference shown"
+    if p_value > _SIGNIFICANT:
+        return "too few seeds"
+    return "better" if mean > 0 else "worse"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import inspect
-import itertools
 import marshal
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
 import modicum
+from modicum.core.catalogue.proof import sha256_of, tree_hash
 from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
@@ -31,7 +31,6 @@ _CANNOT_CHANGE_A_RESULT = (
     "core/compare.py",
     "core/jobs.py",
     "core/journal.py",
-    "core/verdict.py",
     "core/registry.py",
     "core/results.py",
 )
@@ -56,51 +55,22 @@ def code_digest(function: Callable[..., Any]) -> str:
         function = function.func
     source = inspect.getsourcefile(function)
     if source is None or not Path(source).is_file():
-        own = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
-    elif Path(source).resolve().is_relative_to(_PACKAGE.resolve()):
-        return _package_digest(Path(source).resolve().relative_to(_PACKAGE.resolve()).parts[0])
-    else:
-        path = Path(source).resolve()
-        package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
-        root = path.parents[len(package.split(".")) if package else 0]
-        found: set[Path] = set()
-        _add_with_imports(path, root, found)
-        digest = hashlib.sha256()
-        for file in sorted(found):
-            digest.update(f"{file.relative_to(root).as_posix()}\0{tree_digest(file)}\n".encode())
-        own = digest.hexdigest()
-    return _package_digest() + own
-
-
-def _add_with_imports(path: Path, root: Path, found: set[Path]) -> None:
-    found.add(path)
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # it cannot be imported either
-    folder = path.relative_to(root).parts[:-1]
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = folder[: len(folder) + 1 - node.level] if node.level else ()
-            base = ".".join((*above, *([node.module] if node.module else [])))
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        for file in itertools.chain.from_iterable(_files(name, root) for name in names):
-            if file not in found:
-                _add_with_imports(file, root, found)
-
-
-def _files(name: str, root: Path) -> Iterator[Path]:
+        return _package_digest() + hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+    path = Path(source).resolve()
+    if path.is_relative_to(_PACKAGE.resolve()):
+        return _package_digest(path.relative_to(_PACKAGE.resolve()).parts[0])
+    package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
+    root = path.parents[len(package.split(".")) if package else 0]
     # Below the root alone: libraries have their versions, modicum its own digest.
-    parts = [part for part in name.split(".") if part]
-    if {"site-packages", "dist-packages"} & set(root.parts) or "modicum" in parts[:1]:
-        return
-    place = root
-    for part in parts:
-        place /= part
-        yield from (file for file in (place.with_name(f"{part}.py"), place / "__init__.py") if file.is_file())
+    installed = {"site-packages", "dist-packages"} & set(root.parts)
+    finder = ModuleFinder([] if installed else [str(root)], excludes=["modicum"])
+    if package and not installed:
+        finder.import_hook(".".join(path.relative_to(root).with_suffix("").parts))
+    else:
+        finder.run_script(str(path))
+    found: Iterable[Any] = finder.modules.values()
+    files = {path, *(Path(module.__file__) for module in found if module.__file__)}
+    return _package_digest() + tree_hash({file.relative_to(root).as_posix(): sha256_of(file) for file in files})
 
 
 @functools.cache
@@ -126,12 +96,8 @@ def tree_digest(path: Path) -> str:
     """Hash a file, or all files of a folder with their relative names."""
     if not path.exists():
         raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
+    return tree_hash({file.relative_to(path).as_posix(): sha256_of(file) for file in files})
 
 
 def describe_environment(*, device: str, command: str) -> Environment:

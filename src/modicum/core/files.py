@@ -42,14 +42,12 @@ def replacing(path: Path) -> Generator[TextIO]:
         yield file
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, hint: str = "Name one where you may write.") -> None:
     """Make a folder and those above it, if they are missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"The folder {path} cannot be made ({error.strerror}).", hint="Name one where you may write."
-        ) from error
+        raise ConfigError(f"The folder {path} cannot be made ({error.strerror}).", hint=hint) from error
 
 
 @contextmanager

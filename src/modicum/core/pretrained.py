@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.safeload.building import bounded_build
 from modicum.errors import ConfigError, ModelError
 

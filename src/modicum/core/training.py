@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError
 

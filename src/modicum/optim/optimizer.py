@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
-from modicum.core.compiling import drop_compiled_code
+from modicum.core.devices import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.configuration import Reduction, check_group, check_settings, check_state

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from modicum.core.compiling import drop_compiled_code
+from modicum.core.devices import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.noise import NoiseSource, SiteHook

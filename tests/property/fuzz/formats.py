@@ -35,10 +35,10 @@ def _archive(folder: Path, kind: str) -> None:
                 archive.add(Path(place) / "a.txt", "in/a.txt")
 
 
-def _extract(path: Path) -> object:
-    from modicum.core.safeload import extract
+def _members(path: Path) -> object:
+    from modicum.core.safeload import read_members
 
-    return extract(path, path.parent / "unpacked", max_members=100, max_bytes=1 << 20)
+    return list(read_members(path, max_members=100, max_bytes=1 << 20))
 
 
 def _safeload(name: str) -> Callable[[Path], object]:
@@ -384,9 +384,9 @@ FORMATS: dict[str, Format] = {
         lambda it: torch.save(WEIGHTS, it / "a.pt", _use_new_zipfile_serialization=False),
         _one(_safeload("load_torch")),
     ),
-    "zip": Format(lambda it: _archive(it, "zip"), _one(_extract)),
-    "tar-gz": Format(lambda it: _archive(it, "gz"), _one(_extract)),
-    "tar-xz": Format(lambda it: _archive(it, "xz"), _one(_extract)),
+    "zip": Format(lambda it: _archive(it, "zip"), _one(_members)),
+    "tar-gz": Format(lambda it: _archive(it, "gz"), _one(_members)),
+    "tar-xz": Format(lambda it: _archive(it, "xz"), _one(_members)),
     "journal": Format(_journal, _read_journal),
     "report": Format(_report, _one(_read_report)),
     "own-csv": Format(_own_csv, _one(_own)),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from modicum.core.compare import paired_difference
 from modicum.core.report import ArmResult, Difference, load
-from modicum.core.verdict import paired_difference
 
 NUMBERS = st.floats(-1e3, 1e3).map(lambda value: round(value, 6))
 

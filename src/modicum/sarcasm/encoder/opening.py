@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
 from modicum.core.pretrained import encoder_place, open_folder, open_part
-from modicum.core.quiet import quiet_transformers
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.encoder.batches import Tokenizer
