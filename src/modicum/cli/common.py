@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import logging
 import sys
 import threading
@@ -44,8 +43,10 @@ def say(message: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print a result for programs."""
-    typer.echo(json_format.dumps(document, indent=2))
+    """Print a result for programs; what is infinite or no number has none in JSON, and becomes null."""
+    from pydantic_core import to_json
+
+    typer.echo(to_json(document, indent=2, inf_nan_mode="null").decode())
 
 
 def check_model(folder: Path) -> None:

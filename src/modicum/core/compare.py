@@ -84,18 +84,12 @@ def compare(
     numbers = resolve_seeds(seeds)
     arms = sorted(comparison.arms, key=lambda arm: _ORDER.index(arm.role))
     tasks = [
-        Task(
-            arm,
-            Job(seed=seed, budget=budget, device=device, data=data, settings=settings),
-            setup=comparison.setup,
-            beside=tuple(metric.name for metric in comparison.beside),
-            costs=tuple(metric.name for metric in comparison.costs),
-        )
+        Task(comparison, arm, Job(seed=seed, budget=budget, device=device, data=data, settings=settings))
         for seed in numbers
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
-        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress or silent)
+        records = finish(tasks, engine=running, folder=out, progress=progress or silent)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = tuple(_differences(comparison, results))
     report = Report(

@@ -18,7 +18,6 @@ import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from modicum.errors import ConfigError, JournalError, ModicumError
@@ -78,10 +77,8 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and self._new and not self._count():
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self._new and not self._count():
             self.path.unlink()
             self.close()
             with suppress(OSError):  # somebody else's file is in it
