@@ -97,7 +97,7 @@ def compare(
         title=subject.title if isinstance(subject, Method) else comparison.method,
         question=comparison.question,
         metric=comparison.metric,
-        beside=comparison.beside,
+        secondary=comparison.secondary,
         costs=comparison.costs,
         budget=budget,
         data=_writable(str(data)) if data else comparison.data.get(budget, ""),
@@ -147,10 +147,10 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
         summary=arm.summary,
         values=values,
         mean=fmean(values),
-        deviation=stdev(values) if len(values) > 1 else None,
+        std=stdev(values) if len(values) > 1 else None,
         seconds=median(record["seconds"] for record in records),
         memory=max(record["memory"] for record in records),
-        beside=_means(comparison.beside, [record["beside"] for record in records]),
+        secondary=_means(comparison.secondary, [record["secondary"] for record in records]),
         costs=_means(comparison.costs, [record["costs"] for record in records]),
     )
 

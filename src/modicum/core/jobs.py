@@ -89,7 +89,7 @@ def _execute(item: tuple[Task, str]) -> Record:
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",
             hint="Return modicum.core.method.Measurement(value=...) from its run function.",
         )
-    for kind in ("beside", "costs"):
+    for kind in ("secondary", "costs"):
         found, declared = getattr(measurement, kind), [metric.name for metric in getattr(task.comparison, kind)]
         if unknown := sorted(set(found) - set(declared)):
             raise ConfigError(
@@ -99,7 +99,7 @@ def _execute(item: tuple[Task, str]) -> Record:
             )
     return {
         "value": float(measurement.value),
-        "beside": {name: float(number) for name, number in measurement.beside.items()},
+        "secondary": {name: float(number) for name, number in measurement.secondary.items()},
         "costs": {name: float(number) for name, number in measurement.costs.items()},
         "seconds": cost.seconds,
         "memory": cost.memory,

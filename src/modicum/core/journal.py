@@ -24,7 +24,7 @@ from modicum.errors import ConfigError, JournalError, ModicumError
 
 FILE_NAME = "journal.sqlite"
 _APPLICATION = 0x6D6F6469  # "modi": SQLite keeps it in the header, so that a foreign database is noticed
-_VERSION = 2
+_VERSION = 3
 _PATIENCE = 2.0  # seconds: a process that is about to end may still hold the lock
 _HINT = "Restore it from a copy, or move it away: the next run then starts from nothing in that folder."
 _TABLES = """

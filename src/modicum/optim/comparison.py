@@ -60,7 +60,7 @@ def run(job: Job, split: Split, *, make: Factory, standardise: bool = False) -> 
     own = {scale: max(plan.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in plan.scales}
     return Measurement(
         value=fmean(cell["test"] for cell in cells.values()),
-        beside={
+        secondary={
             "rate tuned at scale 1": mean_at(tuned, "test"),
             "one rate for all scales": mean_at(shared, "test"),
             "own rate for each scale": fmean(cells[rate, scale]["test"] for scale, rate in own.items()),
@@ -219,7 +219,7 @@ _COMPARISON = Comparison(
     question="Does one learning rate work across input scales?",
     metric=Metric(name="test accuracy, mean over rates and input scales"),
     arms=tuple(Arm(name=name, role=role, run=arm, summary=summary) for name, role, arm, summary in _ARMS),
-    beside=(
+    secondary=(
         Metric(name="rate tuned at scale 1"),
         Metric(name="one rate for all scales"),
         Metric(name="own rate for each scale"),

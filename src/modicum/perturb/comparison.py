@@ -152,7 +152,7 @@ def judge(
     value = score(metric, predictions, labels)
     return {
         "value": value,
-        "beside": {
+        "secondary": {
             "accuracy (STS-B: Spearman)": score("spearman" if regression else "accuracy", predictions, labels),
             "training loss": loss,
             "diverged": float(not finite or value <= score(metric, constant, labels)),
@@ -252,7 +252,7 @@ _COMPARISON = Comparison(
         Arm(name=name, role=role, run=partial(run, alter=alter), summary=summary)
         for name, role, alter, summary in _ARMS
     ),
-    beside=(
+    secondary=(
         Metric(name="accuracy (STS-B: Spearman)"),
         Metric(name="training loss", higher_is_better=False),
         Metric(name="diverged", higher_is_better=False),

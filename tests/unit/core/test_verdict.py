@@ -26,10 +26,10 @@ def paired(ours: Sequence[float], theirs: Sequence[float], *, higher_is_better: 
             summary="",
             values=tuple(values),
             mean=0.0,
-            deviation=None,
+            std=None,
             seconds=0.0,
             memory=0.0,
-            beside={},
+            secondary={},
             costs={},
         )
         for name, values in (("ours", ours), ("theirs", theirs))

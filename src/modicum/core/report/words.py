@@ -202,7 +202,7 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
     against = {difference.arm: difference for difference in report.against(report.baseline.name)}
     quality = [
         plain(arm.mean, metric.digits)
-        + (f" ± {plain(std, metric.digits)}" if (std := arm.deviation) is not None else "")
+        + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
         for arm in arms
     ]
     return (
@@ -213,7 +213,7 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
         Column("time a job", [seconds(arm.seconds) for arm in arms]),
         Column("peak memory", [f"{arm.memory:,.0f} MiB" for arm in arms]),
         *(_mean_column(own, [arm.costs.get(own.name) for arm in arms]) for own in report.costs),
-        *(_mean_column(second, [arm.beside.get(second.name) for arm in arms]) for second in report.beside),
+        *(_mean_column(second, [arm.secondary.get(second.name) for arm in arms]) for second in report.secondary),
     )
 
 
