@@ -109,13 +109,13 @@ def _progress_lines(title: str, every: float) -> Generator[Progress]:
         while not ended.wait(every):
             say(f"{title}: {state[0]}, {(time.monotonic() - began) / 60:.0f} min")
 
-    def tell(done: int, total: int, text: str) -> None:
+    def note(done: int, total: int, text: str) -> None:
         state[0] = (f"{done} of {total}" if total else str(done)) + (f", {text}" if text else "")
 
     thread = threading.Thread(target=say_now_and_then, daemon=True)
     thread.start()
     try:
-        yield tell
+        yield note
     finally:
         ended.set()
         thread.join()

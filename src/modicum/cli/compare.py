@@ -74,9 +74,9 @@ def compare(
     reports: list[Report] = []
     with stoppable(resumed(base)), open_engine(engine, workers=workers, threads=threads) as running:
         for entry in chosen:
-            place = base / entry.name if everything else base
+            out = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
-                reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **given))
+                reports.append(run_comparison(entry, engine=running, out=out, progress=progress, **given))
     show(reports, base, json=json)
 
 
@@ -95,10 +95,10 @@ class WithMethod(TyperCommand):
         super().format_help(ctx, formatter)
         for name in registry.names():
             if name in ctx.meta[__name__]:
-                typer.echo("\n".join(_told(registry.load(name).comparison)))
+                typer.echo("\n".join(_settings_help(registry.load(name).comparison)))
 
 
-def _told(comparison: Comparison) -> Iterator[str]:
+def _settings_help(comparison: Comparison) -> Iterator[str]:
     from modicum.core.settings import entries
 
     lines = [f"--data: {comparison.own_data or 'it takes no data of your own.'}"]

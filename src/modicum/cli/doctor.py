@@ -91,7 +91,7 @@ def _cache() -> Finding:
     from modicum.core.catalogue.store import cache_folder
 
     folder = cache_folder()  # without a look at MODICUM_DATA, which has a row of its own
-    parent = next(place for place in (folder, *folder.parents) if place.exists())
+    parent = next(each for each in (folder, *folder.parents) if each.exists())
     if os.access(parent, os.W_OK) and parent.is_dir():
         return Finding("cache", "ok", str(folder))
     return Finding("cache", "wrong", f"{folder} cannot be written", "set MODICUM_CACHE to a folder that can")

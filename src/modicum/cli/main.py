@@ -79,7 +79,7 @@ def _show(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    # A user is told what our warnings say; the line of code that said it is for those who write code. Ours are those
+    # A user reads what our warnings say; the line of code that said it is for those who write code. Ours are those
     # that our code raises, whatever its stacklevel (that of a method may point into typer), or that point at our code.
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__") in (__name__, "warnings", "_py_warnings"):

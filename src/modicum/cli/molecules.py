@@ -273,8 +273,8 @@ def train(  # noqa: PLR0913 - one argument an option
 
         with progress_bar("train") as progress:
             network = DMPNN().fit(table, epochs=epochs or 100, seed=seed, device=device, progress=progress)
-        with new_folder(folder) as place:
-            network.save(place)
+        with new_folder(folder) as part:
+            network.save(part)
     else:
         from modicum.molecules.gp import GaussianProcess
 
@@ -283,8 +283,8 @@ def train(  # noqa: PLR0913 - one argument an option
         if others is not None:
             factor = process.calibrate(others)
             say(f"Intervals are multiplied by {factor:.3f}.")
-        with new_folder(folder) as place:
-            process.save(place, hyperparameters=graph_kernel.to_json())
+        with new_folder(folder) as part:
+            process.save(part, hyperparameters=graph_kernel.to_json())
     molecules, rows = len(table.molecules), len(table)
     if json:
         summary = {"predictor": predictor, "quantity": quantity, "unit": table.property.unit}

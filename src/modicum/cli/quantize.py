@@ -131,7 +131,7 @@ def run(  # noqa: PLR0913 - one argument an option
 
 @app.command()
 def verify(file: StoredNetwork, *, json: Json = False) -> None:
-    """Prove that all scales are powers of two, and tell how wide every sum is."""
+    """Prove that all scales are powers of two, and report how wide every sum is."""
     check_stored(file)
     from modicum.quantize.model import QuantizedModel
 

@@ -51,9 +51,9 @@ SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Leave rows withou
 _PAIRS = "held-out accuracy of pairs"
 _REMARKS = {
     "": "",
-    "shortcut": "tells much in training",
+    "shortcut": "predicts much in training",
     "reverses": "what training teaches is wrong in test",
-    "shift": "the two files can be told apart",
+    "shift": "the two files can be distinguished",
 }
 Task: TypeAlias = Literal["A", "B", "C"]
 TaskOption = Annotated[Task, typer.Option("--task", help="A: sarcastic or not; B: categories; C: which of two.")]
@@ -186,7 +186,7 @@ def audit(
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     json: Json = False,
 ) -> None:
-    """Show what a model reaches that sees only the length, the place in the file, the punctuation and so on.
+    """Show what a model reaches that sees only the length, the position in the file, the punctuation and so on.
 
     The area under the ROC curve: 0.5 is chance. The direction is learnt in training, so that below 0.5 in test it
     misleads.
@@ -423,16 +423,16 @@ def _texts(system: SarcasmSystem, examples: list[Example], *, explain: bool) -> 
 
     found = system.read(examples)
     cells: list[dict[str, Any]] = []
-    for place, example in enumerate(examples):
+    for index, example in enumerate(examples):
         threshold = system.decision.threshold(example.language)
         cell: dict[str, Any] = {
-            "probability": float(found.probabilities[place]),  # all digits, so that the label can be found again
+            "probability": float(found.probabilities[index]),  # all digits, so that the label can be found again
             **({} if threshold is None else {"threshold": threshold}),
-            "predicted": int(found.labels[place]),
+            "predicted": int(found.labels[index]),
         }
         if found.category_labels is not None:
             # None of a text that is not called sarcastic; the files of the shared task list them all the same.
-            chosen = found.category_labels[place] * found.labels[place]
+            chosen = found.category_labels[index] * found.labels[index]
             cell["categories"] = " ".join(name for name, label in zip(CATEGORIES, chosen, strict=True) if label)
         if explain:
             cell["explanation"] = _spelt(system.explain(example))
@@ -446,7 +446,7 @@ def _pairs(system: SarcasmSystem, pairs: list[Pair], *, explain: bool) -> list[d
         cell: dict[str, Any] = {"probability_of_second": float(second), "predicted": int(second > 0.5)}
         if explain:
             shares = enumerate(system.explain_pair(pair))
-            cell |= {f"explanation_{place}": _spelt(each) for place, each in shares}
+            cell |= {f"explanation_{number}": _spelt(each) for number, each in shares}
         cells.append(cell)
     return cells
 

@@ -136,11 +136,11 @@ class LocalEngine(Engine):
                         running[pool.submit(_call, self.threads, function, items[queue[0]])] = queue[0]
                         queue.popleft()
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    whole = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
-                    for future in whole:
+                    ended = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+                    for future in ended:
                         index, error = running.pop(future), future.exception()
                         yield Finished(index, error=error) if error else Finished(index, value=future.result())
-                    if len(whole) < len(done):
+                    if len(ended) < len(done):
                         raise BrokenProcessPool
             except BrokenProcessPool:
                 self.close(at_once=True)

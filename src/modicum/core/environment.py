@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
+import itertools
 import marshal
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,39 @@ def code_digest(function: Callable[..., Any]) -> str:
         return _package_digest(path.relative_to(_PACKAGE.resolve()).parts[0])
     package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
     root = path.parents[len(package.split(".")) if package else 0]
-    # Below the root alone: libraries have their versions, modicum its own digest.
-    installed = {"site-packages", "dist-packages"} & set(root.parts)
-    finder = ModuleFinder([] if installed else [str(root)], excludes=["modicum"])
-    if package and not installed:
-        finder.import_hook(".".join(path.relative_to(root).with_suffix("").parts))
-    else:
-        finder.run_script(str(path))
-    found: Iterable[Any] = finder.modules.values()
-    files = {path, *(Path(module.__file__) for module in found if module.__file__)}
+    files: set[Path] = set()
+    _add_with_imports(path, root, files)
     return _package_digest() + tree_hash({file.relative_to(root).as_posix(): sha256_of(file) for file in files})
+
+
+def _add_with_imports(path: Path, root: Path, found: set[Path]) -> None:
+    found.add(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # it cannot be imported either
+    folder = path.relative_to(root).parts[:-1]
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) + 1 - node.level] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for file in itertools.chain.from_iterable(_files(name, root) for name in names):
+            if file not in found:
+                _add_with_imports(file, root, found)
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    # Below the root alone: libraries have their versions, modicum its own digest.
+    parts = [part for part in name.split(".") if part]
+    if {"site-packages", "dist-packages"} & set(root.parts) or "modicum" in parts[:1]:
+        return
+    for depth in range(1, len(parts) + 1):
+        path = root.joinpath(*parts[:depth])
+        yield from (file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file())
 
 
 @functools.cache

@@ -70,7 +70,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What an arm is told: everything that determines its result.
+    """What an arm is passed: everything that determines its result.
 
     Args:
         seed: the same for all arms of a pair.

@@ -25,10 +25,10 @@ class HyPe:
     may be that dropout is off: compare with that, and see `gradient_change` for what a sigma does to your model.
 
     A layer in training mode gets noise; one in evaluation mode does not. The noise is a function of the seed, the
-    layer, the place in the training, the number of the sample and the element. The place is (n, forwards): `step`
+    layer, the position in the training, the number of the sample and the element. The position is (n, forwards): `step`
     sets n, the number of the optimizer step, and each forward pass of the model in training adds one to forwards, so
     that the parts of an accumulated batch, or two passes over one batch, differ. Without any call of `step`, n stays 0
-    and forwards counts all passes. `HyPeCallback` calls `step`; a loop of your own resumes with ``step(*place)``.
+    and forwards counts all passes. `HyPeCallback` calls `step`; a loop of your own resumes with ``step(*position)``.
 
     Samples are numbered over all ranks of torch.distributed: rank times local batch size, plus the position in the
     batch. Two ranks thus get the noise of one with the two batches, one after the other.
@@ -76,13 +76,13 @@ class HyPe:
         return tuple(site.name for site in self._sites)
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Where the training is, to save beside a checkpoint: (optimizer step, forward passes made in it).
+    def position(self) -> tuple[int, int]:
+        """Where the training is, to save with a checkpoint: (optimizer step, forward passes made in it).
 
         Raises:
             StateError: if it is not attached.
         """
-        step, begun = self._attached().place.tolist()
+        step, begun = self._attached().position.tolist()
         return step, begun + 1
 
     def step(self, n: int, forwards: int = 0) -> None:
@@ -98,7 +98,7 @@ class HyPe:
         """
         if n < 0 or forwards < 0:
             raise ConfigError(f"A position must be >= 0, but it is {(n, forwards)}.", hint="Count the steps from 0.")
-        self._attached().place.copy_(torch.tensor([n, forwards - 1]))
+        self._attached().position.copy_(torch.tensor([n, forwards - 1]))
 
     def attach(self) -> Self:
         """Put the hooks on the layers, turn dropout off if asked, and see that the hooks fire.

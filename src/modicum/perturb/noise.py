@@ -1,4 +1,4 @@
-"""What the hooks of one attached HyPe share: where in the training it is, and the noise for that place."""
+"""What the hooks of one attached HyPe share: where in the training it is, and the noise for that position."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Call:
 
 
 class NoiseSource:
-    """Gives each call of a layer its noise, from the place in the training alone."""
+    """Gives each call of a layer its noise, from the position in the training alone."""
 
     def __init__(self, config: HyPeConfig, sites: Sequence[Site], rank: int) -> None:
         self.config = config
@@ -44,7 +44,7 @@ class NoiseSource:
         self.sites = sites
         self.rank = rank
         # (optimizer step, forward passes begun in it - 1): tensors, so that compiled code need not be made again.
-        self.place = torch.tensor([0, -1], dtype=torch.int32)
+        self.position = torch.tensor([0, -1], dtype=torch.int32)
         layers = torch.arange(sum(len(site.layers) for site in sites), dtype=torch.int32).unsqueeze(1)
         streams = torch.arange(max(len(site.hidden) for site in sites), dtype=torch.int32)
         seed = fold(torch.zeros((), dtype=torch.int32), config.seed & 0xFFFFFFFF, config.seed >> 32)
@@ -62,13 +62,13 @@ class NoiseSource:
         self.warned = False
 
     def begin(self, *_: object) -> None:
-        """Count a forward pass of the model, if it is one of training (a hook of the whole model)."""
+        """Count a forward pass of the model, if it is one of training (a hook of the entire model)."""
         for name in self.calls:
             self.calls[name] = 0
         if any(site.module.training for site in self.sites):
-            self.place[1].add_(1)
-        self.current_keys = fold(self.keys, self.place[0], self.place[1])
-        alive = {at: [it for it in calls if it.hidden() is not None] for at, calls in self._called.items()}
+            self.position[1].add_(1)
+        self.current_keys = fold(self.keys, self.position[0], self.position[1])
+        alive = {at: [call for call in calls if call.hidden() is not None] for at, calls in self._called.items()}
         self._called = {at: calls[-_MOST_PASSES:] for at, calls in alive.items() if calls}
 
     def keys_of(self, site: Site, hidden: object) -> tuple[Tensor | None, int]:
@@ -83,10 +83,10 @@ class NoiseSource:
                 call = _Call(hidden=weakref.ref(hidden), keys=self.current_keys, layer=layer)
                 self._called.setdefault(at, []).append(call)
             return self.current_keys, layer
-        calls = [it for it in self._called.get(at, ()) if it.hidden() is not None]
+        calls = [call for call in self._called.get(at, ()) if call.hidden() is not None]
         if calls:
             # Several passes over one tensor: autograd goes back through the latest first.
-            call = next((it for it in reversed(calls) if it.computed_again != backward), calls[-1])
+            call = next((each for each in reversed(calls) if each.computed_again != backward), calls[-1])
             call.computed_again = backward
             self._again = backward, call.keys
             return call.keys, call.layer
@@ -123,7 +123,7 @@ class NoiseSource:
                 )
 
     def check_first(self, *_: object) -> None:
-        """Do so once, after the first forward pass (a hook of the whole model)."""
+        """Do so once, after the first forward pass (a hook of the entire model)."""
         if not self.checked:
             self.checked = True
             self.check_calls()

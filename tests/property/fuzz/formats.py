@@ -68,7 +68,14 @@ def _report(folder: Path) -> None:
 
     told = dict.fromkeys(("modicum", "python", "torch", "numpy", "platform", "processor", "device"), "1.0")
     machine = Environment(**told, cores=2, commit=None, command="modicum compare", created="2026-11-24T22:00:00+00:00")
-    shared: Any = {"summary": "An arm.", "seconds": 2.0, "memory": 512.0, "deviation": 0.1, "secondary": {}, "costs": {}}
+    shared: Any = {
+        "summary": "An arm.",
+        "seconds": 2.0,
+        "memory": 512.0,
+        "std": 0.1,
+        "secondary": {},
+        "costs": {},
+    }
     base = ArmResult(name="SGD", role="baseline", values=(0.5, 0.6), mean=0.55, **shared)
     ours = ArmResult(name="NSGD", role="method", values=(0.6, 0.7), mean=0.65, **shared)
     found: Any = {"values": (0.1, 0.1), "mean": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "verdict": "better"}

@@ -1,6 +1,6 @@
 """A report in words: numbers, sentences and the columns of its tables, which each renderer only lays out.
 
-One place, so that a terminal, a page and a figure agree to the last digit.
+In one module, so that a terminal, a page and a figure agree to the last digit.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def seconds(value: float) -> str:
         return f"{value * 1000:.2g} ms" if value else "0 s"
     if value < 9.95:
         return f"{value:.2f} s" if value < 0.995 else f"{value:.1f} s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+    rounded = round(value)
+    if rounded < 3600:
+        return f"{rounded} s" if rounded < 60 else f"{rounded // 60} min {rounded % 60} s"
     minutes = round(value / 60)
     return f"{minutes // 60:,} h {minutes % 60} min"
 
@@ -201,8 +201,7 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
     metric, arms = report.metric, report.arms
     against = {difference.arm: difference for difference in report.against(report.baseline.name)}
     quality = [
-        plain(arm.mean, metric.digits)
-        + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
+        plain(arm.mean, metric.digits) + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
         for arm in arms
     ]
     return (
