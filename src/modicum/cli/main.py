@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from modicum.cli.common import STOPPED, Json, out, print_json, say
-from modicum.cli.compare import WithMethod, compare
+from modicum.cli.compare import WithMethod, compare, report
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.fusion import app as fusion
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
-from modicum.cli.report import report
 from modicum.cli.sarcasm import app as sarcasm
 from modicum.errors import ModicumError
 

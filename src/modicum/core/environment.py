@@ -39,13 +39,15 @@ _CANNOT_CHANGE_A_RESULT = (
 
 def library_versions() -> dict[str, str]:
     """Give the versions of the installed libraries that a result may depend on."""
-    found: dict[str, str] = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name in _LIBRARIES if (found := installed_version(name))}
+
+
+def installed_version(name: str) -> str | None:
+    """Give the version of a library; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def code_digest(function: Callable[..., Any]) -> str:
