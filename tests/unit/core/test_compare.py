@@ -101,7 +101,7 @@ def with_method(run: object) -> Comparison:
 
 def measured_part(report: Report) -> tuple[object, ...]:
     """Everything but the clock and the memory."""
-    arms = [(arm.name, arm.values, arm.mean, arm.deviation, arm.secondary, arm.costs) for arm in report.arms]
+    arms = [(arm.name, arm.values, arm.mean, arm.std, arm.secondary, arm.costs) for arm in report.arms]
     return arms, report.differences, report.verdicts, report.seeds
 
 
