@@ -1,4 +1,4 @@
-"""Methods declare, the floor runs: the frozen descriptions of a method and of its comparison."""
+"""Methods declare, the core runs: the frozen descriptions of a method and of its comparison."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """All that the floor reads of a method.
+    """All that the core reads of a method.
 
     Args:
         name: short name, as in ``modicum compare NAME``.

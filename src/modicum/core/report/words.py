@@ -30,7 +30,7 @@ def plain(value: float, digits: int) -> str:
 
 def signed(value: float, digits: int) -> str:
     """Print a difference with its sign."""
-    # A sign survives rounding: it tells on which side of zero an interval that ends at 0.000 really ends.
+    # A sign survives rounding: it shows on which side of zero an interval that ends at 0.000 really ends.
     return plain(0.0, digits) if value == 0 else f"{value:+,.{digits}f}".replace("-", "−")
 
 
