@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import logging
 import sys
 import threading
@@ -44,9 +45,9 @@ def say(message: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print a result for programs; what is infinite or no number has none in JSON, and becomes null."""
-    from pydantic_core import to_json
+    from pydantic_core import to_jsonable_python
 
-    typer.echo(to_json(document, indent=2, inf_nan_mode="null").decode())
+    typer.echo(json_format.dumps(to_jsonable_python(document, inf_nan_mode="null"), indent=2))
 
 
 def check_model(folder: Path) -> None:
