@@ -82,7 +82,7 @@ def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, worker: E
     less = LESS.get(row.name)
     report = compare(comparison, seeds=[3], budget="demo", engine=worker, out=tmp_path, options=less)
     assert [len(arm.values) for arm in report.arms] == [1] * len(comparison.arms)
-    assert {metric.name for metric in comparison.beside} == set(report.arms[0].beside)
+    assert {metric.name for metric in comparison.secondary} == set(report.arms[0].secondary)
     assert {metric.name for metric in comparison.costs} == set(report.arms[0].costs)
     recorded = json.loads((ROOT / "tests" / "golden" / "demo.json").read_text())[row.name]
     assert {arm.name: arm.values[0] for arm in report.arms} == {
@@ -93,8 +93,8 @@ def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, worker: E
     pair = tuple(comparison.arms[:2])  # enough to see a stream that is not the seed's, at a third of the time
     # Here, where other tests have drawn from the global generators and strings have other hashes than in a worker.
     again = compare(replace(comparison, arms=pair), seeds=[3], budget="demo", engine="inline", options=less)
-    assert [(arm.name, arm.values, arm.beside) for arm in again.arms] == [
-        (arm.name, arm.values, arm.beside) for arm in report.arms[:2]
+    assert [(arm.name, arm.values, arm.secondary) for arm in again.arms] == [
+        (arm.name, arm.values, arm.secondary) for arm in report.arms[:2]
     ]
 
 

@@ -27,7 +27,7 @@ def write_onnx(
 ) -> None:
     """Export a network whose forward takes ``*inputs``; their first axes are free: batch and length, or batch alone."""
     # The batch of the inputs must be 2 or more: one would be taken for a constant. Above 2 GB a file needs another one
-    # beside it for its weights.
+    # next to it for its weights.
     require_onnx()
     free = [dict.fromkeys(range(min(free_axes, tensor.ndim)), torch.export.Dim.DYNAMIC) for tensor in inputs.values()]
     with _quiet_exporter():
@@ -75,7 +75,7 @@ def largest_difference(found: Tensor, wanted: Tensor) -> float:
 
 @contextmanager
 def _quiet_exporter() -> Generator[None]:
-    # It warns of its own deprecations and of torchvision, and its optimizer tells of each operator that it leaves.
+    # It warns of its own deprecations and of torchvision, and its optimizer reports each operator that it leaves.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     try:
