@@ -59,7 +59,7 @@ def act(job: Job, cloned: Cloned, *, name: str) -> Measurement:
     found = agreement(policy, cloned.held_out)
     return Measurement(
         value=float(returns.mean()),
-        beside={
+        secondary={
             "IQM of the episodes": float(trim_mean(returns, 0.25)),
             "accuracy": found.accuracy,
             "balanced accuracy": found.balanced_accuracy,
@@ -115,8 +115,8 @@ def learn(job: Job) -> dict[str, Measurement]:
     done = sweep(list(arms.values()), steps=settings.steps, task=task)
     found: dict[str, Measurement] = {}
     for name, training, greedy in zip(arms, done.returns, done.greedy.tolist(), strict=True):
-        beside = {"last ten episodes": fmean(training[-10:]), "greedy episodes": greedy}
-        found[name] = Measurement(value=fmean(training), beside=beside)
+        secondary = {"last ten episodes": fmean(training[-10:]), "greedy episodes": greedy}
+        found[name] = Measurement(value=fmean(training), secondary=secondary)
     return found
 
 
@@ -143,7 +143,7 @@ _REWARDS_COMPARISON = Comparison(
     question="Do peer rewards help DQN to learn from noisy rewards?",
     metric=Metric(name="return while training", digits=1),
     arms=_REWARDS,
-    beside=(Metric(name="last ten episodes", digits=1), Metric(name="greedy episodes", digits=1)),
+    secondary=(Metric(name="last ten episodes", digits=1), Metric(name="greedy episodes", digits=1)),
     settings=COMPARISON,
     setup=learn,
     data=dict.fromkeys(("demo", "full"), "CartPole with episodes of 200 steps and flipped rewards, many carts at once"),
@@ -159,7 +159,7 @@ _CLONING_COMPARISON = Comparison(
     question="Does a peer term help to clone an imperfect demonstrator?",
     metric=Metric(name="return", digits=1),
     arms=_CLONING,
-    beside=(
+    secondary=(
         Metric(name="IQM of the episodes", digits=1),
         Metric(name="accuracy"),
         Metric(name="balanced accuracy"),

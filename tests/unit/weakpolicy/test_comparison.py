@@ -71,8 +71,8 @@ def test_human_play_is_scored_in_the_room_and_by_other_people() -> None:
     cloned = comparison.setup(job)
     greedy = next(arm for arm in comparison.arms if arm.name == "greedy BC").run(job, cloned)
     assert greedy.value % 20 == 0
-    assert greedy.beside["entropy"] == 0
-    assert greedy.beside["probability of the action"] == pytest.approx(greedy.beside["accuracy"])
+    assert greedy.secondary["entropy"] == 0
+    assert greedy.secondary["probability of the action"] == pytest.approx(greedy.secondary["accuracy"])
 
 
 def test_a_weak_expert_and_what_it_did_come_from_the_seed() -> None:
