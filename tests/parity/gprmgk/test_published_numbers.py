@@ -20,7 +20,7 @@ from modicum.molecules.published import (
 from modicum.molecules.scores import apart, score_molecules, score_rows, shared_molecules
 from modicum.molecules.table import Quantity
 
-pytestmark = pytest.mark.data("alkanes")
+pytestmark = [pytest.mark.data("alkanes"), pytest.mark.slow]
 
 labels_of = functools.cache(published_labels)  # a second or two for each of the large ones
 

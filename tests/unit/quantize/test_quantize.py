@@ -24,6 +24,8 @@ from modicum.quantize.model import Codes, Grids, QuantizedModel, bias_integers, 
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 
+pytestmark = pytest.mark.slow  # all of them together
+
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:

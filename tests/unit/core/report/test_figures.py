@@ -13,6 +13,8 @@ import pytest
 from modicum.core.report import Report
 from modicum.core.report.figures import forest, quality_against_cost
 
+pytestmark = pytest.mark.slow  # all of them together
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 both = pytest.mark.parametrize("figure", [forest, quality_against_cost])
