@@ -11,15 +11,15 @@ from modicum.core import report as reports
 from modicum.core.report import Report
 from modicum.core.report.words import arm_columns, control_columns, seed_columns
 
-_pages: dict[tuple[int, ...], str] = {}
+_pages: dict[tuple[int, ...], tuple[Sequence[Report], str]] = {}
 
 
 def page(given: Sequence[Report]) -> str:
     """Write a page once: its two figures take most of the time."""
-    key = tuple(map(id, given))  # those of fixtures, which live as long as all tests
+    key = tuple(map(id, given))
     if key not in _pages:
-        _pages[key] = reports.page(given)
-    return _pages[key]
+        _pages[key] = given, reports.page(given)
+    return _pages[key][1]
 
 
 VOID = {"meta", "link", "br", "hr", "img"}
