@@ -27,6 +27,8 @@ from modicum.core.report import Report, load
 from modicum.core.settings import Help
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError
 
+pytestmark = pytest.mark.slow  # all of them together
+
 
 @dataclass(frozen=True)
 class Patients:

@@ -64,7 +64,7 @@ def difference(one: ArmResult, other: ArmResult, verdict: Verdict, *, sign: int 
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Report:
     """Two arms on one seed; higher is better."""
     base = arm("tuned SGD", "baseline", (80.0,), seconds=0.42)
@@ -88,7 +88,7 @@ def small() -> Report:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def large() -> Report:
     """Seven arms on five seeds; lower is better, with a secondary metric and two own costs."""
     base = arm(
@@ -151,7 +151,7 @@ HOSTILE = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hostile() -> Report:
     """Names that HTML, Markdown, rich and matplotlib would read as instructions, or cannot write."""
     arms = tuple(
@@ -177,7 +177,7 @@ def hostile() -> Report:
     )
 
 
-@pytest.fixture(params=["small", "large", "hostile"])
+@pytest.fixture(scope="session", params=["small", "large", "hostile"])
 def report(request: pytest.FixtureRequest) -> Report:
     """Each of the three in turn."""
     return request.getfixturevalue(request.param)
