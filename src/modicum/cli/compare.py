@@ -59,6 +59,7 @@ def compare(
         change(registry.settings(name)[budget], options, owner=f"The comparison {name}")
     from modicum.core.compare import compare as run_comparison
     from modicum.core.engine import open_engine
+    from modicum.core.report import write
 
     chosen = [registry.load(name) for name in names]
     base = folder or Path("runs") / budget / ("" if everything else method)
@@ -76,14 +77,15 @@ def compare(
             own = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
                 reports.append(run_comparison(entry, engine=running, out=own, progress=progress, **given))
-    show(reports, base, json=json)
+    # One comparison wrote its page already.
+    show(reports, write(reports, base) if everything else base / "report.html", json=json)
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder that modicum compare wrote.")], *, json: Json = False
 ) -> None:
     """Show the report of a finished run, and write its Markdown and HTML again."""
-    from modicum.core.report import load
+    from modicum.core.report import load, write
 
     try:
         reports = load(folder / "report.json")
@@ -92,7 +94,7 @@ def report(
         if hint is None:
             raise
         raise DataError(f"The comparison in {folder} is not finished.", hint=hint) from error
-    show(reports, folder, json=json)
+    show(reports, write(reports, folder), json=json)
 
 
 class WithMethod(TyperCommand):
@@ -150,11 +152,10 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def show(reports: Sequence[Report], folder: Path, *, json: bool) -> None:
-    """Write reports to a folder and print them."""
-    from modicum.core.report import dump, table, write
+def show(reports: Sequence[Report], page: Path, *, json: bool) -> None:
+    """Print reports, and where their page is."""
+    from modicum.core.report import dump, table
 
-    page = write(reports, folder)
     if json:
         typer.echo(dump(reports), nl=False)
     else:

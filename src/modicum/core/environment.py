@@ -42,6 +42,7 @@ def library_versions() -> dict[str, str]:
     return {name: found for name in _LIBRARIES if (found := installed_version(name))}
 
 
+@functools.cache
 def installed_version(name: str) -> str | None:
     """Give the version of a library; None if it is not installed."""
     try:
