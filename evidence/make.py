@@ -51,7 +51,25 @@ COMMANDS = {
     "cubemlp-ces": "modicum compare cubemlp --budget full --seeds 5 --option task=ces --option encoder=linear "
     "--option channels=16 --option epochs=8 --option batch=64 --out runs/evidence/cubemlp-ces --json",
     "cubemlp-speed": "python benchmarks/cubemlp.py --json",
-    "peerpl-rewards": "python benchmarks/peerpl.py --part rewards --json",
+    "peerpl-demo": "modicum compare peerpl --budget demo --seeds 20 --out runs/evidence/peerpl-demo --json",
+    **{
+        f"peerpl-{name}": f"modicum compare peerpl --budget full --seeds 20 {options}"
+        f"--out runs/evidence/peerpl-{name} --json"
+        for name, options in (
+            ("cartpole", ""),
+            ("acrobot", "--option task=acrobot "),
+            ("overcooked", "--option task=overcooked "),
+            ("overcooked-40", "--option task=overcooked --option noise=0.4 "),
+            ("overcooked-60", "--option task=overcooked --option noise=0.6 "),
+        )
+    },
+    **{
+        f"peerpl-rewards-{reward}-{noise}": "python benchmarks/peerpl.py --part rewards "
+        f"--rewards {reward} --noises 0.{noise} --json"
+        for reward in ("constant", "centre")
+        for noise in (1, 2, 3, 4)
+    },
+    "peerpl-labels": "python benchmarks/peerpl.py --part labels --seeds 10 --json",
     "peerpl-speed": "python benchmarks/peerpl.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
