@@ -6,15 +6,13 @@ from .data import configure as configure
 from .data import encode_pairs as encode_pairs
 from .data import read_pairs as read_pairs
 from .data import train_tokenizer as train_tokenizer
-from .metrics import ErrorRates as ErrorRates
-from .metrics import Scores as Scores
 from .metrics import score_texts as score_texts
 from .model import SeqDiffuSeqForConditionalGeneration as SeqDiffuSeqForConditionalGeneration
 from .schedule import TokenNoiseSchedule as TokenNoiseSchedule
 from .selection import choose as choose
 from .selection import distinct_n as distinct_n
-from .storage import open_model as open_model
-from .storage import save_model as save_model
 from .texts import generate_texts as generate_texts
+from .texts import open_model as open_model
+from .texts import save_model as save_model
 from .train import Trained as Trained
 from .train import train as train

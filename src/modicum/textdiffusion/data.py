@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -33,17 +33,11 @@ _FRAME = 2  # tokens that begin and end a text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextPair:
-    """A source and its target.
-
-    Args:
-        source: text.
-        target: text.
-        row: where it stands, for messages: "train.jsonl, line 3".
-    """
+    """A source and its target."""
 
     source: str
     target: str
-    row: str = "This pair"
+    row: str = "This pair"  # where it stands, for messages: "train.jsonl, line 3"
 
 
 class Example(TypedDict):
@@ -65,14 +59,6 @@ def read_pairs(path: Path | str, targets: Path | str | None = None) -> list[Text
 
     Raises:
         DataError: if a row lacks one of the two, or it is empty or no text, or two texts differ in length.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "pairs.jsonl")
-        ...     _ = path.write_text('{"src": "go", "trg": "went"}')
-        ...     read_pairs(path)[0].target
-        'went'
     """
     if targets is not None:
         return _parallel(path, targets)
@@ -135,11 +121,8 @@ def configure(tokenizer: Tokenizer, **options: Any) -> SeqDiffuSeqConfig:
 
 def fingerprint(tokenizer: Tokenizer) -> str:
     """Hash what a tokenizer does, without how it pads or truncates."""
-    content = {name: part for name, part in json.loads(tokenizer.to_str()).items() if name not in _BATCHING}
+    content = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-_BATCHING = ("padding", "truncation")
 
 
 def check_tokenizer(tokenizer: Tokenizer, config: SeqDiffuSeqConfig) -> None:
@@ -152,13 +135,6 @@ def check_tokenizer(tokenizer: Tokenizer, config: SeqDiffuSeqConfig) -> None:
             f"which has {config.vocab_size}.",
             hint="Use the tokenizer.json that was saved with the network, or make a network for this one.",
         )
-
-
-class _Encoded(NamedTuple):
-    """The tokens of a text with what frames them."""
-
-    ids: list[int]
-    row: str
 
 
 def encode_pairs(
@@ -186,7 +162,7 @@ def encode_pairs(
     sources = _encoded("source", [pair.source for pair in pairs], rows, tokenizer, config, truncate=truncate)
     targets = _encoded("target", [pair.target for pair in pairs], rows, tokenizer, config, truncate=truncate)
     return [
-        Example(input_ids=torch.tensor(source.ids), labels=torch.tensor(target.ids))
+        Example(input_ids=torch.tensor(source), labels=torch.tensor(target))
         for source, target in zip(sources, targets, strict=True)
     ]
 
@@ -197,16 +173,15 @@ def encode_sources(
     """Give the tokens of sources alone."""
     check_tokenizer(tokenizer, config)
     rows = [f"Source {index}" for index in range(len(sources))]
-    return [found.ids for found in _encoded("source", sources, rows, tokenizer, config, truncate=truncate)]
+    return _encoded("source", sources, rows, tokenizer, config, truncate=truncate)
 
 
-def padded(rows: Sequence[Any], value: int, length: int | None = None) -> Tensor:
-    """Stack sequences of tokens, filled to a length or to the longest."""
-    longest = max(map(len, rows)) if length is None else length
-    table = torch.full((len(rows), longest), value)
+def padded(rows: Sequence[Any], value: int, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Stack sequences of tokens, filled to a length or to the longest, with a mask of what is not filled."""
+    table = torch.full((len(rows), max(map(len, rows)) if length is None else length), value)
     for row, tokens in zip(table, rows, strict=True):
         row[: len(tokens)] = torch.as_tensor(tokens)
-    return table
+    return table, torch.arange(table.shape[1]) < torch.tensor([[len(tokens)] for tokens in rows])
 
 
 def _encoded(
@@ -217,7 +192,7 @@ def _encoded(
     config: SeqDiffuSeqConfig,
     *,
     truncate: bool,
-) -> list[_Encoded]:
+) -> list[list[int]]:
     limit = (config.source_length if side == "source" else config.target_length) - _FRAME
     found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     for row, each in zip(rows, found, strict=True):
@@ -232,7 +207,7 @@ def _encoded(
             hint=f"Cut them by truncate, or make a network with a larger {side}_length.",
         )
     bos, eos = config.bos_token_id, config.eos_token_id
-    return [_Encoded([bos, *each.ids[:limit], eos], row) for row, each in zip(rows, found, strict=True)]
+    return [[bos, *each.ids[:limit], eos] for each in found]
 
 
 def _special(tokenizer: Tokenizer) -> dict[str, int]:

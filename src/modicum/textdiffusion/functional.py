@@ -1,7 +1,7 @@
 """The equations of SeqDiffuSeq as pure functions: noise, schedule, samplers, losses, and minimum Bayes risk by BLEU.
 
 abar is the share of the signal that is left, here with a value for each time and target position. ``prediction`` is
-what the network makes of the clean embeddings. Time 0 has the least noise; after it, at abar = 1, is the clean sequence.
+what the network makes of the clean embeddings. Time 0 has the least noise; after it, at abar = 1, all is clean.
 """
 
 from __future__ import annotations
@@ -92,18 +92,6 @@ def released_variance(table: Tensor) -> Tensor:
     return torch.cat([variance[:1], variance]).flatten()[: len(table)]
 
 
-def log_snr(abar: Tensor) -> Tensor:
-    """Give lambda = log(sqrt(abar) / sqrt(1 - abar)), half the logarithm of the signal-to-noise ratio.
-
-    Args:
-        abar: below 1, any shape.
-
-    Returns:
-        That shape.
-    """
-    return 0.5 * torch.logit(abar)
-
-
 def ddim_step(sample: Tensor, prediction: Tensor, abar: Tensor, abar_next: Tensor) -> Tensor:
     """Step without noise, by the noise that the prediction implies.
 
@@ -132,8 +120,8 @@ def dpmpp_2m_step(
 ) -> Tensor:
     """Step by DPM-Solver++(2M), each position with its own step in lambda, from one network call.
 
-    With h and h' the steps in lambda of this and of the step before, D = prediction + h / (2 h') (prediction - that
-    before), and z_s = sigma_s / sigma_t z_t - alpha_s (exp(-h) - 1) D.
+    With lambda = log(sqrt(abar / (1 - abar))), and h and h' the steps in lambda of this and of the step before,
+    D = prediction + h / (2 h') (prediction - that before), and z_s = sigma_s / sigma_t z_t - alpha_s (exp(-h) - 1) D.
 
     Args:
         sample: z_t, shape (B, S, E).
@@ -151,8 +139,8 @@ def dpmpp_2m_step(
     """
     if previous is not None:
         before, abar_before = previous
-        now = log_snr(abar)
-        ratio = (log_snr(abar_next) - now) / (now - log_snr(abar_before))
+        earlier, now, later = (torch.logit(level) for level in (abar_before, abar, abar_next))  # 2 lambda
+        ratio = (later - now) / (now - earlier)
         ratio = torch.where(abar_next < 1, ratio, 0.0)  # no step of infinite length is extrapolated
         prediction = prediction + (ratio / 2).to(prediction.dtype) * (prediction - before)
     # Of order 1 in the possibly extrapolated prediction: exp(-h) = sigma_s alpha_t / (alpha_s sigma_t).
@@ -202,9 +190,6 @@ def prior_loss(noisy: Tensor, abar_last: Tensor) -> Tensor:
     Args:
         noisy: z_0, shape (B, S, E).
         abar_last: shape (S,).
-
-    Returns:
-        A scalar.
     """
     return (abar_last[:, None] * noisy.square()).mean()
 

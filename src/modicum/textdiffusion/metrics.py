@@ -3,42 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from modicum.core.extras import require
 from modicum.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ErrorRates:
-    """Edit distances in words between spaces: phonemes for pronunciations.
-
-    Args:
-        rate: edits, as a share of the words of the references.
-        wrong: share of texts that are not a reference.
-    """
-
-    rate: float
-    wrong: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """What `score_texts` finds.
-
-    Args:
-        errors: of the first candidate of each source.
-        oracle: of the best candidate of each source.
-        copied: of the sources themselves.
-        bleu: of the first candidates, in [0, 100]; None if it was not asked for.
-        copied_bleu: of the sources.
-    """
-
-    errors: ErrorRates
-    oracle: ErrorRates
-    copied: ErrorRates
-    bleu: float | None
-    copied_bleu: float | None
 
 
 def score_texts(
@@ -47,7 +14,7 @@ def score_texts(
     sources: Sequence[str],
     *,
     bleu: bool = True,
-) -> Scores:
+) -> dict[str, float]:
     """Score texts against their references, and the copied source beside them, which is a strong baseline.
 
     Args:
@@ -57,7 +24,9 @@ def score_texts(
         bleu: also compute BLEU by sacrebleu, with its defaults.
 
     Returns:
-        The scores.
+        "error_rate", edits as a share of the words of the references (which stand between spaces, so that they are
+        phonemes in a pronunciation), and "wrong", the share of texts that are no reference; both again with "oracle_"
+        for the best candidate and with "copied_" for the source; "bleu", in [0, 100], and "copied_bleu".
 
     Raises:
         ConfigError: if there are no sources, or one lacks candidates or references.
@@ -65,7 +34,7 @@ def score_texts(
 
     Example:
         >>> scores = score_texts([["K AE T", "K AH T"]], [["K AH T"]], ["c u t"], bleu=False)
-        >>> scores.errors.rate == 1 / 3, scores.oracle.rate, scores.copied.wrong
+        >>> scores["error_rate"] == 1 / 3, scores["oracle_error_rate"], scores["copied_wrong"]
         (True, 0.0, 1.0)
     """
     if not len(candidates) == len(references) == len(sources) > 0 or not all((*candidates, *references)):
@@ -75,16 +44,16 @@ def score_texts(
             hint="Give one list of each for every source.",
         )
     first, copied = [[texts[0]] for texts in candidates], [[source] for source in sources]
-    return Scores(
-        errors=_errors(first, references),
-        oracle=_errors(candidates, references),
-        copied=_errors(copied, references),
-        bleu=_bleu(first, references) if bleu else None,
-        copied_bleu=_bleu(copied, references) if bleu else None,
-    )
+    scores: dict[str, float] = {}
+    for name, texts in (("", first), ("oracle_", candidates), ("copied_", copied)):
+        scores[f"{name}error_rate"], scores[f"{name}wrong"] = _errors(texts, references)
+    if bleu:
+        scores |= {"bleu": _bleu(first, references), "copied_bleu": _bleu(copied, references)}
+    return scores
 
 
-def _errors(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> ErrorRates:
+def _errors(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Give the error rate of the best candidates, each against its nearest reference, and the share that is wrong."""
     text = require("torchmetrics.functional.text", extra="text", purpose="The error rate")
     edits = words = wrong = 0
     for texts, wanted in zip(candidates, references, strict=True):
@@ -96,7 +65,7 @@ def _errors(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[s
         ]
         least, length = min(found, key=lambda pair: pair[0] / pair[1])
         edits, words, wrong = edits + least, words + length, wrong + (least > 0)
-    return ErrorRates(rate=edits / words, wrong=wrong / len(candidates))
+    return edits / words, wrong / len(candidates)
 
 
 def _bleu(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:

@@ -43,11 +43,7 @@ class Memory(NamedTuple):
 
 
 class _Linear(nn.Linear):
-    """A layer of BART, which begins smaller than the projections around the Transformer, which begin as torch's do."""
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=0.02)
-        nn.init.zeros_(self.bias)
+    """A layer that begins as BART's do; the projections around the Transformer begin as torch's."""
 
 
 class _Attention(nn.Module):
@@ -183,9 +179,12 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         if isinstance(module, TokenNoiseSchedule):
             module.reset()
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=self.config.init_std)
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
+        elif isinstance(module, _Linear):
+            nn.init.normal_(module.weight, std=self.config.init_std)
+            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm | nn.Linear):
             module.reset_parameters()
 
@@ -277,10 +276,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
             loss = loss + self._rounding_loss(prediction, labels)
         return SeqDiffuSeqOutput(loss=loss, prediction=prediction)
 
-    def round(self, embedded: Tensor) -> Tensor:
-        """Give the most likely tokens of embeddings of shape (B, S, E), shape (B, S)."""
-        return self.lm_head(embedded.to(self.dtype)).argmax(dim=-1)
-
+    @torch.no_grad()
     def generate(
         self,
         input_ids: Tensor,
@@ -319,19 +315,41 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
             ConfigError: if a source is empty, an option is out of range, or a fixed token is outside the vocabulary
                 or the canvas.
         """
-        return sampling.generate(
-            self,
-            input_ids,
-            attention_mask,
-            steps=num_inference_steps,
-            candidates=num_return_sequences,
-            selection=selection,
-            sampler=sampler,
-            posterior_variance=posterior_variance,
-            length=self.config.target_length if length is None else length,
-            known_tokens=known_tokens,
-            generator=generator,
-        )
+        sampling.check_choices(selection=selection, sampler=sampler, posterior_variance=posterior_variance)
+        length = self.config.target_length if length is None else length
+        if num_return_sequences < 1 or not 1 <= length <= self.config.target_length:
+            raise ConfigError(
+                f"num_return_sequences is {num_return_sequences} and length {length}, for a canvas of "
+                f"{self.config.target_length}.",
+                hint="Give at least 1 of each, and no more positions than the canvas has.",
+            )
+        mask = sampling.checked_mask(self, input_ids, attention_mask)
+        times = self.schedule.set_timesteps(num_inference_steps)
+        known = sampling.known_table(self, known_tokens, len(input_ids), length, num_return_sequences)
+        streams = sampling.streams(generator, input_ids, mask, num_return_sequences)
+        shape = (length, self.config.embedding_dim)
+
+        def draw() -> Tensor:
+            # On the CPU: a source has the same noise on all devices.
+            return torch.stack([torch.randn(shape, generator=stream) for stream in streams]).to(input_ids.device)
+
+        memory, sample, previous = self.encode(input_ids, mask), draw(), None
+        prediction = torch.zeros_like(sample)
+        clean = self.input_transformers.shared(known.clamp(min=0)).float()
+        for t in times:
+            at = self.network_times(torch.full((len(sample),), t, device=sample.device))
+            # Where a token is fixed the prediction is right: these positions have the noise that they have in training.
+            prediction = torch.where((known >= 0)[..., None], clean, self.denoise(sample, prediction, at, memory))
+            noise = draw() if sampler == "ddpm" and t != times[-1] else None
+            options = {"sampler": sampler, "previous": previous, "posterior_variance": posterior_variance}
+            sample = self.schedule.step(prediction, t, sample, noise=noise, **options)
+            previous = prediction
+        tokens = torch.where(known >= 0, known, self.lm_head(sample.to(self.dtype)).argmax(dim=-1))
+        end, pad = self.config.eos_token_id, self.config.pad_token_id
+        tokens = sampling.ended(tokens, end, pad, known)
+        if selection == "none":
+            return tokens
+        return sampling.select(tokens, num_return_sequences, {pad, end, self.config.bos_token_id})
 
     def _rounding_loss(self, embedded: Tensor, labels: Tensor) -> Tensor:
         logits = self.lm_head(embedded.to(self.dtype)).float()

@@ -32,15 +32,6 @@ class TokenNoiseSchedule(nn.Module):
     Raises:
         ConfigError: if a number is below 1, or ``bins`` is below 2 or does not divide ``num_steps``.
 
-    Example:
-        >>> schedule = TokenNoiseSchedule(num_steps=2000, length=3)
-        >>> times = torch.tensor([0, 999, 1999])
-        >>> loss = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.1, 0.4], [0.0, 0.9, 0.9]])
-        >>> schedule.record(times, loss, torch.ones(3, 3))
-        >>> schedule.update()
-        >>> [round(value, 2) for value in schedule.alphas_cumprod[999].tolist()]  # the first position keeps its own
-        [0.3, 0.31, 0.27]
-
     Source:
         Yuan et al. 2024 (arXiv:2212.10325). Departures: losses are summed over ranks at an update alone, and neither
         evaluation nor another micro-batch of the same step moves the schedule.

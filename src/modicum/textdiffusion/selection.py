@@ -23,10 +23,6 @@ def choose(candidates: Sequence[Sequence[Sequence[Hashable]]]) -> list[int]:
     Raises:
         ConfigError: if a source has no candidates, or not as many as the others.
 
-    Example:
-        >>> choose([["a b c d".split(), "a b c e".split(), "x y".split()]])
-        [0]
-
     Source:
         Kumar and Byrne 2004; the released scorer loops over pairs with sacrebleu, to the same choice.
     """

@@ -37,17 +37,11 @@ _FIRST = 3  # the schedule is first updated after so many times the steps betwee
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """What a training took and ended with.
+    """What a training took and ended with."""
 
-    Args:
-        updates: steps of the optimizer, those before a resumption in them.
-        loss: mean over the steps since then.
-        seconds: since then.
-    """
-
-    updates: int
-    loss: float
-    seconds: float
+    updates: int  # steps of the optimizer, with those before a resumption
+    loss: float  # mean over the steps since then
+    seconds: float  # since then
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,32 +89,29 @@ def train(
     folder = None if checkpoints is None else Path(checkpoints)
     resume = None if folder is None else _last(folder, _Given(settings=settings, seed=seed, examples=len(examples)))
     average = _Average(model, settings.ema, resume)
-    draws = _Draws(seed)
-    callbacks = [draws, average, _Schedule(model, settings.schedule_every)]
+    steps = _Steps(model, seed, settings.schedule_every)
+    callbacks: list[TrainerCallback] = [steps, average]
     if tell is not None:
         callbacks.append(training.telling(tell, extra="text"))
     pad, positions = model.config.pad_token_id, model.config.target_length
 
     def collate(rows: list[Example]) -> dict[str, Any]:
-        sources = padded([row["input_ids"] for row in rows], pad)
-        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        sources, mask = padded([row["input_ids"] for row in rows], pad)
         return {
             "input_ids": sources,
-            "attention_mask": (torch.arange(sources.shape[1]) < lengths[:, None]).long(),
-            "labels": padded([row["labels"] for row in rows], pad, positions),
+            "attention_mask": mask,
+            "labels": padded([row["labels"] for row in rows], pad, positions)[0],
             "longest": max(len(row["labels"]) for row in rows),
         }
 
     def loss(wrapped: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
         batch = dict(inputs)
-        length = longest = batch.pop("longest")
+        longest, length = batch.pop("longest"), positions
         if settings.canvas == "random":
-            longest = int(torch.randint(length, positions + 1, (), generator=draws.generator))
-        else:
-            longest = positions
-        batch["labels"] = batch["labels"][:, :longest]
+            length = int(torch.randint(longest, positions + 1, (), generator=steps.generator))
+        batch["labels"] = batch["labels"][:, :length]
         options = {"self_conditioning": settings.self_conditioning, "prediction_loss": settings.prediction_loss}
-        return wrapped(**batch, **options, generator=draws.generator).loss
+        return wrapped(**batch, **options, generator=steps.generator).loss
 
     stacks = (model.input_transformers.encoder, model.input_transformers.decoder)
     if settings.compile:
@@ -162,22 +153,15 @@ def train(
     return Trained(updates=result.global_step, loss=result.training_loss, seconds=result.metrics["train_runtime"])
 
 
-class _Draws(TrainerCallback):
-    """Times, noise and coins of a step, from the seed, the rank and the number of the step."""
+class _Steps(TrainerCallback):
+    """Randomness of a step from seed, rank and number; behind it an update of the schedule, whatever its passes."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, model: SeqDiffuSeqForConditionalGeneration, seed: int, every: int) -> None:
+        self.model, self.seed, self.every = model, seed, every
         self.generator = torch.Generator()
 
     def on_step_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         self.generator = torch_generator(self.seed, f"step/{args.process_index}/{state.global_step}")
-
-
-class _Schedule(TrainerCallback):
-    """Updates the noise schedule: once for a step of the optimizer, whatever its passes."""
-
-    def __init__(self, model: SeqDiffuSeqForConditionalGeneration, every: int) -> None:
-        self.model, self.every = model, every
 
     def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
         step = state.global_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_the_order_of_convergence_on_gaussian_data(sampler: str, order: int) -> 
     for steps in (80, 160, 320):
         times = torch.linspace(1280, 0, steps + 1).round().long().tolist()
         sample, previous = exact(1280), None
-        for t, following in zip(times[:-1], times[1:], strict=True):
+        for t, following in pairwise(times):
             abar = at(t)
             prediction = mean + std**2 * abar.sqrt() * (sample - abar.sqrt() * mean) / (abar * std**2 + 1 - abar)
             if sampler == "ddim":
@@ -83,7 +84,7 @@ def test_the_order_of_convergence_on_gaussian_data(sampler: str, order: int) -> 
                 sample = functional.dpmpp_2m_step(sample, prediction, abar, at(following), previous)
             previous = prediction, abar
         errors.append(float((sample - exact(0)).abs().max()))
-    slopes = [math.log2(more / less) for more, less in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(more / less) for more, less in pairwise(errors)]
     assert slopes == pytest.approx([order] * 2, abs=0.2)
 
 

@@ -104,7 +104,7 @@ def test_candidates_share_the_keys_of_their_source() -> None:
         ({"vocab_size": 30_522, "d_model": 768, "attention_heads": 12, "ffn_dim": 3072}, 108_103_610),
     ],
 )
-def test_the_published_sizes_have_the_published_number_of_parameters(sizes: dict[str, int], count: int) -> None:
+def test_the_published_sizes_have_the_published_number_of_parameters(sizes: dict[str, Any], count: int) -> None:
     with torch.device("meta"):
         model = SeqDiffuSeqForConditionalGeneration(SeqDiffuSeqConfig(**sizes))  # SD-4
     assert sum(weight.numel() for weight in model.parameters()) == count
@@ -172,13 +172,14 @@ def test_what_a_pass_and_a_configuration_refuse() -> None:
         model(given["input_ids"])
     with pytest.raises(ConfigError, match="has 5 positions, got a sequence of 6"):
         model(given["input_ids"], labels=given["input_ids"])
-    for options, words in (
-        ({"d_model": 30, "attention_heads": 4}, "multiple of attention_heads, got 30 and 4"),
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"d_model": 30, "attention_heads": 4}, "multiple of 4 attention_heads, got 30"),
         ({"vocab_size": 0}, "vocab_size must be at least 1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"target_length": 2000}, "targets 2000"),
         ({"pad_token_id": 2}, "three of 10005 tokens, got"),
         ({"vocab_size": 2}, "three of 2 tokens"),
-    ):
+    )
+    for options, words in refused:
         with pytest.raises(ConfigError, match=words):
             SeqDiffuSeqConfig(**options)

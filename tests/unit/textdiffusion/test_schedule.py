@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from tests.unit.textdiffusion.ranks import PASSES, batch, build, draws, work
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from modicum.errors import ConfigError
 from modicum.textdiffusion import TokenNoiseSchedule
@@ -52,6 +54,7 @@ def recorded(schedule: TokenNoiseSchedule, powers: Tensor) -> Tensor:
 
 def test_repeated_updates_make_the_loss_rise_evenly_and_then_stay() -> None:
     schedule, powers = TokenNoiseSchedule(length=4), torch.tensor([1.0, 0.5, 1.0, 2.0])  # SD-7
+    last = schedule.alphas_cumprod
     for _ in range(4):
         recorded(schedule, powers)
         last = schedule.alphas_cumprod.clone()
@@ -79,7 +82,7 @@ def test_micro_batches_of_a_step_give_the_table_of_one_batch() -> None:
 
 
 def test_two_ranks_learn_the_schedule_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)  # SD-8
+    spawn(work, (str(tmp_path),), nprocs=2)  # SD-8
     tables = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert torch.equal(*tables)
     model = build()
@@ -108,7 +111,7 @@ def test_times_are_intervals_of_one_length() -> None:
     for n in (3, 7, 1999):
         times = schedule.set_timesteps(n)
         assert len(set(times)) == n
-        assert {round(2000 / n - 0.5), round(2000 / n + 0.5)} >= {one - two for one, two in zip(times, times[1:], strict=False)}
+        assert {round(2000 / n - 0.5), round(2000 / n + 0.5)} >= {one - two for one, two in pairwise(times)}
 
 
 def test_a_step_is_the_equation_of_its_sampler() -> None:

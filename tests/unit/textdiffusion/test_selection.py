@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -50,8 +51,7 @@ def sentence_bleu(hypothesis: list[str], reference: list[str]) -> float:
     return brevity * math.exp(sum(logarithms) / len(logarithms))
 
 
-def by_loop(sets: Sets, score: object) -> list[int]:
-    assert callable(score)
+def by_loop(sets: Sets, score: Callable[[list[str], list[str]], float]) -> list[int]:
     chosen: list[int] = []
     for texts in sets:
         totals = [sum(score(one, two) for j, two in enumerate(texts) if j != i) for i, one in enumerate(texts)]
@@ -60,9 +60,9 @@ def by_loop(sets: Sets, score: object) -> list[int]:
 
 
 def test_the_choice_is_that_of_a_loop_ties_included() -> None:
-    sets = random_sets(1000)  # SD-9
-    repeated = sum(len({tuple(text) for text in texts}) < 10 for texts in sets)
-    assert repeated > 900, "there are few ties"
+    sets = random_sets(1000, candidates=5)  # SD-9
+    repeated = sum(len({tuple(text) for text in texts}) < 5 for texts in sets)
+    assert repeated > 300, "there are few ties"
     assert choose(sets) == by_loop(sets, sentence_bleu)
 
 
@@ -92,19 +92,19 @@ def test_each_source_needs_as_many_candidates() -> None:
 
 
 def test_distinct_n_grams() -> None:
-    assert distinct_n([["a a b".split()], ["c d".split()]], 1) == pytest.approx((2 / 3 + 1) / 2)
-    assert distinct_n([["a b".split(), "a b".split(), "b a".split()]], 2) == pytest.approx(2 / 3)
+    assert distinct_n([[["a", "a", "b"]], [["c", "d"]]], 1) == pytest.approx((2 / 3 + 1) / 2)
+    assert distinct_n([[["a", "b"], ["a", "b"], ["b", "a"]]], 2) == pytest.approx(2 / 3)
     assert distinct_n([[["a"]]], 4) == 0.0
 
 
 def test_scores_have_the_copied_source_beside_them() -> None:
     candidates = [["a b c", "a b d"], ["x", "y z"]]
     scores = score_texts(candidates, [["a b d", "q"], ["y z"]], ["a b d", "x"], bleu=False)
-    assert scores.errors.rate == pytest.approx(3 / 5)  # one substitution, and one with an insertion
-    assert scores.errors.wrong == 1.0
-    assert (scores.oracle.rate, scores.oracle.wrong) == (0.0, 0.0)
-    assert scores.copied.rate == pytest.approx(2 / 5)
-    assert scores.bleu is None
+    assert scores["error_rate"] == pytest.approx(3 / 5)  # one substitution, and one with an insertion
+    assert scores["wrong"] == 1.0
+    assert (scores["oracle_error_rate"], scores["oracle_wrong"]) == (0.0, 0.0)
+    assert scores["copied_error_rate"] == pytest.approx(2 / 5)
+    assert "bleu" not in scores
     with pytest.raises(ConfigError, match="candidates for 1 and references for 1 of 2 sources"):
         score_texts([["a"]], [["a"]], ["a", "b"], bleu=False)
 
@@ -112,8 +112,8 @@ def test_scores_have_the_copied_source_beside_them() -> None:
 def test_bleu_is_that_of_sacrebleu_with_several_references() -> None:
     sacrebleu = pytest.importorskip("sacrebleu")
     scores = score_texts([["a b c d e"], ["k l m n"]], [["a b c d f", "a b c d e"], ["k l m o"]], ["a b c d e", "z"])
-    assert scores.bleu == sacrebleu.corpus_bleu(
-        ["a b c d e", "k l m n"], [["a b c d f", "k l m o"], ["a b c d e", None]]
-    ).score
-    assert scores.copied_bleu is not None
-    assert scores.copied_bleu < scores.bleu
+    assert (
+        scores["bleu"]
+        == sacrebleu.corpus_bleu(["a b c d e", "k l m n"], [["a b c d f", "k l m o"], ["a b c d e", None]]).score
+    )
+    assert scores["copied_bleu"] < scores["bleu"]
