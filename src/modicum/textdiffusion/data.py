@@ -131,8 +131,8 @@ def check_tokenizer(tokenizer: Tokenizer, config: SeqDiffuSeqConfig) -> None:
     hashed = config.tokenizer_hash is None or config.tokenizer_hash == fingerprint(tokenizer)
     if not (named and hashed and tokenizer.get_vocab_size() == config.vocab_size):
         raise ModelError(
-            f"The tokenizer has {tokenizer.get_vocab_size()} tokens and is not the one that the network was made for, "
-            f"which has {config.vocab_size}.",
+            f"The tokenizer, of {tokenizer.get_vocab_size()} tokens, is not the one that the network was made for, of "
+            f"{config.vocab_size}.",
             hint="Use the tokenizer.json that was saved with the network, or make a network for this one.",
         )
 
