@@ -141,7 +141,8 @@ def dpmpp_2m_step(
         before, abar_before = previous
         earlier, now, later = (torch.logit(level) for level in (abar_before, abar, abar_next))  # 2 lambda
         ratio = (later - now) / (now - earlier)
-        ratio = torch.where(abar_next < 1, ratio, 0.0)  # no step of infinite length is extrapolated
+        # Neither a step of infinite length is extrapolated, nor from one of none, as where a loss did not rise.
+        ratio = torch.where((abar_next < 1) & (now > earlier), ratio, 0.0)
         prediction = prediction + (ratio / 2).to(prediction.dtype) * (prediction - before)
     # Of order 1 in the possibly extrapolated prediction: exp(-h) = sigma_s alpha_t / (alpha_s sigma_t).
     return ddim_step(sample, prediction, abar, abar_next)

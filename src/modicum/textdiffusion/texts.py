@@ -57,8 +57,6 @@ def open_model(folder: Path | str) -> tuple[SeqDiffuSeqForConditionalGeneration,
     folder = Path(folder)
     path = folder / _TOKENIZER
     tokenizers = require("tokenizers", extra="text", purpose="A tokenizer")
-    if not path.is_file():
-        raise ModelError(f"The model in {folder} has no {_TOKENIZER}.", hint=_HINT)
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing narrower

@@ -112,6 +112,8 @@ def test_the_last_step_of_the_multistep_solver_is_the_prediction() -> None:
     levels = [table[t, :, None] for t in (2, 1)]
     found = functional.dpmpp_2m_step(sample, prediction, levels[1], torch.ones(4, 1), (before, levels[0]))
     assert torch.equal(found, prediction)
+    flat = functional.dpmpp_2m_step(sample, prediction, levels[0], levels[1], (before, levels[0]))
+    assert torch.equal(flat, functional.ddim_step(sample, prediction, levels[0], levels[1]))
 
 
 def test_times_are_embedded_as_cosines_and_sines() -> None:
