@@ -335,11 +335,12 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
 
         memory, sample, previous = self.encode(input_ids, mask), draw(), None
         prediction = torch.zeros_like(sample)
-        clean = self.input_transformers.shared(known.clamp(min=0)).float()
+        fixed, clean = (known >= 0)[..., None], self.input_transformers.shared(known.clamp(min=0)).float()
         for t in times:
             at = self.network_times(torch.full((len(sample),), t, device=sample.device))
-            # Where a token is fixed the prediction is right: these positions have the noise that they have in training.
-            prediction = torch.where((known >= 0)[..., None], clean, self.denoise(sample, prediction, at, memory))
+            # What is fixed has no noise at any time, as if abar were 1 there, and its prediction is right.
+            sample = torch.where(fixed, clean, sample)
+            prediction = torch.where(fixed, clean, self.denoise(sample, prediction, at, memory))
             noise = draw() if sampler == "ddpm" and t != times[-1] else None
             options = {"sampler": sampler, "previous": previous, "posterior_variance": posterior_variance}
             sample = self.schedule.step(prediction, t, sample, noise=noise, **options)
