@@ -6,6 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -36,9 +37,12 @@ def fine_tune(
     sampler: Any = None,
     callbacks: Sequence[TrainerCallback] = (),
     optimizers: tuple[Optimizer | None, Any] = (None, None),
+    folder: Path | None = None,
+    resume: Path | None = None,
     **arguments: Any,
 ) -> tuple[Trainer, TrainOutput]:
     """Train a model in place, silently and without a trace on disk; ``arguments`` are those of TrainingArguments."""
+    # A folder keeps the checkpoints that the arguments ask for, and training goes on from the one to resume.
     # ``loss`` stands for the model's own in training alone, ``sampler`` for Trainer's; None leaves either. The order of
     # the examples depends on the seed alone, whatever else is drawn, so that arms share it.
     transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
@@ -63,8 +67,8 @@ def fine_tune(
         "report_to": "none",
         "disable_tqdm": True,
     }
-    with tempfile.TemporaryDirectory() as folder, seeded_globally(seed, "noise"), quiet_transformers():
-        given = transformers.TrainingArguments(output_dir=folder, **quiet, **arguments)
+    with tempfile.TemporaryDirectory() as nowhere, seeded_globally(seed, "noise"), quiet_transformers():
+        given = transformers.TrainingArguments(output_dir=folder or nowhere, **{**quiet, **arguments})
         if given.n_gpu > 1:
             raise ConfigError(
                 f"One GPU was expected, but {given.n_gpu} are visible, and each batch would grow with them.",
@@ -79,7 +83,7 @@ def fine_tune(
             optimizers=optimizers,
         )
         trainer.remove_callback(transformers.PrinterCallback)  # stdout belongs to the command
-        return trainer, trainer.train()
+        return trainer, trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
 
 
 def parameter_groups(

@@ -52,6 +52,14 @@ def test_a_training_is_silent_and_writes_nothing(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_folder_keeps_checkpoints_from_which_a_training_goes_on(tmp_path: Path) -> None:
+    whole, resumed = Line(), Line()
+    fine_tune(whole, ROWS, seed=3, max_steps=4, folder=tmp_path, save_strategy="steps", save_steps=2, **SHORT)
+    fine_tune(resumed, ROWS, seed=3, max_steps=4, resume=tmp_path / "checkpoint-2", **SHORT)
+    assert torch.equal(whole.slope.weight, resumed.slope.weight)
+    assert resumed.seen == whole.seen[4:]
+
+
 def test_the_seed_decides_the_order_and_a_sampler_stands_for_it() -> None:
     assert seen(3) == seen(3) != seen(4)
     assert sorted(seen(3)[:8]) == [float(row) for row in range(8)]
