@@ -37,12 +37,21 @@ class TextEncoder:
     def open(cls, model: str, chunk: int) -> TextEncoder:
         """Open the encoder of a hub id, a folder or "offline"."""
         tokenizer = open_part("AutoTokenizer", model, extra="text")
-        network = open_text_encoder(model)
-        if getattr(network.config, "is_encoder_decoder", False) or tokenizer.pad_token_id is None:
+        return cls(open_text_encoder(model).eval(), tokenizer, chunk)
+
+    def check_plain(self) -> None:
+        """Refuse what cannot encode a text by itself."""
+        if getattr(self.network.config, "is_encoder_decoder", False) or self.tokenizer.pad_token_id is None:
             raise ModelError(
-                f"{model} is no plain encoder.", hint="Use an encoder such as BERT's, or route='seq2seq' for a T5."
+                f"{type(self.network).__name__} with this tokenizer is no plain encoder.",
+                hint="Use an encoder such as BERT's, or the route seq2seq for a T5.",
             )
-        return cls(network.eval(), tokenizer, chunk)
+
+    @torch.no_grad()
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """Give the static embedding of each word, the mean of its tokens', (N, d)."""
+        table = self.network.get_input_embeddings().weight
+        return torch.stack([table[ids].mean(0) for ids in self.tokenizer(words, add_special_tokens=False)["input_ids"]])
 
     def chunks(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
         """Tokenise texts into chunks, and tell which text each chunk is of."""

@@ -193,6 +193,10 @@ def _indexed(documents: Iterable[str], step: Any) -> tuple[list[str], dict[str, 
     numbers: dict[str, int] = {}
     tokens, starts, owners, text_starts, text = array("I"), array("q", [0]), array("I"), array("q", [0]), bytearray()
     for owner, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise DataError(
+                f"Document {owner + 1} of the corpus is {type(document).__name__}, no text.", hint="Give texts."
+            )
         if owner % 1000 == 999:
             step(f"{len(owners):,} sentences")
         for sentence in _sentences(document):

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from modicum.core.seeding import numpy_generator
 from modicum.core.splits import hold_out
@@ -21,6 +23,7 @@ from modicum.zeroshot.task import Task
 Suggest: TypeAlias = Callable[[str], Sequence[str]]
 
 MASK = "{mask}"
+_FREQUENT, _RARE, _CLEARER = 20_000, 5, 0.05  # words of a corpus, occurrences, and cosine to another label's word
 FEW = 50  # rows of a class from which on nobody is warned
 _NEGATIONS = (
     *("not", "no", "never", "neither", "nor", "without", "hardly", "barely", "cannot", "nothing", "nobody", "too"),
@@ -82,6 +85,19 @@ class MinedSet:
         """The rows that are not held out."""
         return np.setdiff1d(np.arange(len(self)), self.holdout)
 
+    def take(self, rows: Ints) -> MinedSet:
+        """Give some rows as a set of which nothing is held out.
+
+        Args:
+            rows: their numbers.
+
+        Returns:
+            The set.
+        """
+        texts, formats, words = ([each[row] for row in rows] for each in (self.texts, self.formats, self.words))
+        nothing = np.empty(0, np.int64)
+        return replace(self, texts=texts, labels=self.labels[rows], formats=formats, words=words, holdout=nothing)
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -128,7 +144,7 @@ def mine(
         len(labels), settings.holdout, seed, "mined", labels=labels, groups=index.documents[sentences]
     )
     verbalizer = [task.verbalizer[label] for label in task.labels]
-    names = [verbalizer[label][word] for label, word in zip(labels.tolist(), words.tolist(), strict=True)]
+    names = [verbalizer[int(label)][int(word)] for label, word in zip(labels, words, strict=True)]
     return MinedSet(
         texts=texts,
         labels=labels,
@@ -223,6 +239,28 @@ def word_pattern(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(sorted(spelt, key=len, reverse=True))})\b", re.IGNORECASE)
 
 
+def suggest(
+    index: CorpusIndex, task: Task, label: str, vectors: Callable[[Sequence[str]], Tensor], count: int
+) -> list[str]:
+    """Give frequent words of a corpus whose static embeddings are near those of a label and not of another one."""
+    frequent = np.argsort(-index.counts, kind="stable")[:_FREQUENT]
+    words = [index.words[at] for at in frequent if index.counts[at] >= _RARE and index.words[at].isalpha()]
+    own = task.verbalizer.get(label, (label,))
+    others = [word for name, given in task.verbalizer.items() if name != label for word in given]
+    words = [word for word in words if len(word) > 2 and word not in {*own, *others}]
+    if not words:
+        return []
+    # Centred, since all embeddings share one large direction.
+    found = vectors(words)
+    near, *rest = (
+        normalize(found - found.mean(0), dim=1) @ normalize(vectors(given).mean(0) - found.mean(0), dim=0)
+        for given in (own, *([word] for word in others))
+    )
+    for other in rest:
+        near = near.where(near - other > _CLEARER, -1.0)
+    return [words[at] for at in near.argsort(descending=True, stable=True)[:count] if near[at] > 0]
+
+
 def _check_found(index: CorpusIndex, task: Task, counts: Sequence[int], suggest: Suggest | None) -> None:
     for label, count in zip(task.labels, counts, strict=True):
         if count < 2:
@@ -230,6 +268,6 @@ def _check_found(index: CorpusIndex, task: Task, counts: Sequence[int], suggest:
             better = [] if suggest is None else list(suggest(label))
             hint = f"Give it words of this corpus, such as {', '.join(better)}." if better else "Give it other words."
             raise DataError(
-                f"The label {label!r} has {count} usable sentences among {len(index):,}: nothing was found for {words}.",
+                f"The label {label!r} has {count} usable sentences among {len(index):,}, for: {words}.",
                 hint=hint,
             )
