@@ -56,7 +56,7 @@ def mined(task: Task, count: int, seed: int = 0) -> Any:
     generator = numpy_generator(seed, "rows")
     texts, formats, words = [], [], []
     labels = np.arange(count) % 2
-    for number, label in enumerate(labels):
+    for number, label in enumerate(labels.tolist()):
         clue = generator.choice(CLUES[task.labels[label]])
         form = ["inplace", "prompted", "context"][number % 3]
         texts.append(f"the {clue} plot , a {clue} story" + (" is {mask} ." if form == "inplace" else " ."))
