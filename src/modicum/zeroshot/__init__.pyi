@@ -1,1 +1,6 @@
+from .configuration import FitSettings as FitSettings
+from .configuration import MineSettings as MineSettings
+from .index import CorpusIndex as CorpusIndex
+from .mining import MinedSet as MinedSet
 from .task import Task as Task
+from .tuner import GoTuner as GoTuner

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Lt
 
 from modicum.core.settings import Help
 
+Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
 MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
 
 
@@ -33,6 +34,7 @@ class FitSettings:
     drop: Annotated[
         float, Help("share of each class that is left out: where cosine contradicts the label most"), Ge(0), Lt(1)
     ] = 0.0
+    chunk: Annotated[int, Help("tokens encoded at a time; the scores of a longer text are their mean"), Ge(8)] = 64
     steps: Annotated[int, Help("updates of the encoder"), Ge(1)] = 200
     batch: Annotated[int, Help("rows an update"), Ge(2)] = 32
     rate: Annotated[float, Help("largest learning rate of the encoder"), Gt(0)] = 5e-5
