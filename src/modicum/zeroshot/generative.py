@@ -1,0 +1,221 @@
+# pyright: reportUnknownMemberType=false
+"""Go-tuning of masked-LM and seq2seq models: label words are masked and predicted; several tasks share a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from modicum.core.extras import require
+from modicum.core.seeding import numpy_generator
+from modicum.core.settings import Help
+from modicum.core.training import fine_tune, parameter_groups
+from modicum.zeroshot.scoring import (
+    MaskedWords,
+    WordModel,
+    WordPredictor,
+    head_input,
+    head_logits,
+    label_words,
+    split_long,
+)
+
+if TYPE_CHECKING:
+    from modicum.zeroshot.mining import MinedSet
+    from modicum.zeroshot.task import Task
+
+Part: TypeAlias = "tuple[Task, MinedSet]"
+
+_NOISE, _SPAN = 0.15, 3  # share of masked tokens, and mean length of a masked span: those of BERT and T5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordSettings:
+    """How a masked LM or a seq2seq model learns from mined rows."""
+
+    steps: Annotated[int, Help("updates of the model"), Ge(1)] = 200
+    batch: Annotated[int, Help("rows an update"), Ge(1)] = 32
+    rate: Annotated[float, Help("largest learning rate of the body"), Gt(0)] = 1e-4
+    head_rate: Annotated[float, Help("largest learning rate of the head of a masked LM"), Gt(0)] = 3e-4
+    span: Annotated[float, Help("weight of the loss over the entire vocabulary"), Ge(0)] = 1.0
+    replay: Annotated[float, Help("weight of the loss of ordinary masking on the same sentences"), Ge(0)] = 0.0
+    length: Annotated[int, Help("tokens of a text and its template"), Ge(8)] = 64
+    # The control of equal steps masks the same sentences at random and knows no label.
+    objective: Annotated[Literal["labels", "random"], Help("what is masked")] = "labels"
+
+
+def tune_words(
+    words: WordModel,
+    parts: Sequence[Part],
+    settings: WordSettings,
+    *,
+    seed: int,
+    device: str = "cpu",
+    temperature: float = 1.0,
+) -> list[WordPredictor]:
+    """Tune a model in place on the mined rows of one task or several, and give a predictor for each."""
+    predictors = [WordPredictor(words, task, length=settings.length) for task, _ in parts]
+    rows = [row for number in range(len(parts)) for row in _rows(number, predictors[number], parts[number][1], seed)]
+    objective = _Objective(words, [task for task, _ in parts], settings)
+    base = words.model.base_model_prefix + "."
+    apart = any(name.startswith(base) for name, _ in words.model.named_parameters())  # T5 has no body of its own
+    groups = parameter_groups(
+        words.model,
+        rate=settings.rate,
+        weight_decay=0.01,
+        factor=lambda name: settings.head_rate / settings.rate if apart and not name.startswith(base) else 1.0,
+    )
+    sizes = [len(mined.training) for _, mined in parts]
+    fine_tune(
+        words.model,
+        rows,
+        seed=seed,
+        device=device,
+        extra="text",
+        collate=objective.collate,
+        loss=objective.loss,
+        sampler=balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature),
+        optimizers=(torch.optim.AdamW(groups), None),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.rate,
+        warmup_steps=0.06,  # below 1 it is a share of the updates
+        lr_scheduler_type="linear",
+        max_grad_norm=1.0,
+        remove_unused_columns=False,
+    )
+    words.model.eval()
+    return predictors
+
+
+def shuffled_classes(mined: MinedSet, seed: int) -> MinedSet:
+    """Give each row the class of another one: a control that must end at chance."""
+    return replace(mined, labels=numpy_generator(seed, "shuffled classes").permutation(mined.labels))
+
+
+def balanced_order(sizes: Sequence[int], total: int, *, seed: int, temperature: float) -> list[int]:
+    """Draw row numbers of tasks, one after the other in memory: a task of n rows as often as n ** (1 / temperature)."""
+    weights = np.asarray(sizes, dtype=float) ** (1 / temperature)
+    drawn = numpy_generator(seed, "tasks").choice(len(sizes), size=total, p=weights / weights.sum())
+    order = np.zeros(total, dtype=np.int64)
+    for number, size in enumerate(sizes):
+        # Each row once before any comes again, and in an order that no other task changes.
+        generator, count = numpy_generator(seed, f"order of task {number}"), int((drawn == number).sum())
+        passes = [generator.permutation(size) for _ in range(-(-count // size))]
+        if passes:
+            order[drawn == number] = sum(sizes[:number]) + np.concatenate(passes)[:count]
+    return order.tolist()
+
+
+def _rows(number: int, predictor: WordPredictor, mined: MinedSet, seed: int) -> list[dict[str, Any]]:
+    """Write the prompt of each training row, the label word masked, and its sentence with the word, as tokens."""
+    words = predictor.words
+    drawn = numpy_generator(seed, f"templates of task {number}").integers(len(predictor.templates), size=len(mined))
+    prompts: list[str] = []
+    sentences: list[str] = []
+    for row in mined.training:
+        template, word, inplace = drawn[row], mined.words[row], mined.formats[row] == "inplace"
+        chunks, _ = split_long(words.tokenizer, [mined.texts[row]], predictor.room)
+        cut = next((chunk for chunk in chunks if "{mask}" in chunk), chunks[0]) if inplace else chunks[0]
+        prompts.append(words.in_place(cut) if inplace else words.prompt(predictor.templates[template], cut))
+        sentences.append(cut.replace("{mask}", word) if inplace else cut)
+    plain = words.tokenizer(sentences, add_special_tokens=isinstance(words, MaskedWords))["input_ids"]
+    return [
+        {"prompt": prompt, "plain": sentence, "task": number, "label": int(label)}
+        for prompt, sentence, label in zip(
+            words.tokenizer(prompts)["input_ids"], plain, mined.labels[mined.training], strict=True
+        )
+    ]
+
+
+class _Objective:
+    """The loss of a batch: that of the K label words, that of the vocabulary, and that of ordinary masking."""
+
+    def __init__(self, words: WordModel, tasks: Sequence[Task], settings: WordSettings) -> None:
+        self.words, self.settings = words, settings
+        self.ids = [words.label_ids(label_words(task)) for task in tasks]
+        self.targets = [words.targets(label_words(task)) for task in tasks]
+        self.labelled = settings.objective == "labels"
+        self.masked = not self.labelled or settings.replay > 0
+
+    def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Make a batch; ordinary masking is drawn anew each time."""
+        batch: dict[str, Any] = {name: torch.tensor([row[name] for row in rows]) for name in ("task", "label")}
+        if self.labelled:
+            prompts = {"input_ids": [row["prompt"] for row in rows]}
+            batch["prompts"] = dict(self.words.tokenizer.pad(prompts, return_tensors="pt"))
+        if self.masked:
+            batch["noise"] = _noise(self.words, [row["plain"] for row in rows])
+        return batch
+
+    def loss(self, _: object, batch: Mapping[str, Any]) -> Tensor:
+        """Give the mean over the rows of all tasks."""
+        total = self._noise_loss(batch["noise"]) if self.masked else torch.zeros(())
+        if not self.labelled:
+            return total
+        total = self.settings.replay * total
+        state = self.words.encode(batch["prompts"])
+        for number in batch["task"].unique().tolist():  # one forward pass, and then the label words of each task
+            rows = (batch["task"] == number).nonzero()[:, 0]
+            labels = batch["label"][rows]
+            part = tuple(tensor[rows] for tensor in state)
+            loss = cross_entropy(self.words.label_scores(part, self.ids[number]), labels)
+            if self.settings.span:
+                targets = [self.targets[number][label] for label in labels.tolist()]
+                loss = loss + self.settings.span * self.words.span_loss(part, targets)
+            total = total + len(rows) / len(batch["task"]) * loss
+        return total
+
+    def _noise_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        if not isinstance(self.words, MaskedWords):
+            return self.words.model(**batch).loss
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        masked = batch["labels"] != -100
+        hidden, _ = head_input(self.words.model, **inputs)
+        return cross_entropy(head_logits(self.words.model, hidden[masked]), batch["labels"][masked])
+
+
+def _noise(words: WordModel, sentences: list[list[int]]) -> dict[str, Tensor]:
+    """Mask sentences as in pre-training, with inputs and labels of the model; from the global generator."""
+    if isinstance(words, MaskedWords):
+        transformers = require("transformers", extra="text", purpose="A masked LM")
+        collator = transformers.DataCollatorForLanguageModeling(words.tokenizer, mlm_probability=_NOISE)
+        return dict(collator([{"input_ids": ids} for ids in sentences]))
+    names = [f"<extra_id_{number}>" for number in range(100)]
+    sentinels = [
+        found for found in words.tokenizer.convert_tokens_to_ids(names) if found != words.tokenizer.unk_token_id
+    ]
+    pairs = [corrupt_spans(ids, sentinels, end=words.tokenizer.eos_token_id) for ids in sentences]
+    batch = dict(words.tokenizer.pad({"input_ids": [entered for entered, _ in pairs]}, return_tensors="pt"))
+    longest = max(len(target) for _, target in pairs)
+    batch["labels"] = torch.tensor([target + [-100] * (longest - len(target)) for _, target in pairs])
+    return batch
+
+
+def corrupt_spans(ids: Sequence[int], sentinels: Sequence[int], *, end: int) -> tuple[list[int], list[int]]:
+    """Replace spans of tokens by sentinels, as T5 is trained: the input, and the target that fills them in."""
+    noise = max(1, round(len(ids) * _NOISE))
+    spans = max(1, min(round(noise / _SPAN), len(sentinels) - 1, len(ids) - noise))
+    hidden, kept = _parts(noise, spans), _parts(max(len(ids) - noise, 0) + 1, spans + 1)
+    entered: list[int] = []
+    target: list[int] = []
+    at = 0
+    for sentinel, before, length in zip(sentinels, kept, hidden, strict=False):
+        entered += [*ids[at : at + before], sentinel]
+        target += [sentinel, *ids[at + before : at + before + length]]
+        at += before + length
+    return [*entered, *ids[at:], end], [*target, sentinels[spans], end]
+
+
+def _parts(total: int, count: int) -> list[int]:
+    """Cut a number into so many parts of 1 or more, if it is large enough."""
+    cuts = torch.randperm(max(total - 1, 0))[: count - 1].sort().values + 1
+    bounds = torch.cat([torch.tensor([0]), cuts, torch.tensor([total])])
+    return bounds.diff().tolist()
