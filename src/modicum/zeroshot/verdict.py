@@ -54,6 +54,12 @@ class Rival:
             return "no difference shown"
         return "better" if self.difference > 0 else "worse"
 
+    def __str__(self) -> str:
+        return (
+            f"Against {self.name} ({self.accuracy:.3f}): {100 * self.difference:+.1f} points, 95 % interval "
+            f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, p = {self.p_value:.2g}: {self.word}."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -66,19 +72,14 @@ class Evaluation:
     rivals: list[Rival]
 
     def __str__(self) -> str:
-        lines = [f"{self.rows:,} labelled texts: accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}."]
-        for rival in self.rivals:
-            lines.append(
-                f"Against {rival.name} ({rival.accuracy:.3f}): {100 * rival.difference:+.1f} points, 95 % interval "
-                f"{100 * rival.low:+.1f} to {100 * rival.high:+.1f}, p = {rival.p_value:.2g}: {rival.word}."
-            )
-        return "\n".join(lines)
+        first = f"{self.rows:,} labelled texts: accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}."
+        return "\n".join([first, *map(str, self.rivals)])
 
 
 def change(tuner: GoTuner, texts: Sequence[str]) -> Change:
     """Compare the answers of a tuned model with those of cosine."""
     labels = tuner.task.labels
-    before, after = (scores.argmax(1).numpy() for scores in (tuner.cosine_scores(texts), tuner.scores(texts)))
+    before, after = (scores.argmax(1).numpy() for scores in (tuner.baseline().scores(texts), tuner.scores(texts)))
     shares = [np.bincount(found, minlength=len(labels)) / len(texts) for found in (before, after)]
     moved = np.flatnonzero(before != after)
     return Change(
@@ -95,7 +96,10 @@ def evaluate(tuner: GoTuner, texts: Sequence[str], labels: Sequence[str]) -> Eva
 
     truth = numbers_of(tuner.task, labels)
     found = tuner.scores(texts).argmax(1).numpy()
-    rivals = {"cosine": tuner.cosine_scores(texts).argmax(1).numpy()} if tuner.route is not None else {}
+    rivals: dict[str, npt.NDArray[np.int64]] = {}
+    if tuner.route is not None:
+        name = "the model before tuning" if tuner.route in {"mlm", "seq2seq"} else "cosine"
+        rivals[name] = tuner.baseline().scores(texts).argmax(1).numpy()
     if (vader := vader_labels(tuner.task, texts)) is not None:
         rivals["VADER"] = vader
     every = list(range(len(tuner.task.labels)))

@@ -81,7 +81,7 @@ def test_go_head_learns_what_words_keep_company(model: str, mined: MinedSet) -> 
     assert report is not None
     assert (report.route, report.rows, report.held_out) == ("head", len(mined.training), len(mined.holdout))
     assert report.residual <= 1e-8
-    assert report.accuracy > report.cosine_accuracy + 0.1
+    assert report.accuracy > report.baseline_accuracy + 0.1
     assert 0 <= report.overlap <= 1
     right = np.mean([TASK.labels.index(label) for label in tuner.predict(texts)] == np.array(labels))
     cosine = np.mean([TASK.labels.index(each) for each in GoTuner(model, task=TASK).predict(texts)] == np.array(labels))
@@ -139,7 +139,7 @@ def test_save_and_open(route: str, model: str, mined: MinedSet, tmp_path: Path) 
     assert (opened.task, opened.route, opened.settings) == (TASK, route, tuner.settings)
     with pytest.raises(ConfigError, match="has files in it"):
         tuner.save_pretrained(tmp_path / "tuned")
-    (tmp_path / "tuned" / "head.safetensors").write_bytes(b"")
+    (tmp_path / "tuned" / "gotuning.safetensors").write_bytes(b"")
     with pytest.raises(DataError):
         GoTuner.from_pretrained(tmp_path / "tuned")
 
