@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,6 +108,30 @@ class TextEncoder:
             texts = [each.replace("{label}", word) for each in task.cosine_templates for word in task.verbalizer[label]]
             rows.append(normalize(self.features(texts).mean(0), dim=0))
         return torch.stack(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPredictor:
+    """Scores of a task's labels by label rows on the features of an encoder."""
+
+    encoder: TextEncoder
+    head: GoHead
+    task: Task
+
+    @classmethod
+    def cosine(cls, encoder: TextEncoder, task: Task) -> EncoderPredictor:
+        """Score by cosine, which takes no training: the baseline."""
+        rows = COSINE_SCALE * encoder.cosine_rows(task)
+        return cls(encoder, GoHead(rows, torch.zeros(len(rows)), math.nan), task)
+
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Score the labels of the task: (N, K), float32."""
+        return self.head.scores(self.encoder.features(texts))
+
+    def name_scores(self, texts: Sequence[str], names: Sequence[str]) -> Tensor:
+        """Score any labels by cosine: those of the task by their words, others by their names."""
+        words = {name: self.task.verbalizer[name] for name in names if name in self.task.verbalizer}
+        return self.cosine(self.encoder, Task(names, words, self.task.templates)).scores(texts)
 
 
 class _Classifier(nn.Module):

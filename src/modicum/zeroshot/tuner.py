@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +23,21 @@ from modicum.core.quiet import quiet_transformers
 from modicum.core.settings import as_json
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, DataError, StateError
+from modicum.zeroshot.calibration import Abstention, Calibration, check_calibration, corrected
 from modicum.zeroshot.configuration import FitSettings, MineSettings, Route
-from modicum.zeroshot.encoder import COSINE_SCALE, TextEncoder, tune_encoder
+from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
 from modicum.zeroshot.functional import consistency_margin, subspace_overlap
+from modicum.zeroshot.generative import tune_words
 from modicum.zeroshot.head import GoHead, fit_head
 from modicum.zeroshot.index import CorpusIndex
 from modicum.zeroshot.mining import MASK, MinedSet, mine, suggest
+from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, open_word_model
 from modicum.zeroshot.task import Task
 
 _FORMAT = Format(
     name="modicum.zeroshot", version=1, what="Go-tuned model", hint="Give a folder that GoTuner.save_pretrained wrote."
 )
+_TENSORS = "gotuning.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +48,21 @@ class FitReport:
     rows: int  # trained on
     held_out: int  # rows that were not
     accuracy: float  # on those, whose labels are those of their label words
-    cosine_accuracy: float  # there, without training
-    residual: float  # of the Go-head's optimality conditions
-    overlap: float  # share of the learnt label rows that lies in the label subspace of the cosine rows
+    baseline_accuracy: float  # there, before training: that of cosine, or of the label words of the model
+    residual: float | None  # of the Go-head's optimality conditions; None where there is none
+    overlap: float | None  # share of the learnt label rows that lies in the label subspace of the cosine rows
     seconds: float
+
+
+Predictor: TypeAlias = EncoderPredictor | WordPredictor
+_Outcome: TypeAlias = tuple[Predictor, Tensor, Tensor, int, float | None]  # with scores of held-out rows, after, before
 
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
     task: dict[str, Any]
     route: Route
+    base: str
     settings: dict[str, Any]
 
 
@@ -95,11 +104,12 @@ class GoTuner:
         check_device(device)
         self.model, self.task, self.device = str(model), task, device
         self.settings, self.mining = settings or FitSettings(), mining or MineSettings()
+        self.base = self.model  # where training began
         self.route: Route | None = None
         self.report: FitReport | None = None
         self._index: CorpusIndex | None = None
         self._encoder: TextEncoder | None = None
-        self._head: GoHead | None = None
+        self._fitted: Predictor | None = None
         self._held: tuple[Tensor, Tensor] | None = None  # scores and labels of the rows that were held out
 
     @property
@@ -108,6 +118,23 @@ class GoTuner:
         if self._encoder is None:
             self._encoder = TextEncoder.open(self.model, self.settings.chunk)
         return self._encoder
+
+    @property
+    def predictor(self) -> Predictor:
+        """What answers: what was fitted, or the baseline."""
+        return self._fitted or self.baseline()
+
+    def baseline(self) -> Predictor:
+        """Open what answers without training: cosine, or for the routes mlm and seq2seq the words of the model.
+
+        Returns:
+            An object whose ``scores(texts)`` has the shape (N, K).
+        """
+        if self.route in WORD_MODELS:
+            return WordPredictor(open_word_model(self.base, self.route), self.task, length=self.settings.chunk)
+        encoder = TextEncoder.open(self.base, self.settings.chunk) if self.route == "encoder" else self.encoder
+        encoder.check_plain()
+        return EncoderPredictor.cosine(encoder, self.task)
 
     def mine(
         self,
@@ -164,7 +191,8 @@ class GoTuner:
 
         Args:
             mined: what `mine` gave.
-            route: "head" learns label rows on frozen features, in closed form; "encoder" trains all from there.
+            route: "head" learns label rows on frozen features, in closed form; "encoder" trains all from there; "mlm"
+                and "seq2seq" train a masked LM or a T5-style model to predict label words.
             seed: of the order and of dropout; the Go-head has none.
 
         Returns:
@@ -174,80 +202,89 @@ class GoTuner:
             ConfigError: if there is no such route, or the rows are of another task.
             ModelError: if the model or its tokenizer does not fit.
         """
-        if route not in ("head", "encoder"):
-            raise ConfigError(f"route must be head or encoder, got {route!r}.", hint="Use head, the fastest.")
+        if route not in get_args(Route):
+            raise ConfigError(f"route must be one of {', '.join(get_args(Route))}, got {route!r}.", hint="Use head.")
         if int(mined.labels.max()) >= len(self.task.labels):
             raise ConfigError(
                 f"The rows have {int(mined.labels.max()) + 1} labels, the task {len(self.task.labels)}.",
                 hint="Mine them again for this task.",
             )
-        began = time.monotonic()
-        self._encoder, self._head = None, None  # a second fit begins from the model, not from the first
-        encoder, labels = self.encoder, torch.from_numpy(mined.labels)
-        encoder.check_plain()
-        encoder.check_known(mined.texts)
-        texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
-        features, cosine = encoder.features(texts), self._cosine()
-        rows = self._consistent(mined, cosine.scores(features))
-        head = fit_head(features[rows], labels[rows], self.settings.c)
-        if route == "encoder":
-            chosen = [texts[row] for row in rows]
-            head = tune_encoder(encoder, head, chosen, labels[rows], self.settings, seed=seed, device=self.device)
-            tuned = encoder.features([texts[row] for row in mined.holdout])
-        else:
-            tuned = features[mined.holdout]
-        held = labels[mined.holdout]
-        self._head, self.route, self._held = head, route, (head.scores(tuned), held)
+        began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
+        self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
+        fitted = self._fit_words(mined, route, seed) if route in WORD_MODELS else self._fit_encoder(mined, route, seed)
+        self._fitted, scores, before, rows, overlap = fitted
+        self.route, self._held = route, (scores, held)
         self.report = FitReport(
             route=route,
-            rows=len(rows),
+            rows=rows,
             held_out=len(held),
-            accuracy=_accuracy(self._held[0], held),
-            cosine_accuracy=_accuracy(cosine.scores(features[mined.holdout]), held),
-            residual=head.residual,
-            overlap=subspace_overlap(head.weight.double(), cosine.weight.double()),
+            accuracy=_accuracy(scores, held),
+            baseline_accuracy=_accuracy(before, held),
+            residual=self._fitted.head.residual if isinstance(self._fitted, EncoderPredictor) else None,
+            overlap=overlap,
             seconds=time.monotonic() - began,
         )
         return self
 
-    def scores(self, texts: Sequence[str]) -> Tensor:
+    def scores(self, texts: Sequence[str], calibration: Calibration = "none") -> Tensor:
         """Score texts; those of long ones are the mean over their chunks.
 
         Args:
             texts: N texts.
+            calibration: "none"; "content-free" subtracts the scores of an empty text, which can cost much;
+                "batch-mean" takes all classes for equally frequent among these texts. Both warn.
 
         Returns:
             Logarithms of probabilities up to a constant a text, float32, shape (N, K).
 
         Raises:
+            ConfigError: if there is no such calibration.
             DataError: if a text is empty.
         """
+        check_calibration(calibration)
         _check_texts(texts)
-        self.encoder.check_plain()
-        head = self._head or self._cosine()
-        return head.scores(self.encoder.features(texts))
+        return corrected(self.predictor.scores, texts, calibration)
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
+    def predict(self, texts: Sequence[str], calibration: Calibration = "none") -> list[str]:
         """Give the label of each text.
 
         Args:
             texts: N texts.
+            calibration: as for `scores`.
 
         Returns:
             N labels.
         """
-        return [self.task.labels[int(best)] for best in self.scores(texts).argmax(1).tolist()]
+        return [self.task.labels[int(best)] for best in self.scores(texts, calibration).argmax(1)]
 
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def predict_proba(self, texts: Sequence[str], calibration: Calibration = "none") -> npt.NDArray[np.float32]:
         """Give the probability of each label.
 
         Args:
             texts: N texts.
+            calibration: as for `scores`.
 
         Returns:
             Shape (N, K), in the order of the labels of the task.
         """
-        return self.scores(texts).softmax(1).numpy()
+        return self.scores(texts, calibration).softmax(1).numpy()
+
+    def abstention(self, alpha: float = 0.1) -> Abstention:
+        """Find when not to answer, on the mined rows that were held out.
+
+        Args:
+            alpha: share of rows drawn as those whose own label may be called impossible.
+
+        Returns:
+            An object whose ``abstains(scores)`` tells for each text whether not exactly one label is possible. A
+            user's texts are not drawn as mined rows are: a guide there, and no guarantee.
+
+        Raises:
+            StateError: if nothing was fitted.
+        """
+        if self._held is None:
+            raise StateError("Nothing was fitted yet.", hint="Call fit first.")
+        return Abstention.fit(*self._held, alpha=alpha)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the model as transformers does, with the task and the label rows beside it.
@@ -258,16 +295,20 @@ class GoTuner:
         Raises:
             StateError: if nothing was fitted.
         """
-        if self._head is None or self.route is None or self._held is None:
+        fitted = self._fitted
+        if fitted is None or self._held is None:
             raise StateError("Nothing was fitted yet.", hint="Call fit first.")
-        tensors = {"weight": self._head.weight, "bias": self._head.bias}
-        tensors |= {"held_scores": self._held[0], "held_labels": self._held[1]}
+        tensors = {"held_scores": self._held[0], "held_labels": self._held[1]}
         with new_folder(Path(folder)) as part, quiet_transformers():
-            self.encoder.network.save_pretrained(part)
-            self.encoder.tokenizer.save_pretrained(part)
-            write_tensors(part / "head.safetensors", {name: tensor.numpy() for name, tensor in tensors.items()})
-            saved = {"task": self.task.as_json(), "route": self.route, "settings": as_json(self.settings)}
-            _FORMAT.write(part / "gotuning.json", saved)
+            if isinstance(fitted, EncoderPredictor):
+                fitted.encoder.network.save_pretrained(part)
+                fitted.encoder.tokenizer.save_pretrained(part)
+                tensors |= {"weight": fitted.head.weight, "bias": fitted.head.bias}
+            else:
+                fitted.words.save_pretrained(part)
+            write_tensors(part / _TENSORS, {name: tensor.numpy() for name, tensor in tensors.items()})
+            saved = {"task": self.task.as_json(), "route": self.route, "base": self.base}
+            _FORMAT.write(part / "gotuning.json", {**saved, "settings": as_json(self.settings)})
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> GoTuner:
@@ -285,26 +326,49 @@ class GoTuner:
         path, hint = Path(folder), _FORMAT.hint
         saved = _FORMAT.read(path / "gotuning.json", _Saved)
         tuner = cls(str(path), task=Task(**saved.task), settings=FitSettings(**saved.settings))
-        network = open_folder(
-            require("transformers", extra="text", purpose="A text encoder").AutoModel, path, hint=hint
-        )
-        tuner._encoder = TextEncoder(network, open_part("AutoTokenizer", str(path), extra="text"), tuner.settings.chunk)
-        tensors = Tensors(path, read_tensors(path / "head.safetensors", hint=hint)[0], hint=hint)
-        shape = (len(tuner.task.labels), network.config.hidden_size)
-        weight, bias = (
-            tensors.take("weight", np.float32, shape=shape),
-            tensors.take("bias", np.float32, shape=shape[:1]),
-        )
-        scores = tensors.take("held_scores", np.float32, shape=(None, shape[0]))
+        tuner.route, tuner.base, chunk = saved.route, saved.base, tuner.settings.chunk
+        auto = WORD_MODELS[saved.route].auto if saved.route in WORD_MODELS else "AutoModel"
+        transformers = require("transformers", extra="text", purpose="A Go-tuned model")
+        model = open_folder(getattr(transformers, auto), path, hint=hint)
+        tokenizer = open_part("AutoTokenizer", str(path), extra="text")
+        tensors = Tensors(path, read_tensors(path / _TENSORS, hint=hint)[0], hint=hint)
+        count = len(tuner.task.labels)
+        if saved.route in WORD_MODELS:
+            tuner._fitted = WordPredictor(WORD_MODELS[saved.route](model, tokenizer), tuner.task, length=chunk)
+        else:
+            weight = tensors.take("weight", np.float32, shape=(count, model.config.hidden_size))
+            bias = tensors.take("bias", np.float32, shape=(count,))
+            tuner._encoder = TextEncoder(model, tokenizer, chunk)
+            head = GoHead(torch.from_numpy(weight), torch.from_numpy(bias), math.nan)
+            tuner._fitted = EncoderPredictor(tuner._encoder, head, tuner.task)
+        scores = tensors.take("held_scores", np.float32, shape=(None, count))
         labels = tensors.take("held_labels", np.int64, shape=(len(scores),))
         tensors.check_empty()
-        tuner.route, tuner._head = saved.route, GoHead(torch.from_numpy(weight), torch.from_numpy(bias), math.nan)
         tuner._held = torch.from_numpy(scores), torch.from_numpy(labels)
         return tuner
 
-    def _cosine(self) -> GoHead:
-        rows = COSINE_SCALE * self.encoder.cosine_rows(self.task)
-        return GoHead(rows, torch.zeros(len(rows)), math.nan)
+    def _fit_encoder(self, mined: MinedSet, route: Route, seed: int) -> _Outcome:
+        encoder, labels, held = self.encoder, torch.from_numpy(mined.labels), mined.holdout
+        encoder.check_plain()
+        texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
+        encoder.check_known(texts)
+        features, cosine = encoder.features(texts), EncoderPredictor.cosine(encoder, self.task).head
+        rows, before = self._consistent(mined, cosine.scores(features)), cosine.scores(features[held])
+        head, seen = fit_head(features[rows], labels[rows], self.settings.c), features[held]
+        if route == "encoder":
+            chosen = [texts[row] for row in rows]
+            head = tune_encoder(encoder, head, chosen, labels[rows], self.settings, seed=seed, device=self.device)
+            seen = encoder.features([texts[row] for row in held])
+        overlap = subspace_overlap(head.weight.double(), cosine.weight.double())
+        return EncoderPredictor(encoder, head, self.task), head.scores(seen), before, len(rows), overlap
+
+    def _fit_words(self, mined: MinedSet, route: Route, seed: int) -> _Outcome:
+        words = open_word_model(self.model, route)
+        predictor = WordPredictor(words, self.task, length=self.settings.chunk)
+        held = [mined.texts[row].replace(MASK, " ") for row in mined.holdout]
+        before = predictor.scores(held)
+        (fitted,) = tune_words(words, [(self.task, mined)], self.settings, seed=seed, device=self.device)
+        return fitted, fitted.scores(held), before, len(mined.training), None
 
     def _consistent(self, mined: MinedSet, scores: Tensor) -> npt.NDArray[np.int64]:
         """Give the training rows, of each label without the share that cosine contradicts most."""
