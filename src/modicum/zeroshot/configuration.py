@@ -39,3 +39,5 @@ class FitSettings:
     batch: Annotated[int, Help("rows an update"), Ge(2)] = 32
     rate: Annotated[float, Help("largest learning rate of the encoder"), Gt(0)] = 5e-5
     head_rate: Annotated[float, Help("largest learning rate of the head"), Gt(0)] = 3e-4
+    span: Annotated[float, Help("weight of the loss over the entire vocabulary (mlm, seq2seq)"), Ge(0)] = 1.0
+    replay: Annotated[float, Help("weight of the loss of random masking (mlm, seq2seq)"), Ge(0)] = 0.0

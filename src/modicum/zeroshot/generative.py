@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from modicum.core.extras import require
 from modicum.core.seeding import numpy_generator
-from modicum.core.settings import Help
 from modicum.core.training import fine_tune, parameter_groups
+from modicum.zeroshot.configuration import FitSettings
 from modicum.zeroshot.scoring import (
     MaskedWords,
     WordModel,
@@ -32,67 +31,72 @@ if TYPE_CHECKING:
     from modicum.zeroshot.task import Task
 
 Part: TypeAlias = "tuple[Task, MinedSet]"
+Objective: TypeAlias = Literal["labels", "random"]
 
 _NOISE, _SPAN = 0.15, 3  # share of masked tokens, and mean length of a masked span: those of BERT and T5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WordSettings:
-    """How a masked LM or a seq2seq model learns from mined rows."""
-
-    steps: Annotated[int, Help("updates of the model"), Ge(1)] = 200
-    batch: Annotated[int, Help("rows an update"), Ge(1)] = 32
-    rate: Annotated[float, Help("largest learning rate of the body"), Gt(0)] = 1e-4
-    head_rate: Annotated[float, Help("largest learning rate of the head of a masked LM"), Gt(0)] = 3e-4
-    span: Annotated[float, Help("weight of the loss over the entire vocabulary"), Ge(0)] = 1.0
-    replay: Annotated[float, Help("weight of the loss of ordinary masking on the same sentences"), Ge(0)] = 0.0
-    length: Annotated[int, Help("tokens of a text and its template"), Ge(8)] = 64
-    # The control of equal steps masks the same sentences at random and knows no label.
-    objective: Annotated[Literal["labels", "random"], Help("what is masked")] = "labels"
 
 
 def tune_words(
     words: WordModel,
     parts: Sequence[Part],
-    settings: WordSettings,
+    settings: FitSettings,
     *,
     seed: int,
     device: str = "cpu",
     temperature: float = 1.0,
+    objective: Objective = "labels",
 ) -> list[WordPredictor]:
     """Tune a model in place on the mined rows of one task or several, and give a predictor for each."""
-    predictors = [WordPredictor(words, task, length=settings.length) for task, _ in parts]
+    # The control of equal steps has the objective "random": the same sentences are masked at random, without labels.
+    predictors = [WordPredictor(words, task, length=settings.chunk) for task, _ in parts]
     rows = [row for number in range(len(parts)) for row in _rows(number, predictors[number], parts[number][1], seed)]
-    objective = _Objective(words, [task for task, _ in parts], settings)
+    loss = _Loss(words, [task for task, _ in parts], settings, objective)
     base = words.model.base_model_prefix + "."
     apart = any(name.startswith(base) for name, _ in words.model.named_parameters())  # T5 has no body of its own
-    groups = parameter_groups(
-        words.model,
-        rate=settings.rate,
-        weight_decay=0.01,
-        factor=lambda name: settings.head_rate / settings.rate if apart and not name.startswith(base) else 1.0,
-    )
     sizes = [len(mined.training) for _, mined in parts]
-    fine_tune(
+    train(
         words.model,
         rows,
+        settings,
         seed=seed,
         device=device,
-        extra="text",
-        collate=objective.collate,
-        loss=objective.loss,
+        collate=loss.collate,
+        loss=loss.loss,
         sampler=balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature),
+        head=lambda name: apart and not name.startswith(base),
+    )
+    return predictors
+
+
+def train(
+    model: nn.Module,
+    rows: Sequence[Any],
+    settings: FitSettings,
+    *,
+    device: str,
+    head: Callable[[str], bool],
+    **given: Any,
+) -> None:
+    """Train a model in place by AdamW; ``head`` tells by its name which parameter has the rate of the head."""
+    share = settings.head_rate / settings.rate
+    groups = parameter_groups(
+        model, rate=settings.rate, weight_decay=0.01, factor=lambda name: share if head(name) else 1.0
+    )
+    fine_tune(
+        model,
+        rows,
+        device=device,
+        extra="text",
         optimizers=(torch.optim.AdamW(groups), None),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch,
-        learning_rate=settings.rate,
         warmup_steps=0.06,  # below 1 it is a share of the updates
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
         remove_unused_columns=False,
+        **given,
     )
-    words.model.eval()
-    return predictors
+    model.eval().to("cpu")
 
 
 def shuffled_classes(mined: MinedSet, seed: int) -> MinedSet:
@@ -124,7 +128,7 @@ def _rows(number: int, predictor: WordPredictor, mined: MinedSet, seed: int) -> 
         template, word, inplace = drawn[row], mined.words[row], mined.formats[row] == "inplace"
         chunks, _ = split_long(words.tokenizer, [mined.texts[row]], predictor.room)
         cut = next((chunk for chunk in chunks if "{mask}" in chunk), chunks[0]) if inplace else chunks[0]
-        prompts.append(words.in_place(cut) if inplace else words.prompt(predictor.templates[template], cut))
+        prompts.append(words.prompt(*((cut, "") if inplace else (predictor.templates[template], cut))))
         sentences.append(cut.replace("{mask}", word) if inplace else cut)
     plain = words.tokenizer(sentences, add_special_tokens=isinstance(words, MaskedWords))["input_ids"]
     return [
@@ -135,14 +139,14 @@ def _rows(number: int, predictor: WordPredictor, mined: MinedSet, seed: int) -> 
     ]
 
 
-class _Objective:
+class _Loss:
     """The loss of a batch: that of the K label words, that of the vocabulary, and that of ordinary masking."""
 
-    def __init__(self, words: WordModel, tasks: Sequence[Task], settings: WordSettings) -> None:
+    def __init__(self, words: WordModel, tasks: Sequence[Task], settings: FitSettings, objective: Objective) -> None:
         self.words, self.settings = words, settings
         self.ids = [words.label_ids(label_words(task)) for task in tasks]
         self.targets = [words.targets(label_words(task)) for task in tasks]
-        self.labelled = settings.objective == "labels"
+        self.labelled = objective == "labels"
         self.masked = not self.labelled or settings.replay > 0
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ of a weak model tie.
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -69,7 +68,7 @@ def sequence_scores(
     # text, which a softmax over the labels does not see, and the vocabulary is not multiplied.
     transformers = require("transformers", extra="text", purpose="A seq2seq model")
     count, shared = len(encoded), common_prefix(labels)
-    normalised = normalised or not single_step(labels)
+    normalised = normalised or max(map(len, labels)) > len(shared) + 1
     cache: Any = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
     start = torch.tensor([[model.config.decoder_start_token_id, *shared]], device=encoded.device)
     hidden = _decode(model, start.expand(count, -1), encoded, mask, cache)
@@ -111,11 +110,6 @@ def common_prefix(labels: Sequence[Sequence[int]]) -> list[int]:
     return list(first[:end])
 
 
-def single_step(labels: Sequence[Sequence[int]]) -> bool:
-    """See whether labels differ in their last token alone."""
-    return {len(label) for label in labels} == {len(common_prefix(labels)) + 1}
-
-
 def _decode(model: Any, tokens: Tensor, encoded: Tensor, mask: Tensor, cache: Any) -> Tensor:
     # The argument was renamed after transformers 5.0, and the old name warns.
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
@@ -123,7 +117,7 @@ def _decode(model: Any, tokens: Tensor, encoded: Tensor, mask: Tensor, cache: An
     return head_input(model, **given, **{name: cache}, use_cache=True)[0]
 
 
-class WordModel(ABC):
+class _Words:
     """A model that predicts label words in place of a mask, with its tokenizer."""
 
     auto: ClassVar[str]
@@ -136,26 +130,6 @@ class WordModel(ABC):
                 f"{type(model).__name__} has no output embedding, so that it predicts no words.",
                 hint='Use a masked LM or a T5-style model, or route="encoder".',
             )
-
-    @abstractmethod
-    def label_ids(self, words: Sequence[str]) -> Ids:
-        """Give the tokens by which each label word is scored."""
-
-    @abstractmethod
-    def targets(self, words: Sequence[str]) -> Ids:
-        """Give the tokens that training predicts for each label word."""
-
-    @abstractmethod
-    def encode(self, inputs: dict[str, Tensor]) -> State:
-        """Compute what the scores of all labels share."""
-
-    @abstractmethod
-    def label_scores(self, state: State, ids: Ids, *, normalised: bool = False) -> Tensor:
-        """Score labels, (B, K) in float32; a constant a text is free unless ``normalised``."""
-
-    @abstractmethod
-    def span_loss(self, state: State, targets: Ids) -> Tensor:
-        """Give the mean cross-entropy of each text's target word over the entire vocabulary."""
 
     def pieces(self, word: str, *, before: str = "") -> list[int]:
         """Give the tokens of a word, all of them known."""
@@ -176,17 +150,13 @@ class WordModel(ABC):
         """Put a text into a template; a mask of its own would be a second one."""
         return template.replace("{mask}", self.mask).replace("{text}", text.replace(self.mask, " "))
 
-    def in_place(self, text: str) -> str:
-        """Mask a mined text where its label word stood."""
-        return self.prompt(text, "")
-
     def save_pretrained(self, folder: Path) -> None:
         """Write the model and its tokenizer as transformers does."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
-class MaskedWords(WordModel):
+class MaskedWords(_Words):
     """A masked LM: label rows of the output embedding at the mask; several tokens of a word count by their mean."""
 
     auto = "AutoModelForMaskedLM"
@@ -211,12 +181,10 @@ class MaskedWords(WordModel):
         masks = inputs["input_ids"] == self.tokenizer.mask_token_id
         return (hidden[torch.arange(len(hidden), device=hidden.device), masks.int().argmax(1)],)
 
-    def label_scores(self, state: State, ids: Ids, *, normalised: bool = False) -> Tensor:
-        """Average the logits of each label's tokens."""
+    def label_scores(self, state: State, ids: Ids) -> Tensor:
+        """Average the logits of each label's tokens, (B, K)."""
         flat = torch.tensor([token for label in ids for token in label], device=state[0].device)
         logits = head_logits(self.model, state[0], flat)
-        if normalised:
-            logits = logits - head_logits(self.model, state[0]).logsumexp(-1, keepdim=True)
         return torch.stack([part.mean(-1) for part in logits.split([len(label) for label in ids], dim=-1)], dim=-1)
 
     def span_loss(self, state: State, targets: Ids) -> Tensor:
@@ -225,7 +193,7 @@ class MaskedWords(WordModel):
         return -torch.stack([row[ids].mean() for row, ids in zip(every, targets, strict=True)]).mean()
 
 
-class SpanWords(WordModel):
+class SpanWords(_Words):
     """A T5-style model: the label word is what follows the first sentinel in the target."""
 
     auto = "AutoModelForSeq2SeqLM"
@@ -258,7 +226,7 @@ class SpanWords(WordModel):
         return self.model.get_encoder()(input_ids=inputs["input_ids"], attention_mask=mask)[0], mask
 
     def label_scores(self, state: State, ids: Ids, *, normalised: bool = False) -> Tensor:
-        """Sum the log-probabilities of each label's tokens."""
+        """Sum the log-probabilities of each label's tokens, (B, K), as `sequence_scores`."""
         size = max(1, _ROWS // len(ids))
         parts = zip(state[0].split(size), state[1].split(size), strict=True)
         return torch.cat([sequence_scores(self.model, *part, ids, normalised=normalised) for part in parts])
@@ -270,6 +238,7 @@ class SpanWords(WordModel):
         return self.model(encoder_outputs=(state[0],), attention_mask=state[1], labels=padded).loss
 
 
+WordModel: TypeAlias = MaskedWords | SpanWords
 WORD_MODELS: dict[WordRoute, type[WordModel]] = {"mlm": MaskedWords, "seq2seq": SpanWords}
 
 

@@ -12,8 +12,8 @@ from tests.unit.zeroshot.tiny_models import write_bert, write_t5
 from torch import Tensor
 
 from modicum.core.seeding import numpy_generator, seeded_globally
+from modicum.zeroshot import FitSettings
 from modicum.zeroshot.generative import (
-    WordSettings,
     balanced_order,
     corrupt_spans,
     shuffled_classes,
@@ -30,7 +30,7 @@ SENTIMENT = Task(
 TOPIC = Task(["news", "sports"], {"news": ["real estate"]}, templates=["{text} this is about {mask} ."])
 CLUES = {"negative": ["dull", "poor"], "positive": ["clever", "fine"], "news": ["politics"], "sports": ["ending"]}
 ROUTES = pytest.mark.parametrize("route", ["mlm", "seq2seq"])
-QUICK = WordSettings(steps=3, batch=8, length=40)
+QUICK = FitSettings(steps=3, batch=8, rate=1e-4, chunk=40)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def accuracy(model: WordPredictor, rows: Any) -> float:
     return float((scores.argmax(1).numpy() == rows.labels).mean())
 
 
-def tuned(folder: Path, route: WordRoute, parts: list[tuple[Task, Any]], **settings: Any) -> list[WordPredictor]:
+def tuned(
+    folder: Path, route: WordRoute, parts: list[tuple[Task, Any]], objective: Any = "labels", **settings: Any
+) -> list[WordPredictor]:
     words = predictor(folder, route).words
-    return tune_words(words, parts, replace(QUICK, **settings), seed=0, temperature=2.0)
+    return tune_words(words, parts, replace(QUICK, **settings), seed=0, temperature=2.0, objective=objective)
 
 
 @ROUTES
