@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from modicum.core.devices import check_device
 from modicum.core.extras import require
@@ -24,8 +22,8 @@ from modicum.core.settings import as_json
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, StateError
 from modicum.zeroshot.configuration import FitSettings
-from modicum.zeroshot.encoder import COSINE_SCALE, TextEncoder
-from modicum.zeroshot.generative import Part, balanced_order, train, tune_words
+from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
+from modicum.zeroshot.generative import Part, tune_words
 from modicum.zeroshot.head import GoHead, fit_head
 from modicum.zeroshot.mining import MASK
 from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, open_word_model
@@ -40,30 +38,6 @@ _FORMAT = Format(
     hint="Give a folder that MultiTaskGoTuner.save_pretrained wrote.",
 )
 _HEADS = "heads.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderPredictor:
-    """Scores of a task's labels by label rows on the features of an encoder."""
-
-    encoder: TextEncoder
-    head: GoHead
-    task: Task
-
-    def scores(self, texts: Sequence[str]) -> Tensor:
-        """Score the labels of the task: (N, K), float32."""
-        return self.head.scores(self.encoder.features(texts))
-
-    def name_scores(self, texts: Sequence[str], names: Sequence[str]) -> Tensor:
-        """Score any labels by cosine: those of the task by their words, others by their names."""
-        return cosine_scores(self.encoder, self.task, texts, names)
-
-
-def cosine_scores(encoder: TextEncoder, task: Task, texts: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Score any labels by cosine, in the templates of a task and with the words that it has for them."""
-    words = {name: task.verbalizer[name] for name in names if name in task.verbalizer}
-    rows = encoder.cosine_rows(Task(names, words, task.templates))
-    return COSINE_SCALE * encoder.features(texts) @ rows.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,59 +197,13 @@ class MultiTaskGoTuner:
 
     def _tune_encoder(self, encoder: TextEncoder, parts: Sequence[Part], seed: int) -> list[EncoderPredictor]:
         heads: list[GoHead] = []
-        rows: list[tuple[list[int], int, int]] = []
-        sizes: list[int] = []
-        for number, (_, mined) in enumerate(parts):
+        rows: list[tuple[list[str], Tensor]] = []
+        for _, mined in parts:
             texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
             encoder.check_known(texts)
             kept, labels = mined.training, torch.from_numpy(mined.labels)
             heads.append(fit_head(encoder.features(texts)[kept], labels[kept], self.settings.c))
-            chunks, owners = encoder.chunks([texts[row] for row in kept])
-            rows += [(chunk, number, int(labels[kept[owner]])) for chunk, owner in zip(chunks, owners, strict=True)]
-            sizes.append(len(chunks))
-        model, total = _Shared(encoder, heads).to(self.device), self.settings.steps * self.settings.batch
-        order = balanced_order(sizes, total, seed=seed, temperature=self.temperature)
-        train(
-            model,
-            rows,
-            self.settings,
-            seed=seed,
-            device=self.device,
-            collate=partial(_collate, encoder),
-            loss=_loss,
-            sampler=order if len(parts) > 1 else None,  # nothing to balance: the order of the single-task run
-            head=lambda name: name.startswith("heads."),
-        )
-        tuned = [GoHead(head.weight.detach().clone(), head.bias.detach().clone(), math.nan) for head in model.heads]
+            rows.append(([texts[row] for row in kept], labels[kept]))
+        shared: dict[str, Any] = {"seed": seed, "device": self.device, "temperature": self.temperature}
+        tuned = tune_encoder(encoder, heads, rows, self.settings, **shared)
         return [EncoderPredictor(encoder, head, task) for head, (task, _) in zip(tuned, parts, strict=True)]
-
-
-class _Shared(nn.Module):
-    """The encoder and the label rows of each task on top of it, for training."""
-
-    def __init__(self, encoder: TextEncoder, heads: Sequence[GoHead]) -> None:
-        super().__init__()
-        self.encoder, self.network = encoder, encoder.network
-        self.heads = nn.ModuleList([nn.Linear(head.weight.shape[1], len(head.bias)) for head in heads])
-        for layer, head in zip(self.heads, heads, strict=True):
-            layer.load_state_dict({"weight": head.weight, "bias": head.bias})
-
-    def forward(self, **batch: Tensor) -> Tensor:
-        """Encode a batch in float32, as the label rows need it."""
-        return self.encoder.pooled(batch).float()
-
-
-def _collate(encoder: TextEncoder, rows: Sequence[tuple[list[int], int, int]]) -> dict[str, Any]:
-    batch = encoder.tokenizer.pad({"input_ids": [chunk for chunk, _, _ in rows]}, return_tensors="pt")
-    tasks, labels = (torch.tensor([row[at] for row in rows]) for at in (1, 2))
-    return {**batch, "tasks": tasks, "labels": labels}
-
-
-def _loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    features = model(**{name: batch[name] for name in ("input_ids", "attention_mask")})
-    heads: Any = model.heads
-    total = features.new_zeros(())
-    for number in batch["tasks"].unique().tolist():
-        own = batch["tasks"] == number
-        total = total + own.sum() / len(own) * cross_entropy(heads[number](features[own]), batch["labels"][own])
-    return total

@@ -357,7 +357,8 @@ class GoTuner:
         head, seen = fit_head(features[rows], labels[rows], self.settings.c), features[held]
         if route == "encoder":
             chosen = [texts[row] for row in rows]
-            head = tune_encoder(encoder, head, chosen, labels[rows], self.settings, seed=seed, device=self.device)
+            parts = [(chosen, labels[rows])]
+            (head,) = tune_encoder(encoder, [head], parts, self.settings, seed=seed, device=self.device)
             seen = encoder.features([texts[row] for row in held])
         overlap = subspace_overlap(head.weight.double(), cosine.weight.double())
         return EncoderPredictor(encoder, head, self.task), head.scores(seen), before, len(rows), overlap

@@ -14,13 +14,13 @@ from torch import Tensor
 from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.zeroshot import FitSettings
 from modicum.zeroshot.generative import (
-    balanced_order,
     corrupt_spans,
     shuffled_classes,
     tune_words,
 )
 from modicum.zeroshot.scoring import WordPredictor, WordRoute, label_words, open_word_model
 from modicum.zeroshot.task import Task
+from modicum.zeroshot.training import balanced_order
 
 SENTIMENT = Task(
     ["negative", "positive"],
