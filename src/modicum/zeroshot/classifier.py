@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modicum.errors import DataError
 from modicum.zeroshot.calibration import Calibration, check_calibration, corrected
-from modicum.zeroshot.multitask import EncoderPredictor
+from modicum.zeroshot.encoder import EncoderPredictor
 from modicum.zeroshot.scoring import WordPredictor
 from modicum.zeroshot.task import Task
 from modicum.zeroshot.tuner import GoTuner
@@ -90,9 +90,8 @@ class ZeroShotClassifier:
         return results[0] if isinstance(sequences, str) else results
 
     def _scores(self, texts: Sequence[str], names: Sequence[str]) -> Tensor:
-        tuned = self.tuned
-        if isinstance(tuned, GoTuner):  # which refuses an empty text, and so the content-free one
-            tuned = EncoderPredictor(tuned.encoder, tuned._head or tuned._cosine(), tuned.task)
+        # GoTuner itself refuses an empty text, and so the content-free one.
+        tuned = self.tuned.predictor if isinstance(self.tuned, GoTuner) else self.tuned
         known = {label: at for at, label in enumerate(tuned.task.labels)}
         if all(name in known for name in names):
             columns = [known[name] for name in names]

@@ -24,7 +24,7 @@ from modicum.core.settings import as_json
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, StateError
 from modicum.zeroshot.configuration import FitSettings
-from modicum.zeroshot.encoder import COSINE_SCALE, TextEncoder
+from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder
 from modicum.zeroshot.generative import Part, balanced_order, train, tune_words
 from modicum.zeroshot.head import GoHead, fit_head
 from modicum.zeroshot.mining import MASK
@@ -40,30 +40,6 @@ _FORMAT = Format(
     hint="Give a folder that MultiTaskGoTuner.save_pretrained wrote.",
 )
 _HEADS = "heads.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderPredictor:
-    """Scores of a task's labels by label rows on the features of an encoder."""
-
-    encoder: TextEncoder
-    head: GoHead
-    task: Task
-
-    def scores(self, texts: Sequence[str]) -> Tensor:
-        """Score the labels of the task: (N, K), float32."""
-        return self.head.scores(self.encoder.features(texts))
-
-    def name_scores(self, texts: Sequence[str], names: Sequence[str]) -> Tensor:
-        """Score any labels by cosine: those of the task by their words, others by their names."""
-        return cosine_scores(self.encoder, self.task, texts, names)
-
-
-def cosine_scores(encoder: TextEncoder, task: Task, texts: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Score any labels by cosine, in the templates of a task and with the words that it has for them."""
-    words = {name: task.verbalizer[name] for name in names if name in task.verbalizer}
-    rows = encoder.cosine_rows(Task(names, words, task.templates))
-    return COSINE_SCALE * encoder.features(texts) @ rows.T
 
 
 @dataclass(frozen=True, slots=True)
