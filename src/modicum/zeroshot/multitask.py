@@ -222,7 +222,8 @@ class MultiTaskGoTuner:
             sampler=order if len(parts) > 1 else None,  # nothing to balance: the order of the single-task run
             head=lambda name: name.startswith("heads."),
         )
-        tuned = [GoHead(head.weight.detach().clone(), head.bias.detach().clone(), math.nan) for head in model.heads]
+        layers: Any = model.heads
+        tuned = [GoHead(head.weight.detach().clone(), head.bias.detach().clone(), math.nan) for head in layers]
         return [EncoderPredictor(encoder, head, task) for head, (task, _) in zip(tuned, parts, strict=True)]
 
 
