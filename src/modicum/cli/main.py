@@ -20,6 +20,7 @@ from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
 from modicum.cli.report import report
 from modicum.cli.sarcasm import app as sarcasm
+from modicum.cli.zeroshot import app as zeroshot
 from modicum.errors import ModicumError
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.add_typer(fusion, name="fusion")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
 app.add_typer(sarcasm, name="sarcasm")
+app.add_typer(zeroshot, name="zeroshot")
 app.command("doctor")(doctor)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from modicum.core.files import new_folder
 from modicum.core.progress import Progress, counted, silent
 from modicum.core.seeding import numpy_generator
+from modicum.core.splits import shuffled
 from modicum.core.storage import Format
 from modicum.core.tables import form_of, read_records, read_text
 from modicum.errors import DataError
@@ -126,6 +127,10 @@ class CorpusIndex:
         """Give the text of a sentence."""
         first, last = self._text_starts[number : number + 2]
         return self._text[first:last].tobytes().decode()
+
+    def sample(self, count: int, seed: int) -> list[str]:
+        """Draw the texts of so many sentences, or of all."""
+        return [self.sentence(int(at)) for at in shuffled(len(self), seed, "sample", count=count)]
 
     def occurrences(self, phrase: str) -> Ints:
         """Give the indices of the first tokens of a word or of several in a row."""

@@ -24,7 +24,7 @@ Suggest: TypeAlias = Callable[[str], Sequence[str]]
 
 MASK = "{mask}"
 _FREQUENT, _RARE, _CLEARER = 20_000, 5, 0.05  # words of a corpus, occurrences, and cosine to another label's word
-FEW = 50  # rows of a class from which on nobody is warned
+_FEW = 50  # rows of a class from which on nobody is warned
 _NEGATIONS = (
     *("not", "no", "never", "neither", "nor", "without", "hardly", "barely", "cannot", "nothing", "nobody", "too"),
     *("t", "cant", "dont", "doesnt", "didnt", "isnt", "wasnt", "arent", "werent", "wont", "wouldnt"),  # t is from n't
@@ -122,11 +122,12 @@ def mine(
     if settings.formats == ("context",):
         found = [_kept(each, with_neighbours[each.sentences]) for each in found]
     _check_found(index, task, [len(each.sentences) for each in found], suggest)
-    count = min(settings.per_class, *(len(each.sentences) for each in found))
-    if count < FEW:
+    fewest = min(len(each.sentences) for each in found)
+    count = min(settings.per_class, fewest)
+    if fewest < min(_FEW, settings.per_class):
         smallest = task.labels[int(np.argmin([len(each.sentences) for each in found]))]
         warnings.warn(
-            f"Only {count} sentences were found for {smallest!r}, and each label has as few rows: give it more words.",
+            f"Only {fewest} sentences were found for {smallest!r}, and each label has as few rows: give it more words.",
             stacklevel=3,
         )
     generator = numpy_generator(seed, "mine")
