@@ -177,7 +177,8 @@ def tune_encoder(
         sampler=balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature),
         head=lambda name: name.startswith("heads."),
     )
-    tuned = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in model.heads]
+    layers: Any = model.heads
+    tuned = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
     return [GoHead(*each, head.residual) for each, head in zip(tuned, heads, strict=True)]
 
 
@@ -188,9 +189,9 @@ def _collate(encoder: TextEncoder, rows: Sequence[tuple[list[int], int, int]]) -
 
 
 def _loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    features = model(**{name: batch[name] for name in ("input_ids", "attention_mask")})
+    features, heads = model(**{name: batch[name] for name in ("input_ids", "attention_mask")}), model.heads
     total = features.new_zeros(())
     for number in batch["tasks"].unique().tolist():
         own = batch["tasks"] == number
-        total = total + own.sum() / len(own) * cross_entropy(model.heads[number](features[own]), batch["labels"][own])
+        total = total + own.sum() / len(own) * cross_entropy(heads[number](features[own]), batch["labels"][own])
     return total

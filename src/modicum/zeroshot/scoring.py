@@ -201,6 +201,8 @@ class SpanWords(_Words):
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer)
+        if getattr(model.config, "decoder_start_token_id", None) is None:  # transformers 5 has no default for T5
+            model.config.decoder_start_token_id = tokenizer.pad_token_id
         self.first, self.second = tokenizer.convert_tokens_to_ids([FIRST, SECOND])  # by name: orders differ
         if {self.first, self.second} & {None, tokenizer.unk_token_id}:
             raise ModelError(
@@ -245,7 +247,12 @@ WORD_MODELS: dict[WordRoute, type[WordModel]] = {"mlm": MaskedWords, "seq2seq": 
 def open_word_model(model: str, route: WordRoute) -> WordModel:
     """Open a masked LM or a seq2seq model by hub id or folder, in float32."""
     kind = WORD_MODELS[route]
-    opened = open_part(kind.auto, model, extra="text", dtype="float32")
+    opened, found = open_part(kind.auto, model, extra="text", dtype="float32", output_loading_info=True)
+    if missing := sorted(found["missing_keys"]):  # transformers would draw them at random
+        raise ModelError(
+            f"{model!r} has no head that predicts words: {missing[0]} is missing.",
+            hint='Use a masked LM or a T5-style model, or route="encoder".',
+        )
     return kind(opened, open_part("AutoTokenizer", model, extra="text"))
 
 

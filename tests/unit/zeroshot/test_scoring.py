@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.unit.zeroshot.tiny import write_encoder
 from tests.unit.zeroshot.tiny_models import SENTENCES, write_bert, write_t5
 from torch import Tensor
 from transformers import BartConfig, BartForConditionalGeneration
@@ -179,9 +180,12 @@ def test_a_long_template_is_refused(bert: MaskedWords) -> None:
 
 
 def test_a_model_without_what_the_route_needs_is_refused(tmp_path: Path) -> None:
-    folder = write_bert(tmp_path)
+    folder, encoder = write_bert(tmp_path / "bert"), tmp_path / "encoder"
+    encoder.mkdir()
     with pytest.raises(ConfigError, match="cannot be loaded"):
         open_word_model(folder, "seq2seq")
     model = open_word_model(folder, "mlm")
     with pytest.raises(ModelError, match="no sentinels"):
         SpanWords(model.model, model.tokenizer)
+    with pytest.raises(ModelError, match=r"no head that predicts words: cls\.predictions"):
+        open_word_model(write_encoder(encoder), "mlm")

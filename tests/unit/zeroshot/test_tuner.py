@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_texts
+from tests.unit.zeroshot.tiny_models import write_bert, write_t5
 from transformers import BertTokenizer, T5Config, T5Model
 
 from modicum.core.seeding import numpy_generator, torch_generator
@@ -195,3 +197,55 @@ def test_a_sequence_to_sequence_model_is_no_encoder(model: str, mined: MinedSet,
     BertTokenizer.from_pretrained(model).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="T5Model with this tokenizer is no plain encoder"):
         GoTuner(str(tmp_path), task=TASK).fit(mined)
+
+
+@pytest.mark.parametrize(("route", "write"), [("mlm", write_bert), ("seq2seq", write_t5)])
+def test_models_that_predict_words(route: Any, write: Any, tmp_path: Path) -> None:
+    model = write(tmp_path / "model")
+    task = Task(["bad", "good"], {"bad": ["terrible"], "good": ["great"]}, ["{text} it was {mask} ."])
+    sentences = [f"{cast} was {word} and the {plot} was {other} ." for word, other, cast, plot in DRAWN]
+    mining = MineSettings(per_class=60, formats=("inplace", "prompted"))
+    tuner = GoTuner(model, task=task, mining=mining, settings=FitSettings(steps=60, batch=16, rate=3e-3))
+    mined = tuner.mine(sentences)
+    tuner.fit(mined, route)
+    report = tuner.report
+    assert report is not None
+    assert (report.residual, report.overlap) == (None, None)
+    assert report.accuracy > max(0.8, report.baseline_accuracy)
+    texts = ["the film was clever and lovely", "the story was dull , poor"]
+    assert tuner.predict(texts) == ["good", "bad"]
+    assert not torch.equal(tuner.baseline().scores(texts), tuner.scores(texts))
+    tuner.save_pretrained(tmp_path / "tuned")
+    opened = GoTuner.from_pretrained(tmp_path / "tuned")
+    assert torch.equal(opened.scores(texts), tuner.scores(texts))  # GO-C10
+    assert torch.equal(opened.baseline().scores(texts), tuner.baseline().scores(texts))
+    with pytest.raises(ModelError):
+        tuner.fit(mined, "seq2seq" if route == "mlm" else "mlm")
+
+
+DRAWN = [
+    (word, kinds[number % len(kinds)], f"{article} {noun} {number}", "plot")
+    for word, kinds in (("great", ("clever", "lovely", "fine")), ("terrible", ("dull", "poor", "bad")))
+    for number in range(30)
+    for article, noun in (("the", "film"), ("a", "story"))
+]
+
+
+def test_calibration_and_abstention(model: str, mined: MinedSet) -> None:
+    tuner = GoTuner(model, task=TASK)
+    with pytest.raises(StateError, match="Nothing was fitted"):
+        tuner.abstention()
+    tuner.fit(mined)
+    texts, _ = write_texts(100, seed=4)
+    scores = tuner.scores(texts)
+    with pytest.warns(UserWarning, match="equally frequent"):
+        moved = tuner.scores(texts, "batch-mean")
+    torch.testing.assert_close(scores - moved, (scores - moved)[:1].expand(100, -1))
+    with pytest.warns(UserWarning, match="empty text"):
+        assert tuner.predict_proba(texts, "content-free").shape == (100, 2)
+    with pytest.raises(ConfigError, match="calibration must be"):
+        tuner.predict(texts, "other")  # type: ignore[arg-type]
+    # Those left open are those near a half, and the more the smaller alpha is.
+    few, many = tuner.abstention(0.3).abstains(scores), tuner.abstention(0.05).abstains(scores)
+    assert few.sum() < many.sum()
+    assert scores.softmax(1).max(1).values[many].max() <= scores.softmax(1).max(1).values[~many].min()
