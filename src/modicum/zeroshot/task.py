@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modicum.core.extras import require
 from modicum.core.tables import read_text
 from modicum.errors import ConfigError, DataError
 
@@ -84,9 +85,9 @@ class Task:
 
         Raises:
             DataError: if it is no YAML, or has other entries.
+            ConfigError: if it is no task, see above.
         """
-        import yaml
-
+        yaml = require("yaml", extra="text", purpose="A task in a file")
         hint = "Write labels: [a, b], verbalizer: {a: [word], b: [word]} and templates: ['This is {label}.']."
         try:
             read: Any = yaml.safe_load(read_text(source))
