@@ -54,8 +54,10 @@ class CorpusIndex:
 
     def __init__(self, words: list[str], arrays: dict[str, npt.NDArray[Any]]) -> None:
         self.words = words
-        self.tokens, self.starts, self.documents, self._text, self._text_starts = (arrays[name] for name in _ARRAYS[:5])
-        self._positions, self._word_starts, self.duplicate = (arrays[name] for name in _ARRAYS[5:])
+        # As plain arrays on the same memory: a slice of a memmap takes ten times as long.
+        plain = [np.asarray(arrays[name]) for name in _ARRAYS]
+        self.tokens, self.starts, self.documents, self._text, self._text_starts = plain[:5]
+        self._positions, self._word_starts, self.duplicate = plain[5:]
 
     @classmethod
     def build(

@@ -223,8 +223,8 @@ def _texts(index: CorpusIndex, task: Task, sentences: Ints, labels: Ints, format
     patterns = [word_pattern(task.verbalizer[label]) for label in task.labels]
     for number, label, form in zip(sentences.tolist(), labels.tolist(), formats, strict=True):
         if form == "context":
-            owner = index.documents[number]
-            beside = [n for n in (number - 1, number + 1) if 0 <= n < len(index) and index.documents[n] == owner]
+            owner, last = index.documents[number], len(index) - 1
+            beside = [n for n in (number - 1, number + 1) if 0 <= n <= last and index.documents[n] == owner]
             text = " ".join(index.sentence(n) for n in beside)
         else:
             text = index.sentence(number)

@@ -54,7 +54,7 @@ def test_look_up_equals_a_scan() -> None:
 def test_mapped_from_disk_as_in_memory(tmp_path: Path) -> None:
     built = CorpusIndex.build(DOCUMENTS, tmp_path / "index")
     memory = CorpusIndex.build(DOCUMENTS)
-    assert isinstance(built.tokens, np.memmap)
+    assert isinstance(built.tokens.base, np.memmap)
     assert sentences(built, "great") == sentences(memory, "great")
     assert np.array_equal(built.overlapping(DOCUMENTS[:1]), memory.overlapping(DOCUMENTS[:1]))
     with pytest.raises(ConfigError, match="has files in it"):
