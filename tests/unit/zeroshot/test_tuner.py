@@ -13,7 +13,7 @@ from tests.unit.zeroshot.tiny_models import write_bert, write_t5
 from transformers import BertTokenizer, T5Config, T5Model
 
 from modicum.core.seeding import numpy_generator, torch_generator
-from modicum.errors import ConfigError, DataError, ModelError, StateError
+from modicum.errors import ConfigError, DataError, InputError, ModelError, StateError
 from modicum.zeroshot import CorpusIndex, FitSettings, GoTuner, MinedSet, MineSettings, Task
 from modicum.zeroshot.functional import head_objective, kkt_residual
 from modicum.zeroshot.head import fit_head
@@ -218,7 +218,7 @@ def test_models_that_predict_words(route: Any, write: Any, tmp_path: Path) -> No
     opened = GoTuner.from_pretrained(tmp_path / "tuned")
     assert torch.equal(opened.scores(texts), tuner.scores(texts))  # GO-C10
     assert torch.equal(opened.baseline().scores(texts), tuner.baseline().scores(texts))
-    with pytest.raises(ModelError):
+    with pytest.raises(InputError):
         tuner.fit(mined, "seq2seq" if route == "mlm" else "mlm")
 
 
