@@ -164,7 +164,7 @@ def predict(
     records = _rows(source, text)
     rule = None if abstain is None else tuner.abstention(abstain)
     scores = tuner.scores([str(each.cells[text]) for each in records], calibration)
-    silent = [False] * len(records) if rule is None else rule.abstains(scores).tolist()
+    silent = [False] * len(records) if rule is None else [bool(each) for each in rule.abstains(scores)]
     rows: list[Cells] = []
     for record, chances, open_ in zip(records, scores.softmax(1), silent, strict=True):
         best = int(chances.argmax())
@@ -213,9 +213,11 @@ def _tuner(model: str, task: Task, given: Sequence[str] | None, device: str = "c
     from modicum.core.settings import change
     from modicum.zeroshot import FitSettings, GoTuner, MineSettings
 
-    pairs = dict(each.partition("=")[::2] for each in given or ())
-    mining = {name: value for name, value in pairs.items() if name in {each.name for each in fields(MineSettings)}}
-    others = {name: value for name, value in pairs.items() if name not in mining}
+    known = {each.name for each in fields(MineSettings)}
+    mining, others = dict[str, str](), dict[str, str]()
+    for each in given or ():
+        name, _, value = each.partition("=")
+        (mining if name in known else others)[name] = value
     options: dict[str, Any] = {"owner": "zeroshot", "write": "--set"}
     settings = change(FitSettings(), others, **options)
     return GoTuner(model, task=task, settings=settings, mining=change(MineSettings(), mining, **options), device=device)

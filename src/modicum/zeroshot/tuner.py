@@ -31,7 +31,7 @@ from modicum.zeroshot.generative import tune_words
 from modicum.zeroshot.head import GoHead, fit_head
 from modicum.zeroshot.index import CorpusIndex
 from modicum.zeroshot.mining import MASK, MinedSet, mine, suggest
-from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, open_word_model
+from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, WordRoute, open_word_model
 from modicum.zeroshot.task import Task
 
 _FORMAT = Format(
@@ -211,7 +211,8 @@ class GoTuner:
             )
         began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
         self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
-        fitted = self._fit_words(mined, route, seed) if route in WORD_MODELS else self._fit_encoder(mined, route, seed)
+        word_route = route == "mlm" or route == "seq2seq"  # noqa: PLR1714 - as the checker of types understands it
+        fitted = self._fit_words(mined, route, seed) if word_route else self._fit_encoder(mined, route, seed)
         self._fitted, scores, before, rows, overlap = fitted
         self.route, self._held = route, (scores, held)
         self.report = FitReport(
@@ -363,7 +364,7 @@ class GoTuner:
         overlap = subspace_overlap(head.weight.double(), cosine.weight.double())
         return EncoderPredictor(encoder, head, self.task), head.scores(seen), before, len(rows), overlap
 
-    def _fit_words(self, mined: MinedSet, route: Route, seed: int) -> _Outcome:
+    def _fit_words(self, mined: MinedSet, route: WordRoute, seed: int) -> _Outcome:
         words = open_word_model(self.model, route)
         predictor = WordPredictor(words, self.task, length=self.settings.chunk)
         held = [mined.texts[row].replace(MASK, " ") for row in mined.holdout]

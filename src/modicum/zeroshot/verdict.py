@@ -86,7 +86,7 @@ def change(tuner: GoTuner, texts: Sequence[str]) -> Change:
         texts=len(texts),
         changed=len(moved),
         shares={label: (float(shares[0][at]), float(shares[1][at])) for at, label in enumerate(labels)},
-        examples=[(texts[at], labels[before[at]], labels[after[at]]) for at in moved[:_SHOWN].tolist()],
+        examples=[(texts[at], labels[int(before[at])], labels[int(after[at])]) for at in map(int, moved[:_SHOWN])],
     )
 
 
@@ -106,7 +106,7 @@ def evaluate(tuner: GoTuner, texts: Sequence[str], labels: Sequence[str]) -> Eva
     return Evaluation(
         rows=len(truth),
         accuracy=float((found == truth).mean()),
-        macro_f1=float(f1_score(truth, found, labels=every, average="macro", zero_division=0)),
+        macro_f1=float(f1_score(truth, found, labels=every, average="macro", zero_division=0.0)),  # type: ignore[arg-type]
         confusion=confusion_matrix(truth, found, labels=every).tolist(),
         rivals=[_rival(name, truth, found, other) for name, other in rivals.items()],
     )

@@ -25,7 +25,7 @@ def test_rows_are_balanced_and_without_their_word(index: CorpusIndex) -> None:
     assert np.bincount(mined.labels).tolist() == [60, 60]
     assert {form: mined.formats.count(form) for form in SMALL.formats} == dict.fromkeys(SMALL.formats, 40)
     for text, label, form, word in zip(mined.texts, mined.labels, mined.formats, mined.words, strict=True):
-        own = TASK.verbalizer[TASK.labels[label]]
+        own = TASK.verbalizer[TASK.labels[int(label)]]
         assert word in own
         assert not any(re.search(rf"\b{each}\b", text, re.IGNORECASE) for each in own)
         assert text.count("{mask}") == (form == "inplace")

@@ -82,6 +82,8 @@ def test_go_head_learns_what_words_keep_company(model: str, mined: MinedSet) -> 
     report = tuner.report
     assert report is not None
     assert (report.route, report.rows, report.held_out) == ("head", len(mined.training), len(mined.holdout))
+    assert report.residual is not None
+    assert report.overlap is not None
     assert report.residual <= 1e-8
     assert report.accuracy > report.baseline_accuracy + 0.1
     assert 0 <= report.overlap <= 1
@@ -192,7 +194,7 @@ def test_bad_input(model: str, mined: MinedSet, tmp_path: Path) -> None:
 
 
 def test_a_sequence_to_sequence_model_is_no_encoder(model: str, mined: MinedSet, tmp_path: Path) -> None:
-    config = T5Config(vocab_size=60, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    config = T5Config(vocab_size=60, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
     T5Model(config).save_pretrained(tmp_path)
     BertTokenizer.from_pretrained(model).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="T5Model with this tokenizer is no plain encoder"):
