@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -211,8 +211,10 @@ class GoTuner:
             )
         began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
         self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
-        word_route = route == "mlm" or route == "seq2seq"  # noqa: PLR1714 - as the checker of types understands it
-        fitted = self._fit_words(mined, route, seed) if word_route else self._fit_encoder(mined, route, seed)
+        if route in WORD_MODELS:
+            fitted = self._fit_words(mined, cast("WordRoute", route), seed)
+        else:
+            fitted = self._fit_encoder(mined, route, seed)
         self._fitted, scores, before, rows, overlap = fitted
         self.route, self._held = route, (scores, held)
         self.report = FitReport(
