@@ -1,0 +1,43 @@
+"""What is mined and how it is learnt: the one declaration of the settings of Go-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from annotated_types import Ge, Gt, Lt
+
+from modicum.core.settings import Help
+
+Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
+MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MineSettings:
+    """What is taken from the corpus."""
+
+    formats: Annotated[
+        tuple[MineFormat, ...],
+        Help("what a row is: the sentence with a mask, without its label word, or its neighbours"),
+    ] = ("prompted", "context")
+    per_class: Annotated[int, Help("rows of each class at most; all classes have as many"), Ge(8)] = 4000
+    window: Annotated[int, Help("words before a label word where a negation makes it skipped; 0 for none"), Ge(0)] = 3
+    holdout: Annotated[float, Help("share of the rows that is held out"), Ge(0.01), Lt(0.9)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """How a model learns from mined rows."""
+
+    c: Annotated[float, Help("inverse strength of the penalty of the Go-head"), Gt(0)] = 1.0
+    drop: Annotated[
+        float, Help("share of each class that is left out: where cosine contradicts the label most"), Ge(0), Lt(1)
+    ] = 0.0
+    chunk: Annotated[int, Help("tokens encoded at a time; the scores of a longer text are their mean"), Ge(8)] = 64
+    steps: Annotated[int, Help("updates of the encoder"), Ge(1)] = 200
+    batch: Annotated[int, Help("rows an update"), Ge(2)] = 32
+    rate: Annotated[float, Help("largest learning rate of the encoder"), Gt(0)] = 5e-5
+    head_rate: Annotated[float, Help("largest learning rate of the head"), Gt(0)] = 3e-4
+    span: Annotated[float, Help("weight of the loss over the entire vocabulary (mlm, seq2seq)"), Ge(0)] = 1.0
+    replay: Annotated[float, Help("weight of the loss of random masking (mlm, seq2seq)"), Ge(0)] = 0.0

@@ -1,0 +1,400 @@
+"""Go-tuning from the corpus to the answers, by one object that can be saved."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from modicum.core.devices import check_device
+from modicum.core.extras import require
+from modicum.core.files import new_folder
+from modicum.core.pretrained import OFFLINE, open_folder, open_part
+from modicum.core.quiet import quiet_transformers
+from modicum.core.settings import as_json
+from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
+from modicum.errors import ConfigError, DataError, StateError
+from modicum.zeroshot.calibration import Abstention, Calibration, check_calibration, corrected
+from modicum.zeroshot.configuration import FitSettings, MineSettings, Route
+from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
+from modicum.zeroshot.functional import consistency_margin, subspace_overlap
+from modicum.zeroshot.generative import tune_words
+from modicum.zeroshot.head import GoHead, fit_head
+from modicum.zeroshot.index import CorpusIndex
+from modicum.zeroshot.mining import MASK, MinedSet, mine, suggest
+from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, WordRoute, open_word_model
+from modicum.zeroshot.task import Task
+
+_FORMAT = Format(
+    name="modicum.zeroshot", version=1, what="Go-tuned model", hint="Give a folder that GoTuner.save_pretrained wrote."
+)
+_TENSORS = "gotuning.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What a fit came to, all of it without labels: on mined rows that were held out."""
+
+    route: Route
+    rows: int  # trained on
+    held_out: int  # rows that were not
+    accuracy: float  # on those, whose labels are those of their label words
+    baseline_accuracy: float  # there, before training: that of cosine, or of the label words of the model
+    residual: float | None  # of the Go-head's optimality conditions; None where there is none
+    overlap: float | None  # share of the learnt label rows that lies in the label subspace of the cosine rows
+    seconds: float
+
+
+Predictor: TypeAlias = EncoderPredictor | WordPredictor
+_Outcome: TypeAlias = tuple[Predictor, Tensor, Tensor, int, float | None]  # with scores of held-out rows, after, before
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    task: dict[str, Any]
+    route: Route
+    base: str
+    settings: dict[str, Any]
+
+
+class GoTuner:
+    """A small model that learns a task from label words and raw text.
+
+    Until `fit` it answers by cosine between a text and its labels in the templates of the task, which is the baseline.
+
+    Args:
+        model: a hub id, a folder, or "offline" for the packaged MiniLM, whose contrastive training saw labelled NLI.
+        task: labels, their words and templates.
+        settings: of `fit`.
+        mining: of `mine`.
+        device: "cpu" or "cuda", for training.
+
+    Raises:
+        ConfigError: if there is no such device.
+
+    Example:
+        >>> task = Task(["negative", "positive"], {"negative": ["terrible"], "positive": ["great"]})
+        >>> tuner = GoTuner(task=task)
+        >>> mined = tuner.mine("reviews.txt")  # doctest: +SKIP
+        >>> tuner.fit(mined).predict(["I would watch it again."])  # doctest: +SKIP
+        ['positive']
+
+    Source:
+        Xu et al. 2022 (arXiv:2212.10461) for the idea; the Go-head and the tuning of plain encoders are ours.
+    """
+
+    def __init__(
+        self,
+        model: str = OFFLINE,
+        *,
+        task: Task,
+        settings: FitSettings | None = None,
+        mining: MineSettings | None = None,
+        device: str = "cpu",
+    ) -> None:
+        check_device(device)
+        self.model, self.task, self.device = str(model), task, device
+        self.settings, self.mining = settings or FitSettings(), mining or MineSettings()
+        self.base = self.model  # where training began
+        self.route: Route | None = None
+        self.report: FitReport | None = None
+        self._index: CorpusIndex | None = None
+        self._encoder: TextEncoder | None = None
+        self._fitted: Predictor | None = None
+        self._held: tuple[Tensor, Tensor] | None = None  # scores and labels of the rows that were held out
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The encoder, opened when it is first used."""
+        if self._encoder is None:
+            self._encoder = TextEncoder.open(self.model, self.settings.chunk)
+        return self._encoder
+
+    @property
+    def predictor(self) -> Predictor:
+        """What answers: what was fitted, or the baseline."""
+        return self._fitted or self.baseline()
+
+    def baseline(self) -> Predictor:
+        """Open what answers without training: cosine, or for the routes mlm and seq2seq the words of the model.
+
+        Returns:
+            An object whose ``scores(texts)`` has the shape (N, K).
+        """
+        if self.route in WORD_MODELS:
+            return WordPredictor(open_word_model(self.base, self.route), self.task, length=self.settings.chunk)
+        encoder = TextEncoder.open(self.base, self.settings.chunk) if self.route == "encoder" else self.encoder
+        encoder.check_plain()
+        return EncoderPredictor.cosine(encoder, self.task)
+
+    def mine(
+        self,
+        corpus: CorpusIndex | Iterable[str] | Path | str,
+        *,
+        evaluation: Iterable[str] = (),
+        seed: int = 0,
+    ) -> MinedSet:
+        """Mine balanced rows for the task.
+
+        Args:
+            corpus: an index, or what `CorpusIndex.build` takes: documents, a file or a folder. An index serves many
+                tasks.
+            evaluation: texts that the model will be judged by; sentences that share 13 words in a row are left out.
+            seed: of the draw.
+
+        Returns:
+            The rows, with a report of what was found.
+
+        Raises:
+            DataError: if a label is not found; the hint names words that would be.
+        """
+        index = corpus if isinstance(corpus, CorpusIndex) else CorpusIndex.build(corpus)
+        self._index = index
+        texts = list(evaluation)
+        return mine(
+            index,
+            self.task,
+            self.mining,
+            seed=seed,
+            overlapping=index.overlapping(texts) if texts else None,
+            suggest=partial(self.suggest_words, count=5),
+        )
+
+    def suggest_words(self, label: str, count: int = 10) -> list[str]:
+        """Suggest words for a label: frequent ones of the corpus that was mined last, near the label's own.
+
+        Args:
+            label: one of the task, or another word.
+            count: words at most.
+
+        Returns:
+            The best first; nearness is that of the model's static embeddings, so look at them before use.
+
+        Raises:
+            StateError: if nothing was mined yet.
+        """
+        if self._index is None:
+            raise StateError("No corpus was mined yet.", hint="Call mine first: the words come from its corpus.")
+        return suggest(self._index, self.task, label, self.encoder.word_vectors, count)
+
+    def fit(self, mined: MinedSet, route: Route = "head", seed: int = 0) -> GoTuner:
+        """Learn from mined rows.
+
+        Args:
+            mined: what `mine` gave.
+            route: "head" learns label rows on frozen features, in closed form; "encoder" trains all from there; "mlm"
+                and "seq2seq" train a masked LM or a T5-style model to predict label words.
+            seed: of the order and of dropout; the Go-head has none.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ConfigError: if there is no such route, or the rows are of another task.
+            ModelError: if the model or its tokenizer does not fit.
+        """
+        if route not in get_args(Route):
+            raise ConfigError(f"route must be one of {', '.join(get_args(Route))}, got {route!r}.", hint="Use head.")
+        if int(mined.labels.max()) >= len(self.task.labels):
+            raise ConfigError(
+                f"The rows have {int(mined.labels.max()) + 1} labels, the task {len(self.task.labels)}.",
+                hint="Mine them again for this task.",
+            )
+        began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
+        self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
+        if route in WORD_MODELS:
+            fitted = self._fit_words(mined, cast("WordRoute", route), seed)
+        else:
+            fitted = self._fit_encoder(mined, route, seed)
+        self._fitted, scores, before, rows, overlap = fitted
+        self.route, self._held = route, (scores, held)
+        self.report = FitReport(
+            route=route,
+            rows=rows,
+            held_out=len(held),
+            accuracy=_accuracy(scores, held),
+            baseline_accuracy=_accuracy(before, held),
+            residual=self._fitted.head.residual if isinstance(self._fitted, EncoderPredictor) else None,
+            overlap=overlap,
+            seconds=time.monotonic() - began,
+        )
+        return self
+
+    def scores(self, texts: Sequence[str], calibration: Calibration = "none") -> Tensor:
+        """Score texts; those of long ones are the mean over their chunks.
+
+        Args:
+            texts: N texts.
+            calibration: "none"; "content-free" subtracts the scores of an empty text, which can cost much;
+                "batch-mean" takes all classes for equally frequent among these texts. Both warn.
+
+        Returns:
+            Logarithms of probabilities up to a constant a text, float32, shape (N, K).
+
+        Raises:
+            ConfigError: if there is no such calibration.
+            DataError: if a text is empty.
+        """
+        check_calibration(calibration)
+        _check_texts(texts)
+        return corrected(self.predictor.scores, texts, calibration)
+
+    def predict(self, texts: Sequence[str], calibration: Calibration = "none") -> list[str]:
+        """Give the label of each text.
+
+        Args:
+            texts: N texts.
+            calibration: as for `scores`.
+
+        Returns:
+            N labels.
+        """
+        return [self.task.labels[int(best)] for best in self.scores(texts, calibration).argmax(1)]
+
+    def predict_proba(self, texts: Sequence[str], calibration: Calibration = "none") -> npt.NDArray[np.float32]:
+        """Give the probability of each label.
+
+        Args:
+            texts: N texts.
+            calibration: as for `scores`.
+
+        Returns:
+            Shape (N, K), in the order of the labels of the task.
+        """
+        return self.scores(texts, calibration).softmax(1).numpy()
+
+    def abstention(self, alpha: float = 0.1) -> Abstention:
+        """Find when not to answer, on the mined rows that were held out.
+
+        Args:
+            alpha: share of rows drawn as those whose own label may be called impossible.
+
+        Returns:
+            An object whose ``abstains(scores)`` tells for each text whether not exactly one label is possible. A
+            user's texts are not drawn as mined rows are: a guide there, and no guarantee.
+
+        Raises:
+            StateError: if nothing was fitted.
+        """
+        if self._held is None:
+            raise StateError("Nothing was fitted yet.", hint="Call fit first.")
+        return Abstention.fit(*self._held, alpha=alpha)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the model as transformers does, with the task and the label rows beside it.
+
+        Args:
+            folder: a new folder.
+
+        Raises:
+            StateError: if nothing was fitted.
+        """
+        fitted = self._fitted
+        if fitted is None or self._held is None:
+            raise StateError("Nothing was fitted yet.", hint="Call fit first.")
+        tensors = {"held_scores": self._held[0], "held_labels": self._held[1]}
+        with new_folder(Path(folder)) as part, quiet_transformers():
+            if isinstance(fitted, EncoderPredictor):
+                fitted.encoder.network.save_pretrained(part)
+                fitted.encoder.tokenizer.save_pretrained(part)
+                tensors |= {"weight": fitted.head.weight, "bias": fitted.head.bias}
+            else:
+                fitted.words.save_pretrained(part)
+            write_tensors(part / _TENSORS, {name: tensor.numpy() for name, tensor in tensors.items()})
+            saved = {"task": self.task.as_json(), "route": self.route, "base": self.base}
+            _FORMAT.write(part / "gotuning.json", {**saved, "settings": as_json(self.settings)})
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> GoTuner:
+        """Open what `save_pretrained` wrote.
+
+        Args:
+            folder: where it is.
+
+        Returns:
+            The tuner; its predictions are the same to the last bit.
+
+        Raises:
+            DataError: if there is none, or it is damaged.
+        """
+        path, hint = Path(folder), _FORMAT.hint
+        saved = _FORMAT.read(path / "gotuning.json", _Saved)
+        tuner = cls(str(path), task=Task(**saved.task), settings=FitSettings(**saved.settings))
+        tuner.route, tuner.base, chunk = saved.route, saved.base, tuner.settings.chunk
+        auto = WORD_MODELS[saved.route].auto if saved.route in WORD_MODELS else "AutoModel"
+        transformers = require("transformers", extra="text", purpose="A Go-tuned model")
+        model = open_folder(getattr(transformers, auto), path, hint=hint)
+        tokenizer = open_part("AutoTokenizer", str(path), extra="text")
+        tensors = Tensors(path, read_tensors(path / _TENSORS, hint=hint)[0], hint=hint)
+        count = len(tuner.task.labels)
+        if saved.route in WORD_MODELS:
+            tuner._fitted = WordPredictor(WORD_MODELS[saved.route](model, tokenizer), tuner.task, length=chunk)
+        else:
+            weight = tensors.take("weight", np.float32, shape=(count, model.config.hidden_size))
+            bias = tensors.take("bias", np.float32, shape=(count,))
+            tuner._encoder = TextEncoder(model, tokenizer, chunk)
+            head = GoHead(torch.from_numpy(weight), torch.from_numpy(bias), math.nan)
+            tuner._fitted = EncoderPredictor(tuner._encoder, head, tuner.task)
+        scores = tensors.take("held_scores", np.float32, shape=(None, count))
+        labels = tensors.take("held_labels", np.int64, shape=(len(scores),))
+        tensors.check_empty()
+        tuner._held = torch.from_numpy(scores), torch.from_numpy(labels)
+        return tuner
+
+    def _fit_encoder(self, mined: MinedSet, route: Route, seed: int) -> _Outcome:
+        encoder, labels, held = self.encoder, torch.from_numpy(mined.labels), mined.holdout
+        encoder.check_plain()
+        texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
+        encoder.check_known(texts)
+        features, cosine = encoder.features(texts), EncoderPredictor.cosine(encoder, self.task).head
+        rows, before = self._consistent(mined, cosine.scores(features)), cosine.scores(features[held])
+        head, seen = fit_head(features[rows], labels[rows], self.settings.c), features[held]
+        if route == "encoder":
+            chosen = [texts[row] for row in rows]
+            parts = [(chosen, labels[rows])]
+            (head,) = tune_encoder(encoder, [head], parts, self.settings, seed=seed, device=self.device)
+            seen = encoder.features([texts[row] for row in held])
+        overlap = subspace_overlap(head.weight.double(), cosine.weight.double())
+        return EncoderPredictor(encoder, head, self.task), head.scores(seen), before, len(rows), overlap
+
+    def _fit_words(self, mined: MinedSet, route: WordRoute, seed: int) -> _Outcome:
+        words = open_word_model(self.model, route)
+        predictor = WordPredictor(words, self.task, length=self.settings.chunk)
+        held = [mined.texts[row].replace(MASK, " ") for row in mined.holdout]
+        before = predictor.scores(held)
+        (fitted,) = tune_words(words, [(self.task, mined)], self.settings, seed=seed, device=self.device)
+        return fitted, fitted.scores(held), before, len(mined.training), None
+
+    def _consistent(self, mined: MinedSet, scores: Tensor) -> npt.NDArray[np.int64]:
+        """Give the training rows, of each label without the share that cosine contradicts most."""
+        rows = mined.training
+        if not self.settings.drop:
+            return rows
+        margins = consistency_margin(scores[rows], torch.from_numpy(mined.labels[rows])).numpy()
+        kept: list[npt.NDArray[np.int64]] = []
+        for label in np.unique(mined.labels[rows]):
+            own = rows[mined.labels[rows] == label]
+            order = np.argsort(margins[mined.labels[rows] == label], kind="stable")
+            kept.append(own[order[int(self.settings.drop * len(own)) :]])
+        return np.sort(np.concatenate(kept))
+
+
+def _accuracy(scores: Tensor, labels: Tensor) -> float:
+    return float((scores.argmax(1) == labels).float().mean())
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise ConfigError("A list of texts was expected, got one text.", hint="Write [text].")
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise DataError(f"Text {number} of {len(texts)} is empty.", hint="Leave out what has no words.")
