@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from modicum.core.devices import check_device
-from modicum.core.extras import require
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import OFFLINE, open_folder, open_part
-from modicum.core.quiet import quiet_transformers
 from modicum.core.settings import as_json
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, StateError
