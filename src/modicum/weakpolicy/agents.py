@@ -13,6 +13,7 @@ from modicum.core.files import make_folder
 from modicum.core.progress import Progress
 from modicum.core.recorded import Record, run_recorded
 from modicum.core.seeding import derive, seeded_globally
+from modicum.errors import JobFailedError, ModicumError
 from modicum.weakpolicy.noise import ConfusionNoise
 
 if TYPE_CHECKING:
@@ -56,7 +57,13 @@ def train_all(
         make_folder(folder)
     records, failures = run_recorded(train, jobs, engine=engine, folder=folder, progress=progress)
     if failures:
-        raise failures[0][1]
+        name, error = failures[0]
+        if isinstance(error, ModicumError):
+            raise error
+        raise JobFailedError(
+            f"{len(failures)} of {len(jobs)} trainings failed; the first ({name}) with {type(error).__name__}: {error}",
+            hint="Run it with --engine inline to see where it fails.",
+        ) from error
     found: dict[str, list[dict[str, Any]]] = {}
     for task, record in zip(trainings, records, strict=True):
         found.setdefault(task.learner, []).append(record or {})

@@ -150,8 +150,8 @@ _REWARDS_COMPARISON = Comparison(
 )
 
 
-def _asked(settings: ComparisonSettings) -> Comparison:
-    return _REWARDS_COMPARISON if settings.task == "rewards" else _CLONING_COMPARISON
+def _asked(settings: ComparisonSettings) -> Comparison | None:
+    return _REWARDS_COMPARISON if settings.task == "rewards" else None
 
 
 _CLONING_COMPARISON = Comparison(
