@@ -51,6 +51,13 @@ COMMANDS = {
     "cubemlp-ces": "modicum compare cubemlp --budget full --seeds 5 --option task=ces --option encoder=linear "
     "--option channels=16 --option epochs=8 --option batch=64 --out runs/evidence/cubemlp-ces --json",
     "cubemlp-speed": "python benchmarks/cubemlp.py --json",
+    "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
+    **{
+        f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 5 --option task={task} "
+        f"--out runs/evidence/gotuning-{task} --json"
+        for task in ("sst2", "mr", "imdb", "ag", "amazon", "nyt", "tweets", "bbc", "trec", "subj")
+    },
+    "gotuning-speed": "python benchmarks/gotuning.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "

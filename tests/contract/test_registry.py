@@ -64,14 +64,15 @@ LESS = {
     "nsgd": {"epochs": "1", "rates": "0.01,1", "scales": "1,10"},
     "hype": {"epochs": "6"},
     "cubemlp": {"epochs": "4"},
+    "gotuning": {"steps": "2"},
     "rapq": {"iterations": "20"},
     "xpudu": {"epochs": "2"},
 }
 
 # How far a value may be from the one recorded in tests/golden: twice what it moved where AVX2 was switched off, and at
 # least a few samples (RAPQ: not measured so). The arms of HyPe all move together, and of NSGD one by a rate that the
-# validation chose.
-SPREAD = {"nsgd": 0.08, "hype": 0.02, "gprmgk": 0.001, "cubemlp": 0.05, "rapq": 0.03, "xpudu": 0.02}
+# validation chose. Go-tuning: not measured so, four of its 80 texts.
+SPREAD = {"nsgd": 0.08, "hype": 0.02, "gprmgk": 0.001, "cubemlp": 0.05, "gotuning": 0.05, "rapq": 0.03, "xpudu": 0.02}
 
 
 @pytest.mark.slow

@@ -76,6 +76,7 @@ def compare(
     out, data = None if out is None else Path(out), None if data is None else Path(data)
     comparison = subject.comparison if isinstance(subject, Method) else subject
     settings = comparison.settings_for(budget, options)
+    comparison = comparison.variant(settings) if comparison.variant else comparison
     if data is not None and not comparison.own_data:
         raise ConfigError(f"The comparison {comparison.method} takes no data of your own.", hint="Leave --data out.")
     numbers = resolve_seeds(seeds)

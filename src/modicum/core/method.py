@@ -163,6 +163,8 @@ class Comparison:
         setup: makes of a job what all arms of its seed share (a split, a trained network): a function at the top level
             of a module, called once a seed in each process that runs arms of it, and not at all for a seed whose jobs
             are finished. Arms leave it as they get it. The seconds of each arm include those of the setup.
+        variant: gives the comparison that settings ask for, where they change its arms: the same one, or another with
+            the same settings.
         data: what each budget reads, in words or by catalogue name.
         own_data: what ``--data`` takes, as one sentence; empty if the comparison has no such thing.
 
@@ -178,6 +180,7 @@ class Comparison:
     costs: tuple[Metric, ...] = ()
     settings: object = None
     setup: Callable[[Job], Any] | None = None
+    variant: Callable[[Any], Comparison] | None = None
     data: Mapping[Budget, str] = field(default_factory=dict[Budget, str])
     own_data: str = ""
 

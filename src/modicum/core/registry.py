@@ -44,6 +44,12 @@ _ROWS = (
         "CubeMLP: multimodal fusion by MLPs along time, modality and channel",
         "parameters and FLOPs",
     ),
+    Row(
+        "gotuning",
+        "modicum.zeroshot",
+        "Go-tuning: zero-shot classification by a small model tuned on label words in raw text",
+        "labels and model size",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

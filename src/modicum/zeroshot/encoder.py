@@ -14,16 +14,15 @@ from torch.nn.functional import cross_entropy, normalize
 
 from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.progress import Progress, silent
-from modicum.core.training import fine_tune, parameter_groups
 from modicum.errors import ModelError
 from modicum.zeroshot.configuration import FitSettings
+from modicum.zeroshot.generative import balanced_order, train
 from modicum.zeroshot.head import GoHead
 from modicum.zeroshot.task import Task
 
 COSINE_SCALE = 20.0  # of cosines as logits, that of sentence-transformers' contrastive training
 _BATCH = 64  # chunks
 _UNKNOWN = 0.5  # share of unknown tokens from which on a tokenizer does not fit the texts
-_WARMUP = 0.06
 
 
 @dataclass
@@ -134,65 +133,68 @@ class EncoderPredictor:
         return self.cosine(self.encoder, Task(names, words, self.task.templates)).scores(texts)
 
 
-class _Classifier(nn.Module):
-    """The encoder and label rows on top of it, for training."""
-
-    def __init__(self, encoder: TextEncoder, head: GoHead) -> None:
-        super().__init__()
-        self.encoder, self.network = encoder, encoder.network
-        self.head = nn.Linear(head.weight.shape[1], len(head.bias))
-        self.head.load_state_dict({"weight": head.weight, "bias": head.bias})
-
-    def forward(self, **batch: Tensor) -> Tensor:
-        # The label rows in float32 whatever the rest is in: with 8 bits near-ties fall to one class.
-        return self.head(self.encoder.pooled(batch).float())
-
-
 def tune_encoder(
     encoder: TextEncoder,
-    head: GoHead,
-    texts: Sequence[str],
-    labels: Tensor,
+    parts: Sequence[tuple[GoHead, Sequence[str], Tensor]],
     settings: FitSettings,
     *,
     seed: int,
     device: str = "cpu",
-) -> GoHead:
-    """Train the encoder in place and its label rows, from those of the Go-head, by the loss over the labels alone."""
-    chunks, owners = encoder.chunks(texts)
-    rows = [(chunk, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
-    model = _Classifier(encoder, head).to(device)
-    groups = parameter_groups(
-        model,
-        rate=settings.rate,
-        weight_decay=0.01,
-        factor=lambda name: settings.head_rate / settings.rate if name.startswith("head.") else 1.0,
-    )
-    fine_tune(
+    temperature: float = 1.0,
+) -> list[GoHead]:
+    """Train the encoder in place with the label rows of one task or several, each from its Go-head, texts, labels."""
+    rows: list[tuple[list[int], int, int]] = []
+    sizes: list[int] = []
+    for number, (_, texts, labels) in enumerate(parts):
+        chunks, owners = encoder.chunks(texts)
+        rows += [(chunk, number, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
+        sizes.append(len(chunks))
+    model = _Shared(encoder, [head for head, _, _ in parts]).to(device)
+    order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    train(
         model,
         rows,
+        settings,
         seed=seed,
         device=device,
-        extra="text",
         collate=partial(_collate, encoder),
         loss=_loss,
-        optimizers=(torch.optim.AdamW(groups), None),
-        max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch,
-        warmup_steps=_WARMUP,  # below 1 it is a share of the updates
-        lr_scheduler_type="linear",
-        max_grad_norm=1.0,
-        remove_unused_columns=False,
+        sampler=order if len(parts) > 1 else None,  # one task has nothing to balance
+        head=lambda name: name.startswith("heads."),
     )
-    model.eval().to("cpu")
-    return GoHead(model.head.weight.detach().clone(), model.head.bias.detach().clone(), head.residual)
+    layers: Any = model.heads
+    return [
+        GoHead(layer.weight.detach().clone(), layer.bias.detach().clone(), head.residual)
+        for layer, (head, _, _) in zip(layers, parts, strict=True)
+    ]
 
 
-def _collate(encoder: TextEncoder, rows: Sequence[tuple[list[int], int]]) -> dict[str, Any]:
-    batch = encoder.tokenizer.pad({"input_ids": [chunk for chunk, _ in rows]}, return_tensors="pt")
-    return {**batch, "labels": torch.tensor([label for _, label in rows])}
+class _Shared(nn.Module):
+    """The encoder and the label rows of each task on top of it, for training."""
+
+    def __init__(self, encoder: TextEncoder, heads: Sequence[GoHead]) -> None:
+        super().__init__()
+        self.encoder, self.network = encoder, encoder.network
+        self.heads = nn.ModuleList([nn.Linear(head.weight.shape[1], len(head.bias)) for head in heads])
+        for layer, head in zip(self.heads, heads, strict=True):
+            layer.load_state_dict({"weight": head.weight, "bias": head.bias})
+
+    def forward(self, **batch: Tensor) -> Tensor:
+        # The label rows in float32 whatever the rest is in: with 8 bits near-ties fall to one class.
+        return self.encoder.pooled(batch).float()
 
 
-def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    inputs = {name: values for name, values in batch.items() if name != "labels"}
-    return cross_entropy(model(**inputs), batch["labels"])
+def _collate(encoder: TextEncoder, rows: Sequence[tuple[list[int], int, int]]) -> dict[str, Any]:
+    batch = encoder.tokenizer.pad({"input_ids": [chunk for chunk, _, _ in rows]}, return_tensors="pt")
+    tasks, labels = (torch.tensor([row[at] for row in rows]) for at in (1, 2))
+    return {**batch, "tasks": tasks, "labels": labels}
+
+
+def _loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    features = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    total = features.new_zeros(())
+    for number in batch["tasks"].unique().tolist():
+        own = batch["tasks"] == number
+        logits = model.heads[number](features[own])
+        total = total + own.sum() / len(own) * cross_entropy(logits, batch["labels"][own])
+    return total
