@@ -17,12 +17,9 @@ import argparse
 import json
 import re
 import resource
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
