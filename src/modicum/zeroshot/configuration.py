@@ -62,6 +62,6 @@ class ComparisonSettings:
 
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
-    "demo": ComparisonSettings(per_class=20, steps=10),  # the corpus has little more
+    "demo": ComparisonSettings(per_class=20, steps=6),  # the corpus has little more
     "full": ComparisonSettings(),
 }
