@@ -60,7 +60,7 @@ def read_published(settings: ComparisonSettings) -> Data:
     """Read a published test set, or a fixed draw of it, and the corpus of its task."""
     name = settings.task
     task = named_task("sentiment" if name in SENTIMENT else name)
-    rows = list(dict.fromkeys((text, label) for text, label in _labelled(name, task) if text.strip()))
+    rows = list(dict.fromkeys((text, label) for text, label in labelled(name, task) if text.strip()))
     drawn = shuffled(len(rows), 0, "texts", count=settings.texts or None).tolist()
     documents = list(islice(_corpus(name), settings.documents or None))
     return Data(task, documents, [rows[at][0] for at in drawn], [rows[at][1] for at in drawn])
@@ -96,7 +96,8 @@ def _files(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield file.read_bytes().decode("utf-8", "replace"), label
 
 
-def _labelled(name: TaskName, task: Task) -> Iterator[tuple[str, int]]:
+def labelled(name: TaskName, task: Task) -> Iterator[tuple[str, int]]:
+    """Give the texts of a test set, each with the number of its label."""
     if name in _LINES:
         return _lines(name)
     if name in _RATED:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,7 @@ from tests.unit.zeroshot.tiny_models import write_bert
 from modicum.core import registry
 from modicum.core.compare import compare
 from modicum.zeroshot.configuration import TaskName
-from modicum.zeroshot.data import SENTIMENT, named_task, read_written
+from modicum.zeroshot.data import SENTIMENT, labelled, named_task, read_written
 from modicum.zeroshot.verdict import mcnemar
 
 COMPARISON = registry.load("gotuning").comparison
@@ -67,3 +68,26 @@ def test_mcnemar_counts_rows_where_one_alone_is_right() -> None:
     worse = (torch.arange(20) < 6).long().numpy()
     assert mcnemar(truth, truth, worse) == pytest.approx(2 / 2**6)
     assert mcnemar(truth, worse, worse) == 1.0
+
+
+# As the catalogue counts them; of BBC without copies, and of vader-gold the texts whose mean rating is 1 or more.
+ROWS: dict[TaskName, list[int]] = {
+    "sst2": [912, 909],
+    "mr": [5331, 5331],
+    "subj": [5000, 5000],
+    "trec": [138, 94, 9, 65, 81, 113],
+    "amazon": [2455],
+    "nyt": [1554],
+    "tweets": [2667],
+    "ag": [1900] * 4,
+    "bbc": [510, 386, 417, 511, 401],
+}
+
+
+@pytest.mark.skipif("MODICUM_DATA" not in os.environ, reason="reads the catalogue's data")
+@pytest.mark.parametrize("name", ROWS)
+def test_published_sets_have_the_rows_of_the_catalogue(name: TaskName) -> None:
+    task = named_task("sentiment" if name in SENTIMENT else name)
+    counts = np.bincount([label for _, label in labelled(name, task)], minlength=len(task.labels))
+    wanted = ROWS[name]
+    assert (counts.tolist() if len(wanted) > 1 else [counts.sum()]) == wanted
