@@ -83,7 +83,8 @@ class Evaluation:
 def change(tuner: GoTuner, texts: Sequence[str]) -> Change:
     """Compare the answers of a tuned model with those of cosine."""
     labels = tuner.task.labels
-    before, after = (scores.argmax(1).tolist() for scores in (tuner.baseline().scores(texts), tuner.scores(texts)))
+    both = (tuner.baseline().scores(texts), tuner.scores(texts))
+    before, after = ([int(best) for best in scores.argmax(1)] for scores in both)
     shares = [np.bincount(found, minlength=len(labels)) / len(texts) for found in (before, after)]
     moved = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     return Change(
