@@ -109,22 +109,32 @@ def random_masking(job: Job, shared: Shared) -> Scores:
 
 
 def random_words(job: Job, shared: Shared) -> Scores:
-    """Go-tune on words that are drawn, as frequent as the label words, and score the task by cosine."""
+    """Go-tune on drawn words that are as frequent as the label words, and score the task by cosine."""
     # A plain encoder predicts no masked tokens. What it can do of random masking is to tell which of some words that
     # have nothing to do with the task was taken out of a sentence: the same steps, loss and corpus.
-    index, task = shared.index, shared.task
-    known = {word for words in task.verbalizer.values() for word in words}
-    usable = np.array([word.isalpha() and word not in known for word in index.words])
-    wanted = min(shared.mined.report.usable.values())
-    distance = np.where(usable, np.abs(np.log(index.counts / max(wanted, 1))), math.inf)
-    near = np.argsort(distance, kind="stable")[: _NEAR * len(task.labels)]
-    drawn = numpy_generator(job.seed, "random words").choice(near, len(task.labels), replace=False)
-    tuner = shared.tuner(job, Task([index.words[at] for at in drawn]))
+    tuner = shared.tuner(job, random_verbalizer(shared.index, shared.task, job.seed))
+    index = shared.index
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are few rows, which nobody can help
         mined = tuner.mine(index, evaluation=shared.texts[:-1], seed=job.seed)
     tuner.fit(mined, "encoder", job.seed)
-    return by_cosine(tuner.encoder, task, shared.texts)
+    return by_cosine(tuner.encoder, shared.task, shared.texts)
+
+
+def random_verbalizer(index: CorpusIndex, task: Task, seed: int) -> Task:
+    """Draw for each label word another one that is about as frequent in the corpus."""
+    generator = numpy_generator(seed, "random words")
+    known = {word for words in task.verbalizer.values() for word in words}
+    free = np.array([word.isalpha() and word not in known for word in index.words])
+    drawn: dict[str, list[str]] = {label: [] for label in task.labels}
+    for label, words in task.verbalizer.items():
+        for word in words:
+            distance = np.abs(np.log(index.counts / max(len(index.occurrences(word)), 1)))
+            near = np.argsort(np.where(free, distance, math.inf), kind="stable")[:_NEAR]
+            at = int(generator.choice(near))
+            free[at] = False
+            drawn[label].append(index.words[at])
+    return replace(task, verbalizer=drawn)
 
 
 def synthetic(job: Job, shared: Shared) -> Scores:
