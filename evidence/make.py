@@ -71,6 +71,13 @@ COMMANDS = {
     },
     "peerpl-labels": "python benchmarks/peerpl.py --part labels --seeds 10 --json",
     "peerpl-speed": "python benchmarks/peerpl.py --json",
+    "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
+    **{
+        f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 5 --option task={task} "
+        f"--out runs/evidence/gotuning-{task} --json"
+        for task in ("sst2", "mr", "imdb", "ag", "amazon", "nyt", "tweets", "bbc", "trec", "subj")
+    },
+    "gotuning-speed": "python benchmarks/gotuning.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "

@@ -7,6 +7,7 @@ from . import perturb as perturb
 from . import quantize as quantize
 from . import sarcasm as sarcasm
 from . import weakpolicy as weakpolicy
+from . import zeroshot as zeroshot
 from ._version import __version__ as __version__
 from .core.compare import compare as compare
 from .core.method import Arm as Arm
@@ -35,3 +36,5 @@ from .sarcasm import SarcasmDetector as SarcasmDetector
 from .sarcasm import SarcasmRanker as SarcasmRanker
 from .weakpolicy import PeerBC as PeerBC
 from .weakpolicy import PeerLoss as PeerLoss
+from .zeroshot import GoTuner as GoTuner
+from .zeroshot import ZeroShotClassifier as ZeroShotClassifier

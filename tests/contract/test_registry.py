@@ -65,14 +65,25 @@ LESS = {
     "hype": {"epochs": "6"},
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
+    "gotuning": {"steps": "2"},
     "rapq": {"iterations": "20"},
     "xpudu": {"epochs": "2"},
 }
 
 # How far a value may be from the one recorded in tests/golden: twice what it moved where AVX2 was switched off, and at
 # least a few samples (RAPQ: not measured so). The arms of HyPe all move together, and of NSGD one by a rate that the
-# validation chose. PeerPL's are returns, which are 29 to 81 and did not move.
-SPREAD = {"nsgd": 0.08, "hype": 0.02, "gprmgk": 0.001, "cubemlp": 0.05, "peerpl": 15, "rapq": 0.03, "xpudu": 0.02}
+# validation chose. PeerPL's are returns, which are 29 to 81 and did not move. Go-tuning: not measured so, four of its
+# 80 texts.
+SPREAD = {
+    "nsgd": 0.08,
+    "hype": 0.02,
+    "gprmgk": 0.001,
+    "cubemlp": 0.05,
+    "peerpl": 15,
+    "gotuning": 0.05,
+    "rapq": 0.03,
+    "xpudu": 0.02,
+}
 
 
 @pytest.mark.slow
@@ -92,7 +103,8 @@ def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, worker: E
         assert {name: arm.costs[name] for name in recorded[arm.name]["costs"]} == recorded[arm.name]["costs"]
     pair = tuple(comparison.arms[:2])  # enough to see a stream that is not the seed's, at a third of the time
     # Here, where other tests have drawn from the global generators and strings have other hashes than in a worker.
-    again = compare(replace(comparison, arms=pair), seeds=[3], budget="demo", engine="inline", options=less)
+    few = replace(comparison, arms=pair, variant=None)
+    again = compare(few, seeds=[3], budget="demo", engine="inline", options=less)
     assert [(arm.name, arm.values, arm.secondary) for arm in again.arms] == [
         (arm.name, arm.values, arm.secondary) for arm in report.arms[:2]
     ]

@@ -63,7 +63,7 @@ def test_mine_shows_words_and_writes_rows(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "  great: " in done.stdout
     assert "Words near good: " in done.stdout
-    rows = list(csv.DictReader(io.StringIO((folder / "rows.csv").read_text())))
+    rows = list(csv.DictReader((folder / "rows.csv").read_text().splitlines()))
     assert len(rows) == 40
     assert {row["label"] for row in rows} == {"bad", "good"}
     assert not any(row["word"] in row["text"].split() for row in rows)

@@ -50,6 +50,12 @@ _ROWS = (
         "PeerPL: policies from noisy rewards and imperfect demonstrations",
         "clean rewards and expert demonstrations",
     ),
+    Row(
+        "gotuning",
+        "modicum.zeroshot",
+        "Go-tuning: zero-shot classification by a small model tuned on label words in raw text",
+        "labels and model size",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Lt
 
+from modicum.core.method import Budget
 from modicum.core.settings import Help
 
 Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
 MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
+TaskName: TypeAlias = Literal["sst2", "mr", "imdb", "ag", "amazon", "nyt", "tweets", "bbc", "trec", "subj"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,3 +44,24 @@ class FitSettings:
     head_rate: Annotated[float, Help("largest learning rate of the head"), Gt(0)] = 3e-4
     span: Annotated[float, Help("weight of the loss over the entire vocabulary (mlm, seq2seq)"), Ge(0)] = 1.0
     replay: Annotated[float, Help("weight of the loss of random masking (mlm, seq2seq)"), Ge(0)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare gotuning`` can change, the same for all arms."""
+
+    task: Annotated[TaskName, Help("what is scored (budget full); the demo has sentences of its own")] = "sst2"
+    model: Annotated[str, Help("hub id or folder of an encoder; offline for the packaged MiniLM")] = "offline"
+    route: Annotated[
+        Literal["encoder", "mlm"], Help("what is tuned: the encoder with label rows, or a masked LM on label words")
+    ] = "encoder"
+    documents: Annotated[int, Help("documents to mine, the first ones; 0 for all (budget full)"), Ge(0)] = 0
+    texts: Annotated[int, Help("texts to score, a fixed draw; 0 for all (budget full)"), Ge(0)] = 0
+    per_class: Annotated[int, Help("mined rows of each class at most"), Ge(8)] = 4000
+    steps: Annotated[int, Help("updates of every arm that is tuned"), Ge(1)] = 200
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(per_class=20, steps=6),  # the corpus has little more
+    "full": ComparisonSettings(),
+}

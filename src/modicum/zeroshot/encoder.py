@@ -16,9 +16,9 @@ from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.progress import Progress, silent
 from modicum.errors import ModelError
 from modicum.zeroshot.configuration import FitSettings
+from modicum.zeroshot.generative import balanced_order, train
 from modicum.zeroshot.head import GoHead
 from modicum.zeroshot.task import Task
-from modicum.zeroshot.training import balanced_order, train
 
 COSINE_SCALE = 20.0  # of cosines as logits, that of sentence-transformers' contrastive training
 _BATCH = 64  # chunks
@@ -133,6 +133,42 @@ class EncoderPredictor:
         return self.cosine(self.encoder, Task(names, words, self.task.templates)).scores(texts)
 
 
+def tune_encoder(
+    encoder: TextEncoder,
+    parts: Sequence[tuple[GoHead, Sequence[str], Tensor]],
+    settings: FitSettings,
+    *,
+    seed: int,
+    device: str = "cpu",
+    temperature: float = 1.0,
+) -> list[GoHead]:
+    """Train the encoder in place with the label rows of one task or several, each from its Go-head, texts, labels."""
+    rows: list[tuple[list[int], int, int]] = []
+    sizes: list[int] = []
+    for number, (_, texts, labels) in enumerate(parts):
+        chunks, owners = encoder.chunks(texts)
+        rows += [(chunk, number, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
+        sizes.append(len(chunks))
+    model = _Shared(encoder, [head for head, _, _ in parts]).to(device)
+    order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    train(
+        model,
+        rows,
+        settings,
+        seed=seed,
+        device=device,
+        collate=partial(_collate, encoder),
+        loss=_loss,
+        sampler=order if len(parts) > 1 else None,  # one task has nothing to balance
+        head=lambda name: name.startswith("heads."),
+    )
+    layers: Any = model.heads
+    return [
+        GoHead(layer.weight.detach().clone(), layer.bias.detach().clone(), head.residual)
+        for layer, (head, _, _) in zip(layers, parts, strict=True)
+    ]
+
+
 class _Shared(nn.Module):
     """The encoder and the label rows of each task on top of it, for training."""
 
@@ -148,50 +184,17 @@ class _Shared(nn.Module):
         return self.encoder.pooled(batch).float()
 
 
-def tune_encoder(
-    encoder: TextEncoder,
-    heads: Sequence[GoHead],
-    parts: Sequence[tuple[Sequence[str], Tensor]],
-    settings: FitSettings,
-    *,
-    seed: int,
-    device: str = "cpu",
-    temperature: float = 1.0,
-) -> list[GoHead]:
-    """Train the encoder in place, and the label rows of each task from its Go-head, by the loss over its labels."""
-    rows: list[tuple[list[int], int, int]] = []
-    sizes: list[int] = []
-    for number, (texts, labels) in enumerate(parts):
-        chunks, owners = encoder.chunks(texts)
-        rows += [(chunk, number, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
-        sizes.append(len(chunks))
-    model = _Shared(encoder, heads).to(device)
-    train(
-        model,
-        rows,
-        settings,
-        seed=seed,
-        device=device,
-        collate=partial(_collate, encoder),
-        loss=_loss,
-        sampler=balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature),
-        head=lambda name: name.startswith("heads."),
-    )
-    layers: Any = model.heads
-    tuned = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
-    return [GoHead(*each, head.residual) for each, head in zip(tuned, heads, strict=True)]
-
-
 def _collate(encoder: TextEncoder, rows: Sequence[tuple[list[int], int, int]]) -> dict[str, Any]:
-    batch = encoder.tokenizer.pad({"input_ids": [row[0] for row in rows]}, return_tensors="pt")
+    batch = encoder.tokenizer.pad({"input_ids": [chunk for chunk, _, _ in rows]}, return_tensors="pt")
     tasks, labels = (torch.tensor([row[at] for row in rows]) for at in (1, 2))
     return {**batch, "tasks": tasks, "labels": labels}
 
 
 def _loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    features, heads = model(**{name: batch[name] for name in ("input_ids", "attention_mask")}), model.heads
+    features = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     total = features.new_zeros(())
     for number in batch["tasks"].unique().tolist():
         own = batch["tasks"] == number
-        total = total + own.sum() / len(own) * cross_entropy(heads[number](features[own]), batch["labels"][own])
+        logits = model.heads[number](features[own])
+        total = total + own.sum() / len(own) * cross_entropy(logits, batch["labels"][own])
     return total

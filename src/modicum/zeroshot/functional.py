@@ -1,7 +1,7 @@
 """The equations of Go-tuning as pure functions of torch.
 
-The abstract gives none of them; those of masked language modelling and of the label subspace are derived from how such
-a model scores labels, the others are named with their source.
+The abstract gives none of them; those of the label subspace are derived from how a masked language model scores labels,
+the others are named with their source.
 """
 
 from __future__ import annotations
@@ -11,25 +11,6 @@ import math
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
-
-
-def mlm_gradients(hidden: Tensor, rows: Tensor, targets: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Give the gradients of masked language modelling in closed form: contexts and words are each other's anchors.
-
-    Of L = sum_i -s h_i W_y + log sum_u exp(s h_i W_u) they are dL/dh_i = s (sum_u p_iu W_u - W_y) and
-    dL/dW_u = s sum_i (p_iu - [u = y_i]) h_i: two contexts of one word are pulled to its row, and so together.
-
-    Args:
-        hidden: contextual representations h at the masks, shape (N, d).
-        rows: output embeddings W, shape (V, d).
-        targets: masked words y, integers in [0, V), shape (N,).
-        scale: s; d ** -0.5 for T5 with a tied head, 1 for T5 v1.1 and BERT.
-
-    Returns:
-        dL/dh, shape (N, d), and dL/dW, shape (V, d).
-    """
-    surplus = (scale * hidden @ rows.T).softmax(1) - one_hot(targets, len(rows)).to(hidden.dtype)
-    return scale * surplus @ rows, scale * surplus.T @ hidden
 
 
 def label_subspace(rows: Tensor) -> Tensor:

@@ -85,18 +85,10 @@ class MinedSet:
         """The rows that are not held out."""
         return np.setdiff1d(np.arange(len(self)), self.holdout)
 
-    def take(self, rows: Ints) -> MinedSet:
-        """Give some rows as a set of which nothing is held out.
-
-        Args:
-            rows: their numbers.
-
-        Returns:
-            The set.
-        """
-        texts, formats, words = ([each[row] for row in rows] for each in (self.texts, self.formats, self.words))
-        nothing = np.empty(0, np.int64)
-        return replace(self, texts=texts, labels=self.labels[rows], formats=formats, words=words, holdout=nothing)
+    @property
+    def plain(self) -> list[str]:
+        """The texts as an encoder reads them, without masks."""
+        return [" ".join(text.replace(MASK, " ").split()) for text in self.texts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false
 """mgo: one model that is tuned on several tasks at once."""
 
 from __future__ import annotations
@@ -9,23 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from modicum.core.devices import check_device
-from modicum.core.extras import quiet_transformers, require
-from modicum.core.files import new_folder
-from modicum.core.pretrained import OFFLINE, open_folder, open_part
+from modicum.core.pretrained import OFFLINE
 from modicum.core.settings import as_json
-from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
+from modicum.core.storage import Format
 from modicum.errors import ConfigError, StateError
 from modicum.zeroshot.configuration import FitSettings
 from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
 from modicum.zeroshot.generative import Part, tune_words
 from modicum.zeroshot.head import GoHead, fit_head
-from modicum.zeroshot.mining import MASK
-from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, open_word_model
+from modicum.zeroshot.scoring import WORD_MODELS, open_word_model
+from modicum.zeroshot.storage import DOCUMENT, Predictor, load, save
 from modicum.zeroshot.task import Task
 
 SharedRoute: TypeAlias = Literal["encoder", "mlm", "seq2seq"]
@@ -36,7 +32,6 @@ _FORMAT = Format(
     what="model of several tasks",
     hint="Give a folder that MultiTaskGoTuner.save_pretrained wrote.",
 )
-_HEADS = "heads.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class MultiTaskGoTuner:
             raise ConfigError("drop is for one task alone.", hint="Leave it at 0.")
         self.route: SharedRoute | None = None
         #: one of each task, as `ZeroShotClassifier` takes it
-        self.predictors: list[EncoderPredictor] | list[WordPredictor] = []
+        self.predictors: Sequence[Predictor] = []
 
     def fit(self, parts: Sequence[Part], route: SharedRoute = "encoder", seed: int = 0) -> Self:
         """Tune the model on the rows of all tasks, in mixed batches.
@@ -141,18 +136,14 @@ class MultiTaskGoTuner:
             StateError: if nothing was fitted.
         """
         self._check_fitted()
-        first, tasks = self.predictors[0], [each.task.as_json() for each in self.predictors]
-        with new_folder(Path(folder)) as part, quiet_transformers():
-            if isinstance(first, WordPredictor):
-                first.words.save_pretrained(part)
-            else:
-                first.encoder.network.save_pretrained(part)
-                first.encoder.tokenizer.save_pretrained(part)
-                heads = [each.head for each in self.predictors if isinstance(each, EncoderPredictor)]
-                rows = {"weight": [head.weight for head in heads], "bias": [head.bias for head in heads]}
-                write_tensors(part / _HEADS, {name: torch.cat(parts).numpy() for name, parts in rows.items()})
-            saved = {"tasks": tasks, "route": self.route, "settings": as_json(self.settings)}
-            _FORMAT.write(part / "gotuning.json", saved)
+        tasks = [each.task.as_json() for each in self.predictors]
+        save(
+            folder,
+            self.predictors,
+            _FORMAT,
+            {"tasks": tasks, "route": self.route, "settings": as_json(self.settings)},
+            {},
+        )
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> MultiTaskGoTuner:
@@ -167,27 +158,13 @@ class MultiTaskGoTuner:
         Raises:
             DataError: if there is none, or it is damaged.
         """
-        path, hint = Path(folder), _FORMAT.hint
-        saved = _FORMAT.read(path / "gotuning.json", _Saved)
+        path = Path(folder)
+        saved = _FORMAT.read(path / DOCUMENT, _Saved)
         tuner = cls(str(path), settings=FitSettings(**saved.settings))
-        tasks, chunk = [Task(**task) for task in saved.tasks], tuner.settings.chunk
-        auto = "AutoModel" if saved.route == "encoder" else WORD_MODELS[saved.route].auto
-        transformers = require("transformers", extra="text", purpose="A text encoder")
-        model = open_folder(getattr(transformers, auto), path, hint=hint)
-        tokenizer = open_part("AutoTokenizer", str(path), extra="text")
-        tuner.route = saved.route
-        if saved.route != "encoder":
-            words = WORD_MODELS[saved.route](model, tokenizer)
-            tuner.predictors = [WordPredictor(words, task, length=chunk) for task in tasks]
-            return tuner
-        tensors = Tensors(path / _HEADS, read_tensors(path / _HEADS, hint=hint)[0], hint=hint)
-        sizes = [len(task.labels) for task in tasks]
-        weight = tensors.take("weight", np.float32, shape=(sum(sizes), model.config.hidden_size))
-        bias = tensors.take("bias", np.float32, shape=(sum(sizes),))
+        tasks = [Task(**task) for task in saved.tasks]
+        tuner.predictors, tensors = load(path, saved.route, tasks, tuner.settings.chunk, _FORMAT)
         tensors.check_empty()
-        rows = zip(torch.from_numpy(weight).split(sizes), torch.from_numpy(bias).split(sizes), strict=True)
-        encoder, heads = TextEncoder(model, tokenizer, chunk), [GoHead(*each, math.nan) for each in rows]
-        tuner.predictors = [EncoderPredictor(encoder, head, task) for head, task in zip(heads, tasks, strict=True)]
+        tuner.route = saved.route
         return tuner
 
     def _check_fitted(self) -> None:
@@ -195,14 +172,12 @@ class MultiTaskGoTuner:
             raise StateError("Nothing was fitted yet.", hint="Call fit first.")
 
     def _tune_encoder(self, encoder: TextEncoder, parts: Sequence[Part], seed: int) -> list[EncoderPredictor]:
-        heads: list[GoHead] = []
-        rows: list[tuple[list[str], Tensor]] = []
+        known: list[tuple[GoHead, list[str], Tensor]] = []
         for _, mined in parts:
-            texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
+            texts, kept, labels = mined.plain, mined.training, torch.from_numpy(mined.labels)
             encoder.check_known(texts)
-            kept, labels = mined.training, torch.from_numpy(mined.labels)
-            heads.append(fit_head(encoder.features(texts)[kept], labels[kept], self.settings.c))
-            rows.append(([texts[row] for row in kept], labels[kept]))
+            head = fit_head(encoder.features(texts)[kept], labels[kept], self.settings.c)
+            known.append((head, [texts[row] for row in kept], labels[kept]))
         shared: dict[str, Any] = {"seed": seed, "device": self.device, "temperature": self.temperature}
-        tuned = tune_encoder(encoder, heads, rows, self.settings, **shared)
-        return [EncoderPredictor(encoder, head, task) for head, (task, _) in zip(tuned, parts, strict=True)]
+        heads = tune_encoder(encoder, known, self.settings, **shared)
+        return [EncoderPredictor(encoder, head, task) for head, (task, _) in zip(heads, parts, strict=True)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -149,11 +148,6 @@ class _Words:
     def prompt(self, template: str, text: str) -> str:
         """Put a text into a template; a mask of its own would be a second one."""
         return template.replace("{mask}", self.mask).replace("{text}", text.replace(self.mask, " "))
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write the model and its tokenizer as transformers does."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
 
 
 class MaskedWords(_Words):

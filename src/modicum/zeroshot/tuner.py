@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +15,25 @@ import torch
 from torch import Tensor
 
 from modicum.core.devices import check_device
-from modicum.core.extras import quiet_transformers, require
-from modicum.core.files import new_folder
-from modicum.core.pretrained import OFFLINE, open_folder, open_part
+from modicum.core.pretrained import OFFLINE
 from modicum.core.settings import as_json
-from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
+from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.zeroshot.calibration import Abstention, Calibration, check_calibration, corrected
 from modicum.zeroshot.configuration import FitSettings, MineSettings, Route
 from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
 from modicum.zeroshot.functional import consistency_margin, subspace_overlap
 from modicum.zeroshot.generative import tune_words
-from modicum.zeroshot.head import GoHead, fit_head
+from modicum.zeroshot.head import fit_head
 from modicum.zeroshot.index import CorpusIndex
 from modicum.zeroshot.mining import MASK, MinedSet, mine, suggest
 from modicum.zeroshot.scoring import WORD_MODELS, WordPredictor, WordRoute, open_word_model
+from modicum.zeroshot.storage import DOCUMENT, Predictor, load, save
 from modicum.zeroshot.task import Task
 
 _FORMAT = Format(
     name="modicum.zeroshot", version=1, what="Go-tuned model", hint="Give a folder that GoTuner.save_pretrained wrote."
 )
-_TENSORS = "gotuning.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,6 @@ class FitReport:
     seconds: float
 
 
-Predictor: TypeAlias = EncoderPredictor | WordPredictor
 _Outcome: TypeAlias = tuple[Predictor, Tensor, Tensor, int, float | None]  # with scores of held-out rows, after, before
 
 
@@ -210,10 +206,7 @@ class GoTuner:
             )
         began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
         self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
-        if route in WORD_MODELS:
-            fitted = self._fit_words(mined, cast("WordRoute", route), seed)
-        else:
-            fitted = self._fit_encoder(mined, route, seed)
+        fitted = self._fit_words(mined, route, seed) if route in WORD_MODELS else self._fit_encoder(mined, route, seed)
         self._fitted, scores, before, rows, overlap = fitted
         self.route, self._held = route, (scores, held)
         self.report = FitReport(
@@ -300,17 +293,13 @@ class GoTuner:
         fitted = self._fitted
         if fitted is None or self._held is None:
             raise StateError("Nothing was fitted yet.", hint="Call fit first.")
-        tensors = {"held_scores": self._held[0], "held_labels": self._held[1]}
-        with new_folder(Path(folder)) as part, quiet_transformers():
-            if isinstance(fitted, EncoderPredictor):
-                fitted.encoder.network.save_pretrained(part)
-                fitted.encoder.tokenizer.save_pretrained(part)
-                tensors |= {"weight": fitted.head.weight, "bias": fitted.head.bias}
-            else:
-                fitted.words.save_pretrained(part)
-            write_tensors(part / _TENSORS, {name: tensor.numpy() for name, tensor in tensors.items()})
-            saved = {"task": self.task.as_json(), "route": self.route, "base": self.base}
-            _FORMAT.write(part / "gotuning.json", {**saved, "settings": as_json(self.settings)})
+        saved = {
+            "task": self.task.as_json(),
+            "route": self.route,
+            "base": self.base,
+            "settings": as_json(self.settings),
+        }
+        save(folder, [fitted], _FORMAT, saved, {"held_scores": self._held[0], "held_labels": self._held[1]})
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> GoTuner:
@@ -325,25 +314,13 @@ class GoTuner:
         Raises:
             DataError: if there is none, or it is damaged.
         """
-        path, hint = Path(folder), _FORMAT.hint
-        saved = _FORMAT.read(path / "gotuning.json", _Saved)
+        path = Path(folder)
+        saved = _FORMAT.read(path / DOCUMENT, _Saved)
         tuner = cls(str(path), task=Task(**saved.task), settings=FitSettings(**saved.settings))
-        tuner.route, tuner.base, chunk = saved.route, saved.base, tuner.settings.chunk
-        auto = WORD_MODELS[saved.route].auto if saved.route in WORD_MODELS else "AutoModel"
-        transformers = require("transformers", extra="text", purpose="A Go-tuned model")
-        model = open_folder(getattr(transformers, auto), path, hint=hint)
-        tokenizer = open_part("AutoTokenizer", str(path), extra="text")
-        tensors = Tensors(path, read_tensors(path / _TENSORS, hint=hint)[0], hint=hint)
-        count = len(tuner.task.labels)
-        if saved.route in WORD_MODELS:
-            tuner._fitted = WordPredictor(WORD_MODELS[saved.route](model, tokenizer), tuner.task, length=chunk)
-        else:
-            weight = tensors.take("weight", np.float32, shape=(count, model.config.hidden_size))
-            bias = tensors.take("bias", np.float32, shape=(count,))
-            tuner._encoder = TextEncoder(model, tokenizer, chunk)
-            head = GoHead(torch.from_numpy(weight), torch.from_numpy(bias), math.nan)
-            tuner._fitted = EncoderPredictor(tuner._encoder, head, tuner.task)
-        scores = tensors.take("held_scores", np.float32, shape=(None, count))
+        tuner.route, tuner.base = saved.route, saved.base
+        (tuner._fitted,), tensors = load(path, saved.route, [tuner.task], tuner.settings.chunk, _FORMAT)
+        tuner._encoder = tuner._fitted.encoder if isinstance(tuner._fitted, EncoderPredictor) else None
+        scores = tensors.take("held_scores", np.float32, shape=(None, len(tuner.task.labels)))
         labels = tensors.take("held_labels", np.int64, shape=(len(scores),))
         tensors.check_empty()
         tuner._held = torch.from_numpy(scores), torch.from_numpy(labels)
@@ -352,15 +329,14 @@ class GoTuner:
     def _fit_encoder(self, mined: MinedSet, route: Route, seed: int) -> _Outcome:
         encoder, labels, held = self.encoder, torch.from_numpy(mined.labels), mined.holdout
         encoder.check_plain()
-        texts = [" ".join(text.replace(MASK, " ").split()) for text in mined.texts]
+        texts = mined.plain
         encoder.check_known(texts)
         features, cosine = encoder.features(texts), EncoderPredictor.cosine(encoder, self.task).head
         rows, before = self._consistent(mined, cosine.scores(features)), cosine.scores(features[held])
         head, seen = fit_head(features[rows], labels[rows], self.settings.c), features[held]
         if route == "encoder":
-            chosen = [texts[row] for row in rows]
-            parts = [(chosen, labels[rows])]
-            (head,) = tune_encoder(encoder, [head], parts, self.settings, seed=seed, device=self.device)
+            known = [(head, [texts[row] for row in rows], labels[rows])]
+            (head,) = tune_encoder(encoder, known, self.settings, seed=seed, device=self.device)
             seen = encoder.features([texts[row] for row in held])
         overlap = subspace_overlap(head.weight.double(), cosine.weight.double())
         return EncoderPredictor(encoder, head, self.task), head.scores(seen), before, len(rows), overlap

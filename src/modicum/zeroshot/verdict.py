@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from modicum.core.extras import require
 from modicum.core.intervals import bootstrap_interval
 from modicum.errors import DataError
 from modicum.zeroshot.task import Task
+
+Predicted: TypeAlias = npt.NDArray[np.int64]
 
 if TYPE_CHECKING:
     from modicum.zeroshot.tuner import GoTuner
@@ -79,14 +83,15 @@ class Evaluation:
 def change(tuner: GoTuner, texts: Sequence[str]) -> Change:
     """Compare the answers of a tuned model with those of cosine."""
     labels = tuner.task.labels
-    before, after = (scores.argmax(1).numpy() for scores in (tuner.baseline().scores(texts), tuner.scores(texts)))
+    both = (tuner.baseline().scores(texts), tuner.scores(texts))
+    before, after = ([int(best) for best in scores.argmax(1)] for scores in both)
     shares = [np.bincount(found, minlength=len(labels)) / len(texts) for found in (before, after)]
-    moved = np.flatnonzero(before != after)
+    moved = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     return Change(
         texts=len(texts),
         changed=len(moved),
         shares={label: (float(shares[0][at]), float(shares[1][at])) for at, label in enumerate(labels)},
-        examples=[(texts[at], labels[int(before[at])], labels[int(after[at])]) for at in map(int, moved[:_SHOWN])],
+        examples=[(texts[at], labels[before[at]], labels[after[at]]) for at in moved[:_SHOWN]],
     )
 
 
@@ -96,23 +101,23 @@ def evaluate(tuner: GoTuner, texts: Sequence[str], labels: Sequence[str]) -> Eva
 
     truth = numbers_of(tuner.task, labels)
     found = tuner.scores(texts).argmax(1).numpy()
-    rivals: dict[str, npt.NDArray[np.int64]] = {}
+    rivals: dict[str, Predicted] = {}
     if tuner.route is not None:
         name = "the model before tuning" if tuner.route in {"mlm", "seq2seq"} else "cosine"
         rivals[name] = tuner.baseline().scores(texts).argmax(1).numpy()
-    if (vader := vader_labels(tuner.task, texts)) is not None:
-        rivals["VADER"] = vader
+    if (vader := vader_scores(tuner.task, texts)) is not None:
+        rivals["VADER"] = vader.argmax(1).numpy()
     every = list(range(len(tuner.task.labels)))
     return Evaluation(
         rows=len(truth),
         accuracy=float((found == truth).mean()),
-        macro_f1=float(f1_score(truth, found, labels=every, average="macro", zero_division=0.0)),  # type: ignore[arg-type]
+        macro_f1=float(f1_score(truth, found, labels=every, average="macro", zero_division=0.0)),  # pyright: ignore[reportArgumentType]
         confusion=confusion_matrix(truth, found, labels=every).tolist(),
         rivals=[_rival(name, truth, found, other) for name, other in rivals.items()],
     )
 
 
-def numbers_of(task: Task, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+def numbers_of(task: Task, labels: Sequence[str]) -> Predicted:
     """Give the number of each label, as a file has them."""
     numbers = {label: number for number, label in enumerate(task.labels)}
     for row, label in enumerate(labels, start=1):
@@ -124,8 +129,8 @@ def numbers_of(task: Task, labels: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([numbers[label] for label in labels], dtype=np.int64)
 
 
-def vader_labels(task: Task, texts: Sequence[str]) -> npt.NDArray[np.int64] | None:
-    """Give VADER's answers, or None where it is not installed or its lexicon does not oppose the two labels."""
+def vader_scores(task: Task, texts: Sequence[str]) -> Tensor | None:
+    """Give VADER's scores, (N, 2), or None where it is not installed or its lexicon does not oppose the two labels."""
     if len(task.labels) != 2 or importlib.util.find_spec("vaderSentiment") is None:
         return None
     library = require("vaderSentiment.vaderSentiment", extra="sentiment", purpose="VADER")
@@ -136,27 +141,31 @@ def vader_labels(task: Task, texts: Sequence[str]) -> npt.NDArray[np.int64] | No
     ]
     if min(valence) >= 0 or max(valence) <= 0:
         return None
-    positive = int(np.argmax(valence))
-    above = np.array([analyzer.polarity_scores(text)["compound"] > 0 for text in texts])
-    return np.where(above, positive, 1 - positive)
+    sign = 2.0 * torch.arange(2) - 1 if valence[1] > valence[0] else 1 - 2.0 * torch.arange(2)
+    # What has no valence is negative, whichever label that is.
+    compound = torch.tensor([analyzer.polarity_scores(text)["compound"] or -1e-6 for text in texts])
+    return compound[:, None] * sign
 
 
-def _rival(
-    name: str, truth: npt.NDArray[np.int64], found: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-) -> Rival:
+def mcnemar(truth: Predicted, found: Predicted, other: Predicted) -> float:
+    """Give the p-value of McNemar's exact test; 1 where both are right in the same rows."""
     from scipy.stats import binomtest
 
-    ours, theirs = found == truth, other == truth
-    gains = ours.astype(float) - theirs
+    gains = (found == truth).astype(int) - (other == truth)
     won, lost = int((gains > 0).sum()), int((gains < 0).sum())
+    return float(binomtest(won, won + lost).pvalue) if won or lost else 1.0
+
+
+def _rival(name: str, truth: Predicted, found: Predicted, other: Predicted) -> Rival:
+    gains = (found == truth).astype(float) - (other == truth)
     low = high = 0.0  # the same answers have no difference, and no interval
-    if won or lost:
+    if gains.any():
         low, high = bootstrap_interval(gains, np.mean) if np.ptp(gains) else (gains[0], gains[0])
     return Rival(
         name=name,
-        accuracy=float(theirs.mean()),
+        accuracy=float((other == truth).mean()),
         difference=float(gains.mean()),
         low=float(low),
         high=float(high),
-        p_value=float(binomtest(won, won + lost).pvalue) if won or lost else 1.0,
+        p_value=mcnemar(truth, found, other),
     )

@@ -1,0 +1,121 @@
+"""What the comparison reads: a corpus without labels to mine, and labelled texts to score."""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from modicum.core import catalogue
+from modicum.core.splits import shuffled
+from modicum.core.tables import read_records
+from modicum.zeroshot.configuration import ComparisonSettings, TaskName
+from modicum.zeroshot.index import read_corpus
+from modicum.zeroshot.task import Task
+
+SENTIMENT = ("sst2", "mr", "imdb", "amazon", "nyt", "tweets")  # tasks with the corpus of film reviews
+_HERE = Path(__file__).parent
+_CLEAR = 1.0  # mean rating of vader-gold from which on a text counts as positive, and below minus that as negative
+_LINES: dict[TaskName, tuple[str, str]] = {  # files of "label text", and their encodings
+    "sst2": ("stsa.binary.test", "utf-8"),
+    "mr": ("panglee/rt-polarity.all", "latin-1"),
+    "subj": ("subj.all", "latin-1"),
+    "trec": ("TREC.test.all", "latin-1"),
+}
+_RATED: dict[TaskName, str] = {"amazon": "amazonReviewSnippets", "nyt": "nytEditorialSnippets", "tweets": "tweets"}
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A task, documents to mine, texts and the number of each one's label."""
+
+    task: Task
+    documents: list[str]
+    texts: list[str]
+    truth: list[int]
+
+
+def named_task(name: str) -> Task:
+    """Give a task of tasks.yaml."""
+    import yaml
+
+    return Task(**yaml.safe_load((_HERE / "tasks.yaml").read_text(encoding="utf-8"))[name])
+
+
+def read_written() -> Data:
+    """Read the sentences that were written for the project."""
+    _, records = read_records(_HERE / "written" / "texts.csv")
+    cells = [record.cells for record in records]
+    task, test = named_task("written"), [each for each in cells if each["use"] == "test"]
+    documents = [str(each["text"]) for each in cells if each["use"] == "corpus"]
+    truth = [task.labels.index(str(each["label"])) for each in test]
+    return Data(task, documents, [str(each["text"]) for each in test], truth)
+
+
+def read_published(settings: ComparisonSettings) -> Data:
+    """Read a published test set, or a fixed draw of it, and the corpus of its task."""
+    name = settings.task
+    task = named_task("sentiment" if name in SENTIMENT else name)
+    rows = list(dict.fromkeys((text, label) for text, label in labelled(name, task) if text.strip()))
+    drawn = shuffled(len(rows), 0, "texts", count=settings.texts or None).tolist()
+    documents = list(islice(_corpus(name), settings.documents or None))
+    return Data(task, documents, [rows[at][0] for at in drawn], [rows[at][1] for at in drawn])
+
+
+def _lines(name: TaskName) -> Iterator[tuple[str, int]]:
+    file, encoding = _LINES[name]
+    path = catalogue.fetch("zero-shot/sentiment_dataset") / file
+    for line in path.read_bytes().decode(encoding).split("\n"):  # other line breaks are inside of texts
+        label, _, text = line.partition(" ")
+        if text:
+            yield text, int(label)
+
+
+def _rated(name: TaskName) -> Iterator[tuple[str, int]]:
+    with tarfile.open(catalogue.fetch("vader-gold") / "additional_resources" / "hutto_ICWSM_2014.tar.gz") as archive:
+        file: Any = archive.extractfile(f"hutto_ICWSM_2014/{_RATED[name]}_GroundTruth.txt")
+        lines = file.read().decode("utf-8-sig", "replace").split("\n")
+    for _, rating, text in (line.split("\t", 2) for line in lines if line.count("\t") >= 2):
+        if abs(float(rating)) >= _CLEAR:
+            yield text, int(float(rating) > 0)
+
+
+def _news() -> Iterator[tuple[str, int]]:
+    with (catalogue.fetch("zero-shot/ag_news_csv") / "test.csv").open(encoding="utf-8", newline="") as file:
+        for label, title, text in csv.reader(file):
+            yield f"{title}. {text}".replace("\\", " "), int(label) - 1
+
+
+def _files(folder: Path, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for label, part in enumerate(parts):
+        for file in sorted((folder / part).glob("*.txt")):
+            yield file.read_bytes().decode("utf-8", "replace"), label
+
+
+def labelled(name: TaskName, task: Task) -> Iterator[tuple[str, int]]:
+    """Give the texts of a test set, each with the number of its label."""
+    if name in _LINES:
+        return _lines(name)
+    if name in _RATED:
+        return _rated(name)
+    if name == "ag":
+        return _news()
+    if name == "imdb":
+        return _files(catalogue.fetch("zero-shot/imdb") / "test", ("neg", "pos"))
+    return _files(catalogue.fetch("zero-shot/bbc") / "bbc", task.labels)
+
+
+def _corpus(name: TaskName) -> Iterator[str]:
+    if name in (*SENTIMENT, "subj"):
+        yield from read_corpus(catalogue.fetch("zero-shot/imdb") / "train" / "unsup")
+        return
+    if name == "trec":  # the labels are there, and left out
+        path = catalogue.fetch("zero-shot/sentiment_dataset") / "TREC.train.all"
+        yield from (line.partition(" ")[2] for line in path.read_bytes().decode("latin-1").split("\n"))
+        return
+    path = catalogue.fetch("zero-shot/alps_agnews") / "dev.tsv"
+    yield from (line.rpartition("\t")[0] for line in path.read_bytes().decode("utf-8").split("\n"))
