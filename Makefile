@@ -18,8 +18,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/modicum compare all --budget demo --seeds $(SEEDS) --out runs/demo
 
+# A file's tests stay in one process, which makes once what they share; and bytecode is kept for the processes that
+# tests start, wherever the environment says otherwise.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ import torch
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from modicum.core import catalogue
-from modicum.core.pretrained import OFFLINE, encoder_place
+from modicum.core.pretrained import OFFLINE, encoder_source
 from modicum.sarcasm.encoder.batches import budget_batches
 from modicum.sarcasm.encoder.model import EncoderModel
 from modicum.sarcasm.encoder.modeling import SarcasmModel
@@ -111,7 +111,7 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(1)
     network = SarcasmModel.from_encoder(OFFLINE, pooling="mean", length=LONGEST, learnt=("sarcastic",))
-    model = EncoderModel(network, AutoTokenizer.from_pretrained(encoder_place(OFFLINE)))
+    model = EncoderModel(network, AutoTokenizer.from_pretrained(encoder_source(OFFLINE)))
     texts = read(options.texts)
     run = ways(model, texts, options.batch)
     model(texts[:8])  # the first call allocates

@@ -51,6 +51,8 @@ COMMANDS = {
     "cubemlp-ces": "modicum compare cubemlp --budget full --seeds 5 --option task=ces --option encoder=linear "
     "--option channels=16 --option epochs=8 --option batch=64 --out runs/evidence/cubemlp-ces --json",
     "cubemlp-speed": "python benchmarks/cubemlp.py --json",
+    "peerpl-rewards": "python benchmarks/peerpl.py --part rewards --json",
+    "peerpl-speed": "python benchmarks/peerpl.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "

@@ -38,7 +38,7 @@ def main() -> None:
     sizes: dict[str, Any] = {
         "num_labels": 10,
         "hidden_size": 64,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "intermediate_size": 128,
     }
@@ -54,9 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
-            num_train_epochs=15,
+            num_train_epochs=10,
             per_device_train_batch_size=16,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             report_to="none",
             save_strategy="no",
             use_cpu=True,

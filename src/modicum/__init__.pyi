@@ -6,6 +6,7 @@ from . import optim as optim
 from . import perturb as perturb
 from . import quantize as quantize
 from . import sarcasm as sarcasm
+from . import weakpolicy as weakpolicy
 from ._version import __version__ as __version__
 from .core.compare import compare as compare
 from .core.method import Arm as Arm
@@ -32,3 +33,5 @@ from .quantize import RAPQConfig as RAPQConfig
 from .sarcasm import IronyCategorizer as IronyCategorizer
 from .sarcasm import SarcasmDetector as SarcasmDetector
 from .sarcasm import SarcasmRanker as SarcasmRanker
+from .weakpolicy import PeerBC as PeerBC
+from .weakpolicy import PeerLoss as PeerLoss

@@ -42,10 +42,10 @@ def _arm(place: int) -> ArmResult:
         summary=f"What {name} does.",
         values=(mean - 1, mean, mean + 1),
         mean=mean,
-        deviation=1.0,
+        std=1.0,
         seconds=1.0 + 40 * (place % 3),
         memory=300.0 + place,
-        beside={"expected calibration error": 0.05},
+        secondary={"expected calibration error": 0.05},
         costs={"labels": 1000.0 - 90 * place},
     )
 
@@ -72,7 +72,7 @@ def _report(method: str) -> Report:
         question="Does the method reach a better accuracy than plain fine-tuning when only 200 examples are labelled, "
         f"as in {'averyveryverylongwordthatnobodycanbreak' * 3}?",
         metric=Metric(name="test accuracy", unit="%", digits=1),
-        beside=(Metric(name="expected calibration error", higher_is_better=False),),
+        secondary=(Metric(name="expected calibration error", higher_is_better=False),),
         costs=(Metric(name="labels", higher_is_better=False, digits=0),),
         budget="demo",
         data="handwritten digits",

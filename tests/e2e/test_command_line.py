@@ -29,7 +29,9 @@ from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
 from modicum.quantize.calibration import check_samples
 
-QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=10", "-o", "epochs=1"]
+pytestmark = pytest.mark.slow  # all of them together
+
+QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=10", "-o", "epochs=1", "--workers", "1"]
 # Seven jobs that are over at once, on one worker: where the time of a run would prove nothing more.
 LEAST = ["compare", "nsgd", "--seeds", "1", "-o", "rates=0.1", "-o", "scales=1", "-o", "epochs=1", "--workers", "1"]
 

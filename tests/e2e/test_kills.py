@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("MODICUM_KILLS", "20"))
 
 FAST = ("--epochs", "1", "--channels", "8", "--encoder", "linear", "--batch", "16", "--seeds", "1")
+LEAST = ("-o", "epochs=1", "-o", "rates=0.1", "-o", "scales=1")
 # Of each command all but its --out; what it reads lies one folder up.
 COMMANDS = {
     "fusion train": ("../classes.npz", *FAST),
@@ -36,7 +37,7 @@ COMMANDS = {
     "molecules train": ("../measured.csv",),
     "molecules select": ("../pool.smi", "--uncertainty", "0.7", "--plot", "space.svg"),
     "quantize run": ("../network", "--calibration", "../images.npy", "--weights", "2"),
-    "compare": ("nsgd", "--data", "../table.csv", "--seeds", "2", "-o", "epochs=1", "--engine", "inline"),
+    "compare": ("nsgd", "--data", "../table.csv", "--seeds", "2", "--engine", "inline", *LEAST),
     "molecules label": ("../pool.smi", "--labeller", "table", "--table", "../measured.csv"),
 }
 ENDINGS = {

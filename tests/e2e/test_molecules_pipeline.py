@@ -135,7 +135,7 @@ def test_a_failed_molecule_is_left_out_and_others_take_its_place(folder: Path) -
         (("predict", "nothing", "--out", "x.csv"), "Give either a pool or --labels"),
         (("predict", "nothing", "pool.smi", "--out", "x.csv", "--parity", "x.png"), "needs labels"),
         (("predict", "nothing", "--labels", "measured.csv", "--out", "x.csv", "--parity", "x.gif"), "A picture is"),
-        (("train", "measured.csv", "--out", "old"), "--out old has files in it"),
+        (("train", "measured.csv", "--out", "old"), "--out old is there already and not an empty folder"),
         (("predict", "old", "pool.smi", "--out", "x.csv"), "old holds two models, gp.npz and dmpnn.pt"),
         (("predict", "old", "pool.smi", "--out", "x.csv", "-t", "nan"), "at most 5000 K, got nan"),
         (

@@ -175,7 +175,7 @@ def journal(folder: Path) -> None:
         for seed in range(2):
             description = {"arm": "SGD", "seed": seed}
             rows.put(
-                job_key(description), description, {"value": (seed + 1) / 3, "beside": {}, "costs": {"steps": 7.0}}
+                job_key(description), description, {"value": (seed + 1) / 3, "secondary": {}, "costs": {"steps": 7.0}}
             )
 
 

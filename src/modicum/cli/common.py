@@ -44,8 +44,10 @@ def say(message: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print a result for programs."""
-    typer.echo(json_format.dumps(document, indent=2))
+    """Print a result for programs; what is infinite or no number has none in JSON, and becomes null."""
+    from pydantic_core import to_jsonable_python
+
+    typer.echo(json_format.dumps(to_jsonable_python(document, inf_nan_mode="null"), indent=2))
 
 
 def check_model(folder: Path) -> None:
@@ -108,13 +110,13 @@ def _progress_lines(title: str, every: float) -> Generator[Progress]:
         while not ended.wait(every):
             say(f"{title}: {state[0]}, {(time.monotonic() - began) / 60:.0f} min")
 
-    def tell(done: int, total: int, text: str) -> None:
+    def note(done: int, total: int, text: str) -> None:
         state[0] = (f"{done} of {total}" if total else str(done)) + (f", {text}" if text else "")
 
     thread = threading.Thread(target=say_now_and_then, daemon=True)
     thread.start()
     try:
-        yield tell
+        yield note
     finally:
         ended.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""``modicum compare``: the main job."""
+"""``modicum compare``, the main job, and ``modicum report``, which shows again what it found."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from modicum.cli.common import Json, progress_bar, stoppable
-from modicum.cli.report import show
+from modicum.cli.common import Json, out, progress_bar, say, stoppable
 from modicum.core.method import Budget
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from modicum.core.method import Comparison
@@ -60,6 +59,7 @@ def compare(
         change(registry.settings(name)[budget], options, owner=f"The comparison {name}")
     from modicum.core.compare import compare as run_comparison
     from modicum.core.engine import open_engine
+    from modicum.core.report import write
 
     chosen = [registry.load(name) for name in names]
     base = folder or Path("runs") / budget / ("" if everything else method)
@@ -74,10 +74,27 @@ def compare(
     reports: list[Report] = []
     with stoppable(resumed(base)), open_engine(engine, workers=workers, threads=threads) as running:
         for entry in chosen:
-            place = base / entry.name if everything else base
+            own = base / entry.name if everything else base
             with progress_bar(entry.name) as progress:
-                reports.append(run_comparison(entry, engine=running, out=place, progress=progress, **given))
-    show(reports, base, json=json)
+                reports.append(run_comparison(entry, engine=running, out=own, progress=progress, **given))
+    # One comparison wrote its page already.
+    show(reports, write(reports, base) if everything else base / "report.html", json=json)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that modicum compare wrote.")], *, json: Json = False
+) -> None:
+    """Show the report of a finished run, and write its Markdown and HTML again."""
+    from modicum.core.report import load, write
+
+    try:
+        reports = load(folder / "report.json")
+    except DataError as error:
+        hint = None if (folder / "report.json").exists() else _how_to_finish(folder)
+        if hint is None:
+            raise
+        raise DataError(f"The comparison in {folder} is not finished.", hint=hint) from error
+    show(reports, write(reports, folder), json=json)
 
 
 class WithMethod(TyperCommand):
@@ -95,10 +112,10 @@ class WithMethod(TyperCommand):
         super().format_help(ctx, formatter)
         for name in registry.names():
             if name in ctx.meta[__name__]:
-                typer.echo("\n".join(_told(registry.load(name).comparison)))
+                typer.echo("\n".join(_settings_help(registry.load(name).comparison)))
 
 
-def _told(comparison: Comparison) -> Iterator[str]:
+def _settings_help(comparison: Comparison) -> Iterator[str]:
     from modicum.core.settings import entries
 
     lines = [f"--data: {comparison.own_data or 'it takes no data of your own.'}"]
@@ -133,3 +150,36 @@ def _options(pairs: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--option takes name=value, got {pair!r}.", hint="Write --option epochs=10.")
         options[name] = value
     return options
+
+
+def show(reports: Sequence[Report], page: Path, *, json: bool) -> None:
+    """Print reports, and where their page is."""
+    from modicum.core.report import dump, table
+
+    if json:
+        typer.echo(dump(reports), nl=False)
+    else:
+        for entry in reports:
+            out().print(table(entry))
+    say(f"Report: {page}")
+
+
+def _how_to_finish(folder: Path) -> str | None:
+    """Give the command that goes on where a comparison without a report stopped; None if none has begun."""
+    from modicum.core.journal import FILE_NAME, Journal
+    from modicum.core.settings import as_text
+
+    begun = next((path.parent for path in (folder / FILE_NAME, *folder.glob(f"*/{FILE_NAME}")) if path.is_file()), None)
+    if begun is None:
+        return None
+    with Journal(begun) as journal:
+        job = journal.example()
+    if job is None or not {"arm", "budget", "settings"} <= job.keys():
+        return None
+    command = ["modicum", "compare", job["method"] if begun == folder else "all", "--budget", job["budget"]]
+    command += ["--threads", str(job["threads"]), "--device", job["device"]]
+    settings: dict[str, object] = (begun == folder and job["settings"]) or {}
+    for name, value in settings.items():
+        command += ["-o", f"{name}={as_text(value)}"]
+    given = " and --data" if job["data"] else ""
+    return f"Run it again, with the --seeds{given} that it had: {shlex.join([*command, '--out', str(folder)])}"

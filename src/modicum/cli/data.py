@@ -32,7 +32,7 @@ def list_sets(*, json: Json = False) -> None:
         return
     from rich.table import Table
 
-    console, wide = out(), 110  # columns, from which on the task has room beside the others
+    console, wide = out(), 110  # columns, from which on the task has room next to the others
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "status", "MB", "for"):
         table.add_column(heading, no_wrap=console.width < wide or heading != "for")
@@ -46,8 +46,8 @@ def list_sets(*, json: Json = False) -> None:
     console.print(table)
     if console.width < wide:
         for entry in sets:
-            told = textwrap.fill(entry.task, console.width - 4, initial_indent="    ", subsequent_indent="    ")
-            console.print(f"\n{entry.name}\n{told}", markup=False)
+            task = textwrap.fill(entry.task, console.width - 4, initial_indent="    ", subsequent_indent="    ")
+            console.print(f"\n{entry.name}\n{task}", markup=False)
 
 
 @app.command()
@@ -99,8 +99,8 @@ def _each(title: str, names: Sequence[str] | None) -> Iterator[str]:
 
     wanted = names or catalogue.names()
     with progress_bar(title) as progress:
-        for place, name in enumerate(wanted):
-            progress(place, len(wanted), name)
+        for done, name in enumerate(wanted):
+            progress(done, len(wanted), name)
             yield name
 
 

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from typing import Literal
 
 import typer
@@ -52,25 +52,19 @@ def _torch() -> Finding:
 
 
 def _extras() -> Iterator[Finding]:
+    from modicum.core.environment import installed_version
+
     wanted: dict[str, list[str]] = {}
     for requirement in requires("modicum") or []:
         match = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
         if match and match[2] not in _COLLECTIONS:
             wanted.setdefault(match[2], []).append(match[1])
     for extra, libraries in sorted(wanted.items()):
-        absent = [name for name in libraries if not _installed(name)]
+        absent = [name for name in libraries if installed_version(name) is None]
         if absent:
             yield Finding(f"extra {extra}", "missing", f"no {', '.join(absent)}", f"pip install 'modicum[{extra}]'")
         else:
             yield Finding(f"extra {extra}", "ok", "complete")
-
-
-def _installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _data_folder() -> Finding:
@@ -88,10 +82,10 @@ def _data_folder() -> Finding:
 
 
 def _cache() -> Finding:
-    from modicum.core.catalogue.places import cache_folder
+    from modicum.core.catalogue.store import cache_folder
 
     folder = cache_folder()  # without a look at MODICUM_DATA, which has a row of its own
-    parent = next(place for place in (folder, *folder.parents) if place.exists())
+    parent = next(each for each in (folder, *folder.parents) if each.exists())
     if os.access(parent, os.W_OK) and parent.is_dir():
         return Finding("cache", "ok", str(folder))
     return Finding("cache", "wrong", f"{folder} cannot be written", "set MODICUM_CACHE to a folder that can")

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from modicum.cli.common import STOPPED, Json, out, print_json, say
-from modicum.cli.compare import WithMethod, compare
+from modicum.cli.compare import WithMethod, compare, report
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.fusion import app as fusion
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
-from modicum.cli.report import report
 from modicum.cli.sarcasm import app as sarcasm
+from modicum.cli.weakpolicy import app as weakpolicy
 from modicum.errors import ModicumError
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.add_typer(fusion, name="fusion")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
 app.add_typer(sarcasm, name="sarcasm")
+app.add_typer(weakpolicy, name="weakpolicy")
 app.command("doctor")(doctor)
 
 
@@ -79,7 +80,7 @@ def _show(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    # A user is told what our warnings say; the line of code that said it is for those who write code. Ours are those
+    # A user reads what our warnings say; the line of code that said it is for those who write code. Ours are those
     # that our code raises, whatever its stacklevel (that of a method may point into typer), or that point at our code.
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__") in (__name__, "warnings", "_py_warnings"):

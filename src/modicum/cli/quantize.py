@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from modicum.cli.common import Device, Json, progress_bar, say, stoppable
+from modicum.cli.common import Device, Json, print_json, progress_bar, say, stoppable
 from modicum.core.devices import check_device
 from modicum.core.files import check_target
 from modicum.errors import ConfigError, ModicumError
@@ -121,7 +120,7 @@ def run(  # noqa: PLR0913 - one argument an option
             "report": summary.to_dict(),
             "certificate": _certificate_row(certificate),
         }
-        _print_finite(row)
+        print_json(row)
     else:
         typer.echo("\n".join([str(summary), *certificate.sentences()]))
         if found:
@@ -132,13 +131,13 @@ def run(  # noqa: PLR0913 - one argument an option
 
 @app.command()
 def verify(file: StoredNetwork, *, json: Json = False) -> None:
-    """Prove that all scales are powers of two, and tell how wide every sum is."""
+    """Prove that all scales are powers of two, and report how wide every sum is."""
     check_stored(file)
     from modicum.quantize.model import QuantizedModel
 
     certificate = QuantizedModel.load(file).verify()
     if json:
-        _print_finite({"file": str(file), **_certificate_row(certificate)})
+        print_json({"file": str(file), **_certificate_row(certificate)})
     else:
         typer.echo(str(certificate))
     if not certificate.holds:
@@ -182,7 +181,7 @@ def export(
     if failed:
         summary["failed"] = {name: str(error) for name, error in failed.items()}
     if json:
-        _print_finite(summary)
+        print_json(summary)
     if failed:
         raise typer.Exit(1)
 
@@ -278,16 +277,3 @@ def _c(model: QuantizedModel, folder: Path) -> list[str]:
 
 def _certificate_row(certificate: Certificate) -> dict[str, Any]:
     return {"holds": certificate.holds, "whole": certificate.whole, **asdict(certificate)}  # the verdicts first
-
-
-def _print_finite(row: object) -> None:
-    """Print JSON; a ratio that is infinite (an output without error) has no number there, and becomes null."""
-    typer.echo(json_format.dumps(_finite(row), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _finite(part) for name, part in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
-    return None if isinstance(value, float) and value in {float("inf"), float("-inf")} else value

@@ -1,1 +1,1 @@
-"""The shared floor: it runs what the methods declare, and knows no method."""
+"""What all methods share: it runs what they declare, and knows none of them."""

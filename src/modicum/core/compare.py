@@ -11,22 +11,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean, median, stdev
 
+import numpy as np
+
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
+from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
 from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
-from modicum.core.report import ArmResult, Difference, Report, write
+from modicum.core.report import ArmResult, Difference, Report, Verdict, write
 from modicum.core.report.words import verdict_sentence
 from modicum.core.settings import as_texts
-from modicum.core.verdict import paired_difference
 from modicum.errors import ConfigError
 
 __all__ = ["compare", "resolve_seeds"]
 
 _ORDER = ("baseline", "method", "control")
+_SIGNIFICANT = 0.05
 
 
 def compare(
@@ -76,23 +79,18 @@ def compare(
     out, data = None if out is None else Path(out), None if data is None else Path(data)
     comparison = subject.comparison if isinstance(subject, Method) else subject
     settings = comparison.settings_for(budget, options)
+    comparison = comparison.variant(settings) if comparison.variant else comparison
     if data is not None and not comparison.own_data:
         raise ConfigError(f"The comparison {comparison.method} takes no data of your own.", hint="Leave --data out.")
     numbers = resolve_seeds(seeds)
     arms = sorted(comparison.arms, key=lambda arm: _ORDER.index(arm.role))
     tasks = [
-        Task(
-            arm,
-            Job(seed=seed, budget=budget, device=device, data=data, settings=settings),
-            setup=comparison.setup,
-            beside=tuple(metric.name for metric in comparison.beside),
-            costs=tuple(metric.name for metric in comparison.costs),
-        )
+        Task(comparison, arm, Job(seed=seed, budget=budget, device=device, data=data, settings=settings))
         for seed in numbers
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
-        records = finish(tasks, method=comparison.method, engine=running, folder=out, progress=progress or silent)
+        records = finish(tasks, engine=running, folder=out, progress=progress or silent)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = tuple(_differences(comparison, results))
     report = Report(
@@ -100,7 +98,7 @@ def compare(
         title=subject.title if isinstance(subject, Method) else comparison.method,
         question=comparison.question,
         metric=comparison.metric,
-        beside=comparison.beside,
+        secondary=comparison.secondary,
         costs=comparison.costs,
         budget=budget,
         data=_writable(str(data)) if data else comparison.data.get(budget, ""),
@@ -150,10 +148,10 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
         summary=arm.summary,
         values=values,
         mean=fmean(values),
-        deviation=stdev(values) if len(values) > 1 else None,
+        std=stdev(values) if len(values) > 1 else None,
         seconds=median(record["seconds"] for record in records),
         memory=max(record["memory"] for record in records),
-        beside=_means(comparison.beside, [record["beside"] for record in records]),
+        secondary=_means(comparison.secondary, [record["secondary"] for record in records]),
         costs=_means(comparison.costs, [record["costs"] for record in records]),
     )
 
@@ -183,3 +181,36 @@ def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterat
     controls = [arm for arm in others if arm.role == "control"]
     for arm, versus in [(arm, baseline) for arm in others] + list(itertools.product(methods, controls)):
         yield paired_difference(arm, versus, higher_is_better=comparison.metric.higher_is_better)
+
+
+def paired_difference(arm: ArmResult, versus: ArmResult, *, higher_is_better: bool) -> Difference:
+    """Compare two arms seed by seed; positive means that ``arm`` is better."""
+    values = (1.0 if higher_is_better else -1.0) * (np.array(arm.values, float) - np.array(versus.values, float))
+    low = high = p_value = None
+    if len(values) > 1:
+        same = float(values[0]) if np.ptp(values) == 0.0 else None
+        low, high = bootstrap_interval(values, np.mean) if same is None else (same, same)
+        p_value = sign_flip_p_value(values)
+    mean = float(values.mean())
+    return Difference(
+        arm=arm.name,
+        versus=versus.name,
+        values=tuple(values.tolist()),
+        mean=mean,
+        low=low,
+        high=high,
+        p_value=p_value,
+        verdict=_judge(mean, low, high, p_value),
+    )
+
+
+def _judge(mean: float, low: float | None, high: float | None, p_value: float | None) -> Verdict:
+    # An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
+    # p-value has to agree, and with fewer than six seeds it cannot.
+    if low is None or high is None or p_value is None:
+        return "too few seeds"
+    if low <= 0.0 <= high:
+        return "no difference shown"
+    if p_value > _SIGNIFICANT:
+        return "too few seeds"
+    return "better" if mean > 0 else "worse"

@@ -1,6 +1,8 @@
-"""One check of a torch device, for all commands and estimators."""
+"""Whether torch can use a device, and what torch.compile has to do when the hooks of a model change."""
 
 from __future__ import annotations
+
+import sys
 
 from modicum.errors import ConfigError
 
@@ -19,3 +21,11 @@ def check_device(device: str) -> None:
             f"torch cannot use the device {device!r} ({reason}).",
             hint="Use the device cpu, or cuda where there is a GPU.",
         ) from error
+
+
+def drop_compiled_code() -> None:
+    """Make torch compile anew, since compiled code looks neither for hooks that came nor for those that went."""
+    if "torch._dynamo" in sys.modules:
+        import torch
+
+        torch.compiler.reset()

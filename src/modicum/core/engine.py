@@ -16,7 +16,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import joblib  # pyright: ignore[reportMissingTypeStubs]
@@ -52,10 +51,8 @@ class Engine(Protocol):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(at_once=error is not None)
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close(at_once=kind is not None)
 
     def close(self, *, at_once: bool) -> None:
         """End the workers, and with ``at_once`` what they run, too."""
@@ -139,11 +136,11 @@ class LocalEngine(Engine):
                         running[pool.submit(_call, self.threads, function, items[queue[0]])] = queue[0]
                         queue.popleft()
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    whole = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
-                    for future in whole:
+                    ended = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
+                    for future in ended:
                         index, error = running.pop(future), future.exception()
                         yield Finished(index, error=error) if error else Finished(index, value=future.result())
-                    if len(whole) < len(done):
+                    if len(ended) < len(done):
                         raise BrokenProcessPool
             except BrokenProcessPool:
                 self.close(at_once=True)

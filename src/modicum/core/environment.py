@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import modicum
+from modicum.core.catalogue.proof import sha256_of, tree_hash
 from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
@@ -31,7 +32,6 @@ _CANNOT_CHANGE_A_RESULT = (
     "core/compare.py",
     "core/jobs.py",
     "core/journal.py",
-    "core/verdict.py",
     "core/registry.py",
     "core/results.py",
 )
@@ -39,13 +39,16 @@ _CANNOT_CHANGE_A_RESULT = (
 
 def library_versions() -> dict[str, str]:
     """Give the versions of the installed libraries that a result may depend on."""
-    found: dict[str, str] = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name in _LIBRARIES if (found := installed_version(name))}
+
+
+@functools.cache
+def installed_version(name: str) -> str | None:
+    """Give the version of a library; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def code_digest(function: Callable[..., Any]) -> str:
@@ -56,20 +59,15 @@ def code_digest(function: Callable[..., Any]) -> str:
         function = function.func
     source = inspect.getsourcefile(function)
     if source is None or not Path(source).is_file():
-        own = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
-    elif Path(source).resolve().is_relative_to(_PACKAGE.resolve()):
-        return _package_digest(Path(source).resolve().relative_to(_PACKAGE.resolve()).parts[0])
-    else:
-        path = Path(source).resolve()
-        package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
-        root = path.parents[len(package.split(".")) if package else 0]
-        found: set[Path] = set()
-        _add_with_imports(path, root, found)
-        digest = hashlib.sha256()
-        for file in sorted(found):
-            digest.update(f"{file.relative_to(root).as_posix()}\0{tree_digest(file)}\n".encode())
-        own = digest.hexdigest()
-    return _package_digest() + own
+        return _package_digest() + hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+    path = Path(source).resolve()
+    if path.is_relative_to(_PACKAGE.resolve()):
+        return _package_digest(path.relative_to(_PACKAGE.resolve()).parts[0])
+    package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
+    root = path.parents[len(package.split(".")) if package else 0]
+    files: set[Path] = set()
+    _add_with_imports(path, root, files)
+    return _package_digest() + tree_hash({file.relative_to(root).as_posix(): sha256_of(file) for file in files})
 
 
 def _add_with_imports(path: Path, root: Path, found: set[Path]) -> None:
@@ -97,10 +95,9 @@ def _files(name: str, root: Path) -> Iterator[Path]:
     parts = [part for part in name.split(".") if part]
     if {"site-packages", "dist-packages"} & set(root.parts) or "modicum" in parts[:1]:
         return
-    place = root
-    for part in parts:
-        place /= part
-        yield from (file for file in (place.with_name(f"{part}.py"), place / "__init__.py") if file.is_file())
+    for depth in range(1, len(parts) + 1):
+        path = root.joinpath(*parts[:depth])
+        yield from (file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file())
 
 
 @functools.cache
@@ -126,12 +123,8 @@ def tree_digest(path: Path) -> str:
     """Hash a file, or all files of a folder with their relative names."""
     if not path.exists():
         raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
+    return tree_hash({file.relative_to(path).as_posix(): sha256_of(file) for file in files})
 
 
 def describe_environment(*, device: str, command: str) -> Environment:

@@ -17,13 +17,19 @@ Outputs = tuple[Tensor, ...]
 
 
 def write_onnx(
-    network: nn.Module, inputs: Mapping[str, Tensor], path: Path, *, outputs: Sequence[str], one_file: bool = True
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    path: Path,
+    *,
+    outputs: Sequence[str],
+    one_file: bool = True,
+    free_axes: int = 2,
 ) -> None:
-    """Export a network whose forward takes ``*inputs``; batch and length, their first two axes, are free."""
+    """Export a network whose forward takes ``*inputs``; their first axes are free: batch and length, or batch alone."""
     # The batch of the inputs must be 2 or more: one would be taken for a constant. Above 2 GB a file needs another one
-    # beside it for its weights.
+    # next to it for its weights.
     require_onnx()
-    free = [dict.fromkeys(range(min(2, tensor.ndim)), torch.export.Dim.DYNAMIC) for tensor in inputs.values()]
+    free = [dict.fromkeys(range(min(free_axes, tensor.ndim)), torch.export.Dim.DYNAMIC) for tensor in inputs.values()]
     with _quiet_exporter():
         torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
             network,
@@ -64,12 +70,12 @@ def open_onnx(path: Path, *, threads: int | None = None, optimised: bool = True)
 
 def largest_difference(found: Tensor, wanted: Tensor) -> float:
     """Give the largest absolute difference, computed in float64."""
-    return float((found.cpu().double() - wanted.cpu().double()).abs().max())
+    return float((found.detach().cpu().double() - wanted.detach().cpu().double()).abs().max())
 
 
 @contextmanager
 def _quiet_exporter() -> Generator[None]:
-    # It warns of its own deprecations and of torchvision, and its optimizer tells of each operator that it leaves.
+    # It warns of its own deprecations and of torchvision, and its optimizer reports each operator that it leaves.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     try:

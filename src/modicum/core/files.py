@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files and folders that are complete or not there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 @contextmanager
 def aside(path: Path) -> Generator[Path]:
-    """Give a place beside a file, and move what was written there to the file when all of it is."""
+    """Give a temporary path in the folder of a file, and move what was written there to the file when all of it is."""
     if path.exists() and not path.is_file():  # else root would replace a device
         raise ConfigError(f"{path} is no file that can be replaced.", hint="Name a file.")
     # A name of its own, so that two writers do not meet and nobody can plant a link in its place.
@@ -42,25 +42,23 @@ def replacing(path: Path) -> Generator[TextIO]:
         yield file
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, hint: str = "Name one where you may write.") -> None:
     """Make a folder and those above it, if they are missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"The folder {path} cannot be made ({error.strerror}).", hint="Name one where you may write."
-        ) from error
+        raise ConfigError(f"The folder {path} cannot be made ({error.strerror}).", hint=hint) from error
 
 
 @contextmanager
 def new_folder(folder: Path) -> Generator[Path]:
-    """Give a place to write files to, which becomes the folder when all of them are written."""
+    """Give a temporary folder to write files to, which becomes the folder when all of them are written."""
     make_folder(folder.parent)
     try:
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} has files in it.", hint="Name a new folder.")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
-            part = Path(place) / "part"
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parent:
+            part = Path(parent) / "part"
             part.mkdir()
             yield part
             part.rename(folder)  # also onto an empty folder
@@ -87,11 +85,11 @@ def check_target(
         raise ConfigError(f"{named} is {what}.", hint=f"Name a {'folder' if folder else 'file'}.")
     for given in filter(None, inputs):
         _check_apart(path, Path(given), named)
-    place = path if folder else path.parent
-    while folder and not place.exists():
-        place = place.parent
+    parent = path if folder else path.parent
+    while folder and not parent.exists():
+        parent = parent.parent
     try:
-        tempfile.TemporaryFile(dir=place).close()
+        tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
         raise ConfigError(
             f"{named} cannot be written ({error.strerror}).", hint="Name one where you may write."
@@ -101,10 +99,10 @@ def check_target(
 def _check_apart(path: Path, given: Path, named: str) -> None:
     if not os.path.exists(given):  # noqa: PTH110 - a text in quotes may be too long for Path.exists
         return
-    # As a place in its folder, too: a link is replaced, not followed.
-    places = {Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)}
+    # As a name in its folder, too: a link is replaced, not followed.
+    targets = {Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)}
     source = Path(os.path.realpath(given))
-    if source in places or (path.exists() and path.samefile(given)):
+    if source in targets or (path.exists() and path.samefile(given)):
         raise ConfigError(f"{named} is a {'folder' if given.is_dir() else 'file'} that is read.", hint="Name another.")
-    if any(place.is_relative_to(source) for place in places):
+    if any(target.is_relative_to(source) for target in targets):
         raise ConfigError(f"{named} is in {given}, a folder that is read.", hint="Name a folder outside of it.")

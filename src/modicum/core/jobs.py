@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from modicum.core.engine import Engine
 from modicum.core.environment import code_digest, library_versions, tree_digest
 from modicum.core.journal import job_key
 from modicum.core.measure import Cost, measured
-from modicum.core.method import Arm, Job, Measurement
+from modicum.core.method import Arm, Comparison, Job, Measurement
 from modicum.core.progress import Progress, silent
 from modicum.core.recorded import Record, run_recorded
 from modicum.core.settings import as_json
@@ -21,20 +21,18 @@ from modicum.errors import ConfigError, JobFailedError, ModicumError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An arm, what it is passed, and the names of its secondary metrics and costs."""
+    """An arm of a comparison, and what it is passed."""
 
+    comparison: Comparison
     arm: Arm
     job: Job
-    setup: Callable[[Job], Any] | None = None
-    beside: tuple[str, ...] = ()
-    costs: tuple[str, ...] = ()
 
 
 def finish(
-    tasks: Sequence[Task], *, method: str, engine: Engine, folder: Path | None, progress: Progress = silent
+    tasks: Sequence[Task], *, engine: Engine, folder: Path | None, progress: Progress = silent
 ) -> dict[tuple[str, int], Record]:
     """Run the tasks that the journal does not hold yet."""
-    descriptions = [_describe(task, method, engine) for task in tasks]
+    descriptions = [_describe(task, engine) for task in tasks]
     jobs = [
         (
             f"{task.arm.name}, seed {task.job.seed}",
@@ -51,11 +49,11 @@ def finish(
     return {(task.arm.name, task.job.seed): record or {} for task, record in zip(tasks, records, strict=True)}
 
 
-def _describe(task: Task, method: str, engine: Engine) -> Record:
+def _describe(task: Task, engine: Engine) -> Record:
     # Everything that determines the result, and nothing that does not.
     job = task.job
     return {
-        "method": method,
+        "method": task.comparison.method,
         "arm": task.arm.name,
         "seed": job.seed,
         "budget": job.budget,
@@ -63,7 +61,7 @@ def _describe(task: Task, method: str, engine: Engine) -> Record:
         "settings": as_json(job.settings),
         "data": tree_digest(job.data) if job.data else None,
         "threads": engine.threads,
-        "code": [code_digest(function) for function in (task.arm.run, task.setup) if function],
+        "code": [code_digest(function) for function in (task.arm.run, task.comparison.setup) if function],
         "libraries": library_versions(),
     }
 
@@ -75,12 +73,13 @@ _latest: dict[str, tuple[Any, Cost]] = {}
 
 def _execute(item: tuple[Task, str]) -> Record:
     task, key = item
-    if task.setup is None:
+    setup = task.comparison.setup
+    if setup is None:
         measurement, cost = measured(lambda: task.arm.run(task.job))
     else:
         if key not in _latest:
             _latest.clear()
-            _latest[key] = measured(functools.partial(task.setup, task.job))
+            _latest[key] = measured(functools.partial(setup, task.job))
         shared, before = _latest[key]
         measurement, own = measured(lambda: task.arm.run(task.job, shared))
         # As if the arm had made it itself: what it took must not depend on which arm a worker happens to run first.
@@ -90,10 +89,8 @@ def _execute(item: tuple[Task, str]) -> Record:
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",
             hint="Return modicum.core.method.Measurement(value=...) from its run function.",
         )
-    for kind, found, declared in (
-        ("beside", measurement.beside, task.beside),
-        ("costs", measurement.costs, task.costs),
-    ):
+    for kind in ("secondary", "costs"):
+        found, declared = getattr(measurement, kind), [metric.name for metric in getattr(task.comparison, kind)]
         if unknown := sorted(set(found) - set(declared)):
             raise ConfigError(
                 f"The arm {task.arm.name} measures {', '.join(map(repr, unknown))} in {kind}, which the comparison "
@@ -102,7 +99,7 @@ def _execute(item: tuple[Task, str]) -> Record:
             )
     return {
         "value": float(measurement.value),
-        "beside": {name: float(number) for name, number in measurement.beside.items()},
+        "secondary": {name: float(number) for name, number in measurement.secondary.items()},
         "costs": {name: float(number) for name, number in measurement.costs.items()},
         "seconds": cost.seconds,
         "memory": cost.memory,
@@ -116,7 +113,4 @@ def _failed(failures: Sequence[tuple[str, BaseException]], *, total: int, folder
         reason, hint = error.what, error.hint
     if folder is not None:
         hint += f" The other results are kept in {folder}: the same command repeats only what failed."
-    return JobFailedError(
-        f"{len(failures)} of {total} jobs failed; the first ({name}) with: {reason}",
-        hint=hint,
-    )
+    return JobFailedError(f"{len(failures)} of {total} jobs failed; the first ({name}) with: {reason}", hint=hint)

@@ -18,14 +18,13 @@ import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from modicum.errors import ConfigError, JournalError, ModicumError
 
 FILE_NAME = "journal.sqlite"
 _APPLICATION = 0x6D6F6469  # "modi": SQLite keeps it in the header, so that a foreign database is noticed
-_VERSION = 2
+_VERSION = 3
 _PATIENCE = 2.0  # seconds: a process that is about to end may still hold the lock
 _HINT = "Restore it from a copy, or move it away: the next run then starts from nothing in that folder."
 _TABLES = """
@@ -49,7 +48,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self._made = [place for place in (folder, *folder.parents) if not place.exists()]
+        self._made = [each for each in (folder, *folder.parents) if not each.exists()]
         self._new = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +77,8 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and self._new and not self._count():
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self._new and not self._count():
             self.path.unlink()
             self.close()
             with suppress(OSError):  # somebody else's file is in it
@@ -118,7 +115,7 @@ class Journal:
     def close(self) -> None:
         """Close the file; the journal cannot be used afterwards."""
         with suppress(sqlite3.Error):
-            # Back to a shared lock, or SQLite leaves its emptied rollback journal beside the file.
+            # Back to a shared lock, or SQLite leaves its emptied rollback journal next to the file.
             self._connection.execute("PRAGMA locking_mode = NORMAL")
             self._count()
         self._connection.close()
@@ -176,7 +173,7 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise _told(error, self.path) from error
+            raise _as_error(error, self.path) from error
         except UnicodeDecodeError as error:  # a damaged text, or an error message that quotes one
             raise JournalError(f"{self.path} is damaged ({error}).", hint=_HINT) from error
 
@@ -185,7 +182,7 @@ def _digest(*fields: str) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
-def _told(error: sqlite3.Error, path: Path) -> ModicumError:
+def _as_error(error: sqlite3.Error, path: Path) -> ModicumError:
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return ConfigError(

@@ -23,7 +23,7 @@ class Cost:
 
 
 def measured(call: Callable[[], Result]) -> tuple[Result, Cost]:
-    """Call a function and tell what it took."""
+    """Call a function and measure what it took."""
     # By samples: ``ru_maxrss`` only ever grows, so a worker that is reused would report the largest job that it ever
     # had. On a GPU the memory is still that of the process; what a kernel allocates there is a cost that the arm itself
     # reports.

@@ -1,4 +1,4 @@
-"""Methods declare, the floor runs: the frozen descriptions of a method and of its comparison."""
+"""Methods declare, the core runs: the frozen descriptions of a method and of its comparison."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What an arm is told: everything that determines its result.
+    """What an arm is passed: everything that determines its result.
 
     Args:
         seed: the same for all arms of a pair.
@@ -93,7 +93,7 @@ class Measurement:
 
     Args:
         value: the primary metric. A run that diverged has a score too (chance, for an accuracy): never NaN.
-        beside: secondary metrics, by name.
+        secondary: secondary metrics, by name.
         costs: the method's own costs (labels, bits, parameters, network calls), by name.
 
     Raises:
@@ -101,11 +101,11 @@ class Measurement:
     """
 
     value: float
-    beside: Mapping[str, float] = field(default_factory=dict[str, float])
+    secondary: Mapping[str, float] = field(default_factory=dict[str, float])
     costs: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        for name, number in {"value": self.value, **self.beside, **self.costs}.items():
+        for name, number in {"value": self.value, **self.secondary, **self.costs}.items():
             if not abs(number) <= LARGEST:
                 raise ConfigError(
                     f"A measurement must be finite, but {name} is {number}.",
@@ -155,7 +155,7 @@ class Comparison:
         question: one sentence that ends with a question mark.
         metric: the primary metric; differences and verdicts are of this one alone.
         arms: exactly one baseline, at least one method, and the controls.
-        beside: secondary metrics, shown and never judged.
+        secondary: secondary metrics, shown and never judged.
         costs: the method's own costs.
         settings: what a user may change: the defaults, as an instance of a frozen dataclass at the top level of a
             module, or one for each budget. Its fields are annotated with `Help` and bounds of annotated-types or
@@ -163,6 +163,8 @@ class Comparison:
         setup: makes of a job what all arms of its seed share (a split, a trained network): a function at the top level
             of a module, called once a seed in each process that runs arms of it, and not at all for a seed whose jobs
             are finished. Arms leave it as they get it. The seconds of each arm include those of the setup.
+        variant: gives the comparison that settings ask for, where they change its arms: the same one, or another with
+            the same settings.
         data: what each budget reads, in words or by catalogue name.
         own_data: what ``--data`` takes, as one sentence; empty if the comparison has no such thing.
 
@@ -174,10 +176,11 @@ class Comparison:
     question: str
     metric: Metric
     arms: tuple[Arm, ...]
-    beside: tuple[Metric, ...] = ()
+    secondary: tuple[Metric, ...] = ()
     costs: tuple[Metric, ...] = ()
     settings: object = None
     setup: Callable[[Job], Any] | None = None
+    variant: Callable[[Any], Comparison] | None = None
     data: Mapping[Budget, str] = field(default_factory=dict[Budget, str])
     own_data: str = ""
 
@@ -188,9 +191,9 @@ class Comparison:
                 f"The metric of {self.method} is {self.metric!r}, not a Metric.",
                 hint="Write metric=Metric(name='accuracy').",
             )
-        for name, kind in (("arms", Arm), ("beside", Metric), ("costs", Metric)):
+        for name, kind in (("arms", Arm), ("secondary", Metric), ("costs", Metric)):
             _check_tuple(f"{name} of {self.method}", getattr(self, name), kind)
-        for named in (self.arms, self.beside, self.costs):
+        for named in (self.arms, self.secondary, self.costs):
             names = Counter(each.name for each in named)
             if repeated := [name for name, count in names.items() if count > 1]:
                 kind = type(named[0]).__name__.lower()
@@ -235,7 +238,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """All that the floor reads of a method.
+    """All that the core reads of a method.
 
     Args:
         name: short name, as in ``modicum compare NAME``.

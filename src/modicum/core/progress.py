@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
-
-class Progress(Protocol):
-    """Called as steps are done: how many, how many in all (0 if nobody knows), and what was done last."""
-
-    def __call__(self, done: int, total: int, text: str, /) -> object:
-        """Take note."""
-        ...
+# Called as steps are done: how many, how many in all (0 if nobody knows), and what was done last.
+Progress: TypeAlias = Callable[[int, int, str], object]
 
 
 def silent(done: int, total: int, text: str) -> None:

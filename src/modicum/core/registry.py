@@ -44,6 +44,12 @@ _ROWS = (
         "CubeMLP: multimodal fusion by MLPs along time, modality and channel",
         "parameters and FLOPs",
     ),
+    Row(
+        "peerpl",
+        "modicum.weakpolicy",
+        "PeerPL: policies from noisy rewards and imperfect demonstrations",
+        "clean rewards and expert demonstrations",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."
+_OTHER_VERSION = "Read it with the modicum that wrote it, or run modicum compare again with a new --out."
 Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
 
 
@@ -29,10 +30,10 @@ class ArmResult:
     summary: str
     values: tuple[float, ...]  # the primary metric, one a seed, in the order of ``Report.seeds``
     mean: float  # of ``values``
-    deviation: float | None  # sample standard deviation of ``values``; None for a single seed
+    std: float | None  # sample standard deviation of ``values``; None for a single seed
     seconds: float  # median wall seconds a job
     memory: float  # largest resident memory of a worker during a job of this arm, in MiB
-    beside: Mapping[str, float]  # means of the secondary metrics, by name
+    secondary: Mapping[str, float]  # means of the secondary metrics, by name
     costs: Mapping[str, float]  # means of the method's own costs, by name
 
 
@@ -76,7 +77,7 @@ class Report:
         title: the method's full name.
         question: that was asked.
         metric: the primary metric.
-        beside: the secondary metrics.
+        secondary: the secondary metrics.
         costs: the method's own costs.
         budget: "demo" or "full".
         data: what was read.
@@ -93,7 +94,7 @@ class Report:
     title: str
     question: str
     metric: Metric
-    beside: tuple[Metric, ...]
+    secondary: tuple[Metric, ...]
     costs: tuple[Metric, ...]
     budget: Budget
     data: str
@@ -123,7 +124,7 @@ class Report:
 
 def dump(reports: Sequence[Report]) -> str:
     """Write reports as JSON text; `load` reads it back to equal reports."""
-    return _file_format().dump_json(_File(schema_version=1, reports=tuple(reports)), indent=2).decode() + "\n"
+    return _file_format().dump_json(_File(schema_version=2, reports=tuple(reports)), indent=2).decode() + "\n"
 
 
 def load(path: Path) -> tuple[Report, ...]:
@@ -139,13 +140,12 @@ def load(path: Path) -> tuple[Report, ...]:
             f"There is no report at {path}.", hint="Run modicum compare METHOD --out with that folder first."
         ) from error
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason, hint = str(error).splitlines()[0], _AGAIN
         if found := getattr(error, "errors", None):  # pydantic's: where it is, and what is wrong there
-            reason = f"{'.'.join(map(str, found()[0]['loc']))}: {found()[0]['msg']}"
-        raise DataError(
-            f"{path} is not a report of this version of modicum ({reason}).",
-            hint=_AGAIN,
-        ) from error
+            first = found()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            hint = _OTHER_VERSION if first["loc"] == ("schema_version",) else hint
+        raise DataError(f"{path} is not a report of this version of modicum ({reason}).", hint=hint) from error
     for report in reports:
         if fault := next(_faults(report), None):
             raise DataError(f"{path} is damaged: in the report of {report.method!r}, {fault}.", hint=_AGAIN)
@@ -180,9 +180,9 @@ def _wrong_counts(report: Report) -> Iterator[str]:
 def _wrong_names(report: Report) -> Iterator[str]:
     names = Counter(arm.name for arm in report.arms)
     yield from (f"{count} arms have the name {name!r}" for name, count in names.items() if count > 1)
-    metrics, costs = ({metric.name for metric in each} for each in (report.beside, report.costs))
+    metrics, costs = ({metric.name for metric in each} for each in (report.secondary, report.costs))
     for arm in report.arms:
-        yield from (f"{arm.name!r} has an undeclared metric {name!r}" for name in arm.beside if name not in metrics)
+        yield from (f"{arm.name!r} has an undeclared metric {name!r}" for name in arm.secondary if name not in metrics)
         yield from (f"{arm.name!r} has an undeclared cost {name!r}" for name in arm.costs if name not in costs)
     pairs = {(difference.arm, difference.versus) for difference in report.differences}
     yield from (f"a difference names an unknown arm {name!r}" for pair in pairs for name in pair if name not in names)
@@ -202,7 +202,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _File:
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     reports: tuple[Report, ...]
 
 

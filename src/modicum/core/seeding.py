@@ -37,13 +37,14 @@ def legacy_seed(seed: int, stream: str) -> int:
 @contextmanager
 def seeded_globally(seed: int, stream: str) -> Generator[None]:
     """Seed the global generators of Python, NumPy and torch in a ``with`` block, and put them back after it."""
-    # transformers initialises heads, drops out and adds NEFTune's noise from them, and has no other way.
-    from transformers import set_seed
-
+    # transformers and Stable-Baselines3 draw from them, and have no other way.
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy state is what leaks
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType] - torch leaves its devices untyped
         try:
-            set_seed(legacy_seed(seed, stream))
+            number = legacy_seed(seed, stream)
+            random.seed(number)
+            np.random.seed(number)  # noqa: NPY002 - the legacy generator is what they use
+            torch.manual_seed(number)  # noqa: TID251 # pyright: ignore[reportUnknownMemberType]
             yield
         finally:
             random.setstate(python)

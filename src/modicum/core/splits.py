@@ -58,5 +58,9 @@ def _held_groups(labels: Indices, groups: Indices, share: float, seed: int, stre
     label_of = labels[first]  # a group of several labels counts where its first row does
     each = (names[label_of == label] for label in np.unique(labels))
     return np.concatenate(
-        [generator.permutation(it)[: np.clip(round(share * len(it)), 1, max(len(it) - 1, 1))] for it in each if len(it)]
+        [
+            generator.permutation(part)[: np.clip(round(share * len(part)), 1, max(len(part) - 1, 1))]
+            for part in each
+            if len(part)
+        ]
     )

@@ -27,7 +27,7 @@ class Format:
     name: str  # such as "modicum.fusion"
     version: int
     what: str  # such as "fusion system"
-    hint: str  # who writes a whole one
+    hint: str  # who writes a complete one
 
     def check(self, source: object, name: object, version: object) -> None:
         """Refuse what has another name or version."""
@@ -62,15 +62,15 @@ def parsed(content: Any, kind: Callable[..., T], *, source: object, hint: str) -
         return adapter.validate_json(json.dumps([content]), strict=True)[0]
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"][1:]))
-        raise DataError(f"{source} is damaged ({f'{place}: ' if place else ''}{first['msg']}).", hint=hint) from error
+        field = ".".join(map(str, first["loc"][1:]))
+        raise DataError(f"{source} is damaged ({f'{field}: ' if field else ''}{first['msg']}).", hint=hint) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], *, metadata: dict[str, str] | None = None) -> None:
     """Write arrays to a safetensors file; with one entry of metadata the same arrays give the same bytes."""
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(it) for name, it in tensors.items()}, metadata=metadata)
+    content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata=metadata)
     with aside(path) as part:
         part.write_bytes(content)
 
@@ -115,11 +115,12 @@ class Tensors:
         if found is None:
             raise DataError(f"{self._source}: the tensor {name} is missing.", hint=self._hint)
         fits = shape is None or (
-            len(shape) == found.ndim and all(it in {None, size} for it, size in zip(shape, found.shape, strict=True))
+            len(shape) == found.ndim
+            and all(want in {None, size} for want, size in zip(shape, found.shape, strict=True))
         )
         if found.dtype.type not in dtypes or not fits:
-            wanted = " or ".join(it.__name__ for it in dtypes)
-            wanted += "" if shape is None else f" of shape {['any' if it is None else it for it in shape]}"
+            wanted = " or ".join(dtype.__name__ for dtype in dtypes)
+            wanted += "" if shape is None else f" of shape {['any' if size is None else size for size in shape]}"
             raise DataError(
                 f"{self._source}: {name} must be {wanted}, got {found.dtype} of shape {list(found.shape)}.",
                 hint=self._hint,

@@ -1,4 +1,4 @@
-"""Tables as CSV, TSV or JSON lines, by path or standard stream: rows know their line; written whole or not at all."""
+"""Tables as CSV, TSV or JSON lines, by path or standard stream: rows know their line; all is written or nothing."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def read_text(source: Path | str) -> str:
             hint="Save it as UTF-8; the older encodings of Windows are cp1252 (much like latin-1) and, for Arabic, "
             "cp1256.",
         ) from error
-    if (place := text.find("\0")) >= 0:
-        line = text.count("\n", 0, place) + 1
+    if (position := text.find("\0")) >= 0:
+        line = text.count("\n", 0, position) + 1
         raise DataError(f"{name}, line {line} holds a NUL byte.", hint="Save it as plain UTF-8 text.")
     return text
 
@@ -83,8 +83,8 @@ def split_cells(
 ) -> list[tuple[int, list[str]]]:
     """Split a text of CSV as `read_cells` does."""
     separator = separator or _separator_of(text, ",")
-    first = next((it for it in text.splitlines() if it.strip()), "")
-    # What is written "a", "b" has its quotation marks behind a space.
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    # What is written "a", "b" has its quotation marks after a space.
     spaced = {"skipinitialspace": f"{separator} " in first, "quotechar": quote}
     options: Any = {"delimiter": separator, "strict": True, **(spaced if quote else {"quoting": csv.QUOTE_NONE})}
     rows: list[tuple[int, list[str]]] = []
@@ -111,7 +111,7 @@ def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
 
 
 def parse_records(text: str, name: str, *, form: Form | None = None) -> tuple[tuple[str, ...], list[Record]]:
-    """Split a text as `read_records` does a file; CSV and JSON lines are told apart where no form is given."""
+    """Split a text as `read_records` does a file; CSV and JSON lines are distinguished where no form is given."""
     # Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. White
     # space around a column's name is not part of it, and columns without name and content are left out.
     if not text.strip():
@@ -132,9 +132,9 @@ def is_json(text: str) -> bool:
 
 def parse_header(text: str) -> list[str]:
     """Give the names of the columns of a CSV; of another text its first words."""
-    first = next((it for it in text.splitlines() if it.strip()), "")
+    first = next((line for line in text.splitlines() if line.strip()), "")
     rows = list(csv.reader([first], delimiter=_separator_of(text, ","), skipinitialspace=True))
-    return [it.strip() for it in rows[0]] if rows else []
+    return [name.strip() for name in rows[0]] if rows else []
 
 
 def form_of(path: Path) -> Form:
@@ -149,14 +149,14 @@ def form_of(path: Path) -> Form:
 def write_rows(
     target: Path | str | TextIO, columns: Sequence[str], rows: Iterable[Cells], *, form: Form | None = None
 ) -> None:
-    """Write rows to a file, whole or not at all, or to a stream: texts as they are, None empty, all else as JSON."""
+    """Write all rows to a file, or none, or to a stream: texts as they are, None empty, all else as JSON."""
     if not isinstance(target, Path | str):
-        place, form = nullcontext(target), form or "csv"
+        target_file, form = nullcontext(target), form or "csv"
     elif str(target) == _STANDARD:
-        place, form = nullcontext(sys.stdout), form or "csv"
+        target_file, form = nullcontext(sys.stdout), form or "csv"
     else:
-        place, form = replacing(Path(target)), form or form_of(Path(target))
-    with place as file:
+        target_file, form = replacing(Path(target)), form or form_of(Path(target))
+    with target_file as file:
         _write(file, columns, rows, form)
 
 
@@ -164,16 +164,17 @@ def _write(file: TextIO, columns: Sequence[str], rows: Iterable[Cells], form: Fo
     if form == "jsonl":
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    written = [
-        {name: it if isinstance(it, str) else "" if it is None else json.dumps(it) for name, it in row.items()}
-        for row in rows
-    ]
+    written = [{name: _as_cell(value) for name, value in row.items()} for row in rows]
     # Before Python 3.13 the writer leaves a lone carriage return bare, which its reader takes for the end of the row.
     bare = any("\r" in value for row in written for value in row.values())
     quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
     writer = csv.DictWriter(file, columns, delimiter=_DELIMITERS[form], lineterminator="\n", quoting=quoting)
     writer.writeheader()
     writer.writerows(written)
+
+
+def _as_cell(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 @contextmanager
@@ -195,10 +196,10 @@ def _separator_of(text: str, expected: str) -> str:
                 widths = [len(cells) for cells in islice((cells for cells in rows if cells), _ASKED)]
         except csv.Error:
             return None
-        return sum(it != widths[0] for it in widths) if widths and widths[0] > 1 else None
+        return sum(width != widths[0] for width in widths) if widths and widths[0] > 1 else None
 
-    found = {it: count for it in (expected, *SEPARATORS) if (count := misfits(it)) is not None}
-    return min(found, key=lambda it: found[it], default=expected)  # of equals the first
+    found = {each: count for each in (expected, *SEPARATORS) if (count := misfits(each)) is not None}
+    return min(found, key=lambda each: found[each], default=expected)  # of equals the first
 
 
 def _delimited(text: str, name: str, expected: str) -> tuple[tuple[str, ...], list[Record]]:
@@ -210,10 +211,10 @@ def _delimited(text: str, name: str, expected: str) -> tuple[tuple[str, ...], li
                 f"{name}, line {line} has {len(cells)} cells, expected {len(rows[0][1])}.",
                 hint=f"Correct that row: a text with {separator!r} or a newline in it stands in quotation marks.",
             )
-    columns = [it.strip() for it in rows[0][1]]
-    kept = [at for at, it in enumerate(columns) if it or any(cells[at].strip() for _, cells in rows[1:])]
+    columns = [name.strip() for name in rows[0][1]]
+    kept = [at for at, name in enumerate(columns) if name or any(cells[at].strip() for _, cells in rows[1:])]
     names = tuple(columns[at] for at in kept)
-    if twice := [it for it in names if names.count(it) > 1]:
+    if twice := [column for column in names if names.count(column) > 1]:
         raise DataError(f"{name} has the column {twice[0]!r} twice.", hint="Rename one of them.")
     return names, [Record(line=line, cells={columns[at]: cells[at] for at in kept}) for line, cells in rows[1:]]
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.seeding import legacy_seed, seeded_globally
 from modicum.errors import ConfigError
 
@@ -128,12 +127,12 @@ def train_classifier(
             return  # diverged: what follows would change nothing
 
 
-def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> TrainerCallback:
+def reporting(report: Callable[[str], None], *, extra: str, every: float = 30.0) -> TrainerCallback:
     """Make a callback for Trainer that says how far a training is and how long it will take."""
     transformers = require("transformers", extra=extra, purpose="Training by transformers.Trainer")
     began = last = time.monotonic()
 
-    class Telling(transformers.TrainerCallback):
+    class Reporting(transformers.TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             nonlocal began, last
             began = last = time.monotonic()
@@ -145,6 +144,6 @@ def telling(tell: Callable[[str], None], *, extra: str, every: float = 30.0) -> 
                 return
             last = now
             left = (now - began) / state.global_step * (state.max_steps - state.global_step)
-            tell(f"update {state.global_step:,} of {state.max_steps:,}, about {max(1, round(left / 60)):,} min left")
+            report(f"update {state.global_step:,} of {state.max_steps:,}, about {max(1, round(left / 60)):,} min left")
 
-    return Telling()
+    return Reporting()

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.core.devices import check_device
+from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
-from modicum.core.quiet import quiet_transformers
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.batches import Collator, Items

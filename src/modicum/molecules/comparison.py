@@ -125,16 +125,16 @@ def _measure(job: Job, problem: Problem, *, rule: Rule) -> Measurement:
     predicted = _predicted(predictor, test)
     rows, molecules = score_rows(predicted, test), score_molecules(predicted, test)
     deviation = posterior_deviation(_kernel(), training.molecules, test.molecules)
-    beside = {
+    secondary = {
         "mean absolute error": rows.mae,
         "R2 of molecules": _floored(molecules),
         "largest deviation": float(deviation.max()),
     }
     if job.data is None:  # a user's own labels may be experiments themselves
         measured = test if settings.test == "experiment" else experimental_labels(settings.quantity)
-        beside["R2 by experiment"] = _floored(score_rows(_predicted(predictor, measured), measured))
+        secondary["R2 by experiment"] = _floored(score_rows(_predicted(predictor, measured), measured))
     return Measurement(
-        value=_floored(rows), beside=beside, costs={"labelled molecules": float(len(training.molecules))}
+        value=_floored(rows), secondary=secondary, costs={"labelled molecules": float(len(training.molecules))}
     )
 
 
@@ -177,7 +177,7 @@ _COMPARISON = Comparison(
             summary="equally many of each number of atoms: is it only that small molecules are seen, too?",
         ),
     ),
-    beside=(
+    secondary=(
         Metric(name="mean absolute error", higher_is_better=False),
         Metric(name="R2 of molecules", digits=4),
         Metric(name="largest deviation", higher_is_better=False),

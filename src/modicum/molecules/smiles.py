@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def own_order(molecule: Mol | str) -> tuple[Mol, list[int]]:
     return own, json.loads(read.GetProp("_smilesAtomOutputOrder"))
 
 
+@functools.lru_cache(maxsize=1 << 16)  # sets of molecules are compared with one another again and again
 def canonical(smiles: str) -> str:
     """Spell a molecule as RDKit does."""
     molecule = read_molecule(smiles)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from statistics import fmean
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from modicum.core.small import Split, cifar10, digits, in_quarters
 from modicum.core.training import train_classifier
 from modicum.optim.configuration import COMPARISON, ComparisonSettings
 from modicum.optim.data import own_data
-from modicum.optim.functional import Norm
 from modicum.optim.optimizer import NSGD
 
 MOMENTUM = 0.9
@@ -61,7 +60,7 @@ def run(job: Job, split: Split, *, make: Factory, standardise: bool = False) -> 
     own = {scale: max(plan.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in plan.scales}
     return Measurement(
         value=fmean(cell["test"] for cell in cells.values()),
-        beside={
+        secondary={
             "rate tuned at scale 1": mean_at(tuned, "test"),
             "one rate for all scales": mean_at(shared, "test"),
             "own rate for each scale": fmean(cells[rate, scale]["test"] for scale, rate in own.items()),
@@ -105,19 +104,10 @@ def train(split: Split, make: Factory, *, rate: float, job: Job) -> dict[str, fl
     return {part: _accuracy(network, split, part) for part in ("validation", "test")}
 
 
-def sgd(network: nn.Module, rate: float, decay: float, _: Tensor) -> torch.optim.Optimizer:
-    """Make plain SGD with momentum."""
-    return torch.optim.SGD(network.parameters(), rate, MOMENTUM, weight_decay=decay)
-
-
-def nsgd(network: nn.Module, rate: float, decay: float, _: Tensor, *, norm: Norm = "l2") -> torch.optim.Optimizer:
-    """Make NSGD."""
-    return NSGD(network, rate, MOMENTUM, weight_decay=decay, norm=norm)
-
-
-def adam(network: nn.Module, rate: float, decay: float, _: Tensor) -> torch.optim.Optimizer:
-    """Make Adam, the usual answer to scales, with decoupled weight decay."""
-    return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
+def make(network: nn.Module, rate: float, decay: float, _: Tensor, *, kind: Any, **settings: Any) -> Any:
+    """Make an optimizer that treats all parameters alike."""
+    trained: Any = network if kind is NSGD else network.parameters()
+    return kind(trained, lr=rate, weight_decay=decay, **settings)
 
 
 def first_batch_power(network: nn.Module, rate: float, decay: float, batch: Tensor) -> torch.optim.Optimizer:
@@ -147,11 +137,6 @@ class UnitGradient(torch.optim.SGD):
         for gradient in gradients:
             gradient.div_(norm)
         super().step(closure)
-
-
-def unit_gradient(network: nn.Module, rate: float, decay: float, _: Tensor) -> torch.optim.Optimizer:
-    """Make SGD on gradients of unit norm."""
-    return UnitGradient(network.parameters(), rate, MOMENTUM, decay)
 
 
 def build(split: Split, *, seed: int) -> nn.Module:
@@ -204,16 +189,16 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+SGD = partial(make, kind=torch.optim.SGD, momentum=MOMENTUM)
+NSGD_L2 = partial(make, kind=NSGD, momentum=MOMENTUM)
+UNIT = partial(make, kind=UnitGradient, momentum=MOMENTUM)
+ADAM = partial(make, kind=torch.optim.AdamW)  # the usual answer to scales, with decoupled weight decay
+
 _ARMS: tuple[tuple[str, Role, Callable[..., Measurement], str], ...] = (
-    ("SGD", "baseline", partial(run, make=sgd), "momentum 0.9"),
-    ("NSGD l2", "method", partial(run, make=nsgd), "each gradient over the power of its layer's input"),
-    (
-        "NSGD l1",
-        "method",
-        partial(run, make=partial(nsgd, norm="l1")),
-        "the same with the sum of absolute inputs",
-    ),
-    ("AdamW", "control", partial(run, make=adam), "would any adaptive method do?"),
+    ("SGD", "baseline", partial(run, make=SGD), "momentum 0.9"),
+    ("NSGD l2", "method", partial(run, make=NSGD_L2), "each gradient over the power of its layer's input"),
+    ("NSGD l1", "method", partial(run, make=partial(NSGD_L2, norm="l1")), "the same with the sum of absolute inputs"),
+    ("AdamW", "control", partial(run, make=ADAM), "would any adaptive method do?"),
     (
         "constant factors",
         "control",
@@ -223,10 +208,10 @@ _ARMS: tuple[tuple[str, Role, Callable[..., Measurement], str], ...] = (
     (
         "standardised inputs",
         "control",
-        partial(run, make=sgd, standardise=True),
+        partial(run, make=SGD, standardise=True),
         "SGD on inputs of mean 0 and std 1 (each column of a table): would one line of preprocessing do?",
     ),
-    ("unit gradient", "control", partial(run, make=unit_gradient), "SGD on g / ||g||, the other method of that name"),
+    ("unit gradient", "control", partial(run, make=UNIT), "SGD on g / ||g||, the other method of that name"),
 )
 
 _COMPARISON = Comparison(
@@ -234,7 +219,7 @@ _COMPARISON = Comparison(
     question="Does one learning rate work across input scales?",
     metric=Metric(name="test accuracy, mean over rates and input scales"),
     arms=tuple(Arm(name=name, role=role, run=arm, summary=summary) for name, role, arm, summary in _ARMS),
-    beside=(
+    secondary=(
         Metric(name="rate tuned at scale 1"),
         Metric(name="one rate for all scales"),
         Metric(name="own rate for each scale"),

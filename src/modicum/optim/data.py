@@ -10,7 +10,7 @@ import torch
 
 from modicum.core.safeload import load_npz
 from modicum.core.small import Split, in_quarters
-from modicum.core.tables import read_cells
+from modicum.core.tables import read_records
 from modicum.errors import ConfigError, DataError
 
 
@@ -30,34 +30,15 @@ def own_data(path: Path, seed: int) -> Split:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    (_, header), *rows = read_cells(path) or [(1, [])]
-    if "label" not in header:
+    columns, rows = read_records(path)
+    numeric = [name for name in columns if name != "label"]
+    if "label" not in columns or not numeric:
         raise DataError(
-            f"{path} has no column called label; its header is {','.join(header)!r}.",
+            f"{path} needs a column called label and numeric ones; its columns are {', '.join(columns)}.",
             hint="Give the file a header line and call the column of classes label.",
         )
-    if header.count("label") > 1:
-        raise DataError(f"{path} has {header.count('label')} columns called label.", hint="Keep one of them.")
-    if len(header) < 2 or not rows:
-        raise DataError(
-            f"{path} has {len(rows)} rows and {len(header) - 1} columns other than label.",
-            hint="Give at least one numeric row and column.",
-        )
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {line} has {len(row)} fields, the header has {len(header)}.", hint="Correct that line."
-            )
-    label = header.index("label")
-    inputs = [
-        [
-            _number(text, f"{path}, line {line}, column {name}")
-            for name, text in zip(header, row, strict=True)
-            if name != "label"
-        ]
-        for line, row in rows
-    ]
-    return np.array(inputs), np.array([row[label] for _, row in rows])
+    inputs = [[_number(row.cells[name], f"{path}, line {row.line}, column {name}") for name in numeric] for row in rows]
+    return np.array(inputs), np.array([row.cells["label"] for row in rows])
 
 
 def _number(text: str, where: str) -> float:

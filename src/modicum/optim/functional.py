@@ -104,7 +104,7 @@ def conv_power(x: Tensor, geometry: Geometry, *, norm: Norm = "l2", per_channel:
         Shape (groups,), or (channels,) if ``per_channel``.
 
     Source:
-        Atici, Pan and Cetin 2022 (arXiv:2212.09921). Departure: a patch instead of the whole map, since the
+        Atici, Pan and Cetin 2022 (arXiv:2212.09921). Departure: a patch instead of the entire map, since the
         patch is the input of the one neuron that the rule was written for, and needs no constant for the map size.
     """
     if x.ndim == len(geometry.kernel) + 1:

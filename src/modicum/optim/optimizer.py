@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
-from modicum.core.compiling import drop_compiled_code
+from modicum.core.devices import drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.configuration import Reduction, check_group, check_settings, check_state
@@ -88,7 +88,7 @@ class NSGD(torch.optim.Optimizer):
     Source:
         Atici, Pan and Cetin, arXiv:2212.09921; the order of the step is that of Algorithm 1 of its version 2.
         Departures: the power is the mean over patches, batch and positions, so that the rate depends neither on the
-        batch size nor on the image size; the paper's code uses matrix norms of whole maps. "sample" and
+        batch size nor on the image size; the paper's code uses matrix norms of entire maps. "sample" and
         synchronisation are ours.
     """
 
@@ -392,7 +392,7 @@ def _sgd_step(state: _State, group: Mapping[str, Any], gradients: Mapping[nn.Par
 
 def _warn_of_clipping_trainer() -> None:
     """Warn if a Trainer that clips gradients is among the callers."""
-    # Trainer clips before it calls the optimizer and tells it nothing; there is no other way to see its settings.
+    # Trainer clips before it calls the optimizer and passes it nothing; there is no other way to see its settings.
     library: Any = sys.modules.get("transformers.trainer")
     if library is None:
         return

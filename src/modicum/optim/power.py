@@ -66,7 +66,7 @@ def feeds(module: nn.Module, norm: Norm, *, per_channel: bool) -> Iterator[Feed]
         power = partial(conv_power, geometry=geometry_of(module), norm=norm, per_channel=per_channel)
         known = [("weight", ((0, "input"),), power, module.groups, False)]
     for name, inputs, power, blocks, transposed in known:
-        # A parametrised or pruned layer computes its weight: the parameter behind it multiplies no input.
+        # A parametrised or pruned layer computes its weight: the parameter under it multiplies no input.
         weight = module._parameters.get(name)
         if weight is not None:
             units = blocks * (weight.shape[0 if transposed else 1] if per_channel else 1)
@@ -164,7 +164,7 @@ class PowerWatcher:
 
 
 def buckets(ledgers: Iterable[Ledger]) -> list[list[Ledger]]:
-    """Part ledgers by device and dtype: the powers of each part fit into one vector."""
+    """Split ledgers by device and dtype: the powers of each part fit into one vector."""
     parts: dict[tuple[torch.device, torch.dtype], list[Ledger]] = {}
     for ledger in ledgers:
         parts.setdefault((ledger.entry.device, ledger.entry.dtype), []).append(ledger)
@@ -203,7 +203,7 @@ class _Enter(torch.autograd.Function):
 
 
 class _Hook:
-    """A hook that stays behind when its model is copied or saved: another model's has nothing to watch."""
+    """A hook that is left out when its model is copied or saved: another model's has nothing to watch."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A call of the standard library that takes anything and returns None, so that a saved model needs no modicum.

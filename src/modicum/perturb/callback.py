@@ -21,11 +21,11 @@ else:
 class HyPeCallback(TrainerCallback):
     """Attach HyPe for as long as a Trainer trains.
 
-    The place of the noise is ``state.global_step``, so a run that resumes from a checkpoint gets the noise of one that
-    was never interrupted. Several GPUs need torch.distributed (as with torchrun): the replicas of nn.DataParallel,
-    which Trainer makes otherwise, would share one place.
+    The position of the noise is ``state.global_step``, so a run that resumes from a checkpoint gets the noise of one
+    that was never interrupted. Several GPUs need torch.distributed (as with torchrun): the replicas of
+    nn.DataParallel, which Trainer makes otherwise, would share one position.
 
-    Trainer does not tell its callbacks that a training was interrupted (Ctrl-C) or failed. Only ``with callback:
+    Trainer does not inform its callbacks that a training was interrupted (Ctrl-C) or failed. Only ``with callback:
     trainer.train()`` takes the hooks off then; without it noise and dropout 0 stay until `remove`, or until the next
     training of the model with a HyPeCallback, this one or another.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Ours, of the sizes that the papers use as far as we know them; none of them was tuned here.
 # The noise of NEFTune is alpha / sqrt(length times width): 5, the smallest of its paper, is 0.016 for 128 tokens of 768
-# numbers, and 0.36 is the same for the 16 patches of 32 numbers of the demo.
+# values, and 0.36 is the same for the 16 patches of 32 values of the demo.
 NEFTUNE_ALPHA = {"demo": 0.36, "full": 5.0}
 R_DROP_ALPHA = 1.0
 R3F_WEIGHT = 1.0
@@ -152,7 +152,7 @@ def judge(
     value = score(metric, predictions, labels)
     return {
         "value": value,
-        "beside": {
+        "secondary": {
             "accuracy (STS-B: Spearman)": score("spearman" if regression else "accuracy", predictions, labels),
             "training loss": loss,
             "diverged": float(not finite or value <= score(metric, constant, labels)),
@@ -252,7 +252,7 @@ _COMPARISON = Comparison(
         Arm(name=name, role=role, run=partial(run, alter=alter), summary=summary)
         for name, role, alter, summary in _ARMS
     ),
-    beside=(
+    secondary=(
         Metric(name="accuracy (STS-B: Spearman)"),
         Metric(name="training loss", higher_is_better=False),
         Metric(name="diverged", higher_is_better=False),

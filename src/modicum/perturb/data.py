@@ -88,8 +88,8 @@ _COLA_DEV = ("cola_public/raw/in_domain_dev.tsv", "cola_public/raw/out_of_domain
 _COLA_FILES = Layout(("cola_public/raw/in_domain_train.tsv",), _COLA_DEV, _COLA, (4,))
 _MRPC_FILES = Layout(("msr-para-train.tsv",), ("msr-para-val.tsv",), _MRPC)
 # Two more fields give the licence of some rows.
-_STSB_PLACES = {"label": 4, "first": 5, "second": 6}
-_STSB_FILES = Layout(("stsbenchmark/sts-train.csv",), ("stsbenchmark/sts-dev.csv",), _STSB_PLACES, (7, 9))
+_STSB_POSITIONS = {"label": 4, "first": 5, "second": 6}
+_STSB_FILES = Layout(("stsbenchmark/sts-train.csv",), ("stsbenchmark/sts-dev.csv",), _STSB_POSITIONS, (7, 9))
 _TASKS = (
     Task("rte", "glue-small/RTE", "accuracy", ("entailment", "not_entailment"), (_RTE_FILES, Layout(*_GLUE, _RTE))),
     Task("cola", "glue-small/CoLA", "matthews", ("0", "1"), (Layout(*_GLUE, _COLA, (4,)), _COLA_FILES)),
@@ -139,8 +139,8 @@ def digits_problem(seed: int, *, train_size: int) -> Problem:
     images, names = digits()
     generator = numpy_generator(seed, "split")
     rows, classes = generator.permutation(len(names)), generator.permutation(10)
-    places = np.argsort(classes)[names.numpy()[rows]]
-    known, labels = places < 5, places % 5
+    positions = np.argsort(classes)[names.numpy()[rows]]
+    known, labels = positions < 5, positions % 5
     examples = [
         {"pixel_values": image, "labels": int(label)} for image, label in zip(images[rows], labels, strict=True)
     ]
@@ -201,10 +201,10 @@ def read(task: Task, folder: Path) -> tuple[list[Example], list[Example]]:
 
 def _read(task: Task, layout: Layout, path: Path) -> Iterator[Example]:
     rows = read_cells(path, separator="\t", quote=None)
-    places, widths = layout.columns, layout.widths
+    positions, widths = layout.columns, layout.widths
     if not widths:
         (_, header), *rows = rows or [(1, [])]
-        places = {what: _place(names, header, path) for what, names in places.items()}
+        positions = {what: _column(names, header, path) for what, names in positions.items()}
         widths = (len(header),)
     if not rows:
         raise DataError(f"{path} has no examples.", hint="Give a file with at least one row.")
@@ -214,14 +214,14 @@ def _read(task: Task, layout: Layout, path: Path) -> Iterator[Example]:
                 f"{path}, line {number} has {len(row)} fields, expected {' or '.join(map(str, widths))}.",
                 hint="Correct that line: fields are separated by one tab, and quotation marks mean nothing.",
             )
-        fields = {what: row[place] for what, place in places.items()}
+        fields = {what: row[position] for what, position in positions.items()}
         if not all(text.strip() for text in fields.values()):
             raise DataError(f"{path}, line {number} has an empty sentence or label.", hint="Correct or drop that line.")
         label = _label(fields.pop("label"), task, f"{path}, line {number}")
         yield Example(label, **fields)
 
 
-def _place(names: tuple[str, ...], header: list[str], path: Path) -> int:
+def _column(names: tuple[str, ...], header: list[str], path: Path) -> int:
     for name in names:
         if name in header:
             return header.index(name)

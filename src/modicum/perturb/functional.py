@@ -42,8 +42,8 @@ def hash_bits(
 ) -> Tensor:
     """Hash every element of a tensor to 32 bits.
 
-    An element is known by its sample and its place in the sample, so a sample gets the same bits in a larger batch,
-    beside longer sentences, or on another rank.
+    An element is known by its sample and its position in the sample, so a sample gets the same bits in a larger batch,
+    next to longer sentences, or on another rank.
 
     Args:
         shape: (samples, ...), with fewer than 2**31 elements a sample.

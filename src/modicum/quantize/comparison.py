@@ -116,7 +116,7 @@ def _float_network(_: Job, problem: Problem) -> Measurement:
     parameters = sum(parameter.numel() for parameter in problem.network.parameters())
     return Measurement(
         value=accuracy(problem.network, problem.test, problem.labels),
-        beside={"whole channels": 0.0},
+        secondary={"whole channels": 0.0},
         costs={"kB": 4 * parameters / 1000, "weight bits": float(_FLOAT_BITS)},
     )
 
@@ -164,7 +164,7 @@ def _measure(model: QuantizedModel, problem: Problem) -> Measurement:
     bits = sum(code.bits * code.codes.numel() for code in codes.values())
     return Measurement(
         value=accuracy(model, problem.test, problem.labels),
-        beside={"whole channels": whole / channels},
+        secondary={"whole channels": whole / channels},
         costs={
             "kB": sum(_bytes(code) for code in codes.values()) / 1000,
             "weight bits": bits / sum(code.codes.numel() for code in codes.values()),
@@ -219,7 +219,7 @@ _COMPARISON = Comparison(
         ),
         Arm(name="float network", role="control", run=_float_network, summary="nothing is quantized"),
     ),
-    beside=(Metric(name="whole channels", digits=3),),
+    secondary=(Metric(name="whole channels", digits=3),),
     costs=(
         Metric(name="kB", higher_is_better=False, digits=1),
         Metric(name="weight bits", higher_is_better=False, digits=2),

@@ -10,8 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.safeload.building import bounded_build
 from modicum.errors import DataError, ModelError
 from modicum.quantize.doors import PUBLISHED, check_network

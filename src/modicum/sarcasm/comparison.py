@@ -153,16 +153,16 @@ def _encoder(settings: ComparisonSettings, place: str, job: Job) -> Learner:
 
 def _scored(systems: Mapping[Language, SarcasmSystem], problem: Problem) -> Measurement:
     main: dict[str, float] = {}
-    beside: dict[str, float] = {}
+    secondary: dict[str, float] = {}
     for language, texts in problem.texts.items():
         found = systems[language].read(texts).labels
         main[f"A {language} F1"] = score_a([example.sarcastic or 0 for example in texts], found).f1
     for language, pairs in problem.pairs.items():
         second = (systems[language].compare(pairs) > 0.5).astype(np.int64)
-        beside[f"C {language} accuracy"] = score_c([pair.sarcastic or 0 for pair in pairs], second).accuracy
+        secondary[f"C {language} accuracy"] = score_c([pair.sarcastic or 0 for pair in pairs], second).accuracy
     return Measurement(
         value=float(np.mean(list(main.values()))),
-        beside=main | _categories(systems, problem.categories) | beside,
+        secondary=main | _categories(systems, problem.categories) | secondary,
         costs={"models": float(sum(map(_models, {id(system): system for system in systems.values()}.values())))},
     )
 
@@ -224,7 +224,7 @@ _COMPARISON = Comparison(
             summary="logistic regression on the encoder as it is: does fine-tuning add anything?",
         ),
     ),
-    beside=(
+    secondary=(
         Metric(name="A en F1"),
         Metric(name="A ar F1"),
         Metric(name="B macro F1"),

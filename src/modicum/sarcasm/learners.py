@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from modicum.core.devices import check_device
-from modicum.core.training import telling
+from modicum.core.training import reporting
 from modicum.sarcasm.configuration import NGRAMS, EncoderSettings, Settings
 from modicum.sarcasm.examples import Example
 from modicum.sarcasm.fitting import Fitted, fit_system
@@ -80,7 +80,7 @@ def fine_tuning(place: str, settings: EncoderSettings, *, device: str, title: st
         pooling=settings.pooling,
         recipe=Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate),
         device=device,
-        callbacks=tuple if title is None else lambda: [telling(tell, extra="text")],
+        callbacks=tuple if title is None else lambda: [reporting(tell, extra="text")],
     )
 
 

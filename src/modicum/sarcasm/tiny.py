@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modicum.core.extras import require
-from modicum.core.quiet import quiet_transformers
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.seeding import derive, seeded_globally
 
 _SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}

@@ -1,5 +1,6 @@
-from .buffers import PeerReplayBuffer as PeerReplayBuffer
-from .buffers import PeerRolloutBuffer as PeerRolloutBuffer
+from .baselines import PeerDQN as PeerDQN
+from .baselines import PeerReplayBuffer as PeerReplayBuffer
+from .baselines import PeerRolloutBuffer as PeerRolloutBuffer
 from .cloning import ClonedPolicy as ClonedPolicy
 from .cloning import PeerBC as PeerBC
 from .cotraining import PeerCoTraining as PeerCoTraining
@@ -8,7 +9,6 @@ from .cramped_room import CrampedRoom as CrampedRoom
 from .demonstrations import Demonstrations as Demonstrations
 from .demonstrations import published_demonstrations as published_demonstrations
 from .demonstrations import read_demonstrations as read_demonstrations
-from .dqn import PeerDQN as PeerDQN
 from .functional import is_class_independent as is_class_independent
 from .losses import PeerLoss as PeerLoss
 from .losses import XiSchedule as XiSchedule

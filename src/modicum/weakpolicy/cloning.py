@@ -8,13 +8,14 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, StateError
@@ -35,14 +36,18 @@ class ClonedPolicy:
     """
 
     def __init__(self, network: nn.Module, transform: Callable[[Tensor], Tensor], seed: int = 0) -> None:
-        self._network, self._transform = network, transform
+        self._probabilities = _Probabilities(network, transform)
         self._generator = torch_generator(seed, "actions")
 
     @torch.no_grad()
     def probabilities(self, observations: NDArray[Any]) -> Tensor:
         """Compute the probabilities of the actions, shape (N, A), for finite observations of shape (N, ...)."""
         check_finite(observations)
-        return self._transform(_probabilities(self._network, _tensor(observations)))
+        return self._probabilities.of_all(_tensor(observations))
+
+    def as_module(self) -> nn.Module:
+        """Give a module on the CPU from observations, float32 of shape (N, ...), to probabilities, shape (N, A)."""
+        return copy.deepcopy(self._probabilities).cpu().eval()
 
     def predict(
         self,
@@ -52,17 +57,7 @@ class ClonedPolicy:
         *,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.int64], None]:
-        """Choose actions.
-
-        Args:
-            observation: shape (N, ...).
-            state: of a recurrent policy; there is none.
-            episode_start: likewise.
-            deterministic: take the most probable action (greedy cloning) and do not draw.
-
-        Returns:
-            Actions, shape (N,), and None.
-        """
+        """Draw an action for each observation, as of Stable-Baselines3; the most probable one if deterministic."""
         chances = self.probabilities(observation)
         if deterministic:
             return chances.argmax(dim=1).numpy(), None
@@ -73,8 +68,7 @@ class PeerBC:
     """Clone a demonstrator from observations and discrete actions, with or without a peer term.
 
     Fitted with ``xi=0``, ordinary behavioural cloning, it gives the peer policy of every xi by a closed form, see
-    `policy`. Fitted with a positive xi, the network itself is trained with `PeerLoss`, as published. The closed form
-    also shows what the peer term does: it sharpens, and takes most from the actions that are common everywhere.
+    `policy`. Fitted with a positive xi, the network itself is trained with `PeerLoss`, as published.
 
     Args:
         xi: weight of the peer term in the training.
@@ -130,17 +124,7 @@ class PeerBC:
         self._fitted: nn.Module | None = None
 
     def fit(self, demonstrations: Demonstrations) -> PeerBC:
-        """Train the network.
-
-        Args:
-            demonstrations: with discrete actions.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ConfigError: if the actions are vectors, or an action never occurs and ``class_weight`` is "balanced".
-        """
+        """Train the network on discrete actions, each of which must occur for balanced weights; give itself."""
         count = demonstrations.discrete()
         inputs = _tensor(demonstrations.observations)
         actions = torch.as_tensor(demonstrations.actions.astype(np.int64), device=self.device)
@@ -160,7 +144,7 @@ class PeerBC:
             self._train(layers, scaling(inputs.to(self.device)), actions, weight)  # all of them are scaled once
         self._fitted = network.eval()
         with torch.no_grad():
-            self._probabilities = _probabilities(network, inputs)
+            self._probabilities = _Probabilities(network, nn.Identity()).of_all(inputs)
         # An action that the network never takes would be divided by 0.
         self._marginal = self._probabilities.mean(dim=0).clamp(min=1e-12)
         return self
@@ -169,42 +153,30 @@ class PeerBC:
         """Give a policy.
 
         Args:
-            xi: of the closed form [p - xi m]_+ / Z, from 0 on; m is the mean of p over the demonstrations. Where
-                nothing is left, which needs xi >= 1, the limit from smaller xi is taken: the actions with the largest
-                p / m. None for the network's own policy.
+            xi: of the closed form [p - xi m]_+ / Z, from 0 on, where m is the mean of p over the demonstrations (where
+                nothing is left: the actions with the largest p / m); None for the network's own policy.
 
         Raises:
             ConfigError: if xi is negative.
             StateError: if nothing is fitted yet, or the network was trained with a peer term already.
         """
         if xi is None:
-            return self._policy(_unchanged)
+            return self._policy(nn.Identity())
         self._check_plain()
         return self._policy(partial(peer_policy, marginal=self._marginal, xi=checked_xi(xi)))
 
+    def greedy(self) -> ClonedPolicy:
+        """Give the control of always taking the most probable action."""
+        return self._policy(_most_probable)
+
     def sharpened(self, xi: float) -> ClonedPolicy:
-        """Give the control of `policy`: p^b / Z with the mean entropy of the peer policy on the demonstrations.
-
-        Args:
-            xi: of the policy whose entropy is met.
-
-        Raises:
-            ConfigError: if xi is negative.
-            StateError: as for `policy`.
-        """
+        """Give the control of `policy` with the same xi: p^b / Z with its mean entropy on the demonstrations."""
         self._check_plain()
         entropy = mean_entropy(peer_policy(self._probabilities, self._marginal, checked_xi(xi))).item()
         return self._policy(partial(sharpen, exponent=matching_exponent(self._probabilities, entropy)))
 
     def adjusted(self, tau: float) -> ClonedPolicy:
-        """Give the control of logit adjustment: p / m^tau, normalised.
-
-        Args:
-            tau: 0 for ordinary cloning, 1 to make all actions equally common.
-
-        Raises:
-            StateError: as for `policy`.
-        """
+        """Give the control of logit adjustment: p / m^tau, normalised; tau=1 makes all actions equally common."""
         self._check_plain()
         return self._policy(partial(adjust_prior, marginal=self._marginal, tau=tau))
 
@@ -225,13 +197,11 @@ class PeerBC:
         generator = torch_generator(self.seed, "initialisation")
         flat = inputs.flatten(1)
         layers: list[nn.Module] = []
-        width = flat.shape[1]
-        for following in (*self.hidden, actions):
+        for width, following in pairwise([flat.shape[1], *self.hidden, actions]):
             linear = nn.Linear(width, following)
             nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(linear.bias)
             layers += [linear, nn.ReLU()]
-            width = following
         return _Standardise(flat), nn.Sequential(*layers[:-1])
 
     def _train(self, network: nn.Module, inputs: Tensor, actions: Tensor, weight: Tensor | None) -> None:
@@ -253,6 +223,24 @@ class PeerBC:
             optimizer.step()
 
 
+class _Probabilities(nn.Module):
+    """A network and what makes a policy of its probabilities."""
+
+    def __init__(self, network: nn.Module, transform: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.transform = network, transform
+
+    def forward(self, *observations: Tensor) -> Tensor:  # as core.export calls a network
+        return self.transform(self.network(*observations).softmax(dim=1))
+
+    def of_all(self, observations: Tensor) -> Tensor:
+        device = next(self.network.parameters()).device
+        parts = [
+            self.network(rows.to(device, torch.float32)).softmax(dim=1).cpu() for rows in observations.split(_ROWS)
+        ]
+        return self.transform(torch.cat(parts))
+
+
 class _Standardise(nn.Module):
     """Give each column mean 0 and standard deviation 1, by the demonstrations."""
 
@@ -266,16 +254,11 @@ class _Standardise(nn.Module):
         return (rows.flatten(1) - self.mean) / self.scale  # pyright: ignore[reportOperatorIssue] - buffers
 
 
-def _unchanged(probabilities: Tensor) -> Tensor:
-    return probabilities
+def _most_probable(probabilities: Tensor) -> Tensor:
+    return one_hot(probabilities.argmax(dim=1), probabilities.shape[1]).to(probabilities.dtype)
 
 
 def _tensor(observations: NDArray[Any]) -> Tensor:
     # Images stay as bytes until they are in a batch: as float32 they take four times the memory.
     dtype = np.uint8 if observations.dtype == np.uint8 else np.float32
     return torch.from_numpy(np.ascontiguousarray(observations, dtype=dtype))
-
-
-def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
-    device = next(network.parameters()).device
-    return torch.cat([network(rows.to(device, torch.float32)).softmax(dim=1).cpu() for rows in inputs.split(_ROWS)])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Normal
@@ -14,27 +13,17 @@ from modicum.core.extras import require
 from modicum.errors import ConfigError
 from modicum.weakpolicy.losses import PeerLoss, XiSchedule, checked_xi, xi_at
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
-    from stable_baselines3.common.vec_env import VecEnv
-else:
-    OnPolicyAlgorithm = require(
-        "stable_baselines3.common.on_policy_algorithm", extra="rl", purpose="PeerCoTraining"
-    ).OnPolicyAlgorithm
-    _layers = require("stable_baselines3.common.torch_layers", extra="rl", purpose="ViewMask")
-    BaseFeaturesExtractor, FlattenExtractor, NatureCNN = (
-        _layers.BaseFeaturesExtractor,
-        _layers.FlattenExtractor,
-        _layers.NatureCNN,
-    )
+require("stable_baselines3", extra="rl", purpose="PeerCoTraining")
+# This module is imported when it is used.
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402, TID253
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN  # noqa: E402, TID253
+from stable_baselines3.common.utils import safe_mean  # noqa: E402, TID253
 
 
 class ViewMask(BaseFeaturesExtractor):
     """Hide a part of each observation from an agent of Stable-Baselines3, as its features extractor.
 
-    The environment and what is stored stay complete, so that each agent sees its own part of the other's steps, and a
-    saved agent keeps its view.
+    What is stored stays complete, so that each agent sees its own part of the other's steps.
 
     Args:
         observation_space: of the environment.
@@ -123,21 +112,14 @@ class PeerCoTraining:
         self._optimizers = [torch.optim.Adam(agent.policy.parameters(), learning_rate) for agent in self.agents]
 
     def learn(self, total_timesteps: int) -> PeerCoTraining:
-        """Train both agents.
-
-        Args:
-            total_timesteps: of each agent, in its own environment.
-
-        Returns:
-            Itself; the agents have learned.
-        """
-        ready = [agent._setup_learn(total_timesteps) for agent in self.agents]
-        callbacks = [callback for _, callback in ready]
+        """Train both agents for so many steps, each in its own environment."""
+        callbacks = [agent._setup_learn(total_timesteps)[1] for agent in self.agents]
         for callback in callbacks:
             callback.on_training_start({}, {})
         while all(agent.num_timesteps < total_timesteps for agent in self.agents):
             for agent, callback in zip(self.agents, callbacks, strict=True):
-                agent.collect_rollouts(cast("VecEnv", agent.env), callback, agent.rollout_buffer, agent.n_steps)
+                environment: Any = agent.env  # an agent that is loaded may have none
+                agent.collect_rollouts(environment, callback, agent.rollout_buffer, agent.n_steps)
                 agent._update_current_progress_remaining(agent.num_timesteps, total_timesteps)
                 agent.train()
             xi = xi_at(self.xi, min(1.0, self.agents[0].num_timesteps / total_timesteps))
@@ -174,5 +156,4 @@ class PeerCoTraining:
 
 
 def _recent_return(agent: OnPolicyAlgorithm) -> float:
-    episodes = agent.ep_info_buffer
-    return float(np.mean([episode["r"] for episode in episodes])) if episodes else float("nan")
+    return float(safe_mean([episode["r"] for episode in agent.ep_info_buffer or []]))

@@ -28,9 +28,8 @@ REWARD = 20.0  # a soup; the recorded games count 5
 class CrampedRoom:
     """Two cooks in the smallest layout of Overcooked, in any number of rooms that are played at once.
 
-    Onions go into the pot; three of them cook for 20 steps, from the third on and without another action; a cook with a
-    dish takes the soup and serves it. Cooks that would meet or swap places stay where they are. The rules are those of
-    the recorded human games (overcooked-ai as of 2019), which the tests replay.
+    Three onions in the pot cook for 20 steps, without another action; a cook with a dish takes the soup and serves it.
+    The rules are those of the recorded human games (overcooked-ai as of 2019), which the tests replay.
 
     Args:
         rooms: how many.
@@ -49,11 +48,7 @@ class CrampedRoom:
         self.reset()
 
     def reset(self) -> NDArray[np.uint8]:
-        """Empty the rooms and put the cooks where games start.
-
-        Returns:
-            Observations, uint8, shape (rooms, 2, 57): of each cook, with the columns of the recorded games.
-        """
+        """Empty the rooms and give observations of each cook, (rooms, 2, 57), with the columns of recorded games."""
         self._cell = np.repeat(_START, self.rooms, axis=0)
         self._facing = np.zeros((self.rooms, 2), dtype=np.int64)
         self._held = np.zeros((self.rooms, 2), dtype=np.int64)
@@ -63,17 +58,7 @@ class CrampedRoom:
         return self.observe()
 
     def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Let both cooks of each room act.
-
-        Args:
-            actions: integers from 0 to 5 in the order of ``ACTIONS``, shape (rooms, 2).
-
-        Returns:
-            Observations as of `reset`, and rewards, shape (rooms,): 20 for each soup that was served.
-
-        Raises:
-            ConfigError: if the shape is another one, or an action is none.
-        """
+        """Let all cooks act, (rooms, 2) as numbered in ``ACTIONS``; give observations and rewards, (rooms,)."""
         actions = np.asarray(actions)
         if actions.shape != (self.rooms, 2) or actions.min() < 0 or actions.max() >= len(ACTIONS):
             raise ConfigError(
@@ -86,15 +71,8 @@ class CrampedRoom:
         return self.observe(), REWARD * np.asarray(served, dtype=np.float64)
 
     def score(self, player: Any, steps: int = 400) -> NDArray[np.float64]:
-        """Let one policy play both cooks from the start.
-
-        Args:
-            player: has ``predict`` as Stable-Baselines3 does: `PeerBC.policy`, or a model.
-            steps: of a game; 400 in the literature.
-
-        Returns:
-            The sum of rewards of each room, shape (rooms,).
-        """
+        """Let one policy, with the ``predict`` of Stable-Baselines3, play both cooks; sum rewards, shape (rooms,)."""
+        # 400 steps are a game in the literature.
         seen, total = self.reset(), np.zeros(self.rooms)
         for _ in range(steps):
             actions, _ = player.predict(seen.reshape(-1, seen.shape[-1]))

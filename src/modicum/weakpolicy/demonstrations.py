@@ -22,8 +22,8 @@ _FILES = {
     "cartpole": ("demonstrations/stable-baselines", "expert_cartpole.npz"),
     "pendulum": ("demonstrations/stable-baselines", "expert_pendulum.npz"),
 }
+_KNOWN = {"obs", "actions", "acts", "episode_starts", "episode_returns", "indices", "dones", "trial", "step"}
 _MAX_BYTES = 8 * 2**30
-_OVERCOOKED_ACTIONS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Demonstrations:
         actions: integers from 0 on, shape (N,); or vectors of real numbers, shape (N, D).
         starts: whether an episode starts at a step, shape (N,).
         returns: of the episodes, if known.
-        action_count: how many actions there are; the largest that occurs plus one, if not given. 0 if they are
-            vectors.
+        action_count: how many actions there are; by default one more than the largest. 0 if they are vectors.
 
     Raises:
         ConfigError: if lengths disagree, an observation is not finite, or an action is outside of the space.
@@ -103,9 +102,8 @@ def check_finite(values: NDArray[Any]) -> None:
 def read_demonstrations(path: Path | str, action_count: int | None = None) -> Demonstrations:
     """Read an .npz of Stable-Baselines (GAIL), of imitation, or of the catalogue's Overcooked.
 
-    Known by their names are ``obs`` with ``actions`` (one row a step), and ``obs`` with ``acts`` (imitation: either
-    transitions, or trajectories with one more observation each and ``indices`` of their ends). Arrays of other names,
-    such as imitation's pickled ``infos``, are not opened.
+    It has ``obs`` with ``actions``, one row a step, or with ``acts``: imitation's transitions, or its trajectories with
+    one more observation each and ``indices`` of their ends. Other arrays, such as pickled ``infos``, are not opened.
 
     Args:
         path: the file.
@@ -125,9 +123,8 @@ def read_demonstrations(path: Path | str, action_count: int | None = None) -> De
             f"{path} needs the arrays obs and actions (or acts), it has {', '.join(sorted(arrays)) or 'none of them'}.",
             hint="Save it with numpy.savez(path, obs=..., actions=...).",
         )
+    observations, starts = arrays["obs"], arrays.get("episode_starts")
     actions = arrays["actions"] if "actions" in arrays else arrays["acts"]
-    observations = arrays["obs"]
-    starts = arrays.get("episode_starts")
     if "trial" in arrays:  # two cooks a game, whose rows alternate
         starts = arrays["step"] == 0
     if "indices" in arrays:
@@ -145,8 +142,8 @@ def published_demonstrations(name: Published) -> Demonstrations:
     """Give demonstrations of the catalogue.
 
     Args:
-        name: "overcooked-train" and "overcooked-test" (humans in the cramped room, two rows a joint step, other people
-            in each), "cartpole" (nearly the best) or "pendulum" (nearly the best, continuous actions).
+        name: "overcooked-train" or "overcooked-test" (humans in the cramped room, two rows a joint step, other people
+            in each); "cartpole" or "pendulum" (experts, the second with continuous actions).
 
     Raises:
         ConfigError: if there are none of this name.
@@ -155,22 +152,19 @@ def published_demonstrations(name: Published) -> Demonstrations:
     if name not in _FILES:
         raise ConfigError(f"There are no demonstrations {name!r}.", hint=f"Use one of {', '.join(_FILES)}.")
     data_set, file = _FILES[name]
-    count = _OVERCOOKED_ACTIONS if data_set.endswith("overcooked") else None
-    return read_demonstrations(catalogue.fetch(data_set) / file, count)
+    return read_demonstrations(catalogue.fetch(data_set) / file, 6 if data_set.endswith("overcooked") else None)
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    known = {"obs", "actions", "acts", "episode_starts", "episode_returns", "indices", "dones", "trial", "step"}
-    chosen = read_members(
-        path, max_members=1000, max_bytes=_MAX_BYTES, select=lambda name: name.removesuffix(".npy") in known
-    )
+    """Read the known arrays alone: `load_npz` would refuse a file for others that are pickled."""
+    wanted = {f"{name}.npy" for name in _KNOWN}
+    arrays: dict[str, NDArray[Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, data in chosen:
+        for name, data in read_members(path, max_members=1000, max_bytes=_MAX_BYTES, select=wanted.__contains__):
             part = Path(folder) / name
             part.write_bytes(data)
             try:
-                arrays[name.removesuffix(".npy")] = load_npy(part, max_bytes=_MAX_BYTES)
+                arrays[part.stem] = load_npy(part, max_bytes=_MAX_BYTES)
             except DataError as error:
                 error.what = error.what.replace(str(part), f"{name} in {path}")
                 raise

@@ -1,15 +1,11 @@
-"""The equations of PeerPL as pure functions: peer terms, peer rewards, noise and its inverse, and the policies.
-
-Weak supervision (a noisy reward, the action of an imperfect demonstrator) is scored by correlated agreement: agreement
-with the supervision of a sample, minus xi times agreement with the supervision of unrelated samples.
-"""
+"""The equations of PeerPL as pure functions: peer terms, peer rewards, noise and its inverse, and the policies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -19,9 +15,6 @@ NoiseKind = Literal["uniform", "anti_identity", "norm_all", "norm_one", "two_ext
 
 def peer_cross_entropy(logits: Tensor, actions: Tensor, clip: float, *, distinct: bool = False) -> Tensor:
     """Average the clipped cross-entropy over all pairs of a state and an action, in O(N A).
-
-    The double sum over states i and actions j is the mean over i of the log-probabilities, weighted by how often each
-    action occurs.
 
     Args:
         logits: of the policy, shape (N, A).
@@ -33,9 +26,9 @@ def peer_cross_entropy(logits: Tensor, actions: Tensor, clip: float, *, distinct
         A scalar, at least 0 up to ``clip``.
 
     Source:
-        Wang, Guo, Zhu and Liu 2021 (arXiv:2010.01748); the released PeerBC draws one permutation instead, whose
-        expectation this is.
+        Wang, Guo, Zhu and Liu 2021; this is the expectation of the one permutation that the released PeerBC draws.
     """
+    # The mean over states of the log-probabilities, weighted by how often each action occurs.
     scores = clipped_log_softmax(logits, clip)
     shares = torch.bincount(actions, minlength=logits.shape[1]).to(scores.dtype) / len(actions)
     mean = -(shares * scores.mean(dim=0)).sum()
@@ -50,8 +43,9 @@ def clipped_log_softmax(logits: Tensor, clip: float) -> Tensor:
         clip: at least 0; 1e-8 in the released code.
 
     Returns:
-        The shape of ``logits``, in float32 if they have half precision, which rounds 1e-8 to 0.
+        The shape of ``logits``, in float32 if they have half precision.
     """
+    # Half precision rounds 1e-8 to 0.
     dtype = torch.promote_types(logits.dtype, torch.float32)
     # Inside the logarithm: a clip of logits would bound nothing, since a probability depends on all of them.
     return logits.log_softmax(-1, dtype=dtype) if clip == 0 else (logits.softmax(-1, dtype=dtype) + clip).log()
@@ -74,16 +68,15 @@ def without_own_pairs(mean: Tensor, own: Tensor) -> Tensor:
 def peer_gaussian(mean: Tensor, std: Tensor, actions: Tensor) -> Tensor:
     """Average the negative log-density of a Gaussian policy over all pairs of a state and an action.
 
-    The actions enter through their first two moments alone: E (a - mu)^2 = Var a + (E a - mu)^2.
-
     Args:
         mean: of the policy, shape (N, D).
         std: of the policy, > 0, shape (N, D) or one that broadcasts to it.
         actions: shape (N, D).
 
     Returns:
-        A scalar; the density is summed over D as that of independent dimensions.
+        A scalar.
     """
+    # Two moments of the actions are enough: E (a - mu)^2 = Var a + (E a - mu)^2.
     spread = actions.var(dim=0, correction=0) + (actions.mean(dim=0) - mean).square()
     return gaussian_nll(spread, std).mean()
 
@@ -121,8 +114,8 @@ def peer_reward(reward: Tensor, peer: Tensor | float, xi: float) -> Tensor:
 def difference_reward(reward: Tensor, peer: Tensor | float, xi: float) -> Tensor:
     """Give the reward that the difference of two squared losses amounts to: (r - xi r') / (1 - xi).
 
-    grad (L - xi L') = (1 - xi) grad of the squared loss to this reward plus the same bootstrap, where L' has the reward
-    of another sample in its target. There is no curvature at xi = 1, and no minimum beyond.
+    grad (L - xi L') = (1 - xi) grad of the squared loss to this reward plus the same bootstrap; at xi = 1 there is no
+    curvature, and no minimum beyond.
 
     Args:
         reward: noisy, any shape.
@@ -133,7 +126,7 @@ def difference_reward(reward: Tensor, peer: Tensor | float, xi: float) -> Tensor
         The shape of ``reward``.
 
     Source:
-        The released peer DQN (two optimizer steps); the identity is ours.
+        The released peer DQN; the identity is ours.
     """
     return (reward - xi * peer) / (1 - xi)
 
@@ -141,8 +134,8 @@ def difference_reward(reward: Tensor, peer: Tensor | float, xi: float) -> Tensor
 def absorbing_value(shift: float, gamma: float) -> float:
     """Give the value of an end from which a constant reward would be paid for ever.
 
-    A constant that is added to each reward changes which policy is best if episodes end, since it pays or charges for
-    survival. With this value of terminal states, each policy gains the same: shift / (1 - gamma).
+    Where episodes end, a constant in each reward pays or charges for survival and changes which policy is best. With
+    this value of terminal states all policies gain the same.
 
     Args:
         shift: the constant, in units of reward.
@@ -193,7 +186,7 @@ def confusion_matrix(kind: NoiseKind, levels: int, weight: float, generator: tor
 
     Args:
         kind: "uniform" (any level), "anti_identity" (the mirrored level), "norm_all" (random rows), "norm_one" (for
-            each level one random other), "two_extremes" (the extreme on the far side; for a middle level both).
+            each level one random other) or "two_extremes" (the far extreme; for a middle level both).
         levels: how many, M, at least 2.
         weight: of the noise, in [0, 1].
         generator: for "norm_all" and "norm_one".
@@ -234,10 +227,9 @@ def is_class_independent(matrix: ArrayLike | Tensor, tolerance: float = 1e-9) ->
         matrix: a confusion matrix, shape (M, M).
         tolerance: on the difference between the entries of a column off the diagonal.
     """
-    entries = torch.as_tensor(matrix, dtype=torch.float64)
-    wrong = entries.masked_fill(torch.eye(len(entries), dtype=torch.bool), torch.nan)
-    highest, lowest = wrong.nan_to_num(-1.0).amax(dim=0), wrong.nan_to_num(2.0).amin(dim=0)
-    return bool((highest - lowest <= tolerance).all())
+    entries = np.asarray(matrix, dtype=np.float64)
+    wrong = np.where(np.eye(len(entries)), np.nan, entries)
+    return bool((np.nanmax(wrong, axis=0) - np.nanmin(wrong, axis=0) <= tolerance).all())
 
 
 def surrogate_levels(matrix: Tensor, levels: Tensor) -> Tensor:
@@ -291,13 +283,11 @@ def peer_policy(probabilities: Tensor, marginal: Tensor, xi: float) -> Tensor:
 
     Source:
         Ours: the optimum of E[log pi(a | s)] - xi E[log(pi(a' | s) + clip)] over all policies, as clip goes to 0.
-        Without the clip that has no bound where p < xi m for some action.
     """
     left = (probabilities - xi * marginal).clamp(min=0)
     total = left.sum(dim=-1, keepdim=True)
     ratio = probabilities / marginal
-    best = ratio >= ratio.amax(dim=-1, keepdim=True) * (1 - 1e-6)  # ties up to the rounding of float32
-    limit = probabilities * best
+    limit = probabilities * (ratio >= ratio.amax(dim=-1, keepdim=True) * (1 - 1e-6))  # ties up to float32's rounding
     # What rounding leaves of p - m is no policy.
     enough = total > 1e-7 * probabilities.sum(dim=-1, keepdim=True)
     return torch.where(enough, left / total.clamp(min=1e-30), limit / limit.sum(dim=-1, keepdim=True))
@@ -362,19 +352,3 @@ def adjust_prior(probabilities: Tensor, marginal: Tensor, tau: float) -> Tensor:
     """
     adjusted = probabilities / marginal**tau
     return adjusted / adjusted.sum(dim=-1, keepdim=True)
-
-
-def lift(scores: Mapping[str, float], expert: Mapping[str, float]) -> float:
-    """Average the relative gain over the expert: the mean over games of (x - expert) / expert.
-
-    Args:
-        scores: by game.
-        expert: scores of the demonstrator, not 0, by game.
-
-    Returns:
-        A share: 0.1 is ten per cent.
-
-    Source:
-        The last column of the published table of PeerBC.
-    """
-    return sum((score - expert[game]) / expert[game] for game, score in scores.items()) / len(scores)

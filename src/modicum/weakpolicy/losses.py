@@ -184,8 +184,6 @@ class XiSchedule:
         ConfigError: if a weight is negative, the shape is unknown, or not 0 <= start < end <= 1.
 
     Example:
-        >>> XiSchedule("triangular", 0.3)(0.25)
-        0.15
         >>> XiSchedule(steps=(0.1, 0.2, 0.3, 0.2, 0.1))(0.5)
         0.3
 

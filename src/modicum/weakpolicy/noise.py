@@ -40,7 +40,19 @@ class ConfusionNoise:
 
     def __init__(self, levels: Sequence[float], matrix: ArrayLike) -> None:
         self.levels = checked_levels(levels)
-        self.matrix = checked_matrix(matrix, len(self.levels))
+        self.matrix = np.array(matrix, dtype=np.float64)
+        count = len(self.levels)
+        if self.matrix.shape != (count, count):
+            raise ConfigError(
+                f"A confusion matrix of {count} levels has the shape ({count}, {count}), got {self.matrix.shape}.",
+                hint="Give one row and one column for each level.",
+            )
+        sums = self.matrix.sum(axis=1)
+        if not ((self.matrix >= 0).all() and np.abs(sums - 1).max() <= _ROUNDING):
+            raise ConfigError(
+                f"Rows of a confusion matrix are probabilities that sum to 1, got sums {sums.round(6).tolist()}.",
+                hint="Divide each row by its sum.",
+            )
         self._cumulative = self.matrix.cumsum(axis=1)
 
     @classmethod
@@ -56,17 +68,7 @@ class ConfusionNoise:
 
     @classmethod
     def of_kind(cls, kind: NoiseKind, levels: Sequence[float], weight: float, seed: int = 0) -> ConfusionNoise:
-        """Make noise of a published kind.
-
-        Args:
-            kind: "uniform", "anti_identity", "norm_all", "norm_one" or "two_extremes", see `confusion_matrix`.
-            levels: of reward, rising.
-            weight: of the noise, in [0, 1].
-            seed: of the random kinds.
-
-        Raises:
-            ConfigError: if the kind or the weight is another.
-        """
+        """Make noise of a published kind, see `confusion_matrix`, with a weight in [0, 1]; seed is of random kinds."""
         if kind not in get_args(NoiseKind) or not 0 <= weight <= 1:
             raise ConfigError(
                 f"Noise is {', '.join(get_args(NoiseKind))} with a weight from 0 to 1, got {kind!r} with {weight}.",
@@ -91,6 +93,15 @@ class ConfusionNoise:
         cumulative = self._cumulative[self.level_of(rewards)]
         drawn = (generator.random(cumulative.shape[:-1])[..., None] >= cumulative[..., :-1]).sum(axis=-1)
         return self.levels[drawn]
+
+    def surrogate(self) -> NDArray[np.float64]:
+        """Give the reward to learn from for each observed level, without bias under the noise."""
+        if np.linalg.cond(self.matrix) > 1e10:
+            raise ConfigError(
+                "The confusion matrix is singular: the observed levels do not tell the true ones apart.",
+                hint="Use a peer reward, which needs no inverse.",
+            )
+        return surrogate_levels(torch.from_numpy(self.matrix), torch.from_numpy(self.levels)).numpy()
 
 
 class ConfusionEstimator:
@@ -123,38 +134,9 @@ class ConfusionEstimator:
         return majority_confusion(torch.from_numpy(counts)).numpy()
 
 
-def surrogate(levels: Sequence[float], matrix: ArrayLike) -> NDArray[np.float64]:
-    """Give the reward to learn from for each observed level, without bias under the noise."""
-    known = checked_levels(levels)
-    checked = checked_matrix(matrix, len(known))
-    if np.linalg.cond(checked) > 1e10:
-        raise ConfigError(
-            "The confusion matrix is singular: the observed levels do not tell the true ones apart.",
-            hint="Use a peer reward, which needs no inverse.",
-        )
-    return surrogate_levels(torch.from_numpy(checked), torch.from_numpy(known)).numpy()
-
-
 def checked_levels(levels: Sequence[float]) -> NDArray[np.float64]:
     """Refuse levels of reward that do not rise."""
     values = np.asarray(levels, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
         raise ConfigError(f"Levels must be two or more rising numbers, got {levels}.", hint="Use (-1, 1).")
-    return values
-
-
-def checked_matrix(matrix: ArrayLike, levels: int) -> NDArray[np.float64]:
-    """Refuse what is no confusion matrix."""
-    values = np.array(matrix, dtype=np.float64)
-    if values.shape != (levels, levels):
-        raise ConfigError(
-            f"A confusion matrix of {levels} levels has the shape ({levels}, {levels}), got {values.shape}.",
-            hint="Give one row and one column for each level.",
-        )
-    sums = values.sum(axis=1)
-    if not ((values >= 0).all() and np.abs(sums - 1).max() <= _ROUNDING):
-        raise ConfigError(
-            f"Rows of a confusion matrix are probabilities that sum to 1, got sums {sums.round(6).tolist()}.",
-            hint="Divide each row by its sum.",
-        )
     return values

@@ -21,21 +21,16 @@ Terminal = Literal["absorbing", "zero"]
 class PeerReward:
     """Turn noisy rewards into peer rewards, whose bias by the noise is smaller or, at xi = 1, gone.
 
-    ``form="target"`` is the paper's: r - xi m, with the running mean m of all rewards, which has the expectation of
-    another sample's reward and adds no variance. ``form="difference"`` is what the difference of two squared losses of
-    the released code amounts to: (r - xi r') / (1 - xi), with r' from a permutation of the batch. They are different
-    algorithms: the first keeps the scale of the reward, the second stretches it and has (1 + xi^2) / (1 - xi)^2 times
-    the variance.
-
-    Both shift each reward by a constant in expectation. Where episodes end, a constant pays or charges for survival and
-    changes which policy is best. With ``terminal="absorbing"`` the end is worth that constant for ever, and no policy
-    is preferred because of it (so the target form cannot gain anything in the limit either).
+    The two forms are different algorithms: the first keeps the scale of the reward and adds no variance, the second
+    stretches it and has (1 + xi^2) / (1 - xi)^2 times the variance.
 
     Args:
         xi: weight of the peer, at least 0, and below 1 for "difference".
-        form: "target" or "difference".
+        form: "target" is the paper's, r - xi m with the running mean m of all rewards; "difference" is what the two
+            squared losses of the released code amount to, (r - xi r') / (1 - xi) with r' from a permutation.
         gamma: discount of the agent, in [0, 1).
-        terminal: "absorbing", or "zero" as published.
+        terminal: with "absorbing" an end is worth the constant by which rewards shift for ever, so that none is paid
+            or charged for survival (and the target form cannot gain anything in the limit); "zero" as published.
         seed: of the permutations.
 
     Raises:

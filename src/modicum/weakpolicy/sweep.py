@@ -12,19 +12,47 @@ from torch import Tensor
 
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
-from modicum.weakpolicy.cartpole import LEVELS, Task, advance, is_high, start
-from modicum.weakpolicy.functional import absorbing_value, surrogate_levels
+from modicum.weakpolicy.functional import absorbing_value
 from modicum.weakpolicy.losses import checked_xi
+from modicum.weakpolicy.noise import ConfusionNoise
 from modicum.weakpolicy.rewards import Terminal
 
+Task = Literal["cartpole", "centre"]
 Learner = Literal["noisy", "true", "surrogate", "target", "difference", "two_steps"]
+LEVELS: dict[Task, tuple[float, float]] = {"cartpole": (-1.0, 1.0), "centre": (0.0, 1.0)}
 
 # The released hyper-parameters of CartPole.
 _WIDTHS = (4, 16, 16, 16, 2)
-_BATCH, _WARM_UP, _GAMMA, _TAU = 32, 10, 0.99, 1e-2
+_BATCH, _WARM_UP, GAMMA, _TAU = 32, 10, 0.99, 1e-2
 _RATE, _BETAS, _EPS = 1e-3, (0.9, 0.999), 1e-7
 _CHUNK = 128  # steps whose random numbers are drawn together
 _DRAWS = {"action": 1, "noise": 1, "start": 4, "replay": 2 * _BATCH, "peers": _BATCH}  # uniform numbers a step
+# CartPole as gymnasium has it.
+_GRAVITY, _POLE, _HALF_LENGTH, _FORCE, _SECONDS = 9.8, 0.1, 0.5, 10.0, 0.02
+_TOTAL, _MOMENT = 1.1, _POLE * _HALF_LENGTH
+_FARTHEST, _STEEPEST = 2.4, 12 * 2 * torch.pi / 360
+_CENTRE = 0.5  # ours: on a quarter of the track there is something to learn besides balance
+
+
+def start(uniform: Tensor) -> Tensor:
+    """Turn four numbers in [0, 1) into a state at which episodes start."""
+    return (uniform - 0.5) * 0.1
+
+
+def advance(state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """Take one Euler step of position, velocity, angle and angular velocity; tell which episodes end by it."""
+    _, speed, angle, spin = state.unbind(-1)
+    cosine, sine = angle.cos(), angle.sin()
+    push = (torch.where(action == 1, _FORCE, -_FORCE).to(state.dtype) + _MOMENT * spin.square() * sine) / _TOTAL
+    turn = (_GRAVITY * sine - cosine * push) / (_HALF_LENGTH * (4 / 3 - _POLE * cosine.square() / _TOTAL))
+    pull = push - _MOMENT * turn * cosine / _TOTAL
+    moved = state + _SECONDS * torch.stack([speed, pull, spin, turn], dim=-1)
+    return moved, (moved[..., 0].abs() > _FARTHEST) | (moved[..., 2].abs() > _STEEPEST)
+
+
+def is_high(task: Task, state: Tensor) -> Tensor:
+    """Tell where a step to a state is worth the high level of reward: always, or near the centre of the track."""
+    return torch.ones_like(state[..., 0], dtype=torch.bool) if task == "cartpole" else state[..., 0].abs() < _CENTRE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +61,15 @@ class Run:
 
     Args:
         learner: "noisy" (DQN on the rewards as they come), "true" (on the true ones), "surrogate" (unbiased, the noise
-            being known), "target" and "difference" (the forms of `PeerReward`, one step) or "two_steps" (`PeerDQN`
-            with two steps and two updates of the target network a batch, as released).
+            being known), "target" and "difference" (the forms of `PeerReward`) or "two_steps" (as in `PeerDQN`).
         seed: of everything; runs of one seed share start states, initial weights and noise.
         noise: probability with which the high level of reward is seen as the low one, and in the task "centre" the
             low one as the high one.
         xi: weight of the peer.
-        updates: batches for each step in the environment; 2 is the control of "two_steps", and neither for it nor for
-            "difference".
+        updates: batches for each step in the environment; 2 is the control of "two_steps".
         terminal: of `PeerReward`, for "target"; for the other learners ends are worth 0, as released.
+        start_value: what all actions are worth before the first step; where "target" with an absorbing end starts in
+            relation to "noisy" is all that can make them differ.
 
     Raises:
         ConfigError: if one of them cannot be used.
@@ -53,6 +81,7 @@ class Run:
     xi: float = 0.2
     updates: Literal[1, 2] = 1
     terminal: Terminal = "absorbing"
+    start_value: float = 0.0
 
     def __post_init__(self) -> None:
         checked_xi(self.xi, below_one=self.learner in {"difference", "two_steps"})
@@ -122,7 +151,7 @@ def _second(run: Run) -> bool:
 
 def _episodes(rewards: Tensor, ended: Tensor) -> list[float]:
     ends = ended.nonzero()[:, 0].tolist()
-    lengths = [after - before for before, after in zip([-1, *ends], [*ends, len(rewards) - 1], strict=True)]
+    lengths = [after - before for before, after in pairwise([-1, *ends, len(rewards) - 1])]
     return [part.sum().item() for part in rewards.split([length for length in lengths if length])]
 
 
@@ -167,6 +196,8 @@ class _Ensemble:
         self.runs, self.steps, self.count = runs, steps, len(runs)
         self.task: Task = task
         self.networks = Networks([run.seed for run in runs])
+        for theta in (self.networks.theta, self.networks.slow):
+            theta[:, -_WIDTHS[-1] :] += torch.tensor([[run.start_value] for run in runs])
         self.doubled = slice(sum(not _second(run) for run in runs), self.count)
         self.xi = torch.tensor([[run.xi] for run in runs])
         is_of = {name: torch.tensor([[run.learner == name] for run in runs]) for name in get_args(Learner)}
@@ -174,9 +205,10 @@ class _Ensemble:
         self.end = torch.zeros(self.count, 1)  # the value of ends
         self.end_xi = self.target_xi * torch.tensor([[run.terminal == "absorbing"] for run in runs])
         self.peer_steps = is_of["two_steps"][self.doubled]
-        self.paid = torch.tensor([_paid(run, task) for run in runs])  # by observed level
         low_up = [run.noise if task == "centre" else 0.0 for run in runs]
         self.flips = torch.tensor([[up, run.noise] for up, run in zip(low_up, runs, strict=True)])
+        # By observed level.
+        self.paid = torch.tensor([_paid(run, LEVELS[task], up) for up, run in zip(low_up, runs, strict=True)])
         self.flips[is_of["true"][:, 0]] = 0
         shape = (self.count, steps)
         self.seen, self.then = torch.empty(*shape, 4), torch.empty(*shape, 4)
@@ -207,7 +239,7 @@ class _Ensemble:
             total += self.got[:, step]
             if step > _WARM_UP:
                 mean = (total / (step + 1))[:, None]
-                self.end = absorbing_value(1.0, _GAMMA) * -self.end_xi * mean
+                self.end = absorbing_value(1.0, GAMMA) * -self.end_xi * mean
                 self._learn(step + 1, mean, drawn)
         return rewards, ended
 
@@ -233,7 +265,7 @@ class _Ensemble:
         seen, then = self.seen[rows].gather(1, wide), self.then[rows].gather(1, wide)
         did, got, over = (table[rows].gather(1, index) for table in (self.did, self.got, self.over))
         following = self.networks.values(self.networks.slow[rows], then)[-1].amax(dim=2)
-        bootstrap = _GAMMA * torch.where(over > 0, self.end[rows], following)
+        bootstrap = GAMMA * torch.where(over > 0, self.end[rows], following)
         return seen, did, got - self.target_xi[rows] * mean + bootstrap, bootstrap, got
 
     def _step(self, rows: slice, seen: Tensor, did: Tensor, residual: Callable[[Tensor], Tensor]) -> None:
@@ -256,14 +288,10 @@ class _Ensemble:
         return total.mean(dim=1)
 
 
-def _paid(run: Run, task: Task) -> list[float]:
+def _paid(run: Run, levels: tuple[float, float], low_up: float) -> list[float]:
     """Give what a learner is paid for the low and the high level, as observed."""
-    levels = torch.tensor(LEVELS[task], dtype=torch.float64)
-    if run.learner == "surrogate":
-        low_up = run.noise if task == "centre" else 0.0
-        matrix = torch.tensor([[1 - low_up, low_up], [run.noise, 1 - run.noise]], dtype=torch.float64)
-        levels = surrogate_levels(matrix, levels)
-    return levels.tolist()
+    noise = ConfusionNoise.binary(run.noise, low_up, levels)
+    return (noise.surrogate() if run.learner == "surrogate" else noise.levels).tolist()
 
 
 def _layers(theta: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,15 +11,11 @@ from numpy.typing import ArrayLike
 from modicum.core.extras import require
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, MissingExtraError
-from modicum.weakpolicy.noise import CARTPOLE_EDGES, ConfusionEstimator, ConfusionNoise, surrogate
+from modicum.weakpolicy.noise import CARTPOLE_EDGES, ConfusionEstimator, ConfusionNoise
 
-if TYPE_CHECKING:
-    from gymnasium import Wrapper
-    from gymnasium.vector import AutoresetMode, VectorWrapper
-else:
-    _gymnasium = require("gymnasium", extra="rl", purpose="An environment with noisy rewards")
-    _vector = require("gymnasium.vector", extra="rl", purpose="An environment with noisy rewards")
-    Wrapper, VectorWrapper, AutoresetMode = _gymnasium.Wrapper, _vector.VectorWrapper, _vector.AutoresetMode
+require("gymnasium", extra="rl", purpose="An environment with noisy rewards")
+from gymnasium import Wrapper  # noqa: E402, TID253 - this module is imported when it is used
+from gymnasium.vector import AutoresetMode, VectorWrapper  # noqa: E402, TID253
 
 _FIRST, _EVERY = 100, 50  # steps: when the published estimate is made, and how often again
 
@@ -87,8 +83,8 @@ class SurrogateReward(Wrapper):
         env: an environment whose rewards are noisy levels, such as `NoisyReward`.
         levels: of reward, rising.
         matrix: of the noise; estimated from 100 steps on, and again each 50 steps, if not given.
-        edges: of the bins for the estimate, for each column of the observations; those published for CartPole by
-            default, and an empty list leaves a column out.
+        edges: of the bins for the estimate, for each column of the observations, of which an empty list leaves one
+            out; those published for CartPole by default.
 
     Raises:
         ConfigError: if ``matrix`` is singular or no confusion matrix, or is to be estimated for continuous actions.
@@ -113,7 +109,7 @@ class SurrogateReward(Wrapper):
             )
         self._estimator = ConfusionEstimator(levels, edges) if matrix is None else None
         self.levels = np.asarray(levels, dtype=np.float64)
-        self.rewards = self.levels if matrix is None else surrogate(levels, matrix)
+        self.rewards = self.levels if matrix is None else ConfusionNoise(levels, matrix).surrogate()
         self._observation: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -127,16 +123,13 @@ class SurrogateReward(Wrapper):
         if self._estimator is not None:
             self._estimator.add(self._observation, int(action), float(reward))
             if self._estimator.count >= _FIRST and self._estimator.count % _EVERY == 0:
-                self._renew(self._estimator)
+                try:
+                    self.rewards = ConfusionNoise(self.levels.tolist(), self._estimator.matrix()).surrogate()
+                except ConfigError:  # singular
+                    self.rewards = self.levels
         self._observation = observation
         level = int(np.abs(self.levels - float(reward)).argmin())
         return observation, float(self.rewards[level]), terminated, truncated, info
-
-    def _renew(self, estimator: ConfusionEstimator) -> None:
-        try:
-            self.rewards = surrogate(estimator.levels.tolist(), estimator.matrix())
-        except ConfigError:
-            self.rewards = self.levels
 
 
 def make_atari(game: str, num_envs: int = 8) -> Any:

@@ -6,13 +6,23 @@ The numbers are those of the specification's section 4, computed there from the 
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
-from modicum.molecules.published import LABELLED, published_labels, published_predictions, published_selection
+from modicum.molecules.published import (
+    LABELLED,
+    hyperparameters,
+    published_labels,
+    published_predictions,
+    published_selection,
+)
 from modicum.molecules.scores import apart, score_molecules, score_rows, shared_molecules
 from modicum.molecules.table import Quantity
 
-pytestmark = pytest.mark.data("alkanes")
+pytestmark = [pytest.mark.data("alkanes"), pytest.mark.slow]
+
+labels_of = functools.cache(published_labels)  # a second or two for each of the large ones
 
 TABLE = [
     ("0.5_0", 313, "density", "0.99615 / 4.523 / 38.8"),
@@ -28,19 +38,19 @@ TABLE = [
 def test_the_printed_scores_are_recomputed_to_all_digits(
     name: str, molecules: int, quantity: Quantity, printed: str
 ) -> None:
-    labels, predicted = published_labels("test", quantity), published_predictions(name, quantity)
+    labels, predicted = labels_of("test", quantity), published_predictions(name, quantity)
     found = score_rows(predicted, labels)
     digits = 1 if quantity == "density" else 2
     assert f"{found.r2:.5f} / {found.mae:.3f} / {found.worst:.{digits}f}" == printed
     assert found.count == len(predicted) == len(labels) == {"density": 47_664, "hvap": 47_630}[quantity]
-    assert len(published_labels(name, quantity).molecules) == molecules
+    assert len(labels_of(name, quantity).molecules) == molecules
     assert score_molecules(predicted, labels).count == 2988
 
 
 def test_the_random_draws_lie_in_the_test_set_and_the_selections_do_not() -> None:
     """A model trained on a random draw must be judged on the rest of the test set alone."""
-    test = published_labels("test", "density")
-    sets = {name: published_labels(name, "density") for name in LABELLED if name != "test"}
+    test = labels_of("test", "density")
+    sets = {name: labels_of(name, "density") for name in LABELLED if name != "test"}
     shared = {name: len(shared_molecules(labels, test)) for name, labels in sets.items()}
     selected = {name: count for name, count in shared.items() if name[-2] == "_"}
     assert set(selected.values()) == {0}
@@ -53,9 +63,19 @@ def test_the_random_draws_lie_in_the_test_set_and_the_selections_do_not() -> Non
     assert not any(shared_molecules(labels, rest) for labels in sets.values())
 
 
+def test_every_set_has_its_quantities() -> None:
+    for name in LABELLED:
+        for quantity in ("density", "hvap") if name == "test" else ("density", "hvap", "cp"):
+            table = labels_of(name, quantity)
+            assert table.quantity == quantity
+            assert len(table.molecules) >= 301
+            assert table.error is None
+    assert hyperparameters().is_file()
+
+
 def test_whole_lists_hold_more_than_their_labels() -> None:
     for name, count in (("0.5_1", 304), ("0.5_2", 311)):
         selection = published_selection(name)
         assert len(set(selection)) == len(selection) == count
-        assert set(published_labels(name, "density").molecules) < set(selection)
+        assert set(labels_of(name, "density").molecules) < set(selection)
     assert len(published_selection("0.5_0")) == 313

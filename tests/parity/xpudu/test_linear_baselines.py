@@ -6,6 +6,7 @@ Texts are as they stand in the files: cleaned ones give .760 instead of .770 for
 from __future__ import annotations
 
 import csv
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from modicum.core import catalogue
 from modicum.sarcasm.examples import Example, Language
 from modicum.sarcasm.linear.features import NgramKind
 from modicum.sarcasm.linear.learner import LinearLearner
+from modicum.sarcasm.linear.model import LinearModel
 from modicum.sarcasm.thresholds import best_threshold, top_share_threshold
 
 pytestmark = [pytest.mark.data("isarcasmeval"), pytest.mark.slow]
@@ -43,6 +45,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@functools.cache
 def read(language: Language) -> Task:
     folder, name = catalogue.fetch("isarcasmeval"), language.capitalize()
     return Task(
@@ -93,11 +96,18 @@ def out_of_fold(learner: LinearLearner, examples: list[Example]) -> np.ndarray:
     return logits
 
 
+@functools.cache
+def fitted(language: Language, features: NgramKind, penalty: float) -> LinearModel:
+    """Fit all heads on all training texts: that of the pairs has a penalty of its own, and does not move the others."""
+    return LinearLearner(features=features, penalty=penalty).fit(read(language).train)
+
+
 # XPUDU-C10
-@pytest.mark.parametrize(("language", "accuracy"), [("en", 0.770), ("ar", 0.840)])
-def test_pair_differences_reach_exactly_the_measured_accuracy(language: Language, accuracy: float) -> None:
-    task = read(language)
-    model = LinearLearner(features="char").fit(task.train)
+@pytest.mark.parametrize(("language", "penalty", "accuracy"), [("en", 1.0, 0.770), ("ar", 10.0, 0.840)])
+def test_pair_differences_reach_exactly_the_measured_accuracy(
+    language: Language, penalty: float, accuracy: float
+) -> None:
+    task, model = read(language), fitted(language, "char", penalty)
     first, second = (model([row[name] for row in task.pairs]).rank for name in ("text_0", "text_1"))
     assert first is not None
     assert second is not None
@@ -122,8 +132,7 @@ def test_pair_differences_reach_exactly_the_measured_accuracy(language: Language
 def test_areas_and_scores_without_a_chosen_threshold_are_the_measured_ones(
     language: Language, features: NgramKind, penalty: float, area: float, rule: str, score: float
 ) -> None:
-    task = read(language)
-    model = LinearLearner(features=features, penalty=penalty).fit(bare(task.train))
+    task, model = read(language), fitted(language, features, penalty)
     logits = model([it.text for it in task.test]).sarcastic
     threshold = 0.0 if rule == "half" else top_share_threshold(logits, 0.25)
     assert roc_auc_score(task.gold, logits) == pytest.approx(area, abs=5.1e-4)
@@ -142,5 +151,5 @@ def test_scores_at_the_best_threshold_out_of_fold_are_the_measured_ones(
     task, learner = read(language), LinearLearner(features=features, penalty=penalty)
     labels = np.array([it.sarcastic for it in task.train])
     threshold = best_threshold(out_of_fold(learner, task.train), labels)
-    logits = learner.fit(bare(task.train))([it.text for it in task.test]).sarcastic
+    logits = fitted(language, features, penalty)([it.text for it in task.test]).sarcastic
     assert f1_score(task.gold, logits >= threshold) == pytest.approx(score, abs=0.002)

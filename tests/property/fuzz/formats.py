@@ -35,10 +35,10 @@ def _archive(folder: Path, kind: str) -> None:
                 archive.add(Path(place) / "a.txt", "in/a.txt")
 
 
-def _extract(path: Path) -> object:
-    from modicum.core.safeload import extract
+def _members(path: Path) -> object:
+    from modicum.core.safeload import read_members
 
-    return extract(path, path.parent / "unpacked", max_members=100, max_bytes=1 << 20)
+    return list(read_members(path, max_members=100, max_bytes=1 << 20))
 
 
 def _safeload(name: str) -> Callable[[Path], object]:
@@ -68,7 +68,14 @@ def _report(folder: Path) -> None:
 
     told = dict.fromkeys(("modicum", "python", "torch", "numpy", "platform", "processor", "device"), "1.0")
     machine = Environment(**told, cores=2, commit=None, command="modicum compare", created="2026-11-24T22:00:00+00:00")
-    shared: Any = {"summary": "An arm.", "seconds": 2.0, "memory": 512.0, "deviation": 0.1, "beside": {}, "costs": {}}
+    shared: Any = {
+        "summary": "An arm.",
+        "seconds": 2.0,
+        "memory": 512.0,
+        "std": 0.1,
+        "secondary": {},
+        "costs": {},
+    }
     base = ArmResult(name="SGD", role="baseline", values=(0.5, 0.6), mean=0.55, **shared)
     ours = ArmResult(name="NSGD", role="method", values=(0.6, 0.7), mean=0.65, **shared)
     found: Any = {"values": (0.1, 0.1), "mean": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "verdict": "better"}
@@ -77,7 +84,7 @@ def _report(folder: Path) -> None:
         title="NSGD",
         question="Better?",
         metric=Metric(name="accuracy"),
-        beside=(),
+        secondary=(),
         costs=(),
         budget="demo",
         data="digits",
@@ -384,9 +391,9 @@ FORMATS: dict[str, Format] = {
         lambda it: torch.save(WEIGHTS, it / "a.pt", _use_new_zipfile_serialization=False),
         _one(_safeload("load_torch")),
     ),
-    "zip": Format(lambda it: _archive(it, "zip"), _one(_extract)),
-    "tar-gz": Format(lambda it: _archive(it, "gz"), _one(_extract)),
-    "tar-xz": Format(lambda it: _archive(it, "xz"), _one(_extract)),
+    "zip": Format(lambda it: _archive(it, "zip"), _one(_members)),
+    "tar-gz": Format(lambda it: _archive(it, "gz"), _one(_members)),
+    "tar-xz": Format(lambda it: _archive(it, "xz"), _one(_members)),
     "journal": Format(_journal, _read_journal),
     "report": Format(_report, _one(_read_report)),
     "own-csv": Format(_own_csv, _one(_own)),

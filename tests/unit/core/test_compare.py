@@ -27,6 +27,8 @@ from modicum.core.report import Report, load
 from modicum.core.settings import Help
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError
 
+pytestmark = pytest.mark.slow  # all of them together
+
 
 @dataclass(frozen=True)
 class Patients:
@@ -42,7 +44,7 @@ def error_of(model: LinearRegression | Ridge, job: Job) -> Measurement:
     model.fit(inputs[train], target[train])
     error = float(np.sqrt(np.mean((model.predict(inputs[test]) - target[test]) ** 2)))
     return Measurement(
-        value=error, beside={"weight norm": float(np.linalg.norm(model.coef_))}, costs={"labels": len(train)}
+        value=error, secondary={"weight norm": float(np.linalg.norm(model.coef_))}, costs={"labels": len(train)}
     )
 
 
@@ -88,7 +90,7 @@ RIDGE = Comparison(
         Arm(name="huge penalty", role="control", run=overdone),
         Arm(name="least squares", role="baseline", run=least_squares),
     ),
-    beside=(Metric(name="weight norm"),),
+    secondary=(Metric(name="weight norm"),),
     costs=(Metric(name="labels", higher_is_better=False),),
     settings={"demo": Patients(), "full": Patients(train=200)},
     data={"demo": "scikit-learn diabetes"},
@@ -101,7 +103,7 @@ def with_method(run: object) -> Comparison:
 
 def measured_part(report: Report) -> tuple[object, ...]:
     """Everything but the clock and the memory."""
-    arms = [(arm.name, arm.values, arm.mean, arm.deviation, arm.beside, arm.costs) for arm in report.arms]
+    arms = [(arm.name, arm.values, arm.mean, arm.std, arm.secondary, arm.costs) for arm in report.arms]
     return arms, report.differences, report.verdicts, report.seeds
 
 
@@ -315,7 +317,7 @@ def test_a_method_is_given_by_its_name() -> None:
 
 
 def measures_by_another_name(job: Job) -> Measurement:
-    return Measurement(value=1.0, beside={"weight norm": 1.0}, costs={"lables": 30})
+    return Measurement(value=1.0, secondary={"weight norm": 1.0}, costs={"lables": 30})
 
 
 def test_what_a_comparison_does_not_declare_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from modicum.core import engine as engines
 from modicum.core.engine import Engine, Finished, open_engine
 from modicum.errors import ConfigError, WorkerDiedError
 
+pytestmark = pytest.mark.slow  # all of them together
+
 
 def square(number: int) -> int:
     return number * number

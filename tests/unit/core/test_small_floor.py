@@ -125,4 +125,4 @@ def test_a_diverged_run_must_be_scored(value: float) -> None:
     with pytest.raises(ConfigError, match="must be finite"):
         Measurement(value=value)
     with pytest.raises(ConfigError, match="loss is"):
-        Measurement(value=0.0, beside={"loss": value})
+        Measurement(value=0.0, secondary={"loss": value})

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR
 from transformers import TrainingArguments
 
 from modicum.core import training
-from modicum.core.training import fine_tune, parameter_groups, telling, train_classifier
+from modicum.core.training import fine_tune, parameter_groups, reporting, train_classifier
 from modicum.errors import ConfigError
 
 
@@ -111,7 +111,7 @@ def test_a_small_network_that_diverged_is_not_trained_on() -> None:
 @pytest.mark.parametrize(("every", "words"), [(0.0, 3), (60.0, 0)])
 def test_a_long_training_says_how_far_it_is(every: float, words: int) -> None:
     said: list[str] = []
-    fine_tune(Line(), ROWS, seed=3, max_steps=4, callbacks=[telling(said.append, extra="text", every=every)], **SHORT)
+    fine_tune(Line(), ROWS, seed=3, max_steps=4, callbacks=[reporting(said.append, extra="text", every=every)], **SHORT)
     assert said == [f"update {step} of 4, about 1 min left" for step in range(1, words + 1)]
 
 
@@ -122,7 +122,7 @@ def test_what_is_left_goes_by_what_it_took(monkeypatch: pytest.MonkeyPatch) -> N
         now[0] += 60
         return now[0]
 
-    callback = telling(said.append, extra="text")
+    callback = reporting(said.append, extra="text")
     monkeypatch.setattr(training.time, "monotonic", minute)
     callback.on_train_begin(None, None, None)  # type: ignore[arg-type]
     for step in (1, 2):

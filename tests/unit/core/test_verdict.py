@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from modicum.core.compare import paired_difference
 from modicum.core.report import ArmResult, Difference, load
-from modicum.core.verdict import paired_difference
 
 NUMBERS = st.floats(-1e3, 1e3).map(lambda value: round(value, 6))
 
@@ -26,10 +26,10 @@ def paired(ours: Sequence[float], theirs: Sequence[float], *, higher_is_better: 
             summary="",
             values=tuple(values),
             mean=0.0,
-            deviation=None,
+            std=None,
             seconds=0.0,
             memory=0.0,
-            beside={},
+            secondary={},
             costs={},
         )
         for name, values in (("ours", ours), ("theirs", theirs))

@@ -51,7 +51,7 @@ def test_each_arm_measures_what_the_comparison_says(given: Job, name: str) -> No
     comparison = METHOD.comparison
     found = run(name, given)
     assert 0 <= found.value <= 1
-    assert set(found.beside) == {metric.name for metric in comparison.beside} == {HALF}
+    assert set(found.secondary) == {metric.name for metric in comparison.secondary} == {HALF}
     assert set(found.costs) == {metric.name for metric in comparison.costs}
     assert found.costs["parameters"] > 100
 
@@ -142,7 +142,7 @@ def test_the_average_on_frames_is_that_of_the_systems_that_are_there() -> None: 
     found = run("mean of single modalities", given)
     assert found.value == pytest.approx(mean_concordance(problem, each.mean(1)), abs=1e-6)
     kept = (each * left[..., None]).sum(1) / left.sum(1, keepdims=True)
-    assert found.beside[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)
+    assert found.secondary[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)
     assert found.costs["parameters"] == 0
 
 
@@ -154,4 +154,4 @@ def test_the_single_arm_on_frames_is_one_of_the_systems() -> None:
     found = run("best single modality", given)
     assert found.value == pytest.approx(mean_concordance(problem, each[:, best]), abs=1e-6)
     kept = np.where(left[:, [best]], each[:, best], np.asarray(problem.train.labels).mean(0))
-    assert found.beside[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)
+    assert found.secondary[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)

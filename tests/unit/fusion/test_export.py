@@ -22,6 +22,8 @@ from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
 from modicum.fusion.export import export_onnx, onnx_inputs
 from modicum.fusion.modeling import CubeMLPForPrediction
 
+pytestmark = pytest.mark.slow  # all of them together
+
 BERT = BertConfig(
     vocab_size=40,
     hidden_size=8,
@@ -78,7 +80,6 @@ def compare(network: CubeMLPForPrediction, path: Path, batch: int, times: dict[s
     return float(np.abs(found - wanted).max())
 
 
-@pytest.mark.slow
 def test_text_words_and_frames_run_in_onnxruntime(tmp_path: Path) -> None:  # CUBEMLP-C12
     network, path = model(TEXT, AUDIO, VIDEO, overflow="pool", frozen_layers=1).train(), tmp_path / "model.onnx"
     assert export_onnx(network, path) < 1e-5

@@ -105,10 +105,10 @@ def test_too_few_molecules_or_a_missing_file_are_told(tmp_path: Path) -> None:
 
 def test_the_demo_is_judged_by_experiment_and_a_users_table_is_not(tmp_path: Path) -> None:
     demo = learn(job())
-    assert demo.beside["R2 by experiment"] == demo.value
+    assert demo.secondary["R2 by experiment"] == demo.value
     write_table(tmp_path / "mine.csv", experimental_labels("hvap"))
     mine = learn(job(data=tmp_path / "mine.csv", quantity="hvap", labels="40"))
-    assert "R2 by experiment" not in mine.beside
+    assert "R2 by experiment" not in mine.secondary
     hvap = read_table(tmp_path / "mine.csv", "hvap")
     write_table(tmp_path / "own.csv", PropertyTable(quantity="own", smiles=hvap.smiles, value=hvap.value))
     own = learn(job(data=tmp_path / "own.csv", quantity="own", labels="40"))

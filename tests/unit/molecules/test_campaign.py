@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from modicum.molecules.selection import ActiveLearner
 from modicum.molecules.smiles import canonical
 from modicum.molecules.table import PropertyTable
 from modicum.molecules.tablelabeller import TableLabeller
+
+pytestmark = pytest.mark.slow  # all of them together
 
 POOL = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC")
 
@@ -169,32 +172,25 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_campaign as shared
-from modicum.core.engine import open_engine
+from tests.unit.molecules import test_campaign as shared
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    with open_engine("local", workers=1) as engine:
-        campaign = shared.run(shared.Formula(folder, seconds=0.3), engine=engine)
-    print(sorted(campaign.labels), sorted(campaign.failures))
+shared.run(shared.Formula(Path(sys.argv[1]), seconds=0.3))
 """
 
 
 def test_a_killed_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    script = tmp_path / "campaign.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(tmp_path), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as campaign:
-        deadline = time.monotonic() + 60
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parents[3])]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 120
         while recorded(tmp_path / "out") < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
-        campaign.kill()
+        killed.kill()
     with Journal(tmp_path / "out") as journal:  # takes a row back that was not committed
         kept, before = len(journal), runs(tmp_path)
     assert 1 <= kept < 6
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"{sorted(set(POOL) - {'CC(C)(C)C'})} ['CC(C)(C)C']"
+    campaign = run(Formula(tmp_path))
+    assert set(campaign.labels) == set(POOL) - {"CC(C)(C)C"}
+    assert list(campaign.failures) == ["CC(C)(C)C"]
     assert len(runs(tmp_path)) - len(before) == 6 - kept  # only what was missing
 
 
@@ -209,30 +205,25 @@ def recorded(folder: Path) -> int:
             return 0
 
 
-FULL = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import test_campaign as shared
-from modicum.errors import JournalError
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-try:
-    shared.run(shared.Formula(Path(sys.argv[1]), text="x" * 45_000))
-except JournalError as error:
-    print(error)
-"""
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size: what a full disk is to SQLite, a write that fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_is_said_and_what_was_finished_is_kept(tmp_path: Path) -> None:
-    # A limit on the size of a file is what a full disk is to SQLite: a write that fails.
-    command = [sys.executable, "-c", FULL, str(tmp_path), str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    with small_files(200_000), pytest.raises(JournalError) as caught:
+        run(Formula(tmp_path, text="x" * 45_000))
     kept = recorded(tmp_path / "out")
     assert 1 <= kept < 6
-    assert f"{FILE_NAME} cannot be written (" in done.stdout
-    assert "Make room on that disk and run the same again: the finished jobs before it are kept." in done.stdout
+    said = str(caught.value)
+    assert f"{FILE_NAME} cannot be written (" in said
+    assert "Make room on that disk and run the same again: the finished jobs before it are kept." in said
     before = len(runs(tmp_path))
     assert len(run(Formula(tmp_path, text="x" * 45_000)).labels) == 5
     assert len(runs(tmp_path)) - before == 6 - kept

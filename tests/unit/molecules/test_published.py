@@ -3,13 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.published import (
-    LABELLED,
-    hyperparameters,
-    published_labels,
-    published_predictions,
-    published_selection,
-)
+from modicum.molecules.published import published_labels, published_predictions, published_selection
 
 
 @pytest.mark.parametrize("reader", [published_labels, published_predictions])
@@ -30,17 +24,6 @@ def test_what_was_not_published_is_said() -> None:
         published_labels("test", "cp")
     with pytest.raises(ConfigError, match="Predictions of cp were not published"):
         published_predictions("0.5_0", "cp")
-
-
-@pytest.mark.data("alkanes")
-def test_every_set_has_its_quantities() -> None:
-    for name in LABELLED:
-        for quantity in ("density", "hvap") if name == "test" else ("density", "hvap", "cp"):
-            table = published_labels(name, quantity)
-            assert table.quantity == quantity
-            assert len(table.molecules) >= 301
-            assert table.error is None
-    assert hyperparameters().is_file()
 
 
 @pytest.mark.data("alkanes")

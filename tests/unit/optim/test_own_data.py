@@ -39,11 +39,11 @@ def test_the_control_with_standardised_inputs_does_not_see_the_unit_of_a_column(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,b,label\n", "0 rows"),
-        ("label\nx\ny\n", "0 columns other than label"),
-        ("a,label,label\n1,x,y\n", "2 columns called label"),
+        ("a,b,label\n", "no rows"),
+        ("label\nx\ny\n", "numeric ones; its columns are label"),
+        ("a,label,label\n1,x,y\n", "column 'label' twice"),
         ("a,label\nhello,x\n", "not a finite number"),
-        ("", "label"),
+        ("", "is empty"),
     ],
 )
 def test_a_table_that_cannot_be_learnt_from_is_refused(text: str, words: str, tmp_path: Path) -> None:

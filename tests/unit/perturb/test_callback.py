@@ -78,7 +78,7 @@ def test_the_parts_of_an_accumulated_batch_have_their_own_places(make_trainer: C
             super().on_train_begin(*args, **kwargs)
             hype = self._hype
             assert isinstance(hype, HyPe)
-            kwargs["model"].register_forward_hook(lambda *_: places.append(hype.place))
+            kwargs["model"].register_forward_hook(lambda *_: places.append(hype.position))
 
     make_trainer(Watch(CONFIG), gradient_accumulation_steps=3, max_steps=2).train()
     assert places == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]

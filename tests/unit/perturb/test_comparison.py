@@ -63,14 +63,14 @@ def states() -> tuple[Any, ...]:
 @pytest.mark.slow
 def test_each_arm_changes_the_training(demo: Callable[..., Measurement]) -> None:
     # At the paper's sigma the rounding of float32 could hide the noise; at this one it cannot.
-    losses = [demo(arm, sigma="0.1").beside["training loss"] for arm in ARMS]
+    losses = [demo(arm, sigma="0.1").secondary["training loss"] for arm in ARMS]
     assert len(set(losses)) == len(losses)
 
 
 def test_hype_without_noise_is_dropout_off_in_every_bit(demo: Callable[..., Measurement]) -> None:  # HYPE-C6
     off = demo("dropout off")
     for silent in (demo("HyPe-N", sigma="0"), demo("HyPe-U", sigma="0")):
-        assert (silent.value, silent.beside) == (off.value, off.beside)
+        assert (silent.value, silent.secondary) == (off.value, off.secondary)
 
 
 def test_dropout_off_is_a_model_whose_configuration_has_no_dropout(demo: Callable[..., Measurement]) -> None:
@@ -80,7 +80,7 @@ def test_dropout_off_is_a_model_whose_configuration_has_no_dropout(demo: Callabl
         plain = ViTForImageClassification(ViTConfig(**{**model.config.to_dict(), **rates}))
     plain.load_state_dict(model.state_dict())
     off = demo("dropout off", changed={"model": model})
-    assert demo("vanilla", changed={"model": plain}).beside == off.beside
+    assert demo("vanilla", changed={"model": plain}).secondary == off.secondary
 
 
 def test_an_arm_leaves_no_file_no_output_and_no_global_randomness_and_the_model_as_it_was(
@@ -93,7 +93,7 @@ def test_an_arm_leaves_no_file_no_output_and_no_global_randomness_and_the_model_
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     before = states()
-    assert demo("NEFTune").beside == first.beside
+    assert demo("NEFTune").secondary == first.secondary
     assert states() == before
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
@@ -117,7 +117,7 @@ def test_the_order_is_the_same_whatever_an_arm_draws_or_computes(demo: Callable[
 
 
 def test_a_rate_that_explodes_is_reported_and_not_raised(demo: Callable[..., Measurement]) -> None:
-    assert demo("vanilla", rate="1e30").beside["diverged"] == 1
+    assert demo("vanilla", rate="1e30").secondary["diverged"] == 1
 
 
 @pytest.mark.parametrize("task", HEADERS)
@@ -132,7 +132,7 @@ def test_every_task_is_learnt_from_a_folder_of_ones_own_with_a_local_model(
         (tmp_path / name).write_text("\n".join([header, *rows] if header else rows) + "\n")
     measurement = run_full("vanilla", task, tmp_path, encoder)
     assert -1 <= measurement.value <= 1
-    assert set(measurement.beside) == {metric.name for metric in METHOD.comparison.beside}
+    assert set(measurement.secondary) == {metric.name for metric in METHOD.comparison.secondary}
     assert set(measurement.costs) == {metric.name for metric in METHOD.comparison.costs}
 
 
@@ -142,7 +142,7 @@ def test_an_arm_learns_a_regression_and_reproduces(arm: str, encoder: Path, tmp_
         rows = "1\tthe cat\ta dog\n4\ta mat\ta mat\n" * 4
         (tmp_path / name).write_text("score\tsentence1\tsentence2\n" + rows)
     first, again = (run_full(arm, "stsb", tmp_path, encoder) for _ in range(2))
-    assert (first.value, first.beside) == (again.value, again.beside)
+    assert (first.value, first.secondary) == (again.value, again.secondary)
 
 
 @pytest.mark.slow
@@ -154,14 +154,14 @@ def test_the_packaged_encoder_learns_from_the_real_rte() -> None:
     right = measurement.value * 277
     assert right == pytest.approx(round(right))
     # Two updates move little: the loss stays near ln 2, that of a new head.
-    assert measurement.beside["training loss"] == pytest.approx(0.693, abs=0.05)
+    assert measurement.secondary["training loss"] == pytest.approx(0.693, abs=0.05)
 
 
 def judged(
     metric: MetricName, outputs: Any, loss: float, known: list[float], labels: list[float]
 ) -> tuple[float, float, float, float]:
     found = judge(metric, np.array(outputs), loss, known=np.array(known), labels=np.array(labels))
-    return found["value"], *found["beside"].values()
+    return found["value"], *found["secondary"].values()
 
 
 def test_a_result_is_scored_by_its_largest_output() -> None:

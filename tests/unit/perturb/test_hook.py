@@ -192,7 +192,7 @@ def test_attaching_twice_is_refused(bert: BertForSequenceClassification) -> None
 
 def test_a_handle_that_is_not_attached_has_no_place(bert: BertForSequenceClassification) -> None:
     handle = HyPe(bert)
-    for call in (lambda: handle.place, lambda: handle.step(1)):
+    for call in (lambda: handle.position, lambda: handle.step(1)):
         with pytest.raises(StateError, match=r"not attached to its model\. Call attach\(\), or use it in a with block"):
             call()
     handle.remove()
@@ -214,15 +214,15 @@ def test_a_negative_rank_is_refused(bert: BertForSequenceClassification) -> None
 
 def test_the_place_counts_training_passes_only(bert: BertForSequenceClassification, batch: Batch) -> None:
     with HyPe(bert, HyPeConfig(sigma=0.1)) as hype:
-        assert hype.place == (0, 0)
+        assert hype.position == (0, 0)
         bert(**batch)
         bert.eval()(**batch)
         bert.train()(**batch)
-        assert hype.place == (0, 2)
+        assert hype.position == (0, 2)
         hype.step(7)
-        assert hype.place == (7, 0)
+        assert hype.position == (7, 0)
         bert(**batch)
-        assert hype.place == (7, 1)
+        assert hype.position == (7, 1)
 
 
 def test_noise_is_fresh_in_each_pass_and_step_and_that_of_the_place(

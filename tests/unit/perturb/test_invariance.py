@@ -77,7 +77,7 @@ def test_resuming_is_equal_to_not_stopping(make_bert: MakeBert, batch: Batch) ->
                 model(**batch).loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            return hype.place
+            return hype.position
 
     whole, parts = make_bert(), make_bert()
     run(whole, 5)

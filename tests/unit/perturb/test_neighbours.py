@@ -41,7 +41,7 @@ def test_a_model_that_gets_adapters_after_it_is_attached_keeps_its_noise(
         adapters = peft.LoraConfig(r=2, target_modules=["query"], task_type="SEQ_CLS")
         model = peft.get_peft_model(bert, adapters).train()
         first, second = model(**batch).logits, model(**batch).logits
-        assert hype.place == (0, 2)
+        assert hype.position == (0, 2)
     assert not torch.equal(first, second)
 
 

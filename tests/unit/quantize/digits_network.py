@@ -32,12 +32,12 @@ class Block(nn.Module):
 class DigitNet(nn.Module):
     """Three blocks for images of 8x8."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 8) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, 8, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.blocks = nn.Sequential(Block(8, 8), Block(8, 16), Block(16, 16))
-        self.head = nn.Linear(16, 10)
+        self.stem = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.blocks = nn.Sequential(Block(width, width), Block(width, 2 * width), Block(2 * width, 2 * width))
+        self.head = nn.Linear(2 * width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, 1, 8, 8) to logits (batch, 10)."""

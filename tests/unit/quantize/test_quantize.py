@@ -9,10 +9,11 @@ from typing import Any, Literal, cast, get_args
 
 import pytest
 import torch
-from tests.unit.quantize.digits_network import Digits, trained_digits
+from tests.unit.quantize.digits_network import DigitNet, Digits, trained_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
@@ -23,10 +24,19 @@ from modicum.quantize.model import Codes, Grids, QuantizedModel, bias_integers, 
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 
+pytestmark = pytest.mark.slow  # all of them together
+
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
     return trained_digits()
+
+
+@pytest.fixture(scope="module")
+def narrow() -> nn.Module:
+    """The same network a quarter as wide and not trained, where only what goes in and what comes out is looked at."""
+    with seeded_globally(0, "narrow"):
+        return DigitNet(2).eval()
 
 
 @functools.cache
@@ -149,16 +159,16 @@ def test_control_with_real_scales_is_marked_as_such(digits: Digits) -> None:
     assert digits.accuracy(model) > digits.accuracy(digits.model) - 6
 
 
-def test_single_layers_have_bits_of_their_own(digits: Digits) -> None:
+def test_single_layers_have_bits_of_their_own(digits: Digits, narrow: nn.Module) -> None:
     own = {"blocks.1.first": LayerBits(weight_bits=7, activation_bits=3), "head": LayerBits(weight_bits=3)}
-    model = quantize(digits.model, digits.train[:64], RAPQConfig(weight_bits=2, per_layer=own, polish=False))
+    model = quantize(narrow, digits.train[:64], RAPQConfig(weight_bits=2, per_layer=own, polish=False))
     bits = {name: code.bits for name, code in model.codes.items()}
     assert (bits["blocks.1.first"], bits["head"], bits["stem"], bits["blocks.0.first"]) == (7, 3, 8, 2)
     assert model.grids[model.graph["blocks.1.first"].inputs[0]].bits == 3
 
 
-def test_model_is_not_touched(digits: Digits) -> None:
-    model = copy.deepcopy(digits.model).train()
+def test_model_is_not_touched(digits: Digits, narrow: nn.Module) -> None:
+    model = copy.deepcopy(narrow).train()
     model.get_submodule("blocks.0").eval()
     before = copy.deepcopy(model.state_dict())
     flags = [it.training for it in model.modules()]
@@ -179,12 +189,12 @@ def test_calibration_data_are_not_touched() -> None:
         assert torch.equal(x, kept)
 
 
-def test_all_kinds_of_calibration_give_the_same_network(digits: Digits) -> None:
+def test_all_kinds_of_calibration_give_the_same_network(digits: Digits, narrow: nn.Module) -> None:
     x, config = digits.train[:48], RAPQConfig(polish=False)
-    expected = quantize(digits.model, x, config)(digits.images)
+    expected = quantize(narrow, x, config)(digits.images)
     loader = DataLoader(TensorDataset(x, torch.zeros(48)), batch_size=20)
     for calibration in (loader, [(it, None) for it in x.split(20)], [{"pixel_values": it} for it in x.split(20)]):
-        assert torch.equal(quantize(digits.model, calibration, config)(digits.images), expected)
+        assert torch.equal(quantize(narrow, calibration, config)(digits.images), expected)
 
 
 def test_each_polish_brings_the_calibration_outputs_closer(digits: Digits) -> None:
@@ -198,15 +208,15 @@ def test_each_polish_brings_the_calibration_outputs_closer(digits: Digits) -> No
     assert models[2].verify().whole
 
 
-def test_progress_names_the_layers(digits: Digits) -> None:
+def test_progress_names_the_layers(digits: Digits, narrow: nn.Module) -> None:
     steps: list[tuple[int, int, str]] = []
     settings = RAPQConfig(polish=False)
-    model = quantize(digits.model, digits.train[:32], settings, progress=lambda *step: steps.append(step))
+    model = quantize(narrow, digits.train[:32], settings, progress=lambda *step: steps.append(step))
     assert steps == [(place, 0, name) for place, name in enumerate(model.codes, start=1)]
 
 
-def test_double_model_takes_float_calibration(digits: Digits) -> None:
-    model = copy.deepcopy(digits.model).double()
+def test_double_model_takes_float_calibration(digits: Digits, narrow: nn.Module) -> None:
+    model = copy.deepcopy(narrow).double()
     found = quantize(model, digits.train[:32], RAPQConfig(polish=False))
     assert {layer.weight.dtype for layer in found.graph.layers.values()} == {torch.float64}
 

@@ -89,9 +89,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("arm", ARMS)
 def test_each_arm_is_scored_on_all_tasks_and_both_languages(arm: str, measured: dict[str, Measurement]) -> None:
     found = measured[arm]
-    assert set(found.beside) == SCORES
-    assert all(0 <= it <= 1 for it in found.beside.values())
-    assert found.value == pytest.approx((found.beside["A en F1"] + found.beside["A ar F1"]) / 2)
+    assert set(found.secondary) == SCORES
+    assert all(0 <= it <= 1 for it in found.secondary.values())
+    assert found.value == pytest.approx((found.secondary["A en F1"] + found.secondary["A ar F1"]) / 2)
     assert found.costs == {"models": 1.0 if arm in {"joint fine-tuning", "joint, shift-robust"} else 2.0}
 
 
@@ -107,13 +107,13 @@ def test_an_arm_is_the_system_that_one_would_fit_oneself(folder: Path) -> None:
     system = fit_system(english, LinearLearner(), robustness=PRESETS["modicum"], rule="half", folds=1).system
     texts = read_texts(folder, "en")
     gold = [it.sarcastic or 0 for it in texts]
-    assert found.beside["A en F1"] == score_a(gold, system.read(texts).labels).f1
+    assert found.secondary["A en F1"] == score_a(gold, system.read(texts).labels).f1
 
 
 def test_a_folder_laid_out_as_the_shared_task_is_compared_on(folder: Path) -> None:
     for arm in ("n-grams", "joint fine-tuning"):
         found = run(arm, job(folder, folds="2"))
-        assert set(found.beside) == SCORES
+        assert set(found.secondary) == SCORES
         assert found.costs == {"models": 2.0}  # one of each language, or of each fold
 
 
@@ -121,18 +121,18 @@ def test_a_file_in_one_language_without_rephrases_has_task_a_alone(tmp_path: Pat
     write(tmp_path / "mine.csv", read_written("en")[:80], english=True, columns=("text", "sarcastic"))
     for arm in ("n-grams", "frozen encoder"):
         found = run(arm, job(tmp_path / "mine.csv"))
-        assert set(found.beside) == {"A en F1"}
+        assert set(found.secondary) == {"A en F1"}
         assert found.costs == {"models": 1.0}
 
 
 def test_folds_and_rules_reach_the_systems(mine: Path) -> None:
-    assert run("n-grams", job(mine, rule="half")).beside != run("n-grams", job(mine, rule="top_share")).beside
-    assert run("n-grams", job(mine, folds="2")).beside != run("n-grams", job(mine)).beside
+    assert run("n-grams", job(mine, rule="half")).secondary != run("n-grams", job(mine, rule="top_share")).secondary
+    assert run("n-grams", job(mine, folds="2")).secondary != run("n-grams", job(mine)).secondary
 
 
 def test_the_demo_reads_the_written_texts() -> None:
     found = run("n-grams", job())
-    assert set(found.beside) == SCORES
+    assert set(found.secondary) == SCORES
     assert found.value > 0.5  # n-grams learn something of them; half of them are sarcastic
 
 
@@ -141,7 +141,7 @@ def test_an_ernie_m_is_an_encoder_like_any_other(tmp_path: Path) -> None:
     # Few tokens each, even letter by letter.
     write(tmp_path / "mine.csv", write_examples(60), english=True, columns=("text", "sarcastic", "rephrase"))
     for arm in ("frozen encoder", "joint fine-tuning"):
-        assert set(run(arm, job(tmp_path / "mine.csv", model=place)).beside) == {"A en F1", "C en accuracy"}
+        assert set(run(arm, job(tmp_path / "mine.csv", model=place)).secondary) == {"A en F1", "C en accuracy"}
 
 
 def test_what_cannot_be_compared_is_told(tmp_path: Path, mine: Path) -> None:

@@ -213,9 +213,9 @@ def test_its_tools_evaluate_a_clone() -> None:
 
 def test_without_stable_baselines_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.buffers", None)
-    monkeypatch.delitem(sys.modules, "modicum.weakpolicy.buffers")
+    monkeypatch.delitem(sys.modules, "modicum.weakpolicy.baselines")
     with pytest.raises(MissingExtraError, match=r"needs stable_baselines3, .* pip install 'modicum\[rl\]'"):
-        importlib.import_module("modicum.weakpolicy.buffers")
+        importlib.import_module("modicum.weakpolicy.baselines")
 
 
 def test_what_peer_dqn_cannot_do_is_refused() -> None:

@@ -19,7 +19,7 @@ from modicum.weakpolicy import (
     make_atari,
 )
 from modicum.weakpolicy.functional import NoiseKind
-from modicum.weakpolicy.noise import ConfusionEstimator, surrogate
+from modicum.weakpolicy.noise import ConfusionEstimator
 
 PENDULUM = tuple(range(-16, 1))
 
@@ -141,7 +141,7 @@ def test_bad_matrices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"has the shape \(2, 2\), got \(1, 2\)"):
         ConfusionNoise((-1, 1), [[1.0, 0.0]])
     with pytest.raises(ConfigError, match="The confusion matrix is singular"):
-        surrogate((-1, 1), [[0.5, 0.5], [0.5, 0.5]])
+        ConfusionNoise((-1, 1), [[0.5, 0.5], [0.5, 0.5]]).surrogate()
     with pytest.raises(ConfigError, match="Discrete actions are needed to estimate the noise"):
         SurrogateReward(gymnasium.make("Pendulum-v1"), PENDULUM)
     with pytest.raises(ConfigError, match="rising numbers"):

@@ -8,9 +8,8 @@ from torch import nn
 
 from modicum.errors import ConfigError
 from modicum.weakpolicy import Run, sweep
-from modicum.weakpolicy.cartpole import advance
 from modicum.weakpolicy.functional import absorbing_value, difference_loss, peer_reward, td_target
-from modicum.weakpolicy.sweep import Learner, Networks, _Ensemble, _layers, _uniforms
+from modicum.weakpolicy.sweep import Learner, Networks, _Ensemble, _layers, _uniforms, advance
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])

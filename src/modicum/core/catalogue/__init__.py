@@ -11,8 +11,7 @@ from pathlib import Path
 
 from modicum.core.catalogue import store
 from modicum.core.catalogue.entries import Archive, DataSet, File, Origin, Pack, describe, names
-from modicum.core.catalogue.places import Places, places_from_environment
-from modicum.core.catalogue.store import Check, Status
+from modicum.core.catalogue.store import Check, Places, Status, places_from_environment
 
 __all__ = [
     "Archive",

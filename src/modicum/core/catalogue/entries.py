@@ -1,6 +1,6 @@
 """The catalogue itself: what each data set is, where it comes from and what its files are.
 
-The entries lie in ``catalogue.json`` beside this module, which ``tools/make_catalogue.py`` writes.
+The entries lie in ``catalogue.json`` in this folder, which ``tools/make_catalogue.py`` writes.
 """
 
 from __future__ import annotations

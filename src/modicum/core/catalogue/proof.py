@@ -1,4 +1,4 @@
-"""Prove that files are the published ones, and know an unpacked folder that is whole without reading it all each time.
+"""Prove that files are the published ones, and know a complete unpacked folder without reading it all each time.
 
 A folder that was built and proved has a mark in it: the hash of its catalogue entry, and a stamp over path, size and
 time of change of its files. As long as the stamp is the same, nobody has written there. If it is not (a copy of the
@@ -60,23 +60,23 @@ def mark(folder: Path, data_set: DataSet) -> None:
 
 
 def is_marked(folder: Path, data_set: DataSet) -> bool:
-    """Tell whether a folder was once whole for this very entry; cheap."""
+    """Tell whether a folder was once complete for this very entry; cheap."""
     return _read_mark(folder).get("entry") == _key(data_set)
 
 
 def is_complete(folder: Path, data_set: DataSet) -> bool:
-    """Tell whether a folder is whole now."""
+    """Tell whether a folder is complete now."""
     if not is_marked(folder, data_set):
         return False
     if _read_mark(folder).get("stamp") == _stamp(folder):
         return True
-    whole = all(is_right(folder / file.path, file) for file in data_set.files) and all(
+    complete = all(is_right(folder / file.path, file) for file in data_set.files) and all(
         pack_tree(pack, folder) == pack.tree for pack in data_set.packs
     )
-    if whole:
+    if complete:
         with suppress(OSError):  # in a cache that cannot be written the bytes are hashed each time
             mark(folder, data_set)
-    return whole
+    return complete
 
 
 def _read_mark(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import lzma
+import os
 import re
 import shutil
 import tempfile
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from modicum.core.catalogue.entries import Archive, DataSet, File, Pack
-from modicum.core.catalogue.places import Places, make_folder
 from modicum.core.catalogue.proof import (
     has_size,
     is_complete,
@@ -28,9 +28,9 @@ from modicum.core.catalogue.proof import (
     sha256_of,
     tree_hash,
 )
-from modicum.core.files import aside
+from modicum.core.files import aside, make_folder
 from modicum.core.safeload import read_members
-from modicum.errors import ChecksumError, DataError, MissingDataError
+from modicum.errors import ChecksumError, ConfigError, DataError, MissingDataError
 
 Status = Literal["here", "cached", "absent"]
 
@@ -41,6 +41,34 @@ _TIMEOUT = 30.0
 _ARCHIVE_MEMBERS = 300_000
 _ARCHIVE_BYTES = 4 << 30
 _DAY = 24 * 3600.0
+_CACHE_HINT = "Set MODICUM_CACHE to a folder that can be written."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """The two folders that data sets are read from."""
+
+    data: Path | None  # the user's own collection, read first and never written
+    cache: Path  # ours; made when something is put in it
+
+
+def places_from_environment() -> Places:
+    """Read ``MODICUM_DATA``, which must be a folder, and ``MODICUM_CACHE``; without the latter the system's cache."""
+    data = os.environ.get("MODICUM_DATA")
+    if data and not Path(data).is_dir():
+        raise ConfigError(
+            f"MODICUM_DATA must name a folder, but it is {data!r}.", hint="Set it to an existing folder, or unset it."
+        )
+    return Places(data=Path(data).absolute() if data else None, cache=cache_folder())
+
+
+def cache_folder() -> Path:
+    """Give the folder that ``MODICUM_CACHE`` names, or the system's place for caches."""
+    if own := os.environ.get("MODICUM_CACHE"):
+        return Path(own).absolute()
+    import pooch  # pyright: ignore[reportMissingTypeStubs]
+
+    return Path(pooch.os_cache("modicum"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +125,7 @@ def fetch(data_set: DataSet, places: Places) -> Path:
     for file, path in zip(data_set.files, _obtain(data_set, data_set.files, folder, places), strict=True):
         target = folder / file.path
         if path != target:
-            make_folder(target.parent)
+            make_folder(target.parent, hint=_CACHE_HINT)
             with aside(target) as part:
                 shutil.copyfile(path, part)
     return folder
@@ -124,7 +152,7 @@ def _obtain(data_set: DataSet, files: Sequence[File], folder: Path, places: Plac
     ]
     absent = [file for file, path in zip(files, paths, strict=True) if path is None]
     if made := [file.path for file in absent if file.address is None]:
-        make_folder(folder)
+        make_folder(folder, hint=_CACHE_HINT)
         origins = " and ".join(dict.fromkeys(f"{origin.address} at {origin.version}" for origin in data_set.origins))
         raise MissingDataError(
             f"{data_set.name} needs files that no public address has: {', '.join(made)}, made from {origins}.",
@@ -141,7 +169,7 @@ def _download(address: str, target: Path, *, sha256: str | None, name: str) -> N
     import pooch as untyped  # pyright: ignore[reportMissingTypeStubs]
 
     pooch = cast("Any", untyped)
-    make_folder(target.parent)
+    make_folder(target.parent, hint=_CACHE_HINT)
     registry = pooch.create(
         path=target.parent,
         base_url="",
@@ -250,7 +278,7 @@ def _write_tree(members: Iterable[tuple[str, bytes]], folder: Path) -> str:
 
 @contextmanager
 def _staging(parent: Path) -> Generator[Path]:
-    make_folder(parent)
+    make_folder(parent, hint=_CACHE_HINT)
     for left in parent.iterdir():
         # Of a process that was killed: nothing is built for a day.
         with suppress(FileNotFoundError):
@@ -262,7 +290,7 @@ def _staging(parent: Path) -> Generator[Path]:
 
 def _install(data_set: DataSet, built: Path, folder: Path, *, aside: Path) -> None:
     # One step, so that nobody sees half a folder. If another process was first, what it built is used.
-    make_folder(folder.parent)
+    make_folder(folder.parent, hint=_CACHE_HINT)
     if folder.exists() and not is_complete(folder, data_set):
         with suppress(FileNotFoundError):
             folder.rename(aside)

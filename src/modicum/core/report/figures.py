@@ -170,7 +170,7 @@ def _plot_panel(axes: Axes, report: Report, costs: Mapping[str, float]) -> None:
 
 
 def _number(axes: Axes, points: Mapping[int, tuple[float, float]]) -> None:
-    """Write each number beside its mark, as near as the other marks and numbers allow."""
+    """Write each number next to its mark, as near as the other marks and numbers allow."""
     from matplotlib.transforms import IdentityTransform
 
     pixels = IdentityTransform()

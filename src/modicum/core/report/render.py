@@ -39,7 +39,7 @@ _RESOLVERS = {"arXiv:": "https://arxiv.org/abs/", "doi:": "https://doi.org/"}
 def table(report: Report) -> RenderableType:
     """Lay a report out for ``rich.console.Console.print``, on a terminal of any width.
 
-    Columns that do not fit beside the others go to a further table below.
+    Columns that do not fit next to the others go to a further table below.
     """
     from rich.console import Group
     from rich.text import Text
@@ -225,7 +225,7 @@ def write(reports: Sequence[Report], folder: Path) -> Path:
     """Write reports as ``report.json``, ``report.md`` and ``report.html``, and give the path of the page.
 
     Raises:
-        ConfigError: if the folder cannot be made or written. Files that were there are then still whole.
+        ConfigError: if the folder cannot be made or written. Files that were there are then still complete.
     """
     texts = {"report.json": dump(reports), "report.md": markdown(reports), "report.html": page(reports)}
     make_folder(folder)

@@ -1,6 +1,6 @@
 """A report in words: numbers, sentences and the columns of its tables, which each renderer only lays out.
 
-One place, so that a terminal, a page and a figure agree to the last digit.
+In one module, so that a terminal, a page and a figure agree to the last digit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def plain(value: float, digits: int) -> str:
 
 def signed(value: float, digits: int) -> str:
     """Print a difference with its sign."""
-    # A sign survives rounding: it tells on which side of zero an interval that ends at 0.000 really ends.
+    # A sign survives rounding: it shows on which side of zero an interval that ends at 0.000 really ends.
     return plain(0.0, digits) if value == 0 else f"{value:+,.{digits}f}".replace("-", "−")
 
 
@@ -70,9 +70,9 @@ def seconds(value: float) -> str:
         return f"{value * 1000:.2g} ms" if value else "0 s"
     if value < 9.95:
         return f"{value:.2f} s" if value < 0.995 else f"{value:.1f} s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+    rounded = round(value)
+    if rounded < 3600:
+        return f"{rounded} s" if rounded < 60 else f"{rounded // 60} min {rounded % 60} s"
     minutes = round(value / 60)
     return f"{minutes // 60:,} h {minutes % 60} min"
 
@@ -201,8 +201,7 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
     metric, arms = report.metric, report.arms
     against = {difference.arm: difference for difference in report.against(report.baseline.name)}
     quality = [
-        plain(arm.mean, metric.digits)
-        + (f" ± {plain(std, metric.digits)}" if (std := arm.deviation) is not None else "")
+        plain(arm.mean, metric.digits) + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
         for arm in arms
     ]
     return (
@@ -213,7 +212,7 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
         Column("time a job", [seconds(arm.seconds) for arm in arms]),
         Column("peak memory", [f"{arm.memory:,.0f} MiB" for arm in arms]),
         *(_mean_column(own, [arm.costs.get(own.name) for arm in arms]) for own in report.costs),
-        *(_mean_column(second, [arm.beside.get(second.name) for arm in arms]) for second in report.beside),
+        *(_mean_column(second, [arm.secondary.get(second.name) for arm in arms]) for second in report.secondary),
     )
 
 

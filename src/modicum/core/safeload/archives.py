@@ -1,4 +1,4 @@
-"""Unpack zip and tar archives whose names, kinds, count and sizes were all checked before anything is written."""
+"""Read zip and tar archives whose names, kinds, count and sizes are all checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import lzma
 import re
 import stat
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,47 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn, cast
 
 from modicum.core.safeload.limits import parsing
-from modicum.errors import ConfigError, DataError, UnsafeFileError
+from modicum.errors import DataError, UnsafeFileError
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open}
 _LONG_NAMES = 1 << 20
 _LEAVING = re.compile(r"^[A-Za-z]:|\\|\0")  # a drive, or what other systems take for a separator or an end
-
-
-def extract(archive: Path, folder: Path, *, max_members: int, max_bytes: int) -> Path:
-    """Unpack an archive into a new folder, whole or not at all.
-
-    The files appear under their name in one step at the end, so that what fails or is interrupted leaves no folder.
-    Folders without files are not made, and permissions and times are not taken over.
-
-    Raises:
-        ConfigError: if ``folder`` exists, or its parent does not.
-        DataError: if the archive is damaged or of another kind, or a member cannot be written.
-        UnsafeFileError: if a member would leave the folder, is no plain file or folder, or comes twice, or if there are
-            too many or too large ones.
-    """
-    if folder.exists():
-        raise ConfigError(f"{folder} must not exist before {archive} is unpacked there.", hint="Choose another folder.")
-    if not folder.parent.is_dir():
-        raise ConfigError(f"{folder.parent} is not a folder.", hint=f"Make it before {archive} is unpacked in it.")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parent:
-        stage = Path(parent) / "stage"
-        stage.mkdir()
-        for name, data in read_members(archive, max_members=max_members, max_bytes=max_bytes):
-            target = stage / name
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # "x", because a file system that ignores case would write one member over another.
-                with target.open("xb") as stream:
-                    stream.write(data)
-            except OSError as error:  # a name that is too long or comes twice in another case, or no room
-                raise DataError(
-                    f"{archive} cannot be unpacked: {target.name[:80]} cannot be written ({error.strerror}).",
-                    hint="Make room, or unpack it on another file system.",
-                ) from error
-        stage.rename(folder)
-    return folder
 
 
 def read_members(
@@ -76,7 +40,8 @@ def read_members(
 
     Raises:
         DataError: if the archive is damaged or of another kind.
-        UnsafeFileError: as for `extract`.
+        UnsafeFileError: if a member would leave the folder, is no plain file or folder, or comes twice, or if there are
+            too many or too large ones.
     """
     with (
         parsing(archive, "zip, tar, tar.gz or tar.xz archive"),

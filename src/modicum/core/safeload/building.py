@@ -1,4 +1,4 @@
-"""A network that a file describes is not built larger than the weights beside the description can fill."""
+"""A network that a file describes is not built larger than the weights next to the description can fill."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _LARGEST = 1 << 20  # ours: what any configuration may hold, such as a base of r
 
 
 @contextmanager
-def bounded_build(place: Path, *, hint: str) -> Generator[None]:
+def bounded_build(path: Path, *, hint: str) -> Generator[None]:
     """Stop a network that asks for more parameters than its file, or the files of its folder, have bytes."""
-    if not place.exists():  # the name of a model elsewhere
+    if not path.exists():  # the name of a model elsewhere
         yield
         return
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    files = [place] if place.is_file() else [path for path in place.iterdir() if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
     # A number of labels becomes a dictionary before there is any parameter.
-    for name, value in _integers(place / "config.json"):
+    for name, value in _integers(path / "config.json"):
         if abs(value) > max(size, _LARGEST):
-            raise ModelError(f"config.json in {place} says {name} {value}, for weights of {size:,} bytes.", hint=hint)
+            raise ModelError(f"config.json in {path} says {name} {value}, for weights of {size:,} bytes.", hint=hint)
     # One that is replaced, as by the loaded one, counts once.
     seen: set[tuple[int, str]] = set()
     asked, thread = 0, get_ident()
@@ -40,7 +40,7 @@ def bounded_build(place: Path, *, hint: str) -> Generator[None]:
         asked += parameter.numel()
         if asked > size:
             raise ModelError(
-                f"{place} cannot be read: its description asks for {asked:,} parameters or more, its weights have "
+                f"{path} cannot be read: its description asks for {asked:,} parameters or more, its weights have "
                 f"{size:,} bytes.",
                 hint=hint,
             )
@@ -62,6 +62,6 @@ def _integers(path: Path) -> Iterator[tuple[str, int]]:
         if isinstance(value, dict):
             left += value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         elif isinstance(value, list):
-            left += [(name, it) for it in value]  # pyright: ignore[reportUnknownVariableType]
+            left += [(name, part) for part in value]  # pyright: ignore[reportUnknownVariableType]
         elif isinstance(value, int):
             yield name, value

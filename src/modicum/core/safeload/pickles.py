@@ -1,6 +1,6 @@
 """Read a pickle that holds arrays and plain containers, and refuse every other one.
 
-NumPy's ``_reconstruct``, ``dtype.__setstate__`` and ``ndarray.__setstate__`` believe what a pickle tells them: shapes
+NumPy's ``_reconstruct``, ``dtype.__setstate__`` and ``ndarray.__setstate__`` believe what a pickle says: shapes
 that take all memory, field offsets that point outside the record. So a pickle never reaches them. It gets stand-ins
 that record the claim; the claim is held against the bytes that came, and only then does NumPy build the array. Every
 stand-in refuses attributes (``__setstate__``), so that the BUILD instruction cannot alter it, and none is hashable, so
@@ -40,7 +40,7 @@ def load_pickle(path: Path, *, encoding: str = "ASCII", max_bytes: int = MAX_BYT
     functions are refused. Lists of small things take up to about sixty times their size in the file.
 
     Args:
-        path: a pickle of any protocol, with nothing behind it.
+        path: a pickle of any protocol, with nothing after it.
         encoding: how texts of Python 2 are decoded; "latin1" for its arrays, "bytes" to leave them as bytes.
         max_bytes: the largest file that is read.
 

@@ -141,7 +141,7 @@ def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measur
     left = draw_present(there, _HALF, seed=job.seed)
     return Measurement(
         value=problem.score(predict(test, there)),
-        beside={"with half of the streams missing": problem.score(predict(test, left))},
+        secondary={"with half of the streams missing": problem.score(predict(test, left))},
         costs={"parameters": float(size)},
     )
 
@@ -194,7 +194,7 @@ _COMPARISON = Comparison(
             summary="CubeMLP with one stream given to other samples: is it used at all?",
         ),
     ),
-    beside=(Metric(name="with half of the streams missing"),),
+    secondary=(Metric(name="with half of the streams missing"),),
     costs=(Metric(name="parameters", higher_is_better=False, digits=0),),
     settings=COMPARISON,
     setup=setup,

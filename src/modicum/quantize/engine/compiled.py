@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modicum.core.catalogue.places import make_folder, places_from_environment
+from modicum.core.catalogue import places_from_environment
+from modicum.core.files import make_folder
 from modicum.errors import ConfigError
 from modicum.quantize.engine.source import Source, source_of
 from modicum.quantize.engine.steps import Program
@@ -34,7 +35,7 @@ def build(source: Source, compiler: str, flags: Sequence[str] = ()) -> Path:
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     folder = places_from_environment().cache / "engine"
     path, seal = folder / f"{key}.so", folder / f"{key}.sha256"
-    make_folder(folder)
+    make_folder(folder, hint="Set MODICUM_CACHE to a folder that can be written.")
     _close(folder)
     if _is_whole(path, seal):
         return path

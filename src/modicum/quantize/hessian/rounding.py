@@ -16,7 +16,7 @@ def pass_on(wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tens
     order = gram.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
     sorted_gram = gram.gather(1, order[:, :, None].expand_as(gram)).gather(2, order[:, None, :].expand_as(gram))
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(sorted_gram)), upper=True)
-    left = wanted.gather(2, order[:, None, :].expand_as(wanted)).clone()
+    left = wanted.gather(2, order[:, None, :].expand_as(wanted)).repeat(1, scale.shape[1] // wanted.shape[1], 1)
     whole = torch.empty_like(left)
     for place in range(left.shape[2]):
         column = left[:, :, place]
@@ -30,23 +30,27 @@ def descend(
     whole: Tensor, wanted: Tensor, gram: Tensor, scale: Tensor, low: Tensor, high: Tensor, *, sweeps: int = 20
 ) -> Tensor:
     """Set each weight to its best whole value given the others, until nothing changes."""
-    whole = whole.clone()
-    slope = (whole * scale[:, :, None] - wanted) @ gram  # half the gradient by the real weight
-    diagonal = gram.diagonal(dim1=1, dim2=2)
+    # A weight's column lies together, since one weight of all rows is set at a time. The products are those of one grid
+    # after the other: a product of more rows may have other last bits.
+    rows = wanted.shape[1]
+    real = whole * scale[:, :, None]
+    slope = torch.cat([(some - wanted) @ gram for some in real.split(rows, 1)], 1)  # half the gradient by the weight
+    whole, slope = (it.permute(2, 0, 1).contiguous() for it in (whole, slope))
+    curvature = gram.diagonal(dim1=1, dim2=2).T[:, :, None] * scale
     for _ in range(sweeps):
         changed = False
-        for place in range(whole.shape[2]):
-            old = whole[:, :, place]
-            best = torch.round(old - slope[:, :, place] / (diagonal[:, place, None] * scale)).clamp(low, high)
+        for place in range(len(whole)):
+            old = whole[place]
+            best = torch.round(old - slope[place] / curvature[place]).clamp(low, high)
             step = (best - old) * scale
             if not step.any():
                 continue
             changed = True
-            whole[:, :, place] = best
-            slope += step[:, :, None] * gram[:, None, place]
+            whole[place] = best
+            slope += step * gram[:, place].T[:, :, None]
         if not changed:
             break
-    return whole
+    return whole.permute(1, 2, 0).contiguous()
 
 
 def exchange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from modicum.quantize.hessian.rounding import descend, exchange, pass_on, quadra
 
 OCTAVES = 4  # exponents tried below the one that covers the whole range
 STEPS = 8  # scales an octave, where scales are real
+_TOGETHER = 1 << 18  # weights that are rounded in one go
 _SYMMETRIC_BITS = 8  # q - z must fit int8, so that only z = 128 is left
 _FEW = 32  # weights a channel up to which pairs are tried: depthwise layers and those that read an image
 _EXHAUSTIVE_BITS = 4  # up to here all zero points are tried; above, those near the range's own
@@ -85,12 +87,14 @@ def solve(
         winner = best_of_scale.amin(1).sum((1, 2)).argmin()
         loss, scale, zero = (it.view(len(tried), -1, *it.shape[1:])[winner] for it in (loss, scale, zero))
     ranked = loss.topk(min(keep, len(loss)), dim=0, largest=False).indices
-    best: Solution | None = None
-    for rank in ranked:
-        found = _rounded(wanted, gram, scale.gather(0, rank[None])[0], zero.gather(0, rank[None])[0], bits)
-        best = found if best is None else _better(best, found)
-    assert best is not None  # noqa: S101 - there is always a candidate
-    return best
+    # Small layers take all of them at once, one after the other in a row of channels: the steps are many and small.
+    found: list[Solution] = []
+    for ranks in ranked.split(max(1, _TOGETHER // wanted.numel())):
+        some_scales, some_zeros = (
+            torch.cat([it.gather(0, rank[None])[0] for rank in ranks], 1) for it in (scale, zero)
+        )
+        found += _rounded(wanted, gram, some_scales, some_zeros, bits)
+    return functools.reduce(_better, found)
 
 
 def _shared(wanted: Tensor, bits: int, *, power: bool) -> Tensor:
@@ -104,10 +108,17 @@ def _nearest_loss(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bit
     return quadratic(bounded * scale[:, :, None] - wanted, gram)
 
 
-def _rounded(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Solution:
+def _rounded(wanted: Tensor, gram: Tensor, scale: Tensor, zero: Tensor, bits: int) -> list[Solution]:
     low, high = -zero, 2**bits - 1 - zero
     whole = pass_on(wanted, gram, scale, low, high)
     whole = descend(whole, wanted, gram, scale, low, high)
+    grids = zip(*(it.split(wanted.shape[1], 1) for it in (whole, scale, zero, low, high)), strict=True)
+    return [_on_grid(wanted, gram, *grid) for grid in grids]
+
+
+def _on_grid(
+    wanted: Tensor, gram: Tensor, whole: Tensor, scale: Tensor, zero: Tensor, low: Tensor, high: Tensor
+) -> Solution:
     if wanted.shape[2] <= _FEW:
         whole = exchange(whole, wanted, gram, scale, low, high)
     loss = quadratic(whole * scale[:, :, None] - wanted, gram)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.export import largest_difference, open_onnx, require_onnx, write_onnx
+from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
-from modicum.core.quiet import quiet_transformers
 from modicum.errors import ConfigError
 from modicum.sarcasm.encoder.batches import Row, budget_batches, encode, pad, padding_of
 from modicum.sarcasm.encoder.model import EncoderModel

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
-from modicum.core.pretrained import encoder_place, open_folder, open_part
-from modicum.core.quiet import quiet_transformers
+from modicum.core.pretrained import encoder_source, open_folder, open_part
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.encoder.batches import Tokenizer
@@ -29,7 +29,7 @@ def open_tokenizer(place: str) -> Tokenizer:
 
 def encoder_folder(place: str) -> str:
     """Tell what transformers can open of an encoder: an ERNIE-M in a folder is converted once, beside it."""
-    found = encoder_place(place)
+    found = encoder_source(place)
     return str(open_ernie_m(Path(found))) if is_ernie_m(Path(found)) else found
 
 

@@ -23,10 +23,10 @@ arm = st.builds(
     summary=text,
     values=values,
     mean=number,
-    deviation=st.none() | number,
+    std=st.none() | number,
     seconds=number,
     memory=number,
-    beside=st.just({}),
+    secondary=st.just({}),
     costs=st.just({}),
 )
 difference = st.builds(
@@ -50,7 +50,7 @@ def agreeing(report: Report) -> Report:
             arm,
             role=role,
             values=arm.values[:count],
-            beside={each.name: arm.mean for each in report.beside},
+            secondary={each.name: arm.mean for each in report.secondary},
             costs={each.name: arm.seconds for each in report.costs},
         )
         for arm, role in zip(report.arms, roles, strict=False)
@@ -68,7 +68,7 @@ reports = st.builds(
     title=text,
     question=text,
     metric=metric,
-    beside=metrics,
+    secondary=metrics,
     costs=metrics,
     data=text,
     options=st.dictionaries(text, text, max_size=3),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modicum.core import catalogue
-from modicum.core.catalogue.places import places_from_environment
+from modicum.core.catalogue.store import places_from_environment
 from modicum.errors import ConfigError
 
 

@@ -137,7 +137,7 @@ def test_a_broken_connection_leaves_nothing(places, public, plain, tree) -> None
 def test_a_file_in_the_place_of_a_cache_folder_is_an_error(places, public, plain, part) -> None:
     (places.cache / part).parent.mkdir(parents=True)
     (places.cache / part).write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"The cache folder .* cannot be made .*Set MODICUM_CACHE to a folder"):
+    with pytest.raises(ConfigError, match=r"The folder .* cannot be made .*Set MODICUM_CACHE to a folder"):
         store.fetch(plain(public.address).data_set, places)
 
 

@@ -32,7 +32,7 @@ def arm(
     *,
     seconds: float = 2.0,
     costs: Mapping[str, float] | None = None,
-    beside: Mapping[str, float] | None = None,
+    secondary: Mapping[str, float] | None = None,
 ) -> ArmResult:
     return ArmResult(
         name=name,
@@ -40,10 +40,10 @@ def arm(
         summary=f"What {name} does.",
         values=values,
         mean=statistics.fmean(values),
-        deviation=statistics.stdev(values) if len(values) > 1 else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
         seconds=seconds,
         memory=512.0,
-        beside=beside or {},
+        secondary=secondary or {},
         costs=costs or {},
     )
 
@@ -64,7 +64,7 @@ def difference(one: ArmResult, other: ArmResult, verdict: Verdict, *, sign: int 
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Report:
     """Two arms on one seed; higher is better."""
     base = arm("tuned SGD", "baseline", (80.0,), seconds=0.42)
@@ -74,7 +74,7 @@ def small() -> Report:
         title="NSGD, steps that set themselves",
         question="Does NSGD need no tuning?",
         metric=Metric(name="test accuracy", unit="%", digits=1),
-        beside=(),
+        secondary=(),
         costs=(),
         budget="demo",
         data="digits",
@@ -88,7 +88,7 @@ def small() -> Report:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def large() -> Report:
     """Seven arms on five seeds; lower is better, with a secondary metric and two own costs."""
     base = arm(
@@ -96,7 +96,7 @@ def large() -> Report:
         "baseline",
         (0.50, 0.52, 0.48, 0.51, 0.49),
         costs={"labels": 1000.0, "bits": 32.0},
-        beside={"calibration error": 0.091},
+        secondary={"calibration error": 0.091},
     )
     ours = arm(
         "HyPe",
@@ -104,7 +104,7 @@ def large() -> Report:
         (0.40, 0.43, 0.37, 0.42, 0.38),
         seconds=185.0,
         costs={"labels": 200.0, "bits": 32.0},
-        beside={"calibration error": 0.082},
+        secondary={"calibration error": 0.082},
     )
     second = arm(
         "HyPe with the constants of the paper", "method", (0.50, 0.52, 0.48, 0.51, 0.49), costs={"labels": 200.0}
@@ -123,7 +123,7 @@ def large() -> Report:
         title="HyPe, perturbed hidden layers",
         question="Does HyPe reach a lower loss on 200 labels?",
         metric=Metric(name="validation loss", higher_is_better=False),
-        beside=(Metric(name="calibration error", higher_is_better=False),),
+        secondary=(Metric(name="calibration error", higher_is_better=False),),
         costs=(Metric(name="labels", higher_is_better=False, digits=0), Metric(name="bits", digits=0)),
         budget="full",
         data="a hundred sentences",
@@ -151,7 +151,7 @@ HOSTILE = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hostile() -> Report:
     """Names that HTML, Markdown, rich and matplotlib would read as instructions, or cannot write."""
     arms = tuple(
@@ -163,7 +163,7 @@ def hostile() -> Report:
         title=HOSTILE[0],
         question=f"Is {HOSTILE[1]} {HOSTILE[4]}?",
         metric=Metric(name=HOSTILE[1], unit="</style>"),
-        beside=(),
+        secondary=(),
         costs=(),
         budget="demo",
         data="{{ 7 * 7 }} {% raw %}",
@@ -177,7 +177,7 @@ def hostile() -> Report:
     )
 
 
-@pytest.fixture(params=["small", "large", "hostile"])
+@pytest.fixture(scope="session", params=["small", "large", "hostile"])
 def report(request: pytest.FixtureRequest) -> Report:
     """Each of the three in turn."""
     return request.getfixturevalue(request.param)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -10,12 +11,31 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from modicum.core.report import Report
-from modicum.core.report.figures import forest, quality_against_cost
+from modicum.core.report import Report, figures
 
+pytestmark = pytest.mark.slow  # all of them together
+
+Draw = Callable[[Report], str]
+
+
+def once(figure: Draw) -> Draw:
+    """Draw each report once, as long as it is there: a figure takes a third of a second."""
+    drawn: dict[int, tuple[Report, str]] = {}
+
+    @functools.wraps(figure)
+    def draw(report: Report) -> str:
+        if id(report) not in drawn:
+            drawn[id(report)] = report, figure(report)
+        return drawn[id(report)][1]
+
+    return draw
+
+
+forest, quality_against_cost = once(figures.forest), once(figures.quality_against_cost)
 SVG = "{http://www.w3.org/2000/svg}"
 
 both = pytest.mark.parametrize("figure", [forest, quality_against_cost])
+both_anew = pytest.mark.parametrize("figure", [figures.forest, figures.quality_against_cost])
 
 
 def texts(drawn: str) -> list[str]:
@@ -35,12 +55,12 @@ def test_a_figure_is_an_image_with_a_title_and_a_description(figure: Callable[[R
     assert report.title in said(figure(report), "title")
 
 
-@both
+@both_anew
 def test_the_same_report_gives_the_same_bytes(figure: Callable[[Report], str], report: Report) -> None:
     assert figure(report) == figure(report)
 
 
-@both
+@both_anew
 def test_the_users_matplotlib_settings_change_nothing(figure: Callable[[Report], str], large: Report) -> None:
     expected = figure(large)
     with mpl.rc_context({"axes.grid": True, "font.size": 30, "svg.fonttype": "path"}):

@@ -23,11 +23,18 @@ def test_a_missing_report_says_how_to_make_one(tmp_path: Path) -> None:
         load(tmp_path / "gone.json")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"schema_version": 2, "reports": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{}", "[1, 2]", "\x00"])
 def test_what_is_no_report_is_refused_with_its_name(text: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(DataError, match=r"other\.json is not a report of this version of modicum"):
+        load(path)
+
+
+def test_a_report_of_an_older_version_is_refused_and_the_way_out_is_said(small: Report, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(dump([small]).replace('"schema_version": 2', '"schema_version": 1'), encoding="utf-8")
+    with pytest.raises(DataError, match=r"schema_version: Input should be 2.*Read it with the modicum that wrote it"):
         load(path)
 
 
@@ -50,7 +57,7 @@ def test_what_is_wrong_in_a_report_is_said(small: Report, tmp_path: Path) -> Non
         (lambda report: report.update(differences=[]), "'NSGD' is not compared with the baseline"),
         (lambda report: report.update(verdicts=[]), "there are 0 verdicts on 1 method arms"),
         (lambda report: report["arms"][0]["costs"].update(labels=3), "'tuned SGD' has an undeclared cost 'labels'"),
-        (lambda report: report["arms"][0]["beside"].update(loss=3), "'tuned SGD' has an undeclared metric 'loss'"),
+        (lambda report: report["arms"][0]["secondary"].update(loss=3), "'tuned SGD' has an undeclared metric 'loss'"),
         (lambda report: report["options"].update(note="a\x1b[2J"), "has control characters"),
         (lambda report: report["differences"][0].update(mean=float("nan")), "nan is no number to draw"),
     ],

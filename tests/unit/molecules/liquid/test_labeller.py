@@ -66,10 +66,11 @@ def test_a_temperature_without_a_liquid_is_left_out_with_its_reason() -> None:
 
 @pytest.mark.slow
 def test_hexane_has_the_density_of_the_force_field() -> None:  # GPRMGK-G14
-    label = OpenMMLabeller(temperatures=[298.15], molecules=140, ns=0.032, equilibration=0.012).label("CCCCCC")
+    label = OpenMMLabeller(temperatures=[298.15], molecules=135, ns=0.016, equilibration=0.008).label("CCCCCC")
     (point,) = label.points
     # Experiment: 655 kg/m3. A run of 250 hexanes over 200 ps gave 660.2 (error 1.1) and 28.92 kJ/mol (0.06), three
-    # seeds of 140 over 50 ps 659, 662, 666 and 28.9, 29.0, 29.1: 20 and 1 are more than four times their spread.
+    # seeds of 140 over 50 ps 659, 662, 666 and 28.9, 29.0, 29.1, and this one 655 and 28.6: 20 and 1 are more than four
+    # times the spread of the three.
     assert point.density == pytest.approx(660, abs=20)
     assert point.hvap == pytest.approx(28.9, abs=1.0)
     assert 0 < (point.density_error or 0) < 10
