@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modicum.core.extras import require
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
-from modicum.core.quiet import quiet_transformers
 from modicum.errors import ConfigError, ModelError
 from modicum.textdiffusion.data import check_tokenizer, encode_sources, padded
 from modicum.textdiffusion.model import SeqDiffuSeqForConditionalGeneration

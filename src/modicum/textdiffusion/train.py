@@ -92,7 +92,7 @@ def train(
     steps = _Steps(model, seed, settings.schedule_every)
     callbacks: list[TrainerCallback] = [steps, average]
     if tell is not None:
-        callbacks.append(training.telling(tell, extra="text"))
+        callbacks.append(training.reporting(tell, extra="text"))
     pad, positions = model.config.pad_token_id, model.config.target_length
 
     def collate(rows: list[Example]) -> dict[str, Any]:
