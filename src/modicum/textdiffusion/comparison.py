@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,7 @@ def learn(
         precision=settings.precision,
     )
     with seeded_globally(job.seed, "initialisation"):
-        # Of its own: the training writes to it.
-        model = kind(SeqDiffuSeqConfig(**prepared.config.to_diff_dict()))
+        model = kind(deepcopy(prepared.config))  # of its own: the training writes to it
     train(model, prepared.examples, dataclasses.replace(recipe, **changes), seed=job.seed, device=job.device)
     write = partial(_write, job, prepared, model)
     if kind is Autoregressive:
