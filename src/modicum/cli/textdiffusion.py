@@ -100,6 +100,7 @@ def train(  # noqa: PLR0913 - one argument an option
     from modicum.textdiffusion.data import configure, encode_pairs, read_pairs, room, train_tokenizer
 
     pairs = read_pairs(source, targets)
+    from modicum.core.progress import counted
     from modicum.core.seeding import seeded_globally
     from modicum.core.settings import change
     from modicum.textdiffusion import PRESETS, SeqDiffuSeqForConditionalGeneration, save_model
@@ -134,7 +135,7 @@ def train(  # noqa: PLR0913 - one argument an option
             seed=seed,
             device=device,
             checkpoints=checkpoints,
-            tell=lambda text: progress(0, 0, text),
+            tell=counted(progress),
         )
         save_model(folder, model.cpu(), tokenizer)
     _draw_schedule(schedule_plot, model)
@@ -342,7 +343,7 @@ def _opened(folder: Path, device: str) -> tuple[SeqDiffuSeqForConditionalGenerat
     from modicum.textdiffusion import open_model
 
     network, tokenizer = open_model(folder)
-    network.to(device)  # pyright: ignore[reportArgumentType]
+    network.to(device)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
     return network, tokenizer
 
 
@@ -388,7 +389,8 @@ def _show_steps(
     def watch(t: int, tokens: Tensor) -> None:
         nonlocal number
         number += 1
-        text = tokenizer.decode(tokens[0].tolist(), skip_special_tokens=True)
+        ids: list[int] = tokens[0].tolist()  # pyright: ignore[reportUnknownMemberType]
+        text = tokenizer.decode(ids, skip_special_tokens=True)
         say(f"  {number:>{len(str(calls))}}/{calls}  {network.schedule.alphas_cumprod[t].mean():6.1%}  {text}")
 
     generate_texts(

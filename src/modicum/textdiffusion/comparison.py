@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -150,7 +150,7 @@ def _measured(
     items: Sequence[tuple[str, Sequence[str]]],
     found: Sequence[Sequence[str]],
     filled: dict[str, float],
-    costs: dict[str, float],
+    costs: Mapping[str, float],
 ) -> Measurement:
     """Score the first candidate, and beside it the one of least risk and the best one."""
     words = [[text.split() for text in texts] for texts in found]

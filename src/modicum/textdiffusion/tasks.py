@@ -88,7 +88,7 @@ def past_tense(verb: str) -> str:
 
 def verbs() -> list[TextPair]:
     """Give the small table of verbs that was written for this project."""
-    irregular = dict(each.split(":") for each in _IRREGULAR.split())
+    irregular = {verb: form for verb, _, form in (each.partition(":") for each in _IRREGULAR.split())}
     forms = {verb: past_tense(verb) for verb in _VERBS.split()} | irregular
     return [TextPair(source=" ".join(verb), target=" ".join(form)) for verb, form in forms.items()]
 
