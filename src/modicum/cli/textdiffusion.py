@@ -389,7 +389,7 @@ def _show_steps(
     def watch(t: int, tokens: Tensor) -> None:
         nonlocal number
         number += 1
-        ids: list[int] = tokens[0].tolist()  # pyright: ignore[reportUnknownMemberType]
+        ids: Any = tokens[0].tolist()  # pyright: ignore[reportUnknownMemberType]
         text = tokenizer.decode(ids, skip_special_tokens=True)
         say(f"  {number:>{len(str(calls))}}/{calls}  {network.schedule.alphas_cumprod[t].mean():6.1%}  {text}")
 
