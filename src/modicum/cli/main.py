@@ -19,6 +19,7 @@ from modicum.cli.fusion import app as fusion
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
 from modicum.cli.sarcasm import app as sarcasm
+from modicum.cli.textdiffusion import app as textdiffusion
 from modicum.cli.weakpolicy import app as weakpolicy
 from modicum.cli.zeroshot import app as zeroshot
 from modicum.errors import ModicumError
@@ -55,6 +56,7 @@ app.add_typer(fusion, name="fusion")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
 app.add_typer(sarcasm, name="sarcasm")
+app.add_typer(textdiffusion, name="textdiffusion")
 app.add_typer(weakpolicy, name="weakpolicy")
 app.add_typer(zeroshot, name="zeroshot")
 app.command("doctor")(doctor)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from modicum.core.extras import require
+from modicum.core.method import Budget
 from modicum.core.settings import Help
 from modicum.errors import ConfigError
 
@@ -39,6 +40,7 @@ class SeqDiffuSeqConfig(PreTrainedConfig):
         target_length: positions of the canvas.
         num_steps: times of the diffusion.
         bins: of time, for the adaptive schedule.
+        self_conditioning: sampling gives the network its prediction of the step before; `train` sets it.
         tokenizer_hash: of the tokenizer that the weights belong to, set by `configure`.
         pad_token_id: fills the canvas.
         bos_token_id: begins each text.
@@ -70,6 +72,7 @@ class SeqDiffuSeqConfig(PreTrainedConfig):
         target_length: int = 64,
         num_steps: int = 2000,
         bins: int = 100,
+        self_conditioning: bool = True,
         tokenizer_hash: str | None = None,
         pad_token_id: int = 1,
         bos_token_id: int = 0,
@@ -85,6 +88,7 @@ class SeqDiffuSeqConfig(PreTrainedConfig):
         self.max_position_embeddings = max_position_embeddings
         self.source_length, self.target_length = source_length, target_length
         self.num_steps, self.bins = num_steps, bins
+        self.self_conditioning = self_conditioning
         self.tokenizer_hash = tokenizer_hash
         self.pad_token_id, self.bos_token_id, self.eos_token_id = pad_token_id, bos_token_id, eos_token_id
         options.setdefault("tie_word_embeddings", True)
@@ -133,6 +137,7 @@ class TrainingSettings:
     clip: Annotated[float, Help("largest norm of the gradient; 0 for none"), Ge(0)] = 0.0
     ema: Annotated[float, Help("decay of the average of the weights"), Ge(0), Lt(1)]
     schedule_every: Annotated[int, Help("steps between updates of the noise schedule; 0 for none"), Ge(0)]
+    schedule_shared: Annotated[bool, Help("learn one noise schedule for all positions")] = False
     self_conditioning: Annotated[float, Help("share of batches with self-conditioning"), Ge(0), Le(1)] = 0.5
     prediction_loss: Annotated[bool, Help("add the cross-entropy of the prediction")] = False
     canvas: Annotated[Literal["fixed", "random"], Help("of a batch: all positions, or a random part")] = "fixed"
@@ -152,5 +157,39 @@ PRESETS: Mapping[Literal["paper", "fast"], TrainingSettings] = {
         schedule_every=400,
         prediction_loss=True,
         canvas="random",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What ``modicum compare seqdiffuseq`` can change, the same for all arms."""
+
+    task: Annotated[Literal["past", "cmudict"], Help("past tenses of verbs, or pronunciations; --data comes first")]
+    tokens: Annotated[Literal["words", "bytes"], Help("what stands between spaces, or byte-level BPE")] = "words"
+    vocabulary: Annotated[int, Help("tokens at most"), Ge(6)] = 10_005
+    longest: Annotated[int, Help("tokens of a source or a target at most"), Ge(4), Le(1024)] = 64
+    steps: Annotated[int, Help("of the optimizer, of each arm"), Ge(1)]
+    batch: Annotated[int, Help("pairs a step"), Ge(1)]
+    rate: Annotated[float, Help("highest learning rate of AdamW"), Gt(0)] = 2e-3
+    schedule_every: Annotated[int, Help("steps between updates of the noise schedule"), Ge(1)]
+    embedding_dim: Annotated[int, Help("of the embeddings that are diffused"), Ge(1)] = 32
+    width: Annotated[int, Help("of the Transformer"), Ge(2)]
+    heads: Annotated[int, Help("of each attention"), Ge(1)] = 4
+    layers: Annotated[int, Help("of encoder and decoder each"), Ge(1)]
+    init_std: Annotated[float, Help("of the first weights; with 0.02 narrow networks ignore the source"), Gt(0)] = 0.1
+    precision: Annotated[Literal["fp32", "bf16"], Help("of the passes of the training")] = "fp32"
+    calls: Annotated[tuple[int, ...], Help("network calls from which validation chooses")] = (2, 5, 10, 20)
+    candidates: Annotated[int, Help("from which MBR chooses"), Ge(1)] = 10
+    validation: Annotated[int, Help("sources at most"), Ge(1)]
+    test: Annotated[int, Help("sources at most"), Ge(1)]
+
+
+COMPARISON: Mapping[Budget, ComparisonSettings] = {
+    "demo": ComparisonSettings(
+        task="past", steps=400, batch=48, schedule_every=40, width=64, layers=1, validation=50, test=100
+    ),
+    "full": ComparisonSettings(
+        task="cmudict", steps=4000, batch=96, schedule_every=400, width=96, layers=2, validation=500, test=1000
     ),
 }

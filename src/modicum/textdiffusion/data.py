@@ -167,6 +167,12 @@ def encode_pairs(
     ]
 
 
+def room(tokenizer: Tokenizer, texts: Sequence[str], *, at_most: int) -> int:
+    """Give the positions that the longest text takes, up to a limit."""
+    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    return min(at_most, _FRAME + max((len(each.ids) for each in found), default=1))
+
+
 def encode_sources(
     sources: Sequence[str], tokenizer: Tokenizer, config: SeqDiffuSeqConfig, *, truncate: bool
 ) -> list[list[int]]:

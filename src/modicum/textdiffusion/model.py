@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
@@ -290,6 +290,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         length: int | None = None,
         known_tokens: Sequence[Mapping[int, int]] | None = None,
         generator: torch.Generator | None = None,
+        watch: Callable[[int, Tensor], None] | None = None,
     ) -> Tensor:
         """Sample targets.
 
@@ -307,6 +308,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
             length: positions of the canvas; None for all. Shorter ones need a training with ``canvas="random"``.
             known_tokens: for each source the tokens that are fixed, by position.
             generator: its initial seed names the noise, and it is not advanced; None draws a seed from torch's own.
+            watch: called at each network call with its time and the tokens that it predicts, shape (B K, S).
 
         Returns:
             Tokens with padding behind the end of each text, shape (B, S), or (B K, S) without selection.
@@ -340,17 +342,23 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
             at = self.network_times(torch.full((len(sample),), t, device=sample.device))
             # What is fixed has no noise at any time, as if abar were 1 there, and its prediction is right.
             sample = torch.where(fixed, clean, sample)
-            prediction = torch.where(fixed, clean, self.denoise(sample, prediction, at, memory))
+            condition = prediction if self.config.self_conditioning else torch.zeros_like(prediction)
+            prediction = torch.where(fixed, clean, self.denoise(sample, condition, at, memory))
+            if watch is not None:
+                watch(t, self._rounded(prediction, known))
             noise = draw() if sampler == "ddpm" and t != times[-1] else None
             options = {"sampler": sampler, "previous": previous, "posterior_variance": posterior_variance}
             sample = self.schedule.step(prediction, t, sample, noise=noise, **options)
             previous = prediction
-        tokens = torch.where(known >= 0, known, self.lm_head(sample.to(self.dtype)).argmax(dim=-1))
-        end, pad = self.config.eos_token_id, self.config.pad_token_id
-        tokens = sampling.ended(tokens, end, pad, known)
+        tokens = self._rounded(sample, known)
         if selection == "none":
             return tokens
-        return sampling.select(tokens, num_return_sequences, {pad, end, self.config.bos_token_id})
+        special = {self.config.pad_token_id, self.config.eos_token_id, self.config.bos_token_id}
+        return sampling.select(tokens, num_return_sequences, special)
+
+    def _rounded(self, embedded: Tensor, known: Tensor) -> Tensor:
+        tokens = torch.where(known >= 0, known, self.lm_head(embedded.to(self.dtype)).argmax(dim=-1))
+        return sampling.ended(tokens, self.config.eos_token_id, self.config.pad_token_id, known)
 
     def _rounding_loss(self, embedded: Tensor, labels: Tensor) -> Tensor:
         logits = self.lm_head(embedded.to(self.dtype)).float()

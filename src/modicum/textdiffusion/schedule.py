@@ -76,10 +76,14 @@ class TokenNoiseSchedule(nn.Module):
         self.loss_count[:, :positions].index_add_(0, bins, counts)
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, *, shared: bool = False) -> None:
         """Make the schedule one of equal steps in the recorded loss, for all positions but the first, and forget it.
 
         Call it once for a step of the optimizer, on all ranks.
+
+        Args:
+            shared: learn one schedule for all positions, the first too, from their mean loss; what the published one
+                is compared with.
         """
         if ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1:
             prior, one = self._prior(), 1.0  # it counts once, not once a rank
@@ -87,8 +91,12 @@ class TokenNoiseSchedule(nn.Module):
             ranks.all_reduce(recorded)
             self.loss_sum.copy_(recorded[0] + prior)
             self.loss_count.copy_(recorded[1] + one)
-        learned = functional.equal_difficulty(self.alphas_cumprod, self.loss_sum / self.loss_count)
-        self.alphas_cumprod[:, 1:] = learned[:, 1:]
+        total, count, first = self.loss_sum, self.loss_count, 1
+        if shared:
+            total, count = (part.sum(dim=1, keepdim=True).expand_as(part) for part in (total, count))
+            first = 0
+        learned = functional.equal_difficulty(self.alphas_cumprod, total / count)
+        self.alphas_cumprod[:, first:] = learned[:, first:]
         self._forget()
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

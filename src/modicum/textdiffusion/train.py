@@ -89,7 +89,8 @@ def train(
     folder = None if checkpoints is None else Path(checkpoints)
     resume = None if folder is None else _last(folder, _Given(settings=settings, seed=seed, examples=len(examples)))
     average = _Average(model, settings.ema, resume)
-    steps = _Steps(model, seed, settings.schedule_every)
+    steps = _Steps(model, seed, settings)
+    model.config.self_conditioning = settings.self_conditioning > 0
     callbacks: list[TrainerCallback] = [steps, average]
     if tell is not None:
         callbacks.append(training.reporting(tell, extra="text"))
@@ -156,8 +157,9 @@ def train(
 class _Steps(TrainerCallback):
     """Randomness of a step from seed, rank and number; behind it an update of the schedule, whatever its passes."""
 
-    def __init__(self, model: SeqDiffuSeqForConditionalGeneration, seed: int, every: int) -> None:
-        self.model, self.seed, self.every = model, seed, every
+    def __init__(self, model: SeqDiffuSeqForConditionalGeneration, seed: int, settings: TrainingSettings) -> None:
+        self.model, self.seed = model, seed
+        self.every, self.shared = settings.schedule_every, settings.schedule_shared
         self.generator = torch.Generator()
 
     def on_step_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
@@ -166,7 +168,7 @@ class _Steps(TrainerCallback):
     def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
         step = state.global_step
         if self.every and step % self.every == 0 and step >= _FIRST * self.every:
-            self.model.schedule.update()
+            self.model.schedule.update(shared=self.shared)
 
 
 class _Average(TrainerCallback):

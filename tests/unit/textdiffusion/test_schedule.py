@@ -167,3 +167,18 @@ def test_what_a_schedule_refuses() -> None:
         schedule.step(sample, 99, sample, noise=sample, posterior_variance="released")
     with pytest.raises(ConfigError, match="has 3 positions, got a sequence of 4"):
         schedule.add_noise(torch.zeros(1, 4, 2), torch.zeros(1, 4, 2), torch.tensor([1]))
+
+
+def test_one_schedule_for_all_positions_is_learned_from_their_mean_loss() -> None:
+    together, alone = TokenNoiseSchedule(100, 3, 10), TokenNoiseSchedule(100, 1, 10)
+    t = torch.arange(100)
+    loss = (t / 100)[:, None] * torch.tensor([0.2, 0.5, 0.8])
+    together.record(t, loss, torch.ones_like(loss))
+    alone.record(t.repeat(3), loss.T.reshape(-1, 1), torch.ones(300, 1))
+    # The prior counts once a position.
+    alone.loss_sum += 2 * torch.linspace(0, 0.5, 10, dtype=torch.float64)[:, None]
+    alone.loss_count += 2
+    together.update(shared=True)
+    alone.update(shared=True)
+    torch.testing.assert_close(together.alphas_cumprod, alone.alphas_cumprod.expand(-1, 3))
+    assert not torch.equal(together.alphas_cumprod, TokenNoiseSchedule(100, 3, 10).alphas_cumprod)

