@@ -170,16 +170,6 @@ def test_the_target_of_a_word_is_that_of_t5(tmp_path: Path) -> None:
     assert target[1:-2] == inner
 
 
-@ROUTES
-def test_a_saved_model_scores_the_same(tmp_path: Path, route: WordRoute) -> None:
-    # GO-C10
-    (model,) = tuned(tmp_path / "new", route, [(SENTIMENT, mined(SENTIMENT, 30))])
-    model.words.save_pretrained(tmp_path / "saved")
-    again = WordPredictor(open_word_model(str(tmp_path / "saved"), route), SENTIMENT, length=40)
-    texts = ["a clever plot", "a dull story and a poor ending ."]
-    assert torch.equal(again.scores(texts), model.scores(texts))
-
-
 def test_tasks_are_drawn_by_the_temperature() -> None:
     sizes = [900, 100]
     for temperature, share in ((1.0, 0.1), (2.0, 0.25), (1e9, 0.5)):

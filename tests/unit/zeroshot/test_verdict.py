@@ -9,7 +9,7 @@ from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_te
 
 from modicum.errors import DataError
 from modicum.zeroshot import GoTuner, Task
-from modicum.zeroshot.verdict import change, evaluate, vader_labels
+from modicum.zeroshot.verdict import change, evaluate, vader_scores
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def test_what_was_not_tuned_has_no_rival_cosine(tuner: GoTuner) -> None:
 def test_vader_answers_where_the_labels_are_opposed() -> None:
     pytest.importorskip("vaderSentiment")
     texts = ["I love it, wonderful!", "I hate it, awful."]
-    found = vader_labels(Task(["positive", "negative"]), texts)
+    found = vader_scores(Task(["positive", "negative"]), texts)
     assert found is not None
-    assert found.tolist() == [0, 1]
-    assert vader_labels(Task(["sports", "politics"]), texts) is None
-    assert vader_labels(Task(["positive", "negative", "neutral"]), texts) is None
+    assert found.argmax(1).tolist() == [0, 1]
+    assert vader_scores(Task(["sports", "politics"]), texts) is None
+    assert vader_scores(Task(["positive", "negative", "neutral"]), texts) is None
