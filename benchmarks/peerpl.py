@@ -35,6 +35,7 @@ from torch.nn.functional import cross_entropy
 from modicum.core import catalogue
 from modicum.core.environment import describe_environment
 from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
+from modicum.core.report import load
 from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.core.splits import hold_out
 from modicum.weakpolicy import Demonstrations, PeerBC, PeerLoss, Run, sweep
@@ -168,11 +169,10 @@ def linear_model(inputs: torch.Tensor, targets: torch.Tensor, loss: nn.Module, s
 
 def interquartile(files: list[Path]) -> list[dict[str, Any]]:
     """Give rliable's interquartile mean of each arm over all runs of some reports, and its stratified bootstrap."""
-    reports = [json.loads(path.read_text()) for path in files]
-    reports = [report[0] if isinstance(report, list) else report for report in reports]
+    reports = [report for path in files for report in load(path)]
     scaled: dict[str, list[Any]] = {}
     for report in reports:
-        values = {arm["name"]: np.array(arm["values"]) for arm in report["arms"]}
+        values = {arm.name: np.array(arm.values) for arm in report.arms}
         base = values[BC].mean()
         span = max(mean.mean() for mean in values.values()) - base
         for name, mine in values.items():
