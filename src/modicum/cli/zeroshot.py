@@ -21,10 +21,10 @@ from modicum.cli.common import (
     stoppable,
 )
 from modicum.core.files import check_target
-from modicum.core.tables import Cells, Record, form_of, read_records, source_name, write_rows
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from modicum.core.tables import Cells, Record
     from modicum.zeroshot import CorpusIndex, GoTuner, Task
 
 app = typer.Typer(help="Classify texts from label words and raw text, without labelled ones.", no_args_is_help=True)
@@ -64,6 +64,8 @@ def mine(
     json: Json = False,
 ) -> None:
     """Show what a corpus has for each label word, and words that would find more."""
+    from modicum.core.tables import form_of, write_rows
+
     check_least(0, suggest=suggest)
     if file is not None:
         form_of(file)
@@ -157,6 +159,8 @@ def predict(
     json: Json = False,
 ) -> None:
     """Give each text its label and the probability of it; at once by --labels, or by a tuned model."""
+    from modicum.core.tables import form_of, write_rows
+
     if file is not None:
         form_of(file)
         check_target(file, option="--out", inputs=(source, model, task))
@@ -245,6 +249,8 @@ def _answering(model: str, labels: str | None, task: Path | None) -> GoTuner:
 
 
 def _rows(source: str, *columns: str) -> list[Record]:
+    from modicum.core.tables import read_records, source_name
+
     found, records = read_records(source)
     for column in columns:
         if column not in found:
