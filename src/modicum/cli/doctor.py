@@ -7,7 +7,6 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import requires
 from typing import Literal
 
 import typer
@@ -52,6 +51,8 @@ def _torch() -> Finding:
 
 
 def _extras() -> Iterator[Finding]:
+    from importlib.metadata import requires  # slow to import, and for this command alone
+
     from modicum.core.environment import installed_version
 
     wanted: dict[str, list[str]] = {}

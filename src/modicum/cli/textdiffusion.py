@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -389,7 +389,7 @@ def _show_steps(
     def watch(t: int, tokens: Tensor) -> None:
         nonlocal number
         number += 1
-        ids: Any = tokens[0].tolist()  # pyright: ignore[reportUnknownMemberType]
+        ids = cast("list[int]", tokens[0].tolist())  # pyright: ignore[reportUnknownMemberType]
         text = tokenizer.decode(ids, skip_special_tokens=True)
         say(f"  {number:>{len(str(calls))}}/{calls}  {network.schedule.alphas_cumprod[t].mean():6.1%}  {text}")
 

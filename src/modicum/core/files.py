@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ def aside(path: Path) -> Generator[Path]:
     if path.exists() and not path.is_file():  # else root would replace a device
         raise ConfigError(f"{path} is no file that can be replaced.", hint="Name a file.")
     # A name of its own, so that two writers do not meet and nobody can plant a link in its place.
-    part = path.parent / f".part-{secrets.token_hex(8)}{path.suffix}"
+    part = path.parent / f".part-{os.urandom(8).hex()}{path.suffix}"
     try:
         yield part
         part.replace(path)
