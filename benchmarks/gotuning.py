@@ -20,6 +20,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def main() -> None:
     size = sum(array.nbytes for array in arrays) / 2**20
     memory = {"sentences": len(index), "build, s": built, "arrays, MiB": size, "peak of the process, MiB": peak}
     if options.json:
-        environment = describe_environment(device="cpu", command="python benchmarks/gotuning.py")
+        environment = asdict(describe_environment(device="cpu", command="python benchmarks/gotuning.py"))
         print(
             json.dumps({"goals": GOALS, "labels": speed, "mining": found, "index": memory, "environment": environment})
         )

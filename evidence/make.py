@@ -75,7 +75,7 @@ COMMANDS = {
     **{
         f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 5 --option task={task} "
         f"--out runs/evidence/gotuning-{task} --json"
-        for task in ("sst2", "mr", "imdb", "ag", "amazon", "nyt", "tweets", "bbc", "trec", "subj")
+        for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
     "gotuning-speed": "python benchmarks/gotuning.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",

@@ -13,7 +13,7 @@ from modicum.core.settings import Help
 
 Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
 MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
-TaskName: TypeAlias = Literal["sst2", "mr", "imdb", "ag", "amazon", "nyt", "tweets", "bbc", "trec", "subj"]
+TaskName: TypeAlias = Literal["sentiment", "ag", "bbc", "trec", "subj"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,13 +50,13 @@ class FitSettings:
 class ComparisonSettings:
     """What ``modicum compare gotuning`` can change, the same for all arms."""
 
-    task: Annotated[TaskName, Help("what is scored (budget full); the demo has sentences of its own")] = "sst2"
+    task: Annotated[TaskName, Help("what is scored (budget full); the demo has sentences of its own")] = "sentiment"
     model: Annotated[str, Help("hub id or folder of an encoder; offline for the packaged MiniLM")] = "offline"
     route: Annotated[
         Literal["encoder", "mlm"], Help("what is tuned: the encoder with label rows, or a masked LM on label words")
     ] = "encoder"
     documents: Annotated[int, Help("documents to mine, the first ones; 0 for all (budget full)"), Ge(0)] = 0
-    texts: Annotated[int, Help("texts to score, a fixed draw; 0 for all (budget full)"), Ge(0)] = 0
+    texts: Annotated[int, Help("texts of each set to score, a fixed draw; 0 for all (budget full)"), Ge(0)] = 0
     per_class: Annotated[int, Help("mined rows of each class at most"), Ge(8)] = 4000
     steps: Annotated[int, Help("updates of every arm that is tuned"), Ge(1)] = 200
 

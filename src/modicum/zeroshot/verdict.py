@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modicum.core.extras import require
 from modicum.core.intervals import bootstrap_interval
-from modicum.errors import DataError
+from modicum.errors import DataError, MissingExtraError
 from modicum.zeroshot.task import Task
 
 Predicted: TypeAlias = npt.NDArray[np.int64]
@@ -105,7 +105,12 @@ def evaluate(tuner: GoTuner, texts: Sequence[str], labels: Sequence[str]) -> Eva
     if tuner.route is not None:
         name = "the model before tuning" if tuner.route in {"mlm", "seq2seq"} else "cosine"
         rivals[name] = tuner.baseline().scores(texts).argmax(1).numpy()
-    if (vader := vader_scores(tuner.task, texts)) is not None:
+    try:
+        vader = vader_scores(tuner.task, texts)
+    except MissingExtraError as error:
+        logging.getLogger(__name__).warning("No comparison with VADER, the lexicon to beat in sentiment. %s", error)
+        vader = None
+    if vader is not None:
         rivals["VADER"] = vader.argmax(1).numpy()
     every = list(range(len(tuner.task.labels)))
     return Evaluation(
@@ -130,8 +135,8 @@ def numbers_of(task: Task, labels: Sequence[str]) -> Predicted:
 
 
 def vader_scores(task: Task, texts: Sequence[str]) -> Tensor | None:
-    """Give VADER's scores, (N, 2), or None where it is not installed or its lexicon does not oppose the two labels."""
-    if len(task.labels) != 2 or importlib.util.find_spec("vaderSentiment") is None:
+    """Give VADER's scores, (N, 2), or None where its lexicon does not oppose two labels."""
+    if len(task.labels) != 2:
         return None
     library = require("vaderSentiment.vaderSentiment", extra="sentiment", purpose="VADER")
     analyzer = library.SentimentIntensityAnalyzer()
