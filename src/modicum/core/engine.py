@@ -274,6 +274,11 @@ def _call(threads: int, function: Callable[[Item], Result], item: Item) -> Resul
     # The number is fixed, and not derived from the machine, since sums over another number of threads differ in the
     # last bits: a result must not depend on how many cores a machine has.
     import threadpoolctl  # pyright: ignore[reportMissingTypeStubs]
+
+    if "torch" not in sys.modules and os.environ.get("OMP_NUM_THREADS") == str(threads):
+        # A job that does not use torch need not wait for its import, and torch that a job imports reads the variable.
+        with threadpoolctl.threadpool_limits(threads):
+            return function(item)
     import torch
 
     before = torch.get_num_threads()

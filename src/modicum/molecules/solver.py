@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from modicum.core.extras import require
 from modicum.errors import ConfigError
-from modicum.molecules import batched
 from modicum.molecules.factors import Factors, factors, slopes, table
 from modicum.molecules.microkernels import Composite
 from modicum.molecules.prepared import Packed, Prepared
@@ -100,6 +99,8 @@ class Solver:
         out = np.empty(len(rows))
         backend, device = self.place
         if backend == "torch":
+            from modicum.molecules import batched  # torch: seconds that the compiled loops need not wait
+
             nodes, edges = self._tables(left, right)
             model = batched.Model(nodes, self._multiplied, edges, self.equation.q, self.equation.tolerance)
             bad = batched.solve(rows, columns, left, right, model, device=device, out=out)

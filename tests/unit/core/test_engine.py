@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from modicum.core import engine as engines
 from modicum.core.engine import Engine, Finished, open_engine
@@ -35,6 +34,8 @@ def process_and_threads(met: Path) -> tuple[int, int]:
     deadline = time.monotonic() + 60
     while len(list(met.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
+    import torch
+
     return os.getpid(), torch.get_num_threads()
 
 
@@ -66,7 +67,7 @@ def values(ends: list[Finished[int]]) -> dict[int, int | None]:
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Callable[[str], Engine]]:
-    """Open an engine of two workers by name, once: a worker that starts imports torch."""
+    """Open an engine of two workers by name, once."""
     engines: dict[str, Engine] = {}
     with ExitStack() as stack:
 
