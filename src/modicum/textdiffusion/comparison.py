@@ -71,14 +71,14 @@ def prepare(job: Job) -> Prepared:
     )
 
 
-def learn(
+def fit(
     job: Job,
     prepared: Prepared,
     *,
     kind: type[SeqDiffuSeqForConditionalGeneration] = SeqDiffuSeqForConditionalGeneration,
     **changes: Any,
-) -> Measurement:
-    """Train one network, choose its calls on validation, and score it."""
+) -> SeqDiffuSeqForConditionalGeneration:
+    """Train the network of an arm."""
     settings: ComparisonSettings = job.settings
     recipe = dataclasses.replace(
         PRESETS["fast"],
@@ -92,6 +92,19 @@ def learn(
     with seeded_globally(job.seed, "initialisation"):
         model = kind(deepcopy(prepared.config))  # of its own: the training writes to it
     train(model, prepared.examples, dataclasses.replace(recipe, **changes), seed=job.seed, device=job.device)
+    return model
+
+
+def learn(
+    job: Job,
+    prepared: Prepared,
+    *,
+    kind: type[SeqDiffuSeqForConditionalGeneration] = SeqDiffuSeqForConditionalGeneration,
+    **changes: Any,
+) -> Measurement:
+    """Train one network, choose its calls on validation, and score it."""
+    settings: ComparisonSettings = job.settings
+    model = fit(job, prepared, kind=kind, **changes)
     write = partial(_write, job, prepared, model)
     if kind is Autoregressive:
         calls = model.config.target_length - 1

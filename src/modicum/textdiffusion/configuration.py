@@ -188,7 +188,19 @@ class ComparisonSettings:
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
     "demo": ComparisonSettings(
-        task="past", steps=400, batch=48, schedule_every=40, width=64, layers=1, validation=50, test=100
+        task="past",
+        steps=250,
+        batch=64,
+        rate=5e-3,
+        schedule_every=25,
+        width=32,
+        heads=2,
+        layers=1,
+        calls=(2, 5, 20),
+        many=50,
+        candidates=5,
+        validation=50,
+        test=100,
     ),
     "full": ComparisonSettings(
         task="cmudict", steps=4000, batch=96, schedule_every=400, width=96, layers=2, validation=500, test=1000
