@@ -35,6 +35,7 @@ from torch.nn.functional import cross_entropy
 
 from modicum.core.environment import describe_environment
 from modicum.core.method import Job
+from modicum.core.seeding import seeded_globally
 from modicum.textdiffusion import (
     SeqDiffuSeqConfig,
     SeqDiffuSeqForConditionalGeneration,
@@ -149,8 +150,8 @@ def network(width: int, tokens: int) -> SeqDiffuSeqForConditionalGeneration:
         target_length=tokens,
         max_position_embeddings=tokens,
     )
-    torch.manual_seed(0)
-    return SeqDiffuSeqForConditionalGeneration(config)
+    with seeded_globally(0, "initialisation"):
+        return SeqDiffuSeqForConditionalGeneration(config)
 
 
 @torch.no_grad()
