@@ -67,7 +67,7 @@ LESS = {
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
     "gotuning": {"steps": "2"},
     "rapq": {"iterations": "20"},
-    "seqdiffuseq": {"steps": "40", "schedule_every": "4", "many": "20", "test": "50"},
+    "seqdiffuseq": {"steps": "40", "schedule_every": "4", "calls": "5", "many": "10", "validation": "5", "test": "50"},
     "xpudu": {"epochs": "2"},
 }
 
