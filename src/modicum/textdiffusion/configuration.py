@@ -165,7 +165,9 @@ PRESETS: Mapping[Literal["paper", "fast"], TrainingSettings] = {
 class ComparisonSettings:
     """What ``modicum compare seqdiffuseq`` can change, the same for all arms."""
 
-    task: Annotated[Literal["past", "cmudict"], Help("past tenses of verbs, or pronunciations; --data comes first")]
+    task: Annotated[
+        Literal["past", "cmudict", "multi30k"], Help("past tenses, pronunciations or translations; --data comes first")
+    ]
     tokens: Annotated[Literal["words", "bytes"], Help("what stands between spaces, or byte-level BPE")] = "words"
     vocabulary: Annotated[int, Help("tokens at most"), Ge(6)] = 10_005
     longest: Annotated[int, Help("tokens of a source or a target at most"), Ge(4), Le(1024)] = 64

@@ -17,6 +17,7 @@ from modicum.textdiffusion.data import TextPair, read_pairs
 _VERB, _TENSE, _WORD = re.compile("[a-z]{3,5}"), re.compile("[a-z]+"), re.compile("[a-z]{3,8}")
 _LONGEST = 8  # phonemes
 _TEST, _VALIDATION = 5, 10  # one text in so many
+_PARTS = ("train", "val", "test_2016_flickr")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +81,19 @@ def split(pairs: Sequence[TextPair], *, validation: int, test: int) -> Task:
     )
 
 
+def multi30k(*, validation: int, test: int) -> Task:
+    """Read captions in German and English, in the parts that they came in."""
+    folder = catalogue.fetch("multi30k") / "data" / "task1" / "raw"
+    parts = {part: read_pairs(*(folder / f"{part}.{language}.gz" for language in ("de", "en"))) for part in _PARTS}
+    training, held, tested = parts.values()
+    held, tested = ([*by_source(pairs).items()] for pairs in (held, tested))
+    return Task(training=training, validation=held[:validation], test=tested[:test])
+
+
 def load(name: str, data: Path | None, *, validation: int, test: int) -> Task:
     """Give a task by its name, or the user's own pairs."""
+    if data is None and name == "multi30k":
+        return multi30k(validation=validation, test=test)
     pairs = read_pairs(data) if data is not None else verbs() if name == "past" else cmudict()
     return split(pairs, validation=validation, test=test)
 

@@ -15,7 +15,7 @@ from modicum.textdiffusion import PRESETS, TextPair, configure, encode_pairs, ge
 from modicum.textdiffusion.comparison import METHOD
 from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion, TokenDecoder
 from modicum.textdiffusion.model import Past
-from modicum.textdiffusion.tasks import by_source, cmudict, split, verbs
+from modicum.textdiffusion.tasks import by_source, cmudict, load, split, verbs
 
 TINY = {
     "steps": "6",
@@ -128,6 +128,14 @@ def test_the_full_comparison_learns_pronunciations_of_cmudict() -> None:
     assert all(3 <= len(word.split()) <= 8 for word in words)
     measured = comparison.arms[1].run(job, prepared)
     assert measured.costs["network calls"] in (1, 2)
+
+
+@pytest.mark.data("multi30k")
+def test_captions_come_in_their_parts() -> None:
+    task = load("multi30k", None, validation=10, test=20)
+    assert (len(task.training), len(task.validation), len(task.test)) == (29_000, 10, 20)
+    assert task.training[0].source.startswith("Zwei junge weiße Männer")
+    assert task.training[0].target.startswith("Two young, White males")
 
 
 def test_a_source_is_on_one_side_whatever_the_seed() -> None:
