@@ -135,6 +135,7 @@ def train(  # noqa: PLR0913 - one argument an option
             seed=seed,
             device=device,
             checkpoints=checkpoints,
+            checkpoint_every=min(1000, max(1, recipe.steps // 10)),  # so that a short training has some, too
             tell=counted(progress),
         )
         save_model(folder, model.cpu(), tokenizer)

@@ -56,6 +56,7 @@ def prepare(job: Job) -> Prepared:
         encoder_layers=settings.layers,
         decoder_layers=settings.layers,
         init_std=settings.init_std,
+        bins=settings.bins,
         source_length=sources,
         target_length=targets,
         max_position_embeddings=max(sources, targets),

@@ -175,6 +175,7 @@ class ComparisonSettings:
     batch: Annotated[int, Help("pairs a step"), Ge(1)]
     rate: Annotated[float, Help("highest learning rate of AdamW"), Gt(0)] = 2e-3
     schedule_every: Annotated[int, Help("steps between updates of the noise schedule"), Ge(1)]
+    bins: Annotated[int, Help("of time in the learned schedule; a divisor of 2,000"), Ge(2)]
     embedding_dim: Annotated[int, Help("of the embeddings that are diffused"), Ge(1)] = 32
     width: Annotated[int, Help("of the Transformer"), Ge(2)]
     heads: Annotated[int, Help("of each attention"), Ge(1)] = 4
@@ -195,6 +196,7 @@ COMPARISON: Mapping[Budget, ComparisonSettings] = {
         batch=64,
         rate=5e-3,
         schedule_every=25,
+        bins=10,  # with 100 a bin has 16 losses between updates, and the schedule is noise
         width=32,
         heads=2,
         layers=1,
@@ -205,6 +207,14 @@ COMPARISON: Mapping[Budget, ComparisonSettings] = {
         test=100,
     ),
     "full": ComparisonSettings(
-        task="cmudict", steps=4000, batch=96, schedule_every=400, width=96, layers=2, validation=500, test=1000
+        task="cmudict",
+        steps=4000,
+        batch=96,
+        schedule_every=400,
+        bins=100,
+        width=96,
+        layers=2,
+        validation=500,
+        test=1000,
     ),
 }
