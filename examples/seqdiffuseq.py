@@ -41,6 +41,7 @@ def main() -> None:
         encoder_layers=1,
         decoder_layers=1,
         init_std=0.1,  # narrow networks read their source sooner
+        bins=10,  # of time in the learned schedule: few, since there are few steps
         dropout=0.0,
         source_length=7,
         target_length=12,

@@ -37,7 +37,7 @@ _CURVE = (2, 5, 10, 20, 50, 100, 200)
 _NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {},
     # With init_std=0.02 narrow networks ignore their source for long.
-    "fast": {"embedding_dim": 32, "d_model": 96, "attention_heads": 4, "ffn_dim": 288, "init_std": 0.1},
+    "fast": {"embedding_dim": 32, "d_model": 96, "attention_heads": 4, "ffn_dim": 288, "init_std": 0.1, "bins": 20},
 }
 _LAYERS = {"paper": 6, "fast": 2}
 
