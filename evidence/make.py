@@ -78,6 +78,12 @@ COMMANDS = {
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
     "gotuning-speed": "python benchmarks/gotuning.py --json",
+    "seqdiffuseq-demo": "modicum compare seqdiffuseq --budget demo --seeds 20 --out runs/evidence/seqdiffuseq-demo "
+    "--json",
+    "seqdiffuseq-cmudict": "modicum compare seqdiffuseq --budget full --seeds 5 --workers 1 --option steps=2000 "
+    "--option schedule_every=200 --option bins=20 --option batch=32 --option test=500 "
+    "--out runs/evidence/seqdiffuseq-cmudict --json",
+    "seqdiffuseq-speed": "python benchmarks/seqdiffuseq.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "

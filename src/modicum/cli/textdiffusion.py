@@ -37,7 +37,7 @@ _CURVE = (2, 5, 10, 20, 50, 100, 200)
 _NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {},
     # With init_std=0.02 narrow networks ignore their source for long.
-    "fast": {"embedding_dim": 32, "d_model": 96, "attention_heads": 4, "ffn_dim": 288, "init_std": 0.1},
+    "fast": {"embedding_dim": 32, "d_model": 96, "attention_heads": 4, "ffn_dim": 288, "init_std": 0.1, "bins": 20},
 }
 _LAYERS = {"paper": 6, "fast": 2}
 
@@ -135,6 +135,7 @@ def train(  # noqa: PLR0913 - one argument an option
             seed=seed,
             device=device,
             checkpoints=checkpoints,
+            checkpoint_every=min(1000, max(1, recipe.steps // 10)),  # so that a short training has some, too
             tell=counted(progress),
         )
         save_model(folder, model.cpu(), tokenizer)

@@ -56,6 +56,12 @@ _ROWS = (
         "Go-tuning: zero-shot classification by a small model tuned on label words in raw text",
         "labels and model size",
     ),
+    Row(
+        "seqdiffuseq",
+        "modicum.textdiffusion",
+        "SeqDiffuSeq: text diffusion with a noise schedule for each target position",
+        "network calls",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

@@ -165,7 +165,9 @@ PRESETS: Mapping[Literal["paper", "fast"], TrainingSettings] = {
 class ComparisonSettings:
     """What ``modicum compare seqdiffuseq`` can change, the same for all arms."""
 
-    task: Annotated[Literal["past", "cmudict"], Help("past tenses of verbs, or pronunciations; --data comes first")]
+    task: Annotated[
+        Literal["past", "cmudict", "multi30k"], Help("past tenses, pronunciations or translations; --data comes first")
+    ]
     tokens: Annotated[Literal["words", "bytes"], Help("what stands between spaces, or byte-level BPE")] = "words"
     vocabulary: Annotated[int, Help("tokens at most"), Ge(6)] = 10_005
     longest: Annotated[int, Help("tokens of a source or a target at most"), Ge(4), Le(1024)] = 64
@@ -173,6 +175,7 @@ class ComparisonSettings:
     batch: Annotated[int, Help("pairs a step"), Ge(1)]
     rate: Annotated[float, Help("highest learning rate of AdamW"), Gt(0)] = 2e-3
     schedule_every: Annotated[int, Help("steps between updates of the noise schedule"), Ge(1)]
+    bins: Annotated[int, Help("of time in the learned schedule; a divisor of 2,000"), Ge(2)]
     embedding_dim: Annotated[int, Help("of the embeddings that are diffused"), Ge(1)] = 32
     width: Annotated[int, Help("of the Transformer"), Ge(2)]
     heads: Annotated[int, Help("of each attention"), Ge(1)] = 4
@@ -180,6 +183,7 @@ class ComparisonSettings:
     init_std: Annotated[float, Help("of the first weights; with 0.02 narrow networks ignore the source"), Gt(0)] = 0.1
     precision: Annotated[Literal["fp32", "bf16"], Help("of the passes of the training")] = "fp32"
     calls: Annotated[tuple[int, ...], Help("network calls from which validation chooses")] = (2, 5, 10, 20)
+    many: Annotated[int, Help("network calls that are tried beside the chosen ones"), Ge(1)] = 100
     candidates: Annotated[int, Help("from which MBR chooses"), Ge(1)] = 10
     validation: Annotated[int, Help("sources at most"), Ge(1)]
     test: Annotated[int, Help("sources at most"), Ge(1)]
@@ -187,9 +191,30 @@ class ComparisonSettings:
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
     "demo": ComparisonSettings(
-        task="past", steps=400, batch=48, schedule_every=40, width=64, layers=1, validation=50, test=100
+        task="past",
+        steps=250,
+        batch=64,
+        rate=5e-3,
+        schedule_every=25,
+        bins=10,  # with 100 a bin has 16 losses between updates, and the schedule is noise
+        width=32,
+        heads=2,
+        layers=1,
+        calls=(2, 5, 20),
+        many=50,
+        candidates=5,
+        validation=50,
+        test=100,
     ),
     "full": ComparisonSettings(
-        task="cmudict", steps=4000, batch=96, schedule_every=400, width=96, layers=2, validation=500, test=1000
+        task="cmudict",
+        steps=4000,
+        batch=96,
+        schedule_every=400,
+        bins=100,
+        width=96,
+        layers=2,
+        validation=500,
+        test=1000,
     ),
 }

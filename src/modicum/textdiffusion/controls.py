@@ -5,28 +5,35 @@ Both read the embedding of a token where SeqDiffuSeq reads a noisy one, and have
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from modicum.errors import ConfigError
 from modicum.textdiffusion import sampling
-from modicum.textdiffusion.model import Memory, SeqDiffuSeqForConditionalGeneration, SeqDiffuSeqOutput
+from modicum.textdiffusion.model import Memory, Past, SeqDiffuSeqForConditionalGeneration, SeqDiffuSeqOutput
 
 _MASK = 4  # of train_tokenizer
 
 
-class TokenDecoder(SeqDiffuSeqForConditionalGeneration):
+class TokenDecoder(SeqDiffuSeqForConditionalGeneration, ABC):
     """What both have: logits of tokens from tokens, and candidates of which the first is not drawn but greedy."""
 
-    def logits(self, tokens: Tensor, memory: Memory, mask: Tensor | None = None) -> Tensor:
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Embedding):  # as Transformers that read tokens begin, whatever suits a diffusion
+            module.weight.mul_(self.config.d_model**-0.5 / self.config.init_std)
+
+    def logits(self, tokens: Tensor, memory: Memory, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
         """Compute logits, shape (B K, S, V), without those tokens that no text has."""
         embedded = self.input_transformers.shared(tokens)
         hidden = self.input_up_proj_dec(torch.cat([embedded, torch.zeros_like(embedded)], dim=-1))
-        hidden = self.input_transformers.decoder(self.dropout(self.LayerNorm(hidden)), mask, memory)
+        hidden = self.input_transformers.decoder(self.dropout(self.LayerNorm(hidden)), mask, memory, past)
         found = self.lm_head(self.output_down_proj(hidden)).float()
         never = torch.tensor([self.config.bos_token_id, _MASK], device=found.device)
         return found.index_fill(-1, never, float("-inf"))
@@ -45,8 +52,13 @@ class TokenDecoder(SeqDiffuSeqForConditionalGeneration):
             raise ConfigError("A training pass needs labels.", hint="Use generate without.")
         return SeqDiffuSeqOutput(loss=self._loss(labels, self.encode(input_ids, attention_mask), generator))
 
+    @abstractmethod
     def _loss(self, labels: Tensor, memory: Memory, generator: torch.Generator | None) -> Tensor:
-        raise NotImplementedError
+        """Compute the training loss."""
+
+    @abstractmethod
+    def _decode(self, memory: Memory, known: Tensor, calls: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Write tokens where none is known, which is -1 there."""
 
     @torch.no_grad()
     def generate(
@@ -84,9 +96,6 @@ class TokenDecoder(SeqDiffuSeqForConditionalGeneration):
             return tokens
         return sampling.select(tokens, candidates, {pad, end, self.config.bos_token_id})
 
-    def _decode(self, memory: Memory, known: Tensor, calls: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        raise NotImplementedError
-
 
 class Autoregressive(TokenDecoder):
     """A Transformer that writes a target from left to right, in as many calls as it has positions."""
@@ -99,12 +108,11 @@ class Autoregressive(TokenDecoder):
 
     def _decode(self, memory: Memory, known: Tensor, calls: int, draw: Callable[[Tensor], Tensor]) -> Tensor:
         del calls  # as many as there are positions
-        tokens = known[:, :1]
-        for position in range(1, known.shape[1]):
-            logits = self.logits(tokens, memory, _causal(position, tokens.device))[:, -1]
-            fixed = known[:, position]
-            tokens = torch.cat([tokens, torch.where(fixed >= 0, fixed, draw(logits))[:, None]], dim=1)
-        return tokens
+        columns, past = [known[:, 0]], Past()
+        for fixed in known[:, 1:].unbind(dim=1):  # each token is read once: its keys are kept
+            logits = self.logits(columns[-1][:, None], memory, past=past)[:, -1]
+            columns.append(torch.where(fixed >= 0, fixed, draw(logits)))
+        return torch.stack(columns, dim=1)
 
 
 class MaskedDiffusion(TokenDecoder):

@@ -42,6 +42,17 @@ class Memory(NamedTuple):
     mask: Tensor  # True at tokens, shape (B, 1, 1, source)
 
 
+class Past(dict[int, tuple[Tensor, Tensor]]):
+    """Keys and values of the tokens that a layer has read, of a decoder that writes from left to right (a control)."""
+
+    def joined(self, layer: int, keys: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Append to those of a layer, and give all of them."""
+        if layer in self:
+            keys = torch.cat([self[layer][0], keys[0]], dim=2), torch.cat([self[layer][1], keys[1]], dim=2)
+        self[layer] = keys
+        return keys
+
+
 class _Linear(nn.Linear):
     """A layer that begins as BART's do; the projections around the Transformer begin as torch's."""
 
@@ -87,9 +98,14 @@ class _Layer(nn.Module):
         self.dropout, self.activation_dropout = nn.Dropout(config.dropout), nn.Dropout(config.activation_dropout)
 
     def forward(
-        self, hidden: Tensor, mask: Tensor | None = None, memory: tuple[tuple[Tensor, Tensor], Tensor] | None = None
+        self,
+        hidden: Tensor,
+        mask: Tensor | None = None,
+        memory: tuple[tuple[Tensor, Tensor], Tensor] | None = None,
+        past: tuple[int, Past] | None = None,
     ) -> Tensor:
-        mixed = self.self_attn(hidden, self.self_attn.project(hidden), mask)
+        keys = self.self_attn.project(hidden)
+        mixed = self.self_attn(hidden, keys if past is None else past[1].joined(past[0], keys), mask)
         hidden = self.self_attn_layer_norm(hidden + self.dropout(mixed))
         if memory is not None:
             hidden = self.encoder_attn_layer_norm(hidden + self.dropout(self.encoder_attn(hidden, *memory)))
@@ -108,11 +124,15 @@ class _Stack(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, mask: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        positions = self.embed_positions.weight[_OFFSET : _OFFSET + hidden.shape[1]]
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None = None, memory: Memory | None = None, past: Past | None = None
+    ) -> Tensor:
+        first = _OFFSET + (past[0][0].shape[2] if past else 0)
+        positions = self.embed_positions.weight[first : first + hidden.shape[1]]
         hidden = self.dropout(self.layernorm_embedding(hidden + positions))
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden, mask, None if memory is None else (memory.keys[index], memory.mask))
+            source = None if memory is None else (memory.keys[index], memory.mask)
+            hidden = layer(hidden, mask, source, None if past is None else (index, past))
         return hidden
 
 

@@ -14,7 +14,8 @@ from modicum.errors import DataError
 from modicum.textdiffusion import PRESETS, TextPair, configure, encode_pairs, generate_texts, train, train_tokenizer
 from modicum.textdiffusion.comparison import METHOD
 from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion, TokenDecoder
-from modicum.textdiffusion.tasks import past_tense, split, verbs
+from modicum.textdiffusion.model import Past
+from modicum.textdiffusion.tasks import by_source, cmudict, load, split, verbs
 
 TINY = {
     "steps": "6",
@@ -24,6 +25,7 @@ TINY = {
     "heads": "2",
     "embedding_dim": "4",
     "calls": "1,2",
+    "many": "3",
     "candidates": "3",
     "validation": "2",
     "test": "4",
@@ -94,19 +96,46 @@ def test_a_text_from_left_to_right_does_not_see_what_follows() -> None:
     assert tokenizer.get_vocab_size() == one.shape[-1]
 
 
-def test_the_table_of_verbs() -> None:
-    forms = {pair.source.replace(" ", ""): pair.target.replace(" ", "") for pair in verbs()}
-    assert len(forms) > 500
-    expected = {
-        "carry": "carried",
-        "play": "played",
-        "stop": "stopped",
-        "agree": "agreed",
-        "go": None,
-        "think": "thought",
-    }
-    assert {verb: forms.get(verb) for verb in expected} == expected
-    assert past_tense("visit") == "visited"
+def test_keys_that_are_kept_change_no_logit() -> None:
+    model, *_ = learned(Autoregressive, 1)
+    memory = model.encode(torch.tensor([[0, 5, 6, 2], [0, 7, 2, 1]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]))
+    tokens, past = torch.tensor([[0, 5, 6, 6], [0, 7, 5, 2]]), Past()
+    whole = model.logits(tokens, memory, torch.ones(4, 4, dtype=torch.bool).tril())
+    steps = [model.logits(column, memory, past=past) for column in tokens.split(1, dim=1)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_verbs_are_those_of_lemminflect() -> None:
+    forms = {source.replace(" ", ""): targets for source, targets in by_source(verbs()).items()}
+    assert len(forms) > 2000
+    assert {len(verb) for verb in forms} == {3, 4, 5}
+    expected = {"carry": ["c a r r i e d"], "stop": ["s t o p p e d"], "learn": ["l e a r n e d", "l e a r n t"]}
+    assert {verb: forms[verb] for verb in expected} == expected
+    assert "go" not in forms
+    assert all("'" not in target for targets in forms.values() for target in targets)
+
+
+@pytest.mark.data("cmudict")
+def test_the_full_comparison_learns_pronunciations_of_cmudict() -> None:
+    comparison = METHOD.comparison
+    job = Job(seed=1, budget="full", settings=comparison.settings_for("full", TINY))
+    assert comparison.setup is not None
+    prepared = comparison.setup(job)
+    assert prepared.config.source_length == prepared.config.target_length == 10
+    assert len(prepared.examples) > 60_000
+    words = by_source(cmudict())
+    assert words["t o m a t o"] == ["T AH M EY T OW", "T AH M AA T OW"]  # no stress, all of its pronunciations
+    assert all(3 <= len(word.split()) <= 8 for word in words)
+    measured = comparison.arms[1].run(job, prepared)
+    assert measured.costs["network calls"] in (1, 2)
+
+
+@pytest.mark.data("multi30k")
+def test_captions_come_in_their_parts() -> None:
+    task = load("multi30k", None, validation=10, test=20)
+    assert (len(task.training), len(task.validation), len(task.test)) == (29_000, 10, 20)
+    assert task.training[0].source.startswith("Zwei junge weiße Männer")
+    assert task.training[0].target.startswith("Two young, White males")
 
 
 def test_a_source_is_on_one_side_whatever_the_seed() -> None:
@@ -115,7 +144,7 @@ def test_a_source_is_on_one_side_whatever_the_seed() -> None:
         {pair.source for pair in task.training},
         *({source for source, _ in part} for part in (task.validation, task.test)),
     ]
-    assert sum(map(len, sides)) == len(set.union(*sides)) == len(verbs())
+    assert sum(map(len, sides)) == len(set.union(*sides)) == len(by_source(verbs()))
     few = split(verbs(), validation=3, test=5)
     assert (few.training, few.test) == (task.training, task.test[:5])
     with pytest.raises(DataError, match="too few"):
