@@ -68,7 +68,8 @@ def main() -> None:
     print(f"wrong letters: {scores['error_rate']:.1%}; copy the source: {scores['copied_error_rate']:.1%}")
 
     # 5. Letters that stay where they are: the last one is a d.
-    end = {len(held[0].target.split()): tokenizer.token_to_id("d")}
+    position = len(held[0].target.split())  # after the first token, which begins the target
+    end = {position: tokenizer.encode("d", add_special_tokens=False).ids[0]}
     (filled,) = generate_texts(model, tokenizer, [held[0].source], known_tokens=[end], num_inference_steps=10)
     print(f"with a fixed last letter: {filled[0]}")
 
