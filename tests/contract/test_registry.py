@@ -66,7 +66,7 @@ LESS = {
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
     "gotuning": {"steps": "2"},
-    "rapq": {"iterations": "20"},
+    "rapq": {"iterations": "5"},
     "xpudu": {"epochs": "2"},
 }
 
