@@ -10,7 +10,9 @@ import hypothesis  # before the freeze: it asks the collector who refers to an o
 import pytest
 
 # Each example's 200 ms would be a claim on how busy the machine is: two processes of tests, and lint, share two cores.
-hypothesis.settings.register_profile("modicum", deadline=None)
+# Half of the usual 100 examples, drawn anew in each run; MODICUM_EXAMPLES=1000 looks for longer.
+examples = int(os.environ.get("MODICUM_EXAMPLES", "50"))
+hypothesis.settings.register_profile("modicum", deadline=None, max_examples=examples)
 hypothesis.settings.load_profile("modicum")
 
 

@@ -66,7 +66,7 @@ LESS = {
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
     "gotuning": {"steps": "2"},
-    "rapq": {"iterations": "20"},
+    "rapq": {"iterations": "5"},
     "seqdiffuseq": {"steps": "40", "schedule_every": "4", "calls": "5", "many": "10", "validation": "5", "test": "50"},
     "xpudu": {"epochs": "2"},
 }

@@ -25,7 +25,7 @@ from modicum.molecules.table import write_table
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("MODICUM_KILLS", "20"))
+KILLS = int(os.environ.get("MODICUM_KILLS", "10"))
 
 FAST = ("--epochs", "1", "--channels", "8", "--encoder", "linear", "--batch", "16", "--seeds", "1")
 LEAST = ("-o", "epochs=1", "-o", "rates=0.1", "-o", "scales=1")

@@ -20,7 +20,7 @@ from tests.property.fuzz.formats import FORMATS, copied
 
 from modicum.errors import ModicumError
 
-CASES = int(os.environ.get("MODICUM_FUZZ_CASES", "30"))
+CASES = int(os.environ.get("MODICUM_FUZZ_CASES", "20"))
 FIRST = int(os.environ.get("MODICUM_FUZZ_SEED", "0"))
 SECONDS = 10.0  # of a case; pytest-timeout, which has the other alarm, ends what does not even come back to Python
 
