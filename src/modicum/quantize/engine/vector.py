@@ -1,7 +1,7 @@
-"""Bodies of C functions for processors with AVX512-VNNI: a block of pixels times a block of channels in registers.
+"""Bodies of C functions for vector units: a block of pixels times a block of channels in registers.
 
-An instruction multiplies four incoming channels of a pixel with those of sixteen outgoing ones. What is read of the
-image is read once for all the columns of the kernel that see it.
+An instruction multiplies four incoming channels of a pixel with those of sixteen outgoing ones (AVX512-VNNI) or eight
+(AVX2). Both read the same weights, and one text serves both: what differs stands in `VECTORS`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,118 @@ from modicum.quantize.engine.layout import Buffer
 from modicum.quantize.engine.scalar import Bytes, border
 from modicum.quantize.engine.steps import Layer
 
-LANES = 16
-_SUMS = 16  # accumulators in registers
-_WEIGHTS = 12  # registers of weights
+LANES = 16  # outgoing channels side by side in the table of weights
+
+VECTORS = """\
+#if defined(MODICUM_SCALAR)
+#define MODICUM_VECTOR 0
+#elif defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && !defined(MODICUM_AVX2)
+#define MODICUM_VECTOR 512
+#elif defined(__AVX2__)
+#define MODICUM_VECTOR 256
+#else
+#define MODICUM_VECTOR 0
+#endif
+
+/* get and put move up to n numbers; pixels begin at multiples of four, so that four are always there. */
+#if MODICUM_VECTOR
+#include <immintrin.h>
+
+static inline int32_t quad(const uint8_t *p) {
+int32_t bytes;
+memcpy(&bytes, p, 4);
+return bytes;
+}
+#endif
+#if MODICUM_VECTOR == 512
+typedef __m512i vec;
+#define V(name) _mm512_##name
+static inline vec load(const void *p) { return _mm512_loadu_si512(p); }
+static inline vec dot(vec a, vec x, vec w) { return _mm512_dpbusd_epi32(a, x, w); }
+static inline __mmask16 first(int n) { return (__mmask16)(n < 16 ? (1 << n) - 1 : 0xffff); }
+static inline vec get8(const uint8_t *p, int n) {
+return _mm512_cvtepu8_epi32(n < 16 ? _mm_maskz_loadu_epi8(first(n), p) : _mm_loadu_si128((const __m128i *)p));
+}
+static inline vec get32(const int32_t *p, int n) { return n < 16 ? _mm512_maskz_loadu_epi32(first(n), p) : load(p); }
+static inline void put8(uint8_t *p, vec v, int n) {
+if (n < 16) _mm_mask_storeu_epi8(p, first(n), _mm512_cvtepi32_epi8(v));
+else _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
+}
+static inline void put32(int32_t *p, vec v, int n) {
+if (n < 16) _mm512_mask_storeu_epi32(p, first(n), v);
+else _mm512_storeu_si512(p, v);
+}
+static inline vec to_even(vec v, vec shift, vec mask) {
+const __mmask16 tie = _mm512_testn_epi32_mask(v, mask);
+v = _mm512_srav_epi32(v, shift);
+return _mm512_mask_and_epi32(v, tie, v, _mm512_set1_epi32(-2));
+}
+#elif MODICUM_VECTOR == 256
+typedef __m256i vec;
+#define V(name) _mm256_##name
+static inline vec load(const void *p) { return _mm256_loadu_si256((const vec *)p); }
+static inline vec pairs(vec x, vec w) { return _mm256_maddubs_epi16(x, w); }
+static inline vec widened(vec a, vec h) { return _mm256_add_epi32(a, _mm256_madd_epi16(h, _mm256_set1_epi16(1))); }
+static inline vec dot(vec a, vec x, vec w) { return widened(a, pairs(x, w)); }
+static inline vec wide_dot(vec a, vec x, vec w) { /* where the sum of two products may leave 16 bits */
+const vec even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
+a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(255)), even));
+return _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_srli_epi16(x, 8), odd));
+}
+static inline vec get8(const uint8_t *p, int n) {
+return _mm256_cvtepu8_epi32(n > 4 ? _mm_loadl_epi64((const __m128i *)p) : _mm_cvtsi32_si128(quad(p)));
+}
+static inline vec get32(const int32_t *p, int n) {
+return n > 4 ? load(p) : _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+}
+static inline void put8(uint8_t *p, vec v, int n) {
+const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+const __m128i bytes = _mm_packus_epi16(words, words);
+const int32_t low = _mm_cvtsi128_si32(bytes);
+if (n > 4) _mm_storel_epi64((__m128i *)p, bytes);
+else memcpy(p, &low, 4);
+}
+static inline void put32(int32_t *p, vec v, int n) {
+if (n > 4) _mm256_storeu_si256((vec *)p, v);
+else _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(v));
+}
+static inline vec to_even(vec v, vec shift, vec mask) {
+const vec tie = _mm256_cmpeq_epi32(_mm256_and_si256(v, mask), _mm256_setzero_si256());
+return _mm256_andnot_si256(_mm256_srli_epi32(tie, 31), _mm256_srav_epi32(v, shift));
+}
+#endif
+#if MODICUM_VECTOR
+static inline vec four(const uint8_t *p) { return V(set1_epi32)(quad(p)); }
+#endif
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A vector unit."""
+
+    bits: int
+    lanes: int  # of 32 bits
+    sums: int  # registers for accumulators
+    weights: int  # registers for weights
+
+
+VNNI = Target(bits=512, lanes=16, sums=16, weights=12)
+AVX2 = Target(bits=256, lanes=8, sums=12, weights=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tiling:
     """How a layer is cut."""
 
+    target: Target
     pixels: int  # of a row, in registers at a time
-    vectors: int  # of sixteen outgoing channels, likewise
+    vectors: int  # of outgoing channels, likewise
     blocks: int  # of so many vectors
-    columns: tuple[int, ...]  # of the kernel, cut into pieces
-    quads: int  # fours of incoming channels
+    pieces: tuple[range, ...]  # columns of the kernel whose weights are in registers at a time
+    quads: int  # fours of incoming channels that a loop meets
+    run: int = 0  # products of fours that are summed in 16 bits; 0 if not even one can be
+    whole: bool = False  # whether all of them are
 
 
 def is_vectorised(layer: Layer, given: Buffer) -> bool:
@@ -37,66 +135,92 @@ def is_vectorised(layer: Layer, given: Buffer) -> bool:
     return layer.groups == 1 and given.narrow
 
 
-def tiling(layer: Layer, width: int) -> Tiling:
+def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
     """Cut a layer so that most sums are under way at once, and then so that least is read."""
     outgoing, incoming, _, columns = layer.weight.shape
-    vectors = -(-outgoing // LANES)
+    vectors, quads = -(-outgoing // target.lanes), -(-incoming // 4)
+    joined, run, total, sums = False, 0, -1, target.sums
+    if target is AVX2:
+        joined = layer.dilation[1] == 1  # the channels of neighbours lie side by side: one loop for all columns
+        run, total = exact_run(layer, given.largest, joined=joined)
+        # Where sums of 16 and of 32 bits are under way at a time, or a product takes more registers, fewer fit.
+        sums = sums if run == total else sums // 2
+    counts = (1, 2) if target is AVX2 else (1, 2, 3, 4, 8)  # two vectors of AVX2 are one of the table
 
     def cost(count: int) -> tuple[int, int]:
-        pixels = min(width, _SUMS // count)
+        pixels = min(width, sums // count)
         return -min(pixels * count, 8), -(-1000 * (pixels + columns - 1 + count * columns) // (pixels * count))
 
-    most = min((it for it in (1, 2, 3, 4, 8) if vectors % it == 0), key=cost)
-    pixels = min(width, _SUMS // most)
-    pixels = -(-width // -(-width // pixels))  # as even as can be
-    pieces = -(-columns // max(1, min(4, _WEIGHTS // most)))
-    cut = tuple(columns * (it + 1) // pieces - columns * it // pieces for it in range(pieces))
-    return Tiling(pixels=pixels, vectors=most, blocks=vectors // most, columns=cut, quads=-(-incoming // 4))
+    most = min((count for count in counts if vectors % count == 0), key=cost)
+    # The last block of a row overlaps the one before it: few pixels too many, then few blocks.
+    pixels = min(range(1, min(width, sums // most) + 1), key=lambda count: -(-width // count) * (2 * count + 1))
+    parts = -(-columns // max(1, min(4, target.weights // most)))
+    cut = [columns * at // parts for at in range(parts + 1)]
+    return Tiling(
+        target=target,
+        pixels=pixels,
+        vectors=most,
+        blocks=vectors // most,
+        pieces=(range(1),) if joined else tuple(map(range, cut[:-1], cut[1:])),
+        quads=quads * columns if joined else quads,
+        run=run,
+        whole=run == total,
+    )
+
+
+def exact_run(layer: Layer, largest: int, *, joined: bool) -> tuple[int, int]:
+    """Count the products of fours that 16 bits hold in `_mm256_maddubs_epi16`, with these weights; and all of a layer.
+
+    Either all of a layer, or so many of a loop, which reads a row of the kernel (joined) or a pixel; 0 if not even one.
+    """
+    outgoing, incoming, rows, columns = layer.weight.shape
+    padded = np.zeros((outgoing, rows, columns, -(-incoming // 4) * 4), np.int64)
+    padded[..., :incoming] = layer.weight.transpose(0, 2, 3, 1)
+    pairs = padded.reshape(outgoing, rows if joined else rows * columns, -1, 2, 2)
+    # Inputs are >= 0: a sum lies between that of the negative weights and that of the positive ones.
+    ends = largest * np.stack([np.maximum(pairs, 0).sum(4), np.maximum(-pairs, 0).sum(4)])
+    loops, size = ends.shape[2:4]
+    if ends.sum(axis=(2, 3)).max() < 2**15:
+        return loops * size, loops * size
+    sums = ((run, np.add.reduceat(ends, range(0, size, run), axis=3)) for run in range(size, 0, -1))
+    return next((run for run, some in sums if some.max() < 2**15), 0), loops * size
 
 
 def vector_weights(layer: Layer, tiles: Tiling) -> Bytes:
-    """Order weights as they are read: block, row, piece of columns, quad, column, vector, channel, four incoming."""
+    """Order weights as VNNI cuts them: block, row, column, quad, vector, channel, four incoming."""
     outgoing, incoming, rows, columns = layer.weight.shape
-    channels = tiles.blocks * tiles.vectors * LANES
-    padded = np.zeros((channels, tiles.quads * 4, rows, columns), np.int8)
+    padded = np.zeros((tiles.blocks * tiles.vectors * LANES, tiles.quads * 4, rows, columns), np.int8)
     padded[:outgoing, :incoming] = layer.weight
     split = padded.reshape(tiles.blocks, tiles.vectors, LANES, tiles.quads, 4, rows, columns)
-    pieces = np.split(split, np.cumsum(tiles.columns)[:-1], axis=6)
-    return np.concatenate(
-        [it.transpose(0, 5, 3, 6, 1, 2, 4).reshape(tiles.blocks, rows, -1) for it in pieces], axis=2
-    ).reshape(-1)
+    return split.transpose(0, 5, 6, 3, 1, 2, 4).reshape(-1)
 
 
 def vector_body(
-    layer: Layer, tiles: Tiling, given: Buffer, other: Buffer | None, result: Buffer, them: Constants
+    layer: Layer, tiles: Tiling, of: int, given: Buffer, other: Buffer | None, result: Buffer, them: Constants
 ) -> Iterator[str]:
-    """Write the body of a layer's function; the names are those of the scalar one."""
+    """Write the body of a layer's function, on weights in blocks `of` so many vectors; names are the scalar one's."""
+    lanes, rows = tiles.target.lanes, layer.weight.shape[2]
+    size = -(-layer.weight.shape[1] // 4) * layer.weight.shape[3] * of * 64  # bytes of a row of kernels
     start = given.first - layer.padding[0] * given.row - layer.padding[1] * given.pixel
     count = -(-result.width // tiles.pixels)
-    size = layer.weight.shape[2] * layer.weight.shape[3] * tiles.quads * tiles.vectors * 64
     yield f"for (int b = 0; b < {tiles.blocks}; ++b) {{"
+    for vector in range(tiles.vectors):
+        yield f"const int d{vector} = (b * {tiles.vectors} + {vector}) * {lanes};"
+        yield f"const vec b{vector} = load(bias + d{vector});"
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
     yield f"for (int n = 0; n < {count}; ++n) {{"
     # The last block of a row may overlap the one before it, and computes the same there.
     last = result.width - tiles.pixels
     yield f"const int j = n == {count - 1} ? {last} : n * {tiles.pixels};"
     yield f"const uint8_t *p = x + {start} + i * {layer.stride[0] * given.row} + j * {layer.stride[1] * given.pixel};"
-    yield f"const int8_t *q = w + b * {size};"
-    for vector in range(tiles.vectors):
-        yield f"const int d{vector} = (b * {tiles.vectors} + {vector}) * {LANES};"
-        yield f"const __m512i b{vector} = _mm512_loadu_si512(bias + d{vector});"
-    for pixel, vector in _tiles(tiles):
-        yield f"__m512i a{pixel}_{vector} = b{vector};"
-    yield from _sums(layer, tiles, given)
-    if result.channels % LANES:
-        for vector in range(tiles.vectors):
-            tail = (1 << result.channels % LANES) - 1
-            yield f"const __mmask16 m{vector} = d{vector} + {LANES} <= {result.channels} ? 0xffff : {tail:#x};"
+    at = f"d0 / {LANES * of} * {rows * size} + d0 / {LANES} % {of} * 64 + d0 % {LANES} * 4"
+    yield f"const int8_t *q = w + {at};"
+    yield from _sums(layer, tiles, size, of * 64, given)
     yield f"{result.kind} *o = y + {result.first} + i * {result.row} + j * {result.pixel};"
     if other is not None:
         yield f"const {other.kind} *s = r + {other.first} + i * {other.row} + j * {other.pixel};"
     for pixel, vector in _tiles(tiles):
-        yield from _finish(pixel, vector, other, result, them)
+        yield from _finish(pixel, vector, lanes, other, result, them)
     yield from ("}", "}", "}")
     yield from border(result)
 
@@ -105,75 +229,77 @@ def _tiles(tiles: Tiling) -> Iterator[tuple[int, int]]:
     return ((pixel, vector) for pixel in range(tiles.pixels) for vector in range(tiles.vectors))
 
 
-def _sums(layer: Layer, tiles: Tiling, given: Buffer) -> Iterator[str]:
+def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> Iterator[str]:
+    """Write the sums a of 32 bits; where more than one product fits, they are filled from sums h of 16 bits."""
+    names = [f"{pixel}_{vector}" for pixel, vector in _tiles(tiles)]
+    zeros = [f"vec h{name} = V(setzero_si{tiles.target.bits})();" for name in names]
+    widen = [f"a{name} = widened(a{name}, h{name});" for name in names]
+    in_parts = tiles.run > 1 and not tiles.whole
+    step = tiles.run if in_parts else tiles.quads
+    yield from (f"vec a{pixel}_{vector} = b{vector};" for pixel, vector in _tiles(tiles))
+    yield from zeros if tiles.whole else ()
     yield f"for (int k = 0; k < {layer.weight.shape[2]}; ++k) {{"
-    first = 0
-    for columns in tiles.columns:
-        yield f"for (int g = 0; g < {tiles.quads}; ++g) {{"
-        for column in range(columns):
+    for columns in tiles.pieces:
+        yield f"for (int h = 0; h < {tiles.quads}; h += {step}) {{"
+        yield from zeros if in_parts else ()
+        end = f"(h + {step} < {tiles.quads} ? h + {step} : {tiles.quads})" if step < tiles.quads else f"{tiles.quads}"
+        yield f"for (int g = h; g < {end}; ++g) {{"
+        for column in columns:
             for vector in range(tiles.vectors):
-                at = (column * tiles.vectors + vector) * 64
-                yield f"const __m512i w{column}_{vector} = _mm512_loadu_si512(q + {at});"
+                at = column * tiles.quads * quad + vector * tiles.target.lanes * 4
+                yield f"const vec w{column}_{vector} = load(q + {at} + g * {quad});"
         seen: dict[int, list[tuple[int, int]]] = {}
         for pixel in range(tiles.pixels):
-            for column in range(columns):
-                place = pixel * layer.stride[1] + (first + column) * layer.dilation[1]
-                seen.setdefault(place, []).append((pixel, column))
-        for place, pairs in sorted(seen.items()):
-            yield f"const __m512i x{place} = four(p + {place * given.pixel} + 4 * g);"
+            for column in columns:
+                offset = pixel * layer.stride[1] + column * layer.dilation[1]
+                seen.setdefault(offset, []).append((pixel, column))
+        for offset, pairs in sorted(seen.items()):
+            yield f"const vec x{offset} = four(p + {offset * given.pixel} + 4 * g);"
             for pixel, column in pairs:
                 for vector in range(tiles.vectors):
-                    name = f"a{pixel}_{vector}"
-                    yield f"{name} = _mm512_dpbusd_epi32({name}, x{place}, w{column}_{vector});"
-        yield f"q += {columns * tiles.vectors * 64};"
+                    yield _product(f"{pixel}_{vector}", f"x{offset}, w{column}_{vector}", tiles)
         yield "}"
-        first += columns
+        yield from widen if in_parts else ()
+        yield "}"
     yield f"p += {layer.dilation[0] * given.row};"
+    yield f"q += {row};"
     yield "}"
+    yield from widen if tiles.whole else ()
 
 
-def _finish(pixel: int, vector: int, other: Buffer | None, result: Buffer, them: Constants) -> Iterator[str]:
-    yield f"{{ __m512i v = a{pixel}_{vector};"
+def _product(name: str, factors: str, tiles: Tiling) -> str:
+    if tiles.run > 1 or tiles.whole:
+        return f"h{name} = V(add_epi16)(h{name}, pairs({factors}));"
+    return f"a{name} = {'dot' if tiles.run or tiles.target is VNNI else 'wide_dot'}(a{name}, {factors});"
+
+
+def _finish(
+    pixel: int, vector: int, lanes: int, other: Buffer | None, result: Buffer, them: Constants
+) -> Iterator[str]:
+    yield f"{{ vec v = a{pixel}_{vector};"
     if them.own is not None:
-        yield f"v = _mm512_sllv_epi32(v, {_constant('own', vector)});"
+        yield f"v = V(sllv_epi32)(v, load(own + d{vector}));"
     if other is not None:
-        yield f"v = _mm512_add_epi32(v, {_added(pixel, vector, other, them)});"
+        added = f"get{8 if other.narrow else 32}(s + {pixel * other.pixel} + d{vector}, {_live(vector, lanes, other)})"
+        if them.other is not None:
+            added = f"V(sllv_epi32)({added}, load(other + d{vector}))"
+        yield f"v = V(add_epi32)(v, {added});"
     if them.plus is not None:
-        yield f"v = _mm512_add_epi32(v, {_constant('plus', vector)});"
-    yield from _rescaled(vector, them)
-    if them.zero:
-        yield f"v = _mm512_add_epi32(v, _mm512_set1_epi32({them.zero}));"
-    at, whole = f"o + {pixel * result.pixel} + d{vector}", result.channels % LANES == 0
-    if result.narrow:
-        store = f"_mm_storeu_si128((__m128i *)({at}), " if whole else f"_mm_mask_storeu_epi8({at}, m{vector}, "
-        yield f"{store}_mm512_cvtepi32_epi8(v));"
-    else:
-        yield f"_mm512_storeu_si512({at}, v);" if whole else f"_mm512_mask_storeu_epi32({at}, m{vector}, v);"
-    yield "}"
-
-
-def _rescaled(vector: int, them: Constants) -> Iterator[str]:
+        yield f"v = V(add_epi32)(v, load(plus + d{vector}));"
     if them.mask is not None:
-        yield f"const __mmask16 tie = _mm512_testn_epi32_mask(v, {_constant('mask', vector)});"
-    if them.shift is not None:
-        yield f"v = _mm512_srav_epi32(v, {_constant('shift', vector)});"
-    if them.mask is not None:
-        yield "v = _mm512_mask_and_epi32(v, tie, v, _mm512_set1_epi32(-2));"
+        yield f"v = to_even(v, load(shift + d{vector}), load(mask + d{vector}));"
+    elif them.shift is not None:
+        yield f"v = V(srav_epi32)(v, load(shift + d{vector}));"
     if them.low is not None:
-        yield f"v = _mm512_max_epi32(v, _mm512_set1_epi32({them.low}));"
+        yield f"v = V(max_epi32)(v, V(set1_epi32)({them.low}));"
     if them.high is not None:
-        yield f"v = _mm512_min_epi32(v, _mm512_set1_epi32({them.high}));"
+        yield f"v = V(min_epi32)(v, V(set1_epi32)({them.high}));"
+    if them.zero:
+        yield f"v = V(add_epi32)(v, V(set1_epi32)({them.zero}));"
+    at = f"o + {pixel * result.pixel} + d{vector}"
+    yield f"put{8 if result.narrow else 32}({at}, v, {_live(vector, lanes, result)}); }}"
 
 
-def _added(pixel: int, vector: int, other: Buffer, them: Constants) -> str:
-    at, whole = f"s + {pixel * other.pixel} + d{vector}", other.channels % LANES == 0
-    if other.narrow:
-        stored = f"_mm_loadu_si128((const __m128i *)({at}))" if whole else f"_mm_maskz_loadu_epi8(m{vector}, {at})"
-        value = f"_mm512_cvtepu8_epi32({stored})"
-    else:
-        value = f"_mm512_loadu_si512({at})" if whole else f"_mm512_maskz_loadu_epi32(m{vector}, {at})"
-    return value if them.other is None else f"_mm512_sllv_epi32({value}, {_constant('other', vector)})"
-
-
-def _constant(name: str, vector: int) -> str:
-    return f"_mm512_loadu_si512({name} + d{vector})"
+def _live(vector: int, lanes: int, buffer: Buffer) -> str:
+    """Write how many channels a vector has at most."""
+    return f"{buffer.channels} - d{vector}" if buffer.channels % lanes else str(lanes)
