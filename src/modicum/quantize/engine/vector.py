@@ -23,7 +23,7 @@ VECTORS = """\
 #define MODICUM_VECTOR 0
 #elif defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && !defined(MODICUM_AVX2)
 #define MODICUM_VECTOR 512
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && defined(__GNUC__)
 #define MODICUM_VECTOR 256
 #else
 #define MODICUM_VECTOR 0
@@ -43,7 +43,9 @@ return bytes;
 typedef __m512i vec;
 #define V(name) _mm512_##name
 static inline vec load(const void *p) { return _mm512_loadu_si512(p); }
-static inline vec dot(vec a, vec x, vec w) { return _mm512_dpbusd_epi32(a, x, w); }
+typedef vec sums;
+static inline vec weights(const int8_t *p) { return load(p); }
+static inline sums dot(sums a, vec x, vec w) { return _mm512_dpbusd_epi32(a, x, w); }
 static inline __mmask16 first(int n) { return (__mmask16)(n < 16 ? (1 << n) - 1 : 0xffff); }
 static inline vec get8(const uint8_t *p, int n) {
 return _mm512_cvtepu8_epi32(n < 16 ? _mm_maskz_loadu_epi8(first(n), p) : _mm_loadu_si128((const __m128i *)p));
@@ -66,13 +68,21 @@ return _mm512_mask_and_epi32(v, tie, v, _mm512_set1_epi32(-2));
 typedef __m256i vec;
 #define V(name) _mm256_##name
 static inline vec load(const void *p) { return _mm256_loadu_si256((const vec *)p); }
-static inline vec pairs(vec x, vec w) { return _mm256_maddubs_epi16(x, w); }
-static inline vec widened(vec a, vec h) { return _mm256_add_epi32(a, _mm256_madd_epi16(h, _mm256_set1_epi16(1))); }
-static inline vec dot(vec a, vec x, vec w) { return widened(a, pairs(x, w)); }
-static inline vec wide_dot(vec a, vec x, vec w) { /* where the sum of two products may leave 16 bits */
+static inline vec weights(const int8_t *p) { /* in a register: as operands in memory they are loaded again and again */
+vec w = load(p);
+__asm__("" : "+x"(w));
+return w;
+}
+/* Sums have types of their own, since gcc spills where those of a loop change between __m256i and another. */
+typedef uint16_t halves __attribute__((vector_size(32)));
+typedef uint32_t sums __attribute__((vector_size(32)));
+static inline halves pairs(vec x, vec w) { return (halves)_mm256_maddubs_epi16(x, w); }
+static inline sums widened(halves h) { return (sums)_mm256_madd_epi16((vec)h, _mm256_set1_epi16(1)); }
+static inline sums dot(sums a, vec x, vec w) { return a + widened(pairs(x, w)); }
+static inline sums wide_dot(sums a, vec x, vec w) { /* where the sum of two products may leave 16 bits */
 const vec even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
-a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(255)), even));
-return _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_srli_epi16(x, 8), odd));
+a += (sums)_mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(255)), even);
+return a + (sums)_mm256_madd_epi16(_mm256_srli_epi16(x, 8), odd);
 }
 static inline vec get8(const uint8_t *p, int n) {
 return _mm256_cvtepu8_epi32(n > 4 ? _mm_loadl_epi64((const __m128i *)p) : _mm_cvtsi32_si128(quad(p)));
@@ -106,14 +116,13 @@ static inline vec four(const uint8_t *p) { return V(set1_epi32)(quad(p)); }
 class Target:
     """A vector unit."""
 
-    bits: int
     lanes: int  # of 32 bits
     sums: int  # registers for accumulators
     weights: int  # registers for weights
 
 
-VNNI = Target(bits=512, lanes=16, sums=16, weights=12)
-AVX2 = Target(bits=256, lanes=8, sums=12, weights=1)
+VNNI = Target(lanes=16, sums=16, weights=12)
+AVX2 = Target(lanes=8, sums=12, weights=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,8 +152,8 @@ def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
     if target is AVX2:
         joined = layer.dilation[1] == 1  # the channels of neighbours lie side by side: one loop for all columns
         run, total = exact_run(layer, given.largest, joined=joined)
-        # Where sums of 16 and of 32 bits are under way at a time, or a product takes more registers, fewer fit.
-        sums = sums if run == total else sums // 2
+        if run != total:  # sums of 16 and of 32 bits at a time, or products that take more registers
+            sums = 6 if run > 1 else 8
     counts = (1, 2) if target is AVX2 else (1, 2, 3, 4, 8)  # two vectors of AVX2 are one of the table
 
     def cost(count: int) -> tuple[int, int]:
@@ -232,11 +241,11 @@ def _tiles(tiles: Tiling) -> Iterator[tuple[int, int]]:
 def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> Iterator[str]:
     """Write the sums a of 32 bits; where more than one product fits, they are filled from sums h of 16 bits."""
     names = [f"{pixel}_{vector}" for pixel, vector in _tiles(tiles)]
-    zeros = [f"vec h{name} = V(setzero_si{tiles.target.bits})();" for name in names]
-    widen = [f"a{name} = widened(a{name}, h{name});" for name in names]
+    zeros = [f"halves h{name} = {{0}};" for name in names]
+    widen = [f"a{name} += widened(h{name});" for name in names]
     in_parts = tiles.run > 1 and not tiles.whole
     step = tiles.run if in_parts else tiles.quads
-    yield from (f"vec a{pixel}_{vector} = b{vector};" for pixel, vector in _tiles(tiles))
+    yield from (f"sums a{pixel}_{vector} = (sums)b{vector};" for pixel, vector in _tiles(tiles))
     yield from zeros if tiles.whole else ()
     yield f"for (int k = 0; k < {layer.weight.shape[2]}; ++k) {{"
     for columns in tiles.pieces:
@@ -247,7 +256,7 @@ def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> It
         for column in columns:
             for vector in range(tiles.vectors):
                 at = column * tiles.quads * quad + vector * tiles.target.lanes * 4
-                yield f"const vec w{column}_{vector} = load(q + {at} + g * {quad});"
+                yield f"const vec w{column}_{vector} = weights(q + {at} + g * {quad});"
         seen: dict[int, list[tuple[int, int]]] = {}
         for pixel in range(tiles.pixels):
             for column in columns:
@@ -269,14 +278,14 @@ def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> It
 
 def _product(name: str, factors: str, tiles: Tiling) -> str:
     if tiles.run > 1 or tiles.whole:
-        return f"h{name} = V(add_epi16)(h{name}, pairs({factors}));"
+        return f"h{name} += pairs({factors});"
     return f"a{name} = {'dot' if tiles.run or tiles.target is VNNI else 'wide_dot'}(a{name}, {factors});"
 
 
 def _finish(
     pixel: int, vector: int, lanes: int, other: Buffer | None, result: Buffer, them: Constants
 ) -> Iterator[str]:
-    yield f"{{ vec v = a{pixel}_{vector};"
+    yield f"{{ vec v = (vec)a{pixel}_{vector};"
     if them.own is not None:
         yield f"v = V(sllv_epi32)(v, load(own + d{vector}));"
     if other is not None:
