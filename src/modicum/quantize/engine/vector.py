@@ -45,6 +45,8 @@ typedef __m512i vec;
 static inline vec load(const void *p) { return _mm512_loadu_si512(p); }
 typedef vec sums;
 static inline vec weights(const int8_t *p) { return load(p); }
+static inline vec taps(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+static inline sums each(sums a, vec x, vec w) { return _mm512_add_epi32(a, _mm512_madd_epi16(x, w)); }
 static inline sums dot(sums a, vec x, vec w) { return _mm512_dpbusd_epi32(a, x, w); }
 static inline __mmask16 first(int n) { return (__mmask16)(n < 16 ? (1 << n) - 1 : 0xffff); }
 static inline vec get8(const uint8_t *p, int n) {
@@ -78,6 +80,8 @@ typedef uint16_t halves __attribute__((vector_size(32)));
 typedef uint32_t sums __attribute__((vector_size(32)));
 static inline halves pairs(vec x, vec w) { return (halves)_mm256_maddubs_epi16(x, w); }
 static inline sums widened(halves h) { return (sums)_mm256_madd_epi16((vec)h, _mm256_set1_epi16(1)); }
+static inline vec taps(const int8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+static inline sums each(sums a, vec x, vec w) { return a + (sums)_mm256_madd_epi16(x, w); }
 static inline sums dot(sums a, vec x, vec w) { return a + widened(pairs(x, w)); }
 static inline sums wide_dot(sums a, vec x, vec w) { /* where the sum of two products may leave 16 bits */
 const vec even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
@@ -140,8 +144,12 @@ class Tiling:
 
 
 def is_vectorised(layer: Layer, given: Buffer) -> bool:
-    """Tell whether a layer has such a body: all channels in one group, and numbers of 8 bits."""
-    return layer.groups == 1 and given.narrow
+    """Tell whether a layer has such a body: all channels in one group, or each by itself, and numbers of 8 bits."""
+    return (layer.groups == 1 or _is_depthwise(layer)) and given.narrow
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    return layer.groups == len(layer.weight) > 1 and layer.weight.shape[1] == 1
 
 
 def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
@@ -149,12 +157,15 @@ def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
     outgoing, incoming, _, columns = layer.weight.shape
     vectors, quads = -(-outgoing // target.lanes), -(-incoming // 4)
     joined, run, total, sums = False, 0, -1, target.sums
-    if target is AVX2:
+    counts, most_columns = (1, 2, 3, 4, 8), target.weights
+    if _is_depthwise(layer):
+        counts, sums, most_columns = (1,), 8, 4
+    elif target is AVX2:
+        counts = (1, 2)  # two vectors of AVX2 are one of the table
         joined = layer.dilation[1] == 1  # the channels of neighbours lie side by side: one loop for all columns
         run, total = exact_run(layer, given.largest, joined=joined)
         if run != total:  # sums of 16 and of 32 bits at a time, or products that take more registers
             sums = 6 if run > 1 else 8
-    counts = (1, 2) if target is AVX2 else (1, 2, 3, 4, 8)  # two vectors of AVX2 are one of the table
 
     def cost(count: int) -> tuple[int, int]:
         pixels = min(width, sums // count)
@@ -163,7 +174,7 @@ def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
     most = min((count for count in counts if vectors % count == 0), key=cost)
     # The last block of a row overlaps the one before it: few pixels too many, then few blocks.
     pixels = min(range(1, min(width, sums // most) + 1), key=lambda count: -(-width // count) * (2 * count + 1))
-    parts = -(-columns // max(1, min(4, target.weights // most)))
+    parts = -(-columns // max(1, min(4, most_columns // most)))
     cut = [columns * at // parts for at in range(parts + 1)]
     return Tiling(
         target=target,
@@ -180,7 +191,8 @@ def tiling(layer: Layer, given: Buffer, width: int, target: Target) -> Tiling:
 def exact_run(layer: Layer, largest: int, *, joined: bool) -> tuple[int, int]:
     """Count the products of fours that 16 bits hold in `_mm256_maddubs_epi16`, with these weights; and all of a layer.
 
-    Either all of a layer, or so many of a loop, which reads a row of the kernel (joined) or a pixel; 0 if not even one.
+    Either all of a layer, or a loop's half, quarter and so on, or 0 if not even one. A loop reads a row of the kernel
+    (joined) or a pixel.
     """
     outgoing, incoming, rows, columns = layer.weight.shape
     padded = np.zeros((outgoing, rows, columns, -(-incoming // 4) * 4), np.int64)
@@ -191,16 +203,21 @@ def exact_run(layer: Layer, largest: int, *, joined: bool) -> tuple[int, int]:
     loops, size = ends.shape[2:4]
     if ends.sum(axis=(2, 3)).max() < 2**15:
         return loops * size, loops * size
-    sums = ((run, np.add.reduceat(ends, range(0, size, run), axis=3)) for run in range(size, 0, -1))
-    return next((run for run, some in sums if some.max() < 2**15), 0), loops * size
+    run = size
+    while np.add.reduceat(ends, range(0, size, run), axis=3).max() >= 2**15:
+        if run == 1:
+            return 0, loops * size
+        run = -(-run // 2)
+    return run, loops * size
 
 
 def vector_weights(layer: Layer, tiles: Tiling) -> Bytes:
-    """Order weights as VNNI cuts them: block, row, column, quad, vector, channel, four incoming."""
+    """Order weights as VNNI cuts them: block, row, column, quad, vector, channel, four incoming (or one)."""
     outgoing, incoming, rows, columns = layer.weight.shape
-    padded = np.zeros((tiles.blocks * tiles.vectors * LANES, tiles.quads * 4, rows, columns), np.int8)
+    each = 1 if _is_depthwise(layer) else 4
+    padded = np.zeros((tiles.blocks * tiles.vectors * LANES, tiles.quads * each, rows, columns), np.int8)
     padded[:outgoing, :incoming] = layer.weight
-    split = padded.reshape(tiles.blocks, tiles.vectors, LANES, tiles.quads, 4, rows, columns)
+    split = padded.reshape(tiles.blocks, tiles.vectors, LANES, tiles.quads, each, rows, columns)
     return split.transpose(0, 5, 6, 3, 1, 2, 4).reshape(-1)
 
 
@@ -209,7 +226,9 @@ def vector_body(
 ) -> Iterator[str]:
     """Write the body of a layer's function, on weights in blocks `of` so many vectors; names are the scalar one's."""
     lanes, rows = tiles.target.lanes, layer.weight.shape[2]
-    size = -(-layer.weight.shape[1] // 4) * layer.weight.shape[3] * of * 64  # bytes of a row of kernels
+    each = 1 if _is_depthwise(layer) else 4  # bytes of a channel's weights
+    quad = of * LANES * each
+    size = -(-layer.weight.shape[1] // 4) * layer.weight.shape[3] * quad  # bytes of a row of kernels
     start = given.first - layer.padding[0] * given.row - layer.padding[1] * given.pixel
     count = -(-result.width // tiles.pixels)
     yield f"for (int b = 0; b < {tiles.blocks}; ++b) {{"
@@ -222,9 +241,9 @@ def vector_body(
     last = result.width - tiles.pixels
     yield f"const int j = n == {count - 1} ? {last} : n * {tiles.pixels};"
     yield f"const uint8_t *p = x + {start} + i * {layer.stride[0] * given.row} + j * {layer.stride[1] * given.pixel};"
-    at = f"d0 / {LANES * of} * {rows * size} + d0 / {LANES} % {of} * 64 + d0 % {LANES} * 4"
+    at = f"d0 / {LANES * of} * {rows * size} + d0 / {LANES} % {of} * {LANES * each} + d0 % {LANES} * {each}"
     yield f"const int8_t *q = w + {at};"
-    yield from _sums(layer, tiles, size, of * 64, given)
+    yield from _sums(layer, tiles, size, quad, given)
     yield f"{result.kind} *o = y + {result.first} + i * {result.row} + j * {result.pixel};"
     if other is not None:
         yield f"const {other.kind} *s = r + {other.first} + i * {other.row} + j * {other.pixel};"
@@ -243,6 +262,7 @@ def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> It
     names = [f"{pixel}_{vector}" for pixel, vector in _tiles(tiles)]
     zeros = [f"halves h{name} = {{0}};" for name in names]
     widen = [f"a{name} += widened(h{name});" for name in names]
+    depthwise = _is_depthwise(layer)
     in_parts = tiles.run > 1 and not tiles.whole
     step = tiles.run if in_parts else tiles.quads
     yield from (f"sums a{pixel}_{vector} = (sums)b{vector};" for pixel, vector in _tiles(tiles))
@@ -256,17 +276,19 @@ def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> It
         for column in columns:
             for vector in range(tiles.vectors):
                 at = column * tiles.quads * quad + vector * tiles.target.lanes * 4
-                yield f"const vec w{column}_{vector} = weights(q + {at} + g * {quad});"
+                yield f"const vec w{column}_{vector} = {'taps' if depthwise else 'weights'}(q + {at} + g * {quad});"
         seen: dict[int, list[tuple[int, int]]] = {}
         for pixel in range(tiles.pixels):
             for column in columns:
                 offset = pixel * layer.stride[1] + column * layer.dilation[1]
                 seen.setdefault(offset, []).append((pixel, column))
         for offset, pairs in sorted(seen.items()):
-            yield f"const vec x{offset} = four(p + {offset * given.pixel} + 4 * g);"
+            at = f"p + {offset * given.pixel} + "
+            x = f"get8({at}d0, {_live(0, tiles.target.lanes, given)})" if depthwise else f"four({at}4 * g)"
+            yield f"const vec x{offset} = {x};"
             for pixel, column in pairs:
                 for vector in range(tiles.vectors):
-                    yield _product(f"{pixel}_{vector}", f"x{offset}, w{column}_{vector}", tiles)
+                    yield _product(f"{pixel}_{vector}", f"x{offset}, w{column}_{vector}", tiles, layer)
         yield "}"
         yield from widen if in_parts else ()
         yield "}"
@@ -276,10 +298,11 @@ def _sums(layer: Layer, tiles: Tiling, row: int, quad: int, given: Buffer) -> It
     yield from widen if tiles.whole else ()
 
 
-def _product(name: str, factors: str, tiles: Tiling) -> str:
+def _product(name: str, factors: str, tiles: Tiling, layer: Layer) -> str:
     if tiles.run > 1 or tiles.whole:
         return f"h{name} += pairs({factors});"
-    return f"a{name} = {'dot' if tiles.run or tiles.target is VNNI else 'wide_dot'}(a{name}, {factors});"
+    dot = "dot" if tiles.run or tiles.target is VNNI else "wide_dot"
+    return f"a{name} = {'each' if _is_depthwise(layer) else dot}(a{name}, {factors});"
 
 
 def _finish(
