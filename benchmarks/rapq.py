@@ -6,7 +6,7 @@ scales: the published search, channel after channel, against ours, on the layers
 results must be equal bit for bit. quantize: the time from the float ResNet-20 to the quantized one (W2A4, "hessian"),
 and the size of its file. engine: latency at batch 1 and one thread of onnxruntime in float and as int8
 (quantize_static, QDQ, per channel, the same calibration images) and of our engine, in turns; then the logits of all
---images test images must be equal between simulation, C, numba and (on the first 200) int64 numpy, at two batch sizes
+--images test images must be equal between simulation, C and (on the first 200) int64 numpy, at two batch sizes
 and two numbers of threads. Data: the catalogue's cifar10-jpeg and ResNet-20.
 """
 
@@ -149,7 +149,7 @@ def _equal(posed: Problem, model: QuantizedModel, options: argparse.Namespace) -
     with torch.inference_mode():
         simulated = torch.cat([model(part) for part in images.split(500)]).double().numpy()
     digest = hashlib.sha256(simulated.tobytes()).hexdigest()
-    runs: tuple[tuple[Backend, int, int], ...] = (("c", 1000, 1), ("c", 77, 2), ("numba", 500, 1))
+    runs: tuple[tuple[Backend, int, int], ...] = (("c", 1000, 1), ("c", 77, 2))
     for backend, batch, threads in runs:
         engine = Engine(program, backend=backend, threads=threads)
         logits = np.concatenate([engine.run(part.numpy()) for part in images.split(batch)])

@@ -124,4 +124,4 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def available() -> list[Backend]:
-    return ["numpy", "numba"] if find_compiler() is None else ["numpy", "numba", "c"]
+    return ["numpy"] if find_compiler() is None else ["numpy", "c"]

@@ -1,1 +1,1 @@
-"""The integer engine: a quantized network as integers and shifts, run by C, numba or numpy alike."""
+"""The integer engine: a quantized network as integers and shifts, run by C or numpy alike."""

@@ -116,7 +116,7 @@ def _output(*command: str) -> str:
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
         raise ConfigError(
             f"The compiler {command[0]} failed: {first.strip()}",
-            hint="Set CC to gcc or clang, or use backend='numba'.",
+            hint="Set CC to gcc or clang, or use backend='numpy'.",
         )
     return done.stdout
 

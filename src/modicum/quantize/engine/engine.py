@@ -11,11 +11,10 @@ import torch
 
 from modicum.errors import ConfigError, DataError
 from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
-from modicum.quantize.engine.jit import JitProgram
 from modicum.quantize.engine.reference import run_program
 from modicum.quantize.engine.steps import Program
 
-Backend = Literal["auto", "c", "numba", "numpy"]
+Backend = Literal["auto", "c", "numpy"]
 
 
 class Engine:
@@ -23,13 +22,12 @@ class Engine:
 
     Args:
         program: from `lower`.
-        backend: "c" is built with the system's compiler, "numba" needs none, "numpy" is the plain reference; "auto"
-            is "c" where there is a compiler, and else "numba".
+        backend: "c" is built with the system's compiler, for AVX512-VNNI, AVX2 or without intrinsics, as the processor
+            has it; "numpy" is the plain reference, which is slow; "auto" is "c" where there is a compiler.
         threads: samples of a batch are shared out among so many.
 
     Raises:
         ConfigError: if a number could leave int32, there is no compiler for "c", or an argument is not one of these.
-        MissingExtraError: if numba is needed and missing.
     """
 
     def __init__(self, program: Program, backend: Backend = "auto", threads: int = 1) -> None:
@@ -129,7 +127,5 @@ def _runner(program: Program, backend: Backend) -> tuple[Backend, Callable[[np.n
     if compiler is not None:
         return "c", CompiledProgram(program, compiler).run
     if backend == "c":
-        raise ConfigError("There is no C compiler (cc).", hint="Set CC to the path of one, or use backend='numba'.")
-    if backend == "numpy":
-        return "numpy", lambda numbers: run_program(program, numbers.astype(np.int64)).astype(np.int32)
-    return "numba", JitProgram(program).run
+        raise ConfigError("There is no C compiler (cc).", hint="Set CC to the path of one, or use backend='numpy'.")
+    return "numpy", lambda numbers: run_program(program, numbers.astype(np.int64)).astype(np.int32)
