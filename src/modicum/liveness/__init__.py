@@ -1,0 +1,1 @@
+"""FGHV: face anti-spoofing that knows what it does not know. The other branch writes this file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that pillow reads by another program
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that pillow reads by another program
 _MODELS = "models/face-antispoof-onnx"
 _SIDE = 640  # pixels, of the detector's input
 _STRIDES = (8, 16, 32)
@@ -46,6 +46,7 @@ def read_image(path: Path | str) -> Image:
     """
     pillow: Any = require("PIL.Image", extra="liveness", purpose="Reading images")
     ops: Any = require("PIL.ImageOps", extra="liveness", purpose="Reading images")
+    pillow.init()  # else open knows no format by name that it has not met yet
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no image {path}.", hint="Check its name.")
@@ -86,7 +87,10 @@ def read_video(path: Path | str, *, every: float = 0.5) -> Iterator[tuple[float,
             seconds = float(frame.time or 0.0)
             if seconds >= due:
                 due = seconds + every
-                yield seconds, np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+                yield (
+                    seconds,
+                    np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))),
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,22 @@ class FaceDetector:
             corners.append(np.concatenate([centres - halves, centres + halves], axis=1))
             scores.append(np.sqrt(classes.clip(0, 1) * objects.clip(0, 1))[:, 0])
         return np.concatenate(scores), np.concatenate(corners)
+
+
+def main_face(faces: Sequence[Face]) -> Face | None:
+    """Give the face that a photo is of, the largest one; None where there is no such one.
+
+    Smaller faces in the background, less than half as long, do not count: a quarter of NUAA's frames has some.
+
+    Args:
+        faces: those of one image.
+
+    Returns:
+        The face, or None for no face and for several of like size: nobody knows which of them is asked about.
+    """
+    ranked = sorted(faces, key=lambda face: -max(face.box[2:]))
+    several = len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])
+    return None if several or not ranked else ranked[0]
 
 
 def _overlaps(box: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
