@@ -26,11 +26,11 @@ Task = Literal["digits", "toy", "nuaa", "mcio"]
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "paper": {
         "information_weight": 0.0, "rcc": "linear", "w_var": 1.0, "w_ddc": 1.0, "w_div": 0.0, "hypotheses": 20,
-        "kl_latents": 20, "kl_step": 1.0, "kl_through": "both", "box": ["variance", "delta_kl"], "log_scale": False,
+        "kl_latents": 20, "kl_steps": 10, "kl_step": 1.0, "kl_through": "both", "box": ["variance", "delta_kl"], "log_scale": False,
     },
     "modicum": {
         "information_weight": 2.0, "rcc": "logistic", "w_var": 10.0, "w_ddc": 0.1, "w_div": 0.1, "hypotheses": 192,
-        "kl_latents": 40, "kl_step": 0.3, "kl_through": "real", "box": ["score", "variance"], "log_scale": True,
+        "kl_latents": 40, "kl_steps": 1, "kl_step": 3.0, "kl_through": "real", "box": ["score", "variance"], "log_scale": True,
     },
 }  # fmt: skip
 
@@ -56,7 +56,7 @@ class FGHVConfig(PreTrainedConfig):
         generator_size: of a generator's hidden layer.
         correlation: "cosine" or "pearson".
         rcc: "linear" or "logistic".
-        temperature: of the logistic RCC.
+        rcc_temperature: of the logistic RCC.
         w_rcc: weight of RCC; 0 switches it off, as the next ones.
         w_var: weight of VAR.
         w_ddc: weight of DDC.
@@ -64,7 +64,7 @@ class FGHVConfig(PreTrainedConfig):
         hypotheses: drawn in each step of training.
         bank_size: fixed latents that the closed form is made from.
         kl_latents: latents that are optimised for an image.
-        kl_steps: of gradient ascent.
+        kl_steps: of gradient ascent; one of size 3 orders faces as ten of size 0.3 do.
         kl_step: size of a step.
         kl_through: "both" generators, as the figure has it, or the "real" one from moment-matched latents (E3).
         box: of "score", "variance" and "delta_kl", those that must all pass.
@@ -96,7 +96,7 @@ class FGHVConfig(PreTrainedConfig):
         generator_size: int = 128,
         correlation: Literal["cosine", "pearson"] = "cosine",
         rcc: Literal["linear", "logistic"] | None = None,
-        temperature: float = 0.1,
+        rcc_temperature: float = 0.1,
         w_rcc: float = 1.0,
         w_var: float | None = None,
         w_ddc: float | None = None,
@@ -104,7 +104,7 @@ class FGHVConfig(PreTrainedConfig):
         hypotheses: int | None = None,
         bank_size: int = 4096,
         kl_latents: int | None = None,
-        kl_steps: int = 10,
+        kl_steps: int | None = None,
         kl_step: float | None = None,
         kl_through: Literal["real", "both"] | None = None,
         box: list[str] | None = None,
@@ -125,11 +125,11 @@ class FGHVConfig(PreTrainedConfig):
         self.embedding_size, self.hidden_size = embedding_size, hidden_size
         self.information_size = min(information_size, self.input_size)
         self.latent_size, self.generator_size = latent_size, generator_size
-        self.correlation, self.temperature, self.w_rcc = correlation, temperature, w_rcc
-        self.bank_size, self.kl_steps = bank_size, kl_steps
+        self.correlation, self.rcc_temperature, self.w_rcc = correlation, rcc_temperature, w_rcc
+        self.bank_size = bank_size
         given = {
             "information_weight": information_weight, "rcc": rcc, "w_var": w_var, "w_ddc": w_ddc, "w_div": w_div,
-            "hypotheses": hypotheses, "kl_latents": kl_latents, "kl_step": kl_step, "kl_through": kl_through,
+            "hypotheses": hypotheses, "kl_latents": kl_latents, "kl_steps": kl_steps, "kl_step": kl_step, "kl_through": kl_through,
             "box": box, "log_scale": log_scale,
         }  # fmt: skip
         for name, value in given.items():
@@ -148,6 +148,7 @@ class FGHVConfig(PreTrainedConfig):
     w_div: float
     hypotheses: int
     kl_latents: int
+    kl_steps: int
     kl_step: float
     kl_through: Literal["real", "both"]
     box: list[str]
@@ -171,9 +172,9 @@ class FGHVConfig(PreTrainedConfig):
         for name in ("w_rcc", "w_var", "w_ddc", "w_div", "information_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}.", hint="Give a weight from 0 on.")
-        if not (self.temperature > 0 and self.kl_step > 0 and self.box):
+        if not (self.rcc_temperature > 0 and self.kl_step > 0 and self.box):
             raise ConfigError(
-                f"temperature is {self.temperature}, kl_step {self.kl_step} and box {self.box}.",
+                f"rcc_temperature is {self.rcc_temperature}, kl_step {self.kl_step} and box {self.box}.",
                 hint="Give numbers above 0, and at least one side of the box.",
             )
 
@@ -192,7 +193,6 @@ class ComparisonSettings:
     steps: Annotated[int, Help("updates of FGHV"), Ge(1)] = 800
     batch: Annotated[int, Help("examples an update"), Ge(2)] = 96
     rate: Annotated[float, Help("learning rate of AdamW"), Gt(0)] = 1e-3
-    own_photos: Annotated[int, Help("genuine faces of the new session that calibrate (nuaa, mcio)"), Ge(10)] = 40
 
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {

@@ -125,7 +125,7 @@ def _train(
     model.train()
     latents, order = torch_generator(seed, "latents"), numpy_generator(seed, "order")
     frozen = set() if model.config.train_backbone or model.backbone is None else set(model.backbone.parameters())
-    optimizer = torch.optim.AdamW([each for each in model.parameters() if each not in frozen], lr=rate)
+    optimizer = torch.optim.AdamW([each for each in model.parameters() if each not in frozen], lr=rate, fused=True)
     for step in range(steps):
         rows = torch.cat(
             [

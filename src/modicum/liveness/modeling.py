@@ -70,7 +70,7 @@ class FGHVForLiveness(PreTrainedModel):
     main_input_name = "inputs"
 
     config: FGHVConfig
-    # Buffers; the last four are written by `refresh` and `calibrate`.
+    # Buffers; those from real_mean on are written by `refresh` and `calibrate_sides`.
     bank: Tensor
     information: Tensor
     input_mean: Tensor
@@ -81,7 +81,7 @@ class FGHVForLiveness(PreTrainedModel):
     factor: Tensor
     medians: Tensor
     lows: Tensor
-    threshold: Tensor
+    source_variance: Tensor
 
     def __init__(self, config: FGHVConfig) -> None:
         super().__init__(config)
@@ -97,7 +97,7 @@ class FGHVForLiveness(PreTrainedModel):
         self.register_buffer("bank", torch.randn(config.bank_size, config.latent_size, generator=generator))
         for name, shape in {
             "input_mean": (config.input_size,), "real_mean": (size,), "attack_mean": (size,),
-            "covariance": (size, size), "factor": (size, size), "medians": (3,), "threshold": (),
+                "covariance": (size, size), "factor": (size, size), "medians": (3,), "source_variance": (),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("input_std", torch.ones(config.input_size))
@@ -204,7 +204,7 @@ class FGHVForLiveness(PreTrainedModel):
         real, attack = self.hypotheses(latents)
         scores = features @ (real.mean(0) - attack.mean(0))
         losses = {
-            "rcc": F.relative_correlation_constraint(scores, labels, config.rcc, config.temperature),
+            "rcc": F.relative_correlation_constraint(scores, labels, config.rcc, config.rcc_temperature),
             "var": F.variance_constraint(features.detach()[labels == 1] @ real.T),
             "ddc": F.discrimination_constraint(real, attack),
         }
@@ -268,6 +268,7 @@ class FGHVForLiveness(PreTrainedModel):
     @torch.no_grad()
     def calibrate_sides(self, verified: Verification) -> None:
         """Take genuine faces that nothing was fitted to as the measure of all sides."""
+        self.source_variance.copy_(verified.variance.mean())
         plain = self.medians.zero_(), self.lows.fill_(-1)
         raw = torch.stack(list(self.judged(verified.score, verified.variance, verified.delta_kl).sides.values()))
         plain[0].copy_(raw.median(1).values)
