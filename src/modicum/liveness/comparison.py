@@ -98,7 +98,7 @@ def _variance(fitted: Fitted, own: Faces | None) -> Scorer:
 
 
 def _relative(fitted: Fitted, _: Faces | None) -> Scorer:
-    return lambda faces: fitted.paper.verify(faces.features).score
+    return lambda faces: fitted.paper(faces.features).scores.detach()
 
 
 def _leverage(fitted: Fitted, own: Faces | None) -> Scorer:
@@ -147,7 +147,7 @@ def run(_: Job, fitted: Fitted, *, make: Callable[..., Scorer]) -> Measurement:
     secondary = {**aucs, "HTER": (refused + passed) / 2, "BPCER": refused, "APCER": passed}
     if make in {_variance, _leverage}:  # s is for attacks that are known
         secondary = dict(aucs)
-    if isinstance(make, partial) and make.func is _fghv:
+    if problem.own and isinstance(make, partial) and make.func is _fghv:
         secondary["spread"] = getattr(fitted, make.keywords["preset"]).spread
     for who, pair in problem.own.items():
         secondary |= _calibrated(fitted, make, who, pair.photos, pair.people, pair.genuine, pair.attack)
@@ -212,7 +212,7 @@ _COMPARISON = Comparison(
     question="Does the verification by hypotheses refuse attacks that nobody has seen?",
     metric=Metric(name="AUC unknown attacks"),
     arms=tuple(Arm(name=name, role=role, run=partial(run, make=make), summary=text) for name, role, make, text in _ROWS),
-    secondary=(Metric(name="AUC known attacks"), *_ERRORS, Metric(name="spread")),
+    secondary=(Metric(name="AUC known attacks"), *_ERRORS),
     settings=COMPARISON,
     setup=setup,
     data={

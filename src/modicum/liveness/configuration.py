@@ -190,7 +190,7 @@ class ComparisonSettings:
 
     task: Annotated[Task, Help("digits or toy (demo); nuaa, or mcio for --data with a folder a domain (full)")]
     scale: Annotated[float, Help("side of the crop over that of the face; 1 is tight (nuaa, mcio)"), Ge(1)] = 1.5
-    steps: Annotated[int, Help("updates of FGHV"), Ge(1)] = 800
+    steps: Annotated[int, Help("updates of FGHV"), Ge(1)] = 400
     batch: Annotated[int, Help("examples an update"), Ge(2)] = 96
     rate: Annotated[float, Help("learning rate of AdamW"), Gt(0)] = 1e-3
 

@@ -148,7 +148,7 @@ class LivenessDetector:
         self,
         photos: Path | str | Sequence[Photo],
         *,
-        steps: int = 800,
+        steps: int = 400,
         rate: float = 1e-3,
         seed: int = 0,
         progress: Progress = silent,

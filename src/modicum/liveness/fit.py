@@ -38,7 +38,7 @@ def fit(
     *,
     groups: Sequence[str] | None = None,
     domains: Sequence[str] | None = None,
-    steps: int = 800,
+    steps: int = 400,
     batch: int = 96,
     rate: float = 1e-3,
     seed: int = 0,
