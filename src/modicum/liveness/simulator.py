@@ -1,0 +1,285 @@
+"""Simulated attacks: a photo shown on a display or printed in halftone and taken again, and one merely taken again.
+
+In linear light, and without sine waves laid over an image: the patterns come about where each pixel of a sensor
+integrates over the sub-pixels of a display or the dots of a print. What is simulated is simulated: these pictures say
+what a detector makes of such patterns, and not how it does on attacks.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.special import ndtr
+
+from modicum.core.extras import require
+from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
+from modicum.liveness.faces import Image
+
+Array = npt.NDArray[Any]
+Medium = Callable[[Array, Array, Array], Array]  # cells [h, w, c], and u and v in cells, to light [h, w, 3]
+
+ANGLES = (15.0, 75.0, 0.0, 45.0)  # degrees, of the screens of cyan, magenta, yellow and black
+_FINE = 4  # points where light is computed, along each side of a sensor's pixel
+_REACH = 2  # pixels of the sensor, as far as the lens blurs
+_ROWS = 64  # of those points that are computed at once
+_FILL = 1.0  # of a sensor's pixel that gathers light, along each side: it has a lens of its own
+_LIT = 0.9  # of a display's pixel, from top to bottom; the rest is black
+_STRIPES = np.array([0, 1 / 3, 2 / 3], np.float32)  # where red, green and blue begin
+_BLACK = 0.003  # light of a display's black
+_PAPER, _INK = 0.85, 0.04  # light from white paper and from black ink
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recapture:
+    """How a photo is shown and taken again.
+
+    Args:
+        pitch: side of a pixel of the display or print in pixels of the sensor.
+        angle: between both, in degrees.
+        phase: where the first pixel begins, in pixels of the display.
+        blur: std of the lens in pixels of the sensor.
+        qualities: of the two JPEG files, before and after.
+    """
+
+    pitch: float
+    angle: float
+    phase: tuple[float, float]
+    blur: float
+    qualities: tuple[int, int]
+
+    @classmethod
+    def draw(cls, seed: int) -> Recapture:
+        """Draw one: the same for every kind of attack."""
+        draws = numpy_generator(seed, "recapture")
+        across, down = draws.random(2)
+        return cls(
+            pitch=float(draws.uniform(1.1, 2.6)),
+            angle=float(draws.uniform(-3, 3)),
+            phase=(float(across), float(down)),
+            blur=float(draws.uniform(0.3, 0.6)),
+            qualities=(int(draws.integers(85, 96)), int(draws.integers(70, 96))),
+        )
+
+
+def replay(image: Image, seed: int = 0, recapture: Recapture | None = None) -> Image:
+    """Show a photo on a display with red, green and blue stripes and take it again.
+
+    A pattern of pitch p sensor pixels comes back at the frequency abs(1/p - round(1/p)): the moiré that cameras see.
+
+    Args:
+        image: uint8 of shape [height, width, 3], RGB.
+        seed: of the geometry and the quality of the JPEG files.
+        recapture: the geometry, instead of a drawn one.
+
+    Returns:
+        An image of the same size; what was where stays there.
+    """
+    geometry = recapture or Recapture.draw(seed)
+    half = 1 / (2 * _FINE * geometry.pitch)  # of a fine point, in pixels of the display
+
+    def until(u: Array, first: Array | float, part: float) -> Array:
+        """Give how much of a part of each pixel lies before a point."""
+        return np.floor(u) * part + (u % 1 - first).clip(0, part)
+
+    def stripes(cells: Array, u: Array, v: Array) -> Array:
+        # Integrated over each fine point, so that no pattern comes from these. That they are turned is neglected.
+        lit = until(u[..., None] + half, _STRIPES, 1 / 3) - until(u[..., None] - half, _STRIPES, 1 / 3)
+        lit *= (until(v + half, 0.0, _LIT) - until(v - half, 0.0, _LIT))[..., None]
+        return _BLACK + (1 - _BLACK) * (3 / _LIT / (2 * half) ** 2) * lit * _cells_at(cells, u, v)
+
+    return _taken_again(image, geometry, stripes)
+
+
+def halftone(image: Image, seed: int = 0, recapture: Recapture | None = None, *, period: float | None = None) -> Image:
+    """Print a photo in halftone (four inks, amplitude-modulated screens) and take it again.
+
+    Args:
+        image: uint8 of shape [height, width, 3], RGB.
+        seed: of the geometry, the period and the quality of the JPEG files.
+        recapture: the geometry, instead of a drawn one.
+        period: of the screens in pixels of the sensor; drawn from 1 to 3 if None.
+
+    Returns:
+        An image of the same size; what was where stays there.
+    """
+    geometry = recapture or Recapture.draw(seed)
+    period = period or float(numpy_generator(seed, "period").uniform(1, 3))
+    ratio = geometry.pitch / period  # periods of a screen in a pixel of the print
+
+    def dots(cells: Array, u: Array, v: Array) -> Array:
+        tones = _cells_at(cells, u, v)
+        inks = [screen(tones[..., ink], u * ratio, v * ratio, angle) for ink, angle in enumerate(ANGLES)]
+        free = np.stack([~inks[0], ~inks[1], ~inks[2]], axis=-1) & ~inks[3][..., None]
+        return (_INK + (_PAPER - _INK) * free) / _PAPER  # exposed for the paper
+
+    return _taken_again(image, geometry, dots, cells_of=_separated)
+
+
+def null_attack(image: Image, seed: int = 0, recapture: Recapture | None = None) -> Image:
+    """Take a photo again as the attacks do, from a display without stripes.
+
+    It has the same resamplings and the same JPEG files. What tells a photo from its null attack, such as blur, tells it
+    from the others too, and is a shortcut: compare attacks with null attacks.
+
+    Args:
+        image: uint8 of shape [height, width, 3], RGB.
+        seed: of the geometry and the quality of the JPEG files.
+        recapture: the geometry, instead of a drawn one.
+
+    Returns:
+        An image of the same size; what was where stays there.
+    """
+    return _taken_again(image, recapture or Recapture.draw(seed), _cells_at)
+
+
+SIMULATED: Mapping[str, Callable[[Image, int], Image]] = {"replay": replay, "halftone": halftone, "null": null_attack}
+
+
+def simulate(image: Image, species: str, seed: int) -> Image:
+    """Make an attack of a species that is named, or the null attack."""
+    if species not in SIMULATED:
+        raise ConfigError(f"There is no simulated attack {species!r}.", hint=f"Use some of: {', '.join(SIMULATED)}.")
+    return SIMULATED[species](image, seed)
+
+
+def screen(tone: Array, u: Array, v: Array, angle: float) -> npt.NDArray[np.bool_]:
+    """Tell where the ink of an amplitude-modulated screen lies: in diamonds that cover the share ``tone`` of the area.
+
+    Args:
+        tone: wanted coverage, 0 to 1.
+        u: position to the right in periods of the screen, of the same shape.
+        v: position down.
+        angle: of the screen in degrees.
+
+    Returns:
+        Whether there is ink, of the same shape.
+    """
+    cosine, sine = _turn(angle)
+    across, down = u * cosine + v * sine, v * cosine - u * sine
+    reach = np.abs(across % 1 - 0.5) + np.abs(down % 1 - 0.5)  # of the diamond around a dot's centre
+    threshold = np.where(reach < 0.5, 2 * reach**2, 1 - 2 * (1 - reach) ** 2)  # the area of that diamond
+    return tone > threshold
+
+
+def contact_sheet(image: Image, seed: int = 0) -> Image:
+    """Lay a photo, its null attack and its attacks side by side, and below each the middle enlarged five times.
+
+    Args:
+        image: uint8 of shape [height, width, 3], RGB.
+        seed: of the attacks.
+
+    Returns:
+        The sheet, uint8 of shape [height, width, 3].
+    """
+    pillow: Any = require("PIL.Image", extra="liveness", purpose="Drawing a contact sheet")
+    draw: Any = require("PIL.ImageDraw", extra="liveness", purpose="Drawing a contact sheet")
+    kinds = ("null", "replay", "halftone")
+    views = {"as given": image, **{f"simulated: {kind}": simulate(image, kind, seed) for kind in kinds}}
+    tile, label = 320, 24
+    scale = tile / max(image.shape[:2])
+    height = label + max(1, round(image.shape[0] * scale))
+    half = max(1, min(tile // 5, *image.shape[:2]) // 2)
+    middle, centre = image.shape[0] // 2, image.shape[1] // 2
+    sheet = pillow.new("RGB", (tile * len(views), height + tile), "white")
+    for column, (name, view) in enumerate(views.items()):
+        detail = view[middle - half : middle + half, centre - half : centre + half]
+        size = (max(1, round(image.shape[1] * scale)), height - label)
+        sheet.paste(pillow.fromarray(view).resize(size), (tile * column, label))
+        enlarged = pillow.fromarray(detail).resize((tile, tile), pillow.Resampling.NEAREST)
+        sheet.paste(enlarged, (tile * column, height))
+        draw.Draw(sheet).text((tile * column + 6, 6), name, fill="black")
+    return np.asarray(sheet)
+
+
+def _taken_again(
+    image: Image, geometry: Recapture, medium: Medium, cells_of: Callable[[Array], Array] | None = None
+) -> Image:
+    """Save as JPEG, show on the medium, gather light by a lens and pixels of a sensor, and save as JPEG again."""
+    height, width = image.shape[:2]
+    linear = _linear(_saved(image, geometry.qualities[0]))
+    (cosine, sine), pitch, (begin, top_begin) = _turn(geometry.angle), geometry.pitch, geometry.phase
+
+    def position(x: Array, y: Array) -> tuple[Array, Array]:
+        return (x * cosine + y * sine) / pitch + begin, (y * cosine - x * sine) / pitch + top_begin
+
+    far = np.array([-_REACH, width + _REACH]), np.array([-_REACH, height + _REACH])
+    corners = position(*(each.ravel() for each in np.meshgrid(*far)))
+    (left, right), (top, bottom) = ((int(np.floor(c.min())) - 1, int(np.ceil(c.max())) + 2) for c in corners)
+    # What each pixel of the medium shows: the photo at its centre, blurred to what such pixels can show.
+    v, u = np.mgrid[top:bottom, left:right] + 0.5
+    u, v = (u - begin) * pitch, (v - top_begin) * pitch
+    places = (v * cosine + u * sine - 0.5, u * cosine - v * sine - 0.5)
+    blurred = gaussian_filter(linear, (0.3 * pitch, 0.3 * pitch, 0), mode="mirror")
+    cells = np.stack([map_coordinates(blurred[..., c], places, order=1, mode="mirror") for c in range(3)], axis=-1)
+    cells = (cells if cells_of is None else cells_of(cells)).astype(np.float32)
+    x, y = (
+        ((np.arange(_FINE * (side + 2 * _REACH)) + 0.5) / _FINE - _REACH).astype(np.float32) for side in (width, height)
+    )
+    fine = np.empty((len(y), len(x), 3), np.float32)
+    for start in range(0, len(y), _ROWS):  # so many that they stay in the cache of a processor
+        u, v = position(x, y[start : start + _ROWS, None])
+        fine[start : start + _ROWS] = medium(cells, u - left, v - top)
+    weights = _aperture(geometry.blur)
+    light = _gathered(_gathered(fine, weights, height).swapaxes(0, 1), weights, width).swapaxes(0, 1)
+    return _saved(_encoded(light), geometry.qualities[1])
+
+
+def _gathered(fine: Array, weights: list[float], count: int) -> Array:
+    """Weight fine points along the first axis to one value a pixel of the sensor."""
+    light = np.zeros((count, *fine.shape[1:]), np.float32)
+    for tap, weight in enumerate(weights):
+        light += weight * fine[tap::_FINE][:count]
+    return light
+
+
+def _aperture(blur: float) -> list[float]:
+    """Give what a pixel gathers from each point of the fine grid around it: its sensitive part, blurred by a lens."""
+    taps = _FINE * (2 * _REACH + 1)
+    x = ((np.arange(taps * 32) + 0.5) / (_FINE * 32) - _REACH - 0.5) / max(blur, 1e-6)
+    half = _FILL / 2 / max(blur, 1e-6)
+    weights = (ndtr(x + half) - ndtr(x - half)).reshape(taps, 32).sum(axis=1)
+    return (weights / weights.sum()).tolist()
+
+
+def _turn(angle: float) -> tuple[float, float]:
+    # Of Python, so that float32 stays float32.
+    return math.cos(math.radians(angle)), math.sin(math.radians(angle))
+
+
+def _cells_at(cells: Array, u: Array, v: Array) -> Array:
+    return cells[v.astype(np.intp), u.astype(np.intp)]
+
+
+def _separated(light: Array) -> Array:
+    """Give the coverage of cyan, magenta, yellow and black; black takes what the three have in common."""
+    # As if inks were ideal: with screens at other angles the dots meet by chance, and light = (1 - ink) (1 - black).
+    inks = 1 - light.clip(0, 1)
+    black = inks.min(axis=-1, keepdims=True)
+    return np.concatenate([(inks - black) / np.maximum(1 - black, 1e-9), black], axis=-1)
+
+
+def _linear(image: Image) -> Array:
+    """Undo the transfer curve of sRGB (IEC 61966-2-1)."""
+    level = image / 255.0
+    return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+
+
+def _encoded(light: Array) -> Image:
+    light = light.clip(0, 1)
+    level = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255 * level).astype(np.uint8)
+
+
+def _saved(image: Image, quality: int) -> Image:
+    pillow: Any = require("PIL.Image", extra="liveness", purpose="Simulating an attack")
+    file = io.BytesIO()
+    pillow.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=quality, subsampling=0)
+    return np.array(pillow.open(file))
