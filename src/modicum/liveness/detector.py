@@ -435,9 +435,8 @@ def _warned(given: Sequence[Source], reasons: Sequence[str], alpha: float, level
         words = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
         found.append(f"{sum(missing.values())} of {len(given)} photos were left out: {words}.")
     if level > alpha:
-        found.append(
-            f"So few photos allow no lower level than {level:.0%}: {alpha:.0%} takes {2 * round(1 / alpha - 1)} of them."
-        )
+        needed = 2 * round(1 / alpha - 1)
+        found.append(f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {needed} of them.")
     if len(given) > MOST_USEFUL:
         found.append(f"More than {MOST_USEFUL} photos were given: training on them would use them better.")
     return tuple(found)
