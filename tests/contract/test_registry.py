@@ -66,6 +66,7 @@ LESS = {
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
     "gotuning": {"steps": "2"},
+    "fghv": {"steps": "60"},
     "rapq": {"iterations": "20"},
     "xpudu": {"epochs": "2"},
 }
@@ -81,6 +82,7 @@ SPREAD = {
     "cubemlp": 0.05,
     "peerpl": 15,
     "gotuning": 0.05,
+    "fghv": 0.02,
     "rapq": 0.03,
     "xpudu": 0.02,
 }

@@ -56,6 +56,12 @@ _ROWS = (
         "Go-tuning: zero-shot classification by a small model tuned on label words in raw text",
         "labels and model size",
     ),
+    Row(
+        "fghv",
+        "modicum.liveness",
+        "FGHV: face anti-spoofing by generated hypotheses, and what it does not know",
+        "examples of attacks",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 
