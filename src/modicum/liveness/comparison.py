@@ -168,7 +168,9 @@ def _calibrated(
     score = make(fitted, own[near])
     calibration, level = score(own[held]), attainable(ALPHA, len(held))
     scores = score(genuine), score(attack)
-    refused, stopped = (float((F.conformal_p_values(each, calibration) <= level + 1e-9).float().mean()) for each in scores)
+    refused, stopped = (
+        float((F.conformal_p_values(each, calibration) <= level + 1e-9).float().mean()) for each in scores
+    )
     return {f"BPCER by {who}": refused, f"APCER by {who}": 1 - stopped, f"AUC by {who}": _auc(*scores)}
 
 
@@ -202,7 +204,9 @@ def _less(*names: str) -> tuple[Metric, ...]:
 def _own(*pools: str) -> tuple[Metric, ...]:
     names = [f"{count} of {who}" for who in pools for count in OWN_PHOTOS]
     return tuple(
-        each for name in names for each in (*_less(f"BPCER by {name}", f"APCER by {name}"), Metric(name=f"AUC by {name}"))
+        each
+        for name in names
+        for each in (*_less(f"BPCER by {name}", f"APCER by {name}"), Metric(name=f"AUC by {name}"))
     )
 
 
@@ -211,7 +215,9 @@ _COMPARISON = Comparison(
     method="fghv",
     question="Does the verification by hypotheses refuse attacks that nobody has seen?",
     metric=Metric(name="AUC unknown attacks"),
-    arms=tuple(Arm(name=name, role=role, run=partial(run, make=make), summary=text) for name, role, make, text in _ROWS),
+    arms=tuple(
+        Arm(name=name, role=role, run=partial(run, make=make), summary=text) for name, role, make, text in _ROWS
+    ),
     secondary=(Metric(name="AUC known attacks"), *_ERRORS),
     settings=COMPARISON,
     setup=setup,
@@ -232,7 +238,9 @@ _TOY = replace(
         Metric(name="spread"),
         *_own("new domain"),
     ),
-    data=dict.fromkeys(("demo", "full"), "drawn clusters in 32 dimensions; attacks lack or have the mark of real faces"),
+    data=dict.fromkeys(
+        ("demo", "full"), "drawn clusters in 32 dimensions; attacks lack or have the mark of real faces"
+    ),
 )
 _NUAA = replace(
     _COMPARISON,
@@ -241,7 +249,10 @@ _NUAA = replace(
         *(Arm(name=name, role=role, run=partial(run, make=make), summary=text) for name, role, make, text in _FACES),
     ),
     secondary=(
-        *(Metric(name=f"AUC {name}") for name in ("known attacks", "halftone", "null attack", "known attacks, other session")),
+        *(
+            Metric(name=f"AUC {name}")
+            for name in ("known attacks", "halftone", "null attack", "known attacks, other session")
+        ),
         *(Metric(name=f"AUC known attacks, {part} hidden") for part in ("context", "face")),
         *_ERRORS,
         *_own("same people", "other people"),

@@ -168,7 +168,9 @@ class FGHVConfig(PreTrainedConfig):
         least = {"hypotheses": 2, "kl_latents": 2, "bank_size": 2, "kl_steps": 1, "latent_size": 1, "embedding_size": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}.", hint="Give a larger one.")
+                raise ConfigError(
+                    f"{name} must be at least {low}, got {getattr(self, name)}.", hint="Give a larger one."
+                )
         for name in ("w_rcc", "w_var", "w_ddc", "w_div", "information_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}.", hint="Give a weight from 0 on.")

@@ -114,7 +114,8 @@ def toy(job: Job) -> Problem:
     tests["known attacks"] = tests["known attacks, known domains"]
     unseen = tests["stealth attacks, new domain"]
     own = {
-        f"{count} of new domain": Own(unseen.genuine, unseen.attack, draw("real", count, new), []) for count in OWN_PHOTOS
+        f"{count} of new domain": Own(unseen.genuine, unseen.attack, draw("real", count, new), [])
+        for count in OWN_PHOTOS
     }
     return Problem(
         Faces(torch.cat(train)),
