@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import ndtr
 
 from modicum.core.extras import require
+from modicum.core.files import make_folder
+from modicum.core.progress import Progress
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
-from modicum.liveness.faces import Image
+from modicum.liveness.faces import Image, read_image
 
 Array = npt.NDArray[Any]
 Medium = Callable[[Array, Array, Array], Array]  # cells [h, w, c], and u and v in cells, to light [h, w, 3]
@@ -283,3 +286,28 @@ def _saved(image: Image, quality: int) -> Image:
     file = io.BytesIO()
     pillow.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=quality, subsampling=0)
     return np.array(pillow.open(file))
+
+
+def write_simulated(
+    files: Sequence[tuple[Path, Path]], folder: Path, seed: int, progress: Progress
+) -> list[dict[str, str]]:
+    """Write null attacks as genuine photos, attacks and a contact sheet, and give the rows of a manifest."""
+    pillow: Any = require("PIL.Image", extra="liveness", purpose="Simulating attacks")
+    rows: list[dict[str, str]] = []
+    for done, (path, root) in enumerate(files):
+        progress(done, len(files), path.name)
+        image = read_image(path)
+        inside = path.relative_to(root).parts if path != root else (path.name,)
+        if not done:
+            pillow.fromarray(contact_sheet(image, seed)).save(folder / "contact-sheet.png")
+        for species in SIMULATED:
+            kind = Path("real") if species == "null" else Path("fake", species)
+            target = kind / f"{done:05}-{path.stem}.jpg"
+            make_folder(folder / kind)
+            # The same quality for all, so that this file is no trace either.
+            pillow.fromarray(simulate(image, species, seed + done)).save(folder / target, quality=95, subsampling=0)
+            label = "bona_fide" if species == "null" else "attack"
+            rows.append(
+                {"path": str(target), "label": label, "species": species, "subject": inside[0] if inside[1:] else ""}
+            )
+    return rows
