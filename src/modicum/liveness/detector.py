@@ -23,7 +23,7 @@ from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import MiniFAS
 from modicum.liveness.configuration import FGHVConfig
 from modicum.liveness.data import Photo, read_photos
-from modicum.liveness.faces import IMAGE_ENDINGS, FaceDetector, Image, crop, read_image
+from modicum.liveness.faces import IMAGE_ENDINGS, FaceDetector, Image, crop, main_face, read_image
 from modicum.liveness.fit import calibration_rows, fit
 from modicum.liveness.metrics import eer_threshold
 from modicum.liveness.modeling import FGHVForLiveness, Verification
@@ -44,7 +44,6 @@ FEWEST, MOST_USEFUL = 10, 200
 _HINT = "Save it again with LivenessDetector.save."
 _FORMAT = Format(name="modicum.liveness", version=1, what="liveness detector", hint=_HINT)
 _STRANGE = 0.1  # median p-value of a camera's photos among the others', below which it is another place
-_BYSTANDER = 0.5  # of the tallest face's height: smaller ones are people in the background, in a fifth of NUAA's photos
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -336,10 +335,9 @@ class LivenessDetector:
                 box = given.box if isinstance(given, Photo) else None
                 if box is None:
                     found = self._faces.detect(image)
-                    tallest = max((face.box[3] for face in found), default=0.0)
-                    near = [face.box for face in found if face.box[3] > _BYSTANDER * tallest]
-                    box = near[0] if len(near) == 1 else None
-                    reason = "" if box else f"{len(near)} faces" if near else "no face"
+                    main = main_face(found)
+                    box = main.box if main else None
+                    reason = "" if main else "several faces" if found else "no face"
                 if box is not None:
                     crops.append(crop(image, box, self.scale, size))
             except DataError as error:
@@ -437,9 +435,8 @@ def _warned(given: Sequence[Source], reasons: Sequence[str], alpha: float, level
         words = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
         found.append(f"{sum(missing.values())} of {len(given)} photos were left out: {words}.")
     if level > alpha:
-        found.append(
-            f"So few photos allow no lower level than {level:.0%}: {alpha:.0%} takes {2 * round(1 / alpha - 1)} of them."
-        )
+        needed = 2 * round(1 / alpha - 1)
+        found.append(f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {needed} of them.")
     if len(given) > MOST_USEFUL:
         found.append(f"More than {MOST_USEFUL} photos were given: training on them would use them better.")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""A fitted model on the photos of one place: the update by own faces, a threshold, and the detectors to compare with."""
+"""A fitted model in a new place: the update by own faces, a threshold, and the detectors to compare with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mahalanobis(reference: Tensor, features: Tensor, own: Tensor | None = None) 
 
 
 def updated(model: FGHVForLiveness, own: Tensor) -> FGHVForLiveness:
-    """Copy a model whose hypotheses agree on own genuine faces too (E4), and whose measure of the score is theirs."""
+    """Copy a model, with hypotheses that agree on own genuine faces too (E4)."""
     after = copy.deepcopy(model)
     features = after.embed(own).double()
     covariance = F.bayesian_update(after.covariance.double(), features, float(after.source_variance))
@@ -66,7 +66,7 @@ def attainable(alpha: float, count: int) -> float:
 def refused_when_left_out(
     scorer: OwnScorer, own: Tensor, groups: Sequence[str] | None, *, alpha: float = ALPHA, seed: int = 0
 ) -> int:
-    """Count own genuine faces that a detector refuses when it is calibrated on the others, person by person if known."""
+    """Count own genuine faces that a detector refuses when it is calibrated on the others, by person if known."""
     people = groups if groups is not None and len(set(groups)) >= 5 else [str(row) for row in range(len(own))]
     refused = 0
     for rest, test in folds(np.zeros(len(own), int), 5, seed, "left out", groups=np.asarray(people)):

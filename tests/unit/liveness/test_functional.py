@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from modicum.core.seeding import torch_generator
-from modicum.liveness import functional as F
+from modicum.liveness import functional as F  # noqa: N812
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

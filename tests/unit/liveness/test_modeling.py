@@ -161,8 +161,8 @@ def test_a_vision_model_of_transformers_is_a_backbone_frozen_or_trained(tmp_path
         ({"rcc": "pairwise"}, "rcc is 'pairwise'"),
         ({"box": ["margin"]}, "box is 'margin'"),
         ({"hypotheses": 1}, "hypotheses must be at least 2"),
-        ({"w_var": -1.0}, "w_var is -1"),
-        ({"rcc_temperature": 0.0}, "rcc_temperature is 0"),
+        ({"w_var": -1.0}, "w_var must be at least 0"),
+        ({"rcc_temperature": 0.0}, "rcc_temperature must be"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(options: dict[str, object], match: str) -> None:
