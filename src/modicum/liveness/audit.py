@@ -41,21 +41,13 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditRow:
-    """One question to a detector, and the answer.
+    """One question to a detector, and the answer."""
 
-    Args:
-        name: what was scored.
-        auc: chance that the first kind scores higher than the second.
-        interval: its 95 % interval, by resampling subjects.
-        passed: share of each kind that the detector takes for bona fide; None if it says nothing but scores.
-        counts: photos of each kind.
-    """
-
-    name: str
-    auc: float
-    interval: tuple[float, float]
-    passed: tuple[float, float] | None
-    counts: tuple[int, int]
+    name: str  # what was scored
+    auc: float  # chance that the first kind scores higher than the second
+    interval: tuple[float, float]  # 95 %, by resampling subjects
+    passed: tuple[float, float] | None  # share of each kind that it takes for bona fide, if it decides
+    counts: tuple[int, int]  # photos of each kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -92,19 +92,7 @@ def read_photos(
 
 
 def split_by_subject(photos: Sequence[Photo], test: float = 0.4, seed: int = 0) -> tuple[list[Photo], list[Photo]]:
-    """Split photos so that no subject is on both sides.
-
-    Args:
-        photos: each with its subject.
-        test: share of the subjects that are held out.
-        seed: of the draw.
-
-    Returns:
-        Those to train on, and those to test on, each in their order.
-
-    Raises:
-        DataError: if a subject is unknown, there are fewer than two, or a side has one class alone.
-    """
+    """Split photos so that a share of the subjects is tested on, and none of them trained on."""
     unknown = [photo for photo in photos if photo.subject is None]
     if unknown:
         raise DataError(
@@ -125,21 +113,7 @@ def split_by_subject(photos: Sequence[Photo], test: float = 0.4, seed: int = 0) 
 def leave_out(
     photos: Sequence[Photo], field: Literal["domain", "session"], value: str, *, test: float = 0.4, seed: int = 0
 ) -> tuple[list[Photo], list[Photo]]:
-    """Split off the photos of one domain or session, as an unknown place to test in.
-
-    Args:
-        photos: of two domains, or sessions, or more.
-        field: which of the two.
-        value: its name.
-        test: where subjects are on both sides, the share of subjects that is tested; others are trained on.
-        seed: of their draw.
-
-    Returns:
-        Those to train on, and those to test on.
-
-    Raises:
-        DataError: if there is no such domain or session or no other one, or if a side has one class alone.
-    """
+    """Split off the photos of one domain or session; where subjects are on both sides, a share of them is tested."""
     found = sorted({str(getattr(photo, field)) for photo in photos})
     if value not in found or len(found) < 2:
         raise DataError(
@@ -259,31 +233,8 @@ def _folders(root: Path, part: str | None) -> list[Photo]:
     return photos
 
 
-def _casia(name: str, part: str) -> tuple[str, str]:
-    subject, kind = name.removesuffix(".png").split("_frame")[0].split("_", 1)  # 12_HR_3: person 12, cut photo
-    kinds = {"3": "warped photo", "4": "warped photo", "5": "cut photo", "6": "cut photo", "7": "video", "8": "video"}
-    high = {"HR_2": "warped photo", "HR_3": "cut photo", "HR_4": "video"}
-    return f"{part}/{subject}", {**kinds, **high}.get(kind, ATTACK)  # persons are counted anew in each part
-
-
-def _oulu(name: str, _: str) -> tuple[str, str]:
-    _, _, subject, kind = name.split("_")[:4]  # phone, session, person, kind
-    return subject, {"2": "print", "3": "print", "4": "video", "5": "video"}.get(kind, ATTACK)
-
-
-def _client(name: str, _: str) -> tuple[str, str]:
-    kinds = {"print": "print", "photo_scene": "print", "_photo": "photo on screen", "video": "video"}
-    species = next((kind for words, kind in kinds.items() if words in name), ATTACK)
-    found = re.search(r"client(\d+)", name)
-    return found[1] if found else "unknown", species
-
-
-_NAMES: dict[str, Callable[[str, str], tuple[str, str]]] = {
-    "casia": _casia,
-    "msu": _client,
-    "oulu": _oulu,
-    "replay": _client,
-}
+# Who is shown, by the names that FLIP lists. CASIA counts its persons anew in each part.
+_SUBJECTS = {"casia": r"(\d+)_", "msu": r".*client(\d+)", "replay": r".*client(\d+)", "oulu": r"\d_\d_(\d+)_"}
 
 
 def _flip(root: Path, part: str | None) -> list[Photo]:
@@ -303,14 +254,12 @@ def _flip(root: Path, part: str | None) -> list[Photo]:
 
 
 def _listed(file: Path, domain: str, part: str, label: Label) -> Photo:
-    subject, species = None, ATTACK
-    if domain in _NAMES:
-        try:
-            subject, species = _NAMES[domain](file.name, part)
-        except ValueError as error:
-            raise DataError(f"{file} has no name of {domain}.", hint="Keep the names of FLIP's lists.") from error
-        subject = f"{domain}/{subject}"
-    return Photo(file, label, BONA_FIDE if label == BONA_FIDE else species, subject, None, domain)
+    subject = None
+    if domain in _SUBJECTS:
+        if not (found := re.match(_SUBJECTS[domain], file.name)):
+            raise DataError(f"{file} has no name of {domain}.", hint="Keep the names of FLIP's lists.")
+        subject = f"{domain}/{part}/{found[1]}" if domain == "casia" else f"{domain}/{found[1]}"
+    return Photo(file, label, label, subject, None, domain)
 
 
 def parse_left_out(text: str) -> tuple[Literal["domain", "session"], str]:

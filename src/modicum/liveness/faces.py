@@ -32,18 +32,7 @@ _OVERLAP = 0.3  # of two boxes, above which they are one face: OpenCV's default 
 
 
 def read_image(path: Path | str) -> Image:
-    """Read an image as it is seen: turned as its EXIF says, grey as RGB, transparent on white, 16 bits scaled to 8.
-
-    Args:
-        path: a JPEG, PNG, WebP, BMP, TIFF, GIF (its first frame) or PPM file.
-
-    Returns:
-        uint8 of shape [height, width, 3], RGB.
-
-    Raises:
-        DataError: if it is missing, damaged or of another format or depth.
-        UnsafeFileError: if it has more pixels than pillow's limit of 89 million.
-    """
+    """Read an image as it is seen: turned as its EXIF says, grey as RGB, transparent on white, 16 bits scaled to 8."""
     pillow: Any = require("PIL.Image", extra="liveness", purpose="Reading images")
     ops: Any = require("PIL.ImageOps", extra="liveness", purpose="Reading images")
     pillow.init()  # else open knows no format by name that it has not met yet
@@ -95,15 +84,10 @@ def read_video(path: Path | str, *, every: float = 0.5) -> Iterator[tuple[float,
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face that was found in an image.
+    """A face that was found in an image."""
 
-    Args:
-        box: x and y of its upper left corner, its width and its height, in pixels; parts may lie outside the image.
-        score: how sure the detector is, 0 to 1.
-    """
-
-    box: Box
-    score: float
+    box: Box  # parts may lie outside the image
+    score: float  # how sure the detector is, 0 to 1
 
 
 class FaceDetector:
@@ -170,16 +154,8 @@ class FaceDetector:
 
 
 def main_face(faces: Sequence[Face]) -> Face | None:
-    """Give the face that a photo is of, the largest one; None where there is no such one.
-
-    Smaller faces in the background, less than half as long, do not count: a quarter of NUAA's frames has some.
-
-    Args:
-        faces: those of one image.
-
-    Returns:
-        The face, or None for no face and for several of like size: nobody knows which of them is asked about.
-    """
+    """Give the face that a photo is of, the largest one; None where there is none, or another of like size."""
+    # Faces in the background, less than half as long, do not count: a quarter of NUAA's frames has some.
     ranked = sorted(faces, key=lambda face: -max(face.box[2:]))
     several = len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])
     return None if several or not ranked else ranked[0]
@@ -193,23 +169,8 @@ def _overlaps(box: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[An
 
 
 def crop(image: Image, box: Box, scale: float = 1.5, size: int = 128) -> Image:
-    """Cut a square around a face and scale it.
-
-    Where the square leaves the image, the image is mirrored at its edge: black there would tell how near to the edge
-    the face is.
-
-    Args:
-        image: uint8 of shape [height, width, 3].
-        box: x, y, width and height of the face in pixels.
-        scale: side of the square over the longer side of the box; 1 is a tight crop.
-        size: side of the result in pixels.
-
-    Returns:
-        uint8 of shape [size, size, 3].
-
-    Raises:
-        DataError: if the box is empty or not in the image.
-    """
+    """Cut a square around a face, so many times its longer side, and scale it; 1 is a tight crop."""
+    # Mirrored at the edges of the image: black there would tell how near to the edge the face is.
     x, y, width, height = box
     if not (width > 0 and height > 0 and -width < x < image.shape[1] and -height < y < image.shape[0]):
         raise DataError(

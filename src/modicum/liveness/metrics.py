@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,13 @@ def pad_metrics(
         bpnrr=float(silent[truth].mean()),
         counts={name: int((kinds == name).sum()) for name in ("bona_fide", *names)},
     )
-    metrics.intervals.update(_intervals(metrics, wrong, found, truth, kinds, names, subjects))
+    groups = {"bpcer": truth, "hter": ~truth, **{f"apcer {name}": kinds == name for name in names}}
+    if subjects is not None:
+        metrics.intervals.update(_by_subject(metrics, wrong, found, groups, subjects))
+    elif wrong is not None:
+        exact = {key: _exact(wrong[rows].sum(), rows.sum()) for key, rows in groups.items() if key != "hter"}
+        worst = max(names, key=lambda name: wrong[kinds == name].mean())
+        metrics.intervals.update(exact, apcer_max=exact[f"apcer {worst}"])
     return metrics
 
 
@@ -177,73 +184,59 @@ def _bpcer_at(share: float, found: Array, truth: Array, kinds: Array, names: Seq
     return float((found[truth] <= max(limits)).mean())
 
 
-def _exact(errors: int, trials: int) -> Interval:
-    low, high = stats.binomtest(errors, trials).proportion_ci(LEVEL, method="exact")
+def _exact(errors: float, trials: float) -> Interval:
+    low, high = stats.binomtest(round(errors), round(trials)).proportion_ci(LEVEL, method="exact")
     return float(low), float(high)
 
 
-def _intervals(
+def _by_subject(
     metrics: PADMetrics,
     wrong: Array | None,
     found: Array,
-    truth: Array,
-    kinds: Array,
-    names: Sequence[str],
-    subjects: Sequence[str | None] | None,
+    groups: dict[str, Array],
+    subjects: Sequence[str | None],
 ) -> dict[str, Interval]:
-    if subjects is None:
-        if wrong is None or metrics.apcer is None:
-            return {}
-        exact = {name: _exact(int(wrong[kinds == name].sum()), int((kinds == name).sum())) for name in names}
-        bona_fide = _exact(int(wrong[truth].sum()), int(truth.sum()))
-        worst = max(names, key=lambda name: metrics.apcer[name] if metrics.apcer else 0.0)
-        return {**{f"apcer {name}": exact[name] for name in names}, "apcer_max": exact[worst], "bpcer": bona_fide}
-    # A photo of nobody known is somebody of its own.
+    """Draw persons again and again; a photo of nobody known is of a person of its own."""
     who = [f"{row}?" if subject is None else f"={subject}" for row, subject in enumerate(subjects)]
     persons, person = np.unique(who, return_inverse=True)
-    groups = {"bpcer": truth, "all": ~truth, **{f"apcer {name}": kinds == name for name in names}}
     totals = {key: np.bincount(person[rows], minlength=len(persons)) for key, rows in groups.items()}
-    resampled: dict[str, Interval] = {}
+    pairs = _pairs(found, groups["bpcer"], person, len(persons))
+    intervals: dict[str, Interval] = {}
 
-    def interval(key: str, estimate: float, statistic: Callable[..., Array], trials: int) -> None:
+    def interval(key: str, estimate: float, statistic: Callable[..., Array], persons: int) -> None:
         # Where nobody errs, drawing persons shows no error either: then each person counts as one trial.
+        data = np.arange(len(totals["bpcer"]))
         sure = estimate in {0.0, 1.0}
-        resampled[key] = (
-            _exact(round(estimate * trials), trials)
-            if sure
-            else bootstrap_interval(np.arange(len(persons)), statistic, batch=500)
-        )
+        intervals[key] = _exact(estimate * persons, persons) if sure else bootstrap_interval(data, statistic, batch=500)
 
-    pairs = _pairs(found, truth, person, len(persons))
+    def share(part: Array, whole: Array, estimate: float) -> Array:
+        return np.where(whole > 0, part / np.maximum(whole, 1), estimate)  # a draw without such photos says nothing
 
     def auc(drawn: Array, axis: int = -1) -> Array:
         counts = np.apply_along_axis(np.bincount, axis, drawn, minlength=len(persons)).astype(float)
-        total = (counts @ totals["bpcer"]) * (counts @ totals["all"])
-        return np.where(total > 0, ((counts @ pairs) * counts).sum(axis=-1) / np.maximum(total, 1), metrics.auc)
+        whole = (counts @ totals["bpcer"]) * (counts @ totals["hter"])
+        return share(((counts @ pairs) * counts).sum(axis=-1), whole, metrics.auc)
 
     interval("auc", metrics.auc, auc, len(persons))
-    if wrong is None or metrics.apcer is None:
-        return resampled
+    if wrong is None:
+        return intervals
     errors = {key: np.bincount(person[rows & wrong], minlength=len(persons)) for key, rows in groups.items()}
-    estimates = {key: float(wrong[rows].mean()) for key, rows in groups.items()}
 
-    def rate(key: str, drawn: Array, axis: int) -> Array:
-        total = totals[key][drawn].sum(axis=axis)  # a draw without such photos says nothing
-        return np.where(total > 0, errors[key][drawn].sum(axis=axis) / np.maximum(total, 1), estimates[key])
+    def rate(key: str, drawn: Array, axis: int = -1) -> Array:
+        part, whole = (each[key][drawn].sum(axis=axis) for each in (errors, totals))
+        return share(part, whole, float(wrong[groups[key]].mean()))
 
-    def worst_rate(drawn: Array, axis: int = -1) -> Array:
-        return np.max([rate(f"apcer {name}", drawn, axis) for name in names], axis=0)
-
-    for key in ("bpcer", *(f"apcer {name}" for name in names)):
-        interval(
-            key, estimates[key], lambda drawn, axis=-1, key=key: rate(key, drawn, axis), int((totals[key] > 0).sum())
-        )
-    interval("apcer_max", max(metrics.apcer.values()), worst_rate, int((totals["all"] > 0).sum()))
-    half = {"acer": worst_rate, "hter": lambda drawn, axis=-1: rate("all", drawn, axis)}
-    for key, attacks in half.items():
-        mean = lambda drawn, axis=-1, attacks=attacks: (attacks(drawn, axis) + rate("bpcer", drawn, axis)) / 2
-        interval(key, float(getattr(metrics, key)), mean, len(persons))
-    return resampled
+    species = [key for key in groups if key.startswith("apcer ")]
+    worst = lambda drawn, axis=-1: np.max([rate(key, drawn, axis) for key in species], axis=0)
+    for key in ("bpcer", *species):
+        here = int((totals[key] > 0).sum())
+        interval(key, float(wrong[groups[key]].mean()), partial(rate, key), here)
+    interval("apcer_max", metrics.apcer_max or 0.0, worst, int((totals["hter"] > 0).sum()))
+    halves = {"acer": worst, "hter": partial(rate, "hter")}
+    for key, attacks in halves.items():
+        mean = lambda drawn, axis=-1, attacks=attacks: (attacks(drawn, axis=axis) + rate("bpcer", drawn, axis)) / 2
+        interval(key, getattr(metrics, key), mean, len(persons))
+    return intervals
 
 
 def _pairs(found: Array, truth: Array, person: Array, count: int) -> Array:

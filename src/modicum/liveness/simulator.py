@@ -42,21 +42,13 @@ _PAPER, _INK = 0.85, 0.04  # light from white paper and from black ink
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recapture:
-    """How a photo is shown and taken again.
+    """How a photo is shown and taken again."""
 
-    Args:
-        pitch: side of a pixel of the display or print in pixels of the sensor.
-        angle: between both, in degrees.
-        phase: where the first pixel begins, in pixels of the display.
-        blur: std of the lens in pixels of the sensor.
-        qualities: of the two JPEG files, before and after.
-    """
-
-    pitch: float
-    angle: float
-    phase: tuple[float, float]
-    blur: float
-    qualities: tuple[int, int]
+    pitch: float  # side of a pixel of the display or print in pixels of the sensor
+    angle: float  # between both, in degrees
+    phase: tuple[float, float]  # where the first pixel begins, in pixels of the display
+    blur: float  # std of the lens in pixels of the sensor
+    qualities: tuple[int, int]  # of the JPEG files before and after
 
     @classmethod
     def draw(cls, seed: int) -> Recapture:
@@ -73,18 +65,8 @@ class Recapture:
 
 
 def replay(image: Image, seed: int = 0, recapture: Recapture | None = None) -> Image:
-    """Show a photo on a display with red, green and blue stripes and take it again.
-
-    A pattern of pitch p sensor pixels comes back at the frequency abs(1/p - round(1/p)): the moiré that cameras see.
-
-    Args:
-        image: uint8 of shape [height, width, 3], RGB.
-        seed: of the geometry and the quality of the JPEG files.
-        recapture: the geometry, instead of a drawn one.
-
-    Returns:
-        An image of the same size; what was where stays there.
-    """
+    """Show a photo on a display with red, green and blue stripes and take it again."""
+    # A pattern of pitch p pixels of the sensor comes back at the frequency abs(1/p - round(1/p)): moiré.
     geometry = recapture or Recapture.draw(seed)
     half = 1 / (2 * _FINE * geometry.pitch)  # of a fine point, in pixels of the display
 
@@ -102,17 +84,7 @@ def replay(image: Image, seed: int = 0, recapture: Recapture | None = None) -> I
 
 
 def halftone(image: Image, seed: int = 0, recapture: Recapture | None = None, *, period: float | None = None) -> Image:
-    """Print a photo in halftone (four inks, amplitude-modulated screens) and take it again.
-
-    Args:
-        image: uint8 of shape [height, width, 3], RGB.
-        seed: of the geometry, the period and the quality of the JPEG files.
-        recapture: the geometry, instead of a drawn one.
-        period: of the screens in pixels of the sensor; drawn from 1 to 3 if None.
-
-    Returns:
-        An image of the same size; what was where stays there.
-    """
+    """Print a photo in halftone (four inks, amplitude-modulated screens of a period in pixels) and take it again."""
     geometry = recapture or Recapture.draw(seed)
     period = period or float(numpy_generator(seed, "period").uniform(1, 3))
     ratio = geometry.pitch / period  # periods of a screen in a pixel of the print
@@ -127,19 +99,7 @@ def halftone(image: Image, seed: int = 0, recapture: Recapture | None = None, *,
 
 
 def null_attack(image: Image, seed: int = 0, recapture: Recapture | None = None) -> Image:
-    """Take a photo again as the attacks do, from a display without stripes.
-
-    It has the same resamplings and the same JPEG files. What tells a photo from its null attack, such as blur, tells it
-    from the others too, and is a shortcut: compare attacks with null attacks.
-
-    Args:
-        image: uint8 of shape [height, width, 3], RGB.
-        seed: of the geometry and the quality of the JPEG files.
-        recapture: the geometry, instead of a drawn one.
-
-    Returns:
-        An image of the same size; what was where stays there.
-    """
+    """Take a photo again as the attacks do, from a display without stripes: the same resamplings and JPEG files."""
     return _taken_again(image, recapture or Recapture.draw(seed), _cells_at)
 
 
@@ -147,24 +107,29 @@ SIMULATED: Mapping[str, Callable[[Image, int], Image]] = {"replay": replay, "hal
 
 
 def simulate(image: Image, species: str, seed: int) -> Image:
-    """Make an attack of a species that is named, or the null attack."""
+    """Make a simulated attack of a photo, or take it again without one.
+
+    What tells a photo from its null attack, such as blur, tells it from the attacks too, and is a shortcut: compare
+    attacks with null attacks.
+
+    Args:
+        image: uint8 of shape [height, width, 3], RGB.
+        species: "replay" (a display's stripes and their moiré), "halftone" (a print's dots) or "null" (neither).
+        seed: of geometry, lens and JPEG quality: one seed, one geometry for every species.
+
+    Returns:
+        An image of the same size; what was where stays there.
+
+    Raises:
+        ConfigError: if there is no such species.
+    """
     if species not in SIMULATED:
         raise ConfigError(f"There is no simulated attack {species!r}.", hint=f"Use some of: {', '.join(SIMULATED)}.")
     return SIMULATED[species](image, seed)
 
 
 def screen(tone: Array, u: Array, v: Array, angle: float) -> npt.NDArray[np.bool_]:
-    """Tell where the ink of an amplitude-modulated screen lies: in diamonds that cover the share ``tone`` of the area.
-
-    Args:
-        tone: wanted coverage, 0 to 1.
-        u: position to the right in periods of the screen, of the same shape.
-        v: position down.
-        angle: of the screen in degrees.
-
-    Returns:
-        Whether there is ink, of the same shape.
-    """
+    """Tell where the ink of a screen lies, u and v in its periods: in diamonds that cover the share ``tone``."""
     cosine, sine = _turn(angle)
     across, down = u * cosine + v * sine, v * cosine - u * sine
     reach = np.abs(across % 1 - 0.5) + np.abs(down % 1 - 0.5)  # of the diamond around a dot's centre
@@ -173,15 +138,7 @@ def screen(tone: Array, u: Array, v: Array, angle: float) -> npt.NDArray[np.bool
 
 
 def contact_sheet(image: Image, seed: int = 0) -> Image:
-    """Lay a photo, its null attack and its attacks side by side, and below each the middle enlarged five times.
-
-    Args:
-        image: uint8 of shape [height, width, 3], RGB.
-        seed: of the attacks.
-
-    Returns:
-        The sheet, uint8 of shape [height, width, 3].
-    """
+    """Lay a photo, its null attack and its attacks side by side, and below each the middle enlarged five times."""
     pillow: Any = require("PIL.Image", extra="liveness", purpose="Drawing a contact sheet")
     draw: Any = require("PIL.ImageDraw", extra="liveness", purpose="Drawing a contact sheet")
     kinds = ("null", "replay", "halftone")
