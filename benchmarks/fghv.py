@@ -49,6 +49,7 @@ def verification(rounds: int) -> dict[str, Any]:
     paper.refresh()
     direction = model.real_mean - model.attack_mean
     found: dict[str, Any] = {}
+    features = torch.empty(0)
     for batch in BATCHES:
         images = torch.randint(256, (batch, 128, 128, 3), generator=torch_generator(0, "images"), dtype=torch.uint8)
         inputs = model.extract(images)

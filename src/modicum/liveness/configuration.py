@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from annotated_types import Ge, Gt
 
@@ -109,7 +109,7 @@ class FGHVConfig(PreTrainedConfig):
         _one_of("backbone", backbone, ("minifas", "depthnet", "transformers", "vector"))
         self.preset, self.backbone, self.train_backbone = preset, backbone, train_backbone
         if isinstance(backbone_config, dict):
-            backbone_config = AutoConfig.for_model(**backbone_config)
+            backbone_config = cast("PreTrainedConfig", cast("Any", AutoConfig).for_model(**backbone_config))
         self.backbone_config = backbone_config
         sizes = {"minifas": 128, "depthnet": 512, "transformers": getattr(backbone_config, "hidden_size", None)}
         self.input_size: int = sizes.get(backbone) or input_size or 0

@@ -44,7 +44,7 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FGHVForLiveness:
-    """Train a model, or one of random weights, on genuine faces (label 1) and known attacks, and calibrate its sides."""
+    """Train a model, or a new one, on genuine faces (label 1) and known attacks, and calibrate its sides."""
     # Inputs are features of the backbone, or uint8 crops, of which a frozen backbone makes features once. Groups are
     # people, so that nobody is both fitted and calibrated on; a batch has as many of each domain.
     for label, name in ((1, "genuine faces"), (0, "attacks")):

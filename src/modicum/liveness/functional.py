@@ -222,6 +222,19 @@ def bayesian_update(covariance: Tensor, features: Tensor, variance: float) -> Te
     return (after + after.T) / 2
 
 
+def left_out_variance(after: Tensor, noise: float) -> Tensor:
+    """Compute what V of each photo of `bayesian_update` were, had the others alone been there.
+
+    Args:
+        after: V of these photos after the update, shape (n,).
+        noise: variance * n / D of the update.
+
+    Returns:
+        after / (1 - after / noise), by the Sherman-Morrison identity, shape (n,).
+    """
+    return after / (1 - after / noise).clamp(min=_FLOOR)
+
+
 def moment_kl(latents: Tensor) -> Tensor:
     """Fit a normal distribution with a diagonal covariance and measure its KL divergence from the standard one.
 

@@ -274,6 +274,13 @@ class FGHVForLiveness(PreTrainedModel):
         plain[0].copy_(raw.median(1).values)
         plain[1].copy_(raw.quantile(0.05, dim=1))
 
+    @torch.no_grad()
+    def measure_by(self, score: Tensor, variance: Tensor) -> None:
+        """Take genuine faces of a new place as the measure of the score and of the variance."""
+        raw = -variance.clamp(min=1e-12).log() if self.config.log_scale else -variance
+        for side, values in enumerate((score, raw)):
+            self.medians[side], self.lows[side] = values.median(), values.quantile(0.05)
+
     def _delta_kl(self, features: Tensor) -> Tensor:
         config, matched = self.config, self.config.kl_through == "real"
         latents = self.bank[: config.kl_latents]

@@ -43,8 +43,13 @@ def mahalanobis(reference: Tensor, features: Tensor, own: Tensor | None = None) 
 def updated(model: FGHVForLiveness, own: Tensor) -> FGHVForLiveness:
     """Copy a model, with hypotheses that agree on own genuine faces too (E4)."""
     after = copy.deepcopy(model)
-    features = after.embed(own).double()
-    after.set_covariance(F.bayesian_update(after.covariance.double(), features, float(after.source_variance)))
+    features, variance = after.embed(own).double(), float(after.source_variance)
+    after.set_covariance(F.bayesian_update(after.covariance.double(), features, variance))
+    # Own faces are the measure of both from now on, in V each as if it had not been there. By the measure of the source
+    # V would never be too large here, and s would decide alone.
+    direction = (after.real_mean - after.attack_mean).double()
+    score, known = F.closed_form(features, direction, after.factor.double())
+    after.measure_by(score, F.left_out_variance(known, variance * len(own) / features.shape[1]))
     return after
 
 
@@ -66,7 +71,8 @@ def refused_when_left_out(
     scorer: OwnScorer, own: Tensor, groups: Sequence[str] | None, *, alpha: float = ALPHA, seed: int = 0
 ) -> int:
     """Count own genuine faces that a detector refuses when it is calibrated on the others, by person if known."""
-    people = groups if groups is not None and len(set(groups)) >= 5 else [str(row) for row in range(len(own))]
+    named = groups is not None and len(set(groups)) >= 5
+    people = list(groups) if groups is not None and named else [str(row) for row in range(len(own))]
     refused = 0
     for rest, test in folds(np.zeros(len(own), int), 5, seed, "left out", groups=np.asarray(people)):
         near, held = (rest[part] for part in halves([people[row] for row in rest], len(rest), seed))

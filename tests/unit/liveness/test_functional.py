@@ -171,6 +171,10 @@ def test_the_update_by_own_photos_is_the_posterior_of_the_definition() -> None:
     after = F.bayesian_update(covariance, own, 0.02)
     torch.testing.assert_close(after, wanted, rtol=1e-9, atol=1e-12)
     assert (torch.linalg.eigvalsh(covariance - after) > -1e-12).all()
+    left = F.bayesian_update(covariance, own[1:], 0.02 * 9 / 8)  # the noise of nine, for the eight others
+    without = (own[0] @ left @ own[0])[None]
+    known = (own[0] @ after @ own[0])[None]
+    torch.testing.assert_close(F.left_out_variance(known, 0.02 * 9 / 6), without)
     singular = torch.diag(torch.tensor([1.0, 1, 0, 0, 0, 0], dtype=torch.float64))
     assert F.bayesian_update(singular, own, 0.02).isfinite().all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def rows(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
-def small(preset: str = "modicum", **options: object) -> FGHVForLiveness:
+def small(preset: Any = "modicum", **options: Any) -> FGHVForLiveness:
     with seeded_globally(0, "initialisation"):
         config = FGHVConfig(preset, backbone="vector", input_size=8, bank_size=300, **{"hypotheses": 96, **options})
         model = FGHVForLiveness(config).eval()
@@ -41,8 +42,9 @@ def fitted() -> FGHVForLiveness:
 
 def test_the_loss_is_the_weighted_sum_of_the_constraints_and_each_can_be_switched_off() -> None:
     inputs, labels = rows(20)
-    for weights in ({}, {"w_var": 0.0}, {"w_ddc": 0.0}, {"w_rcc": 0.0}, {"w_div": 0.0}):
-        model = small(**weights)
+    cases: tuple[dict[str, float], ...] = ({}, {"w_var": 0.0}, {"w_ddc": 0.0}, {"w_rcc": 0.0}, {"w_div": 0.0})
+    for weights in cases:
+        model = small("modicum", **weights)
         output = model(inputs, labels, generator=torch_generator(0, "latents"))
         assert output.losses is not None
         config = model.config
@@ -139,7 +141,12 @@ def test_hsv_is_that_of_the_standard_library() -> None:
 def test_a_vision_model_of_transformers_is_a_backbone_frozen_or_trained(tmp_path: Path) -> None:
     from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     network = ViTModel(ViTConfig(image_size=16, patch_size=8, **sizes))
     network.save_pretrained(tmp_path)
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
@@ -147,9 +154,10 @@ def test_a_vision_model_of_transformers_is_a_backbone_frozen_or_trained(tmp_path
     labels = torch.arange(60) % 2
     for train in (False, True):
         model = FGHVForLiveness.from_backbone(str(tmp_path), train_backbone=train, hypotheses=96, bank_size=64)
-        before = model.backbone.network.embeddings.cls_token.clone()
+        backbone: Any = model.backbone
+        before = backbone.network.embeddings.cls_token.clone()
         fit(model, images, labels, steps=2, batch=8)
-        assert torch.equal(model.backbone.network.embeddings.cls_token, before) is not train
+        assert torch.equal(backbone.network.embeddings.cls_token, before) is not train
         assert model.verify(images[:3]).box.shape == (3,)
 
 
@@ -165,7 +173,7 @@ def test_a_vision_model_of_transformers_is_a_backbone_frozen_or_trained(tmp_path
         ({"rcc_temperature": 0.0}, "rcc_temperature must be"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(options: dict[str, object], match: str) -> None:
+def test_a_configuration_that_cannot_be_is_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         FGHVConfig(**options)
 
