@@ -52,41 +52,19 @@ class AuditRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found.
-
-    Args:
-        rows: the answers.
-        findings: what follows from them, in words.
-        skipped: photos without one face to look at.
-    """
+    """What an audit found."""
 
     rows: list[AuditRow]
-    findings: list[str]
-    skipped: int
+    findings: list[str]  # what follows from them, in words
+    skipped: int  # photos without one face to look at
 
 
 def audit(
     detector: Scorer, photos: Sequence[Photo], folder: Path | str, *, seed: int = 0, progress: Progress = silent
 ) -> Audit:
-    """Ask a detector what it looks at, and write one page with pictures, ``audit.html``, and ``audit.json``.
-
-    Two fifths of the subjects are scored; on the others two baselines are trained, which see colours or texture alone.
-    Then the face is covered, or what is around it, and photos are taken again by the simulator.
-
-    Args:
-        detector: what has ``score(images)``, such as a `LivenessDetector`. It gets photos with the box of the face.
-        photos: labelled ones that it was not trained on.
-        folder: where the page goes. It shows faces.
-        seed: of the split and the simulator.
-        progress: called with (done, in all, what was done).
-
-    Returns:
-        The answers.
-
-    Raises:
-        DataError: if a class is empty or no face is found.
-        ConfigError: if the folder cannot be written.
-    """
+    """Ask a detector what it looks at, and write one page with pictures, ``audit.html``, and ``audit.json``."""
+    # Two fifths of the subjects are scored; on the others baselines of colours and of texture are trained.
+    # Then the face is covered, or what is around it, and photos are taken again by the simulator.
     check_classes(photos, "The audit")
     make_folder(Path(folder))
     located = _located(photos, progress)
