@@ -19,7 +19,7 @@ SIDE, BOX = 48, (16.0, 16.0, 16.0, 16.0)
 
 
 def photos(folder: Path) -> list[Photo]:
-    """Photos of ten people: around the face of an attack it is light, and in the face nothing tells."""
+    """Photos of twenty people: around the face of an attack it is light, and in the face nothing tells."""
     draws = np.random.default_rng(0)
     made: list[Photo] = []
     for row in range(40):
@@ -28,7 +28,7 @@ def photos(folder: Path) -> list[Photo]:
         pixels[:12] += np.uint8(90 * attack)
         path = folder / f"{row}.png"
         Image.fromarray(pixels).save(path)
-        made.append(Photo(path, "attack" if attack else "bona_fide", "print", f"p{row // 4}", box=BOX))
+        made.append(Photo(path, "attack" if attack else "bona_fide", "print", f"p{row // 2}", box=BOX))
     return made
 
 
@@ -53,8 +53,7 @@ def test_a_detector_that_looks_at_the_surroundings_is_found_out(tmp_path: Path) 
     assert rows["as they are"].auc == rows["face covered"].auc == 1
     assert rows["as they are"].passed == (1, 0)
     assert rows["surroundings covered"].auc == 0.5
-    low, high = rows["colours alone"].interval
-    assert low < 0.9 < 1
+    assert rows["colours alone"].interval[0] < 0.9
     assert any("With the face covered it still tells" in sentence for sentence in found.findings)
     assert any("With the surroundings covered it does worse" in sentence for sentence in found.findings)
     page = (tmp_path / "out" / "audit.html").read_text()
