@@ -47,6 +47,7 @@ def verification(rounds: int) -> dict[str, Any]:
     model.refresh()
     paper = FGHVForLiveness(FGHVConfig("paper")).eval()
     paper.refresh()
+    direction = model.real_mean - model.attack_mean
     found: dict[str, Any] = {}
     for batch in BATCHES:
         images = torch.randint(256, (batch, 128, 128, 3), generator=torch_generator(0, "images"), dtype=torch.uint8)
@@ -55,7 +56,7 @@ def verification(rounds: int) -> dict[str, Any]:
         latents = _latents(model, 0)
 
         def exact(features: torch.Tensor = features) -> object:
-            return features @ (model.real_mean - model.attack_mean), functional.quadratic_form(features, model.factor)
+            return functional.closed_form(features, direction, model.factor)
 
         def sampled(features: torch.Tensor = features, latents: torch.Tensor = latents) -> object:
             real, attack = (features @ part.T for part in model.hypotheses(latents))

@@ -82,7 +82,7 @@ SPREAD = {
     "cubemlp": 0.05,
     "peerpl": 15,
     "gotuning": 0.05,
-    "fghv": 0.02,
+    "fghv": 0.05,
     "rapq": 0.03,
     "xpudu": 0.02,
 }

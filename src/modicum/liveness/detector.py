@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -40,7 +40,7 @@ from modicum.liveness.verification import (
 
 Decision = Literal["bona_fide", "attack", "unknown"]
 Source: TypeAlias = "Photo | Path | str | Image"
-FEWEST, MOST_USEFUL = 10, 200
+FEWEST = 10
 _HINT = "Save it again with LivenessDetector.save."
 _FORMAT = Format(name="modicum.liveness", version=1, what="liveness detector", hint=_HINT)
 _STRANGE = 0.1  # median p-value of a camera's photos among the others', below which it is another place
@@ -74,12 +74,12 @@ class CalibrationReport:
     """What came of a calibration.
 
     Args:
-        photos: own genuine faces.
+        photos: own genuine faces that were used.
         people: how many people they show; None if nobody knows.
         level: share of genuine faces that the new threshold may refuse.
-        refused: how many of these faces each detector refuses when it is calibrated on the others; the pre-trained
-            network's own threshold needs no calibration.
-        assumptions: under which the level holds, a sentence each.
+        refused: of these faces, by detector, when it is calibrated on the others; the pre-trained network has its own
+            threshold.
+        assumptions: under which the level holds, in words.
         warnings: what speaks against them.
         sentence: the result, for a user.
     """
@@ -142,6 +142,12 @@ class LivenessDetector:
         if self._model is None:
             raise StateError("The detector was not fitted.", hint="Call fit(folder) first, or LivenessDetector.load.")
         return self._model
+
+    @property
+    def _fitted(self) -> _State:
+        assert self.model is not None  # noqa: S101 - it says so itself
+        assert self._state is not None  # noqa: S101
+        return self._state
 
     def fit(
         self,
@@ -222,7 +228,7 @@ class LivenessDetector:
         kept = [photo for photo, reason in zip(given, reasons, strict=True) if not reason]
         if len(kept) < FEWEST:
             raise DataError(
-                f"{len(kept)} of {len(given)} photos show one face, expected {FEWEST} to {MOST_USEFUL}.",
+                f"{len(kept)} of {len(given)} photos show one face, expected {FEWEST} to 200.",
                 hint="Give more genuine photos of the camera and the people that the detector is for.",
             )
         people = [photo.subject if isinstance(photo, Photo) else None for photo in kept]
@@ -241,7 +247,7 @@ class LivenessDetector:
             level=level,
             refused=refused,
             assumptions=_assumptions(groups, len(near), len(held), level),
-            warnings=(*_warned(given, reasons, alpha, level), *_strange(source, inputs, cameras, seed)),
+            warnings=(*_warned(len(given), reasons, alpha, level), *_strange(source, inputs, cameras, seed)),
             sentence=_sentence(refused, len(kept), level),
         )
 
@@ -290,7 +296,7 @@ class LivenessDetector:
             model.save_pretrained(part / "model")
             if self._source is not None and self._source is not model:
                 self._source.save_pretrained(part / "source")
-            _FORMAT.write(part / "detector.json", {"state": vars(state)})
+            _FORMAT.write(part / "detector.json", vars(state))
 
     @classmethod
     def load(cls, folder: Path | str) -> LivenessDetector:
@@ -308,19 +314,13 @@ class LivenessDetector:
         folder = Path(folder)
         if not (folder / "detector.json").is_file():
             raise DataError(f"There is no liveness detector in {folder}.", hint=_HINT)
-        state = _FORMAT.read(folder / "detector.json", _Document).state
+        state = _FORMAT.read(folder / "detector.json", _State)
         model = open_folder(FGHVForLiveness, folder / "model", hint=_HINT)
         detector = cls(model.config, scale=state.scale)
         detector._model, detector._state = model, state
         source = folder / "source"
         detector._source = open_folder(FGHVForLiveness, source, hint=_HINT) if source.is_dir() else model
         return detector
-
-    @property
-    def _fitted(self) -> _State:
-        if self._state is None:
-            raise StateError("The detector was not fitted.", hint="Call fit(folder) first, or LivenessDetector.load.")
-        return self._state
 
     def _crops(
         self, images: Sequence[Source], size: int, progress: Progress, *, warn: bool = True
@@ -354,11 +354,6 @@ class LivenessDetector:
         return torch.from_numpy(np.stack(crops) if crops else empty), reasons
 
 
-@dataclass(frozen=True)
-class _Document:
-    state: _State
-
-
 def _path(given: Photo | Path | str) -> Path:
     return given.path if isinstance(given, Photo) else Path(given)
 
@@ -389,18 +384,12 @@ def _verified(model: FGHVForLiveness, crops: Tensor) -> Verification:
 
 
 def _refused(
-    source: FGHVForLiveness,
-    inputs: Tensor,
-    crops: Tensor,
-    groups: Sequence[str] | None,
-    alpha: float,
-    seed: int,
+    source: FGHVForLiveness, inputs: Tensor, crops: Tensor, groups: Sequence[str] | None, alpha: float, seed: int
 ) -> dict[str, int]:
     """Count how many own faces each detector refuses when calibrated on the others."""
     with torch.no_grad():
         features = source.embed(inputs)
-    # Rows travel as numbers, so that a scorer may look up what it needs of them.
-    rows = torch.arange(len(inputs))
+    rows = torch.arange(len(inputs))  # each scorer looks up what it needs of them
     scorers: dict[str, OwnScorer] = {
         "FGHV": lambda own, new: updated(source, inputs[own]).verify(inputs[new]).box,
         "kNN": lambda own, new: nearest_neighbours(features[own], features[new]),
@@ -410,54 +399,43 @@ def _refused(
         name: refused_when_left_out(scorer, rows, groups, alpha=alpha, seed=seed) for name, scorer in scorers.items()
     }
     if isinstance(source.backbone, MiniFAS):
-        pixels = crops.permute(0, 3, 1, 2).float() / 255
-        refused["pre-trained network"] = int((source.backbone.both(pixels)[1] < 0).sum())
+        margin = source.backbone.both(crops.permute(0, 3, 1, 2).float() / 255)[1]
+        refused["pre-trained network"] = int((margin < 0).sum())
     return refused
 
 
 def _assumptions(groups: Sequence[str] | None, near: int, held: int, level: float) -> tuple[str, ...]:
-    who = (
-        "Nobody said who is shown: the level holds for new photos of these people and not for other people."
-        if groups is None
-        else f"The photos show {len(set(groups))} people, and new photos are of such people, drawn as these were."
-    )
+    who = "these people" if groups is None else f"people as these {len(set(groups))}, drawn as they were"
     return (
-        f"The update of the hypotheses by {near} photos takes their features as draws of the place's genuine faces.",
-        f"The threshold is from the other {held}: at most {level:.0%} of genuine faces are refused on average, if they "
-        "are exchangeable with those, with the same camera and light. Nothing is promised of attacks.",
-        who,
+        f"The hypotheses were updated by {near} photos, as if these were draws of the place's genuine faces.",
+        f"The threshold is from the other {held}: on average at most {level:.0%} of genuine faces are refused, if they "
+        f"are exchangeable with those: same camera, same light, {who}. Nothing is promised of attacks.",
     )
 
 
-def _warned(given: Sequence[Source], reasons: Sequence[str], alpha: float, level: float) -> tuple[str, ...]:
-    found: list[str] = []
-    if missing := Counter(reason for reason in reasons if reason):
+def _warned(given: int, reasons: Sequence[str], alpha: float, level: float) -> Iterator[str]:
+    if missing := Counter(filter(None, reasons)):
         words = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
-        found.append(f"{sum(missing.values())} of {len(given)} photos were left out: {words}.")
+        yield f"{missing.total()} of {given} photos were left out: {words}."
     if level > alpha:
-        needed = 2 * round(1 / alpha - 1)
-        found.append(f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {needed} of them.")
-    if len(given) > MOST_USEFUL:
-        found.append(f"More than {MOST_USEFUL} photos were given: training on them would use them better.")
-    return tuple(found)
+        yield f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {2 * round(1 / alpha - 1)}."
 
 
-def _strange(source: FGHVForLiveness, inputs: Tensor, cameras: Sequence[str], seed: int) -> tuple[str, ...]:
+def _strange(source: FGHVForLiveness, inputs: Tensor, cameras: Sequence[str], seed: int) -> Iterator[str]:
     """Look at the p-values of each camera's photos among those of the others."""
-    found: list[str] = []
     for name, count in sorted(Counter(cameras).items()):
-        mine = torch.tensor([camera == name for camera in cameras])
         if count < 5 or len(cameras) - count < FEWEST:
             continue
-        near, held = (torch.as_tensor(rows) for rows in halves(None, len(cameras) - count, seed))
-        model, others = updated(source, inputs[~mine][near]), inputs[~mine]
+        mine = torch.tensor([camera == name for camera in cameras])
+        others = inputs[~mine]
+        near, held = (torch.as_tensor(rows) for rows in halves(None, len(others), seed))
+        model = updated(source, others[near])
         p_values = F.conformal_p_values(model.verify(inputs[mine]).box, model.verify(others[held]).box)
         if (median := float(p_values.median())) < _STRANGE:
-            found.append(
+            yield (
                 f"The {count} photos of {name} are strange among the others (median p-value {median:.2f}): "
                 "calibrate a detector for each camera."
             )
-    return tuple(found)
 
 
 def _camera(photo: Source) -> str:
@@ -473,13 +451,8 @@ def _camera(photo: Source) -> str:
 
 def _sentence(refused: dict[str, int], total: int, level: float) -> str:
     before = refused.get("pre-trained network")
-    first = (
-        f"Of {total} genuine faces, the pre-trained network's own threshold would have refused {before}"
-        if before is not None
-        else f"Of {total} genuine faces, each left out of the calibration once"
-    )
+    would = "" if before is None else f" the pre-trained network's own threshold would have refused {before}, and"
     return (
-        f"{first}, {'and ' if before is not None else ''}ours {'refuses' if before is not None else 'refuse'} "
-        f"{refused['FGHV']} (level {level:.0%}; kNN on the same features {refused['kNN']}, "
-        f"Mahalanobis {refused['Mahalanobis']})."
+        f"Of {total} genuine faces,{would} ours refuses {refused['FGHV']} when it is calibrated on the others "
+        f"(level {level:.0%}; kNN on the same features {refused['kNN']}, Mahalanobis {refused['Mahalanobis']})."
     )

@@ -44,27 +44,9 @@ def fit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FGHVForLiveness:
-    """Train a model on genuine faces and known attacks, and calibrate it on those of them that were held out.
-
-    Args:
-        model: or its configuration, for one with random weights.
-        inputs: features of the backbone, shape (n, input_size), or uint8 crops, shape (n, size, size, 3), from which a
-            frozen backbone makes features once.
-        labels: 1 for genuine faces and 0 for attacks, shape (n,).
-        groups: person of each, so that nobody is both fitted and calibrated on.
-        domains: of each; batches have as many of one as of another.
-        steps: updates.
-        batch: faces an update, half of them genuine.
-        rate: learning rate of AdamW.
-        seed: of weights, batches and latents.
-        progress: called with steps done.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        DataError: if genuine faces or attacks are missing, or too few to hold some out.
-    """
+    """Train a model, or one of random weights, on genuine faces (label 1) and known attacks, and calibrate its sides."""
+    # Inputs are features of the backbone, or uint8 crops, of which a frozen backbone makes features once. Groups are
+    # people, so that nobody is both fitted and calibrated on; a batch has as many of each domain.
     for label, name in ((1, "genuine faces"), (0, "attacks")):
         if int((labels == label).sum()) < 10:
             raise DataError(

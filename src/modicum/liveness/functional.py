@@ -134,55 +134,35 @@ def diversity(hypotheses: Tensor, ridge: float = 0.01) -> Tensor:
     return torch.linalg.slogdet(covariance + ridge * torch.eye(size).to(covariance)).logabsdet / size
 
 
-class Moments(NamedTuple):
-    """Mean and covariance of the real hypotheses and mean of the attacks', all that scoring needs."""
-
-    real: Tensor  # shape (D,)
-    covariance: Tensor  # shape (D, D)
-    attack: Tensor  # shape (D,)
-
-
-def moments(real: Tensor, attack: Tensor) -> Moments:
-    """Reduce two banks of hypotheses to their moments.
+def moments(real: Tensor, attack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Reduce two banks of hypotheses to all that scoring needs.
 
     Args:
         real: real hypotheses as `unit` gives them, shape (K, D).
         attack: attack hypotheses as `unit` gives them, shape (L, D).
 
     Returns:
-        The means and the unbiased covariance.
+        The mean and the unbiased covariance of the real ones, and the mean of the attacks'.
     """
-    return Moments(real.mean(0), torch.cov(real.T), attack.mean(0))
+    return real.mean(0), torch.cov(real.T), attack.mean(0)
 
 
-def exact_score(features: Tensor, known: Moments) -> Tensor:
-    """Compute s of `relative_correlation` over the entire banks, without sampling.
+def closed_form(features: Tensor, direction: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute s and V over the entire banks, without sampling.
 
     Args:
         features: as `unit` gives them, shape (n, D).
-        known: of `moments`.
+        direction: difference of the two means of `moments`, shape (D,).
+        factor: L with L L' the covariance, shape (D, r), of `square_root`.
 
     Returns:
-        Values in [-2, 2], shape (n,).
-    """
-    return features @ (known.real - known.attack)
-
-
-def quadratic_form(features: Tensor, factor: Tensor) -> Tensor:
-    """Compute f' (L L') f for each feature: the exact variance of its correlations if L L' is their covariance.
-
-    Args:
-        features: as `unit` gives them, shape (n, D).
-        factor: L, shape (D, r), such as of `square_root`.
-
-    Returns:
-        Values >= 0, shape (n,).
+        The relative correlation, and the variance of the correlations with the real hypotheses, shape (n,) each.
 
     Source:
-        A correlation is linear in a hypothesis of length 1, so Var f'g = f' Cov(g) f. It is the predictive variance of
-        a Bayesian linear model whose weights are the hypotheses.
+        A correlation is linear in a hypothesis of length 1, so Var f'g = f' Cov(g) f: the predictive variance of a
+        Bayesian linear model whose weights are the hypotheses.
     """
-    return (features @ factor).square().sum(-1)
+    return features @ direction, (features @ factor).square().sum(-1)
 
 
 def square_root(covariance: Tensor) -> Tensor:
@@ -227,7 +207,7 @@ def bayesian_update(covariance: Tensor, features: Tensor, variance: float) -> Te
     Args:
         covariance: of the real hypotheses, shape (D, D).
         features: own genuine faces as `unit` gives them, shape (n, D).
-        variance: mean of `quadratic_form` over the genuine faces of the source.
+        variance: mean V of `closed_form` over the genuine faces of the source.
 
     Returns:
         The covariance after it, shape (D, D); no larger in any direction.

@@ -147,12 +147,12 @@ class FGHVForLiveness(PreTrainedModel):
         """
         assert self.backbone is not None  # noqa: S101 - "vector" has inputs that are features already
         pixels = images.permute(0, 3, 1, 2).to(self.device, torch.float32) / 255
-        mean, std = (torch.tensor(part, device=self.device)[:, None, None] for part in self._image_moments())
+        mean, std = (
+            torch.tensor(part, device=self.device)[:, None, None]
+            for part in (self.config.image_mean, self.config.image_std)
+        )
         with torch.set_grad_enabled(self.config.train_backbone and torch.is_grad_enabled()):
             return self.backbone((pixels - mean) / std).to(self.device)
-
-    def _image_moments(self) -> tuple[list[float], list[float]]:
-        return self.config.image_mean, self.config.image_std
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Give the feature that hypotheses are correlated with.
@@ -217,15 +217,16 @@ class FGHVForLiveness(PreTrainedModel):
     def refresh(self) -> None:
         """Reduce the bank's hypotheses to the moments that scoring uses; after training."""
         real, attack = (part.double() for part in self.hypotheses(self.bank))
-        self.set_moments(F.moments(real, attack))
+        mean, covariance, attack_mean = F.moments(real, attack)
+        self.real_mean.copy_(mean)
+        self.attack_mean.copy_(attack_mean)
+        self.set_covariance(covariance)
 
     @torch.no_grad()
-    def set_moments(self, found: F.Moments) -> None:
-        """Score by these moments."""
-        self.real_mean.copy_(found.real)
-        self.attack_mean.copy_(found.attack)
-        self.covariance.copy_(found.covariance)
-        self.factor.copy_(F.square_root(found.covariance.double()))
+    def set_covariance(self, covariance: Tensor) -> None:
+        """Let real hypotheses vary so."""
+        self.covariance.copy_(covariance)
+        self.factor.copy_(F.square_root(covariance.double()))
 
     @property
     def spread(self) -> float:
@@ -246,8 +247,7 @@ class FGHVForLiveness(PreTrainedModel):
         """
         features = self.embed(inputs)
         if mode == "closed":
-            score = features @ (self.real_mean - self.attack_mean)
-            variance = F.quadratic_form(features, self.factor)
+            score, variance = F.closed_form(features, self.real_mean - self.attack_mean, self.factor)
         else:
             real, attack = (features @ part.T for part in self.hypotheses(self.bank[:samples]))
             score, variance = F.relative_correlation(real, attack), real.var(1)

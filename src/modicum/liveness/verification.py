@@ -44,8 +44,7 @@ def updated(model: FGHVForLiveness, own: Tensor) -> FGHVForLiveness:
     """Copy a model, with hypotheses that agree on own genuine faces too (E4)."""
     after = copy.deepcopy(model)
     features = after.embed(own).double()
-    covariance = F.bayesian_update(after.covariance.double(), features, float(after.source_variance))
-    after.set_moments(F.Moments(after.real_mean, covariance, after.attack_mean))
+    after.set_covariance(F.bayesian_update(after.covariance.double(), features, float(after.source_variance)))
     return after
 
 

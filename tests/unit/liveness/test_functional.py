@@ -22,17 +22,16 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 def test_moments_give_the_mean_and_the_variance_of_all_correlations(kind: F.Correlation) -> None:
     # FGHV-C1
     features, real, attack = normal(7, 24), normal(300, 24, seed=1) + 0.3, normal(200, 24, seed=2)
-    known = F.moments(F.unit(real, kind), F.unit(attack, kind))
-    found = F.correlations(features, real, kind)
-    scaled = F.unit(features, kind)
-    torch.testing.assert_close(scaled @ known.real, found.mean(1), rtol=0, atol=1e-12)
+    mean, covariance, attack_mean = F.moments(F.unit(real, kind), F.unit(attack, kind))
+    found, scaled = F.correlations(features, real, kind), F.unit(features, kind)
+    torch.testing.assert_close(scaled @ mean, found.mean(1), rtol=0, atol=1e-12)
     wanted = found.var(1)
-    torch.testing.assert_close(((scaled @ known.covariance) * scaled).sum(1), wanted, rtol=0, atol=1e-12)
-    exact = F.quadratic_form(scaled, F.square_root(known.covariance))
-    torch.testing.assert_close(exact, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(((scaled @ covariance) * scaled).sum(1), wanted, rtol=0, atol=1e-12)
+    score, variance = F.closed_form(scaled, mean - attack_mean, F.square_root(covariance))
+    torch.testing.assert_close(variance, wanted, rtol=0, atol=1e-12)
     torch.testing.assert_close(F.variance_constraint(found), wanted.mean(), rtol=0, atol=1e-12)
-    score = F.relative_correlation(found, F.correlations(features, attack, kind))
-    torch.testing.assert_close(F.exact_score(scaled, known), score, rtol=0, atol=1e-12)
+    relative = F.relative_correlation(found, F.correlations(features, attack, kind))
+    torch.testing.assert_close(score, relative, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [4, 16, 64, 256])
@@ -161,7 +160,7 @@ def test_leverage_is_the_quadratic_form_of_the_best_covariance() -> None:
         root = torch.linalg.cholesky(best) @ (torch.eye(6) + 0.05 * normal(6, 6, seed=seed))
         assert loss(root @ root.T) > loss(best)
     new = F.unit(normal(4, 6, seed=9))
-    exact = F.quadratic_form(new, F.square_root(best)) * 10 * 6 / 0.1
+    exact = F.closed_form(new, new[0], F.square_root(best))[1] * 10 * 6 / 0.1
     torch.testing.assert_close(F.leverage(new, reference, ridge=0.0), exact)
 
 
