@@ -97,7 +97,10 @@ def _parts(
         data.check_split(photos, judged)
         return photos, judged
     if leave_out:
-        return data.leave_out(photos, *data.parse_left_out(leave_out), test=held_out, seed=seed)
+        field, _, value = leave_out.partition("=")
+        if field not in {"domain", "session"} or not value:
+            raise ConfigError(f"--leave-out is {leave_out!r}.", hint="Write session=3 or domain=oulu.")
+        return data.leave_out(photos, "domain" if field == "domain" else "session", value, test=held_out, seed=seed)
     return data.split_by_subject(photos, held_out, seed) if held_out else (photos, [])
 
 
@@ -122,14 +125,11 @@ def _show(metrics: PADMetrics) -> None:
     from rich.table import Table
 
     table = Table("test", "", "95 %", box=None, pad_edge=False)
-    found = metrics.to_dict()
+    names = ("apcer_max", "bpcer", "acer", "hter", "hter_oracle", "eer", "auc", "bpcer10", "bpcer20", "bpcer100")
     rows = {f"apcer {name}": value for name, value in (metrics.apcer or {}).items()}
-    for name in ("apcer_max", "bpcer", "acer", "hter", "hter_oracle", "eer", "auc", "bpcer10", "bpcer20", "bpcer100"):
-        rows[name] = found[name]
-    for name, value in rows.items():
-        low, high = metrics.intervals.get(name, (None, None))
-        head, _, kind = name.replace("_", " ").partition(" ")
-        table.add_row(f"{head.upper()} {kind}", f"{value:.3f}", "" if low is None else f"{low:.3f} to {high:.3f}")
+    for name, value in {**rows, **{name: getattr(metrics, name) for name in names}}.items():
+        interval = metrics.intervals.get(name)
+        table.add_row(name.replace("_", " "), f"{value:.3f}", "{:.3f} to {:.3f}".format(*interval) if interval else "")
     out().print(table)
     say("APCER: attacks that pass, BPCER: genuine faces that are refused, at the threshold of the training photos.")
 

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,11 +33,9 @@ _GREY = 128
 
 
 class Scorer(Protocol):
-    """What can be audited: results have a ``score``, higher for bona fide, and if they like a ``decision``."""
+    """What can be audited: it gives a number a photo, or results with ``score`` and, if they like, ``decision``."""
 
-    def score(self, images: list[Any], /) -> Iterable[Any]:
-        """Score photos, which have a path and the box of the face."""
-        ...
+    def score(self, images: list[Any], /) -> Iterable[Any]: ...  # noqa: D102 - photos with a path and a box
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,41 +51,19 @@ class AuditRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found.
-
-    Args:
-        rows: the answers.
-        findings: what follows from them, in words.
-        skipped: photos without one face to look at.
-    """
+    """What an audit found."""
 
     rows: list[AuditRow]
-    findings: list[str]
-    skipped: int
+    findings: list[str]  # what follows from them, in words
+    skipped: int  # photos without one face to look at, or damaged
 
 
 def audit(
     detector: Scorer, photos: Sequence[Photo], folder: Path | str, *, seed: int = 0, progress: Progress = silent
 ) -> Audit:
-    """Ask a detector what it looks at, and write one page with pictures, ``audit.html``, and ``audit.json``.
-
-    Two fifths of the subjects are scored; on the others two baselines are trained, which see colours or texture alone.
-    Then the face is covered, or what is around it, and photos are taken again by the simulator.
-
-    Args:
-        detector: what has ``score(images)``, such as a `LivenessDetector`. It gets photos with the box of the face.
-        photos: labelled ones that it was not trained on.
-        folder: where the page goes. It shows faces.
-        seed: of the split and the simulator.
-        progress: called with (done, in all, what was done).
-
-    Returns:
-        The answers.
-
-    Raises:
-        DataError: if a class is empty or no face is found.
-        ConfigError: if the folder cannot be written.
-    """
+    """Ask a detector what it looks at, and write one page with pictures, ``audit.html``, and ``audit.json``."""
+    # Two fifths of the subjects are scored; on the others baselines of colours and of texture are trained.
+    # Then the face is covered, or what is around it, and photos are taken again by the simulator.
     check_classes(photos, "The audit")
     make_folder(Path(folder))
     located = _located(photos, progress)
@@ -130,7 +107,12 @@ def _located(photos: Sequence[Photo], progress: Progress) -> list[Photo]:
     located: list[Photo] = []
     for done, photo in enumerate(photos):
         progress(done, len(photos), "faces")
-        face = None if photo.box else main_face(faces.detect(read_image(photo.path)))
+        try:
+            image = read_image(photo.path)
+        except DataError as error:
+            warnings.warn(f"Left out: {error.what}", UserWarning, stacklevel=2)
+            continue
+        face = None if photo.box else main_face(faces.detect(image))
         if box := photo.box or (face and face.box):
             located.append(replace(photo, box=box))
     check_classes(located, "The part of the photos that shows one face")
@@ -183,19 +165,19 @@ def _face_alone(image: Image, box: Box) -> Image:
     return covered
 
 
-def _inside(box: Box, more: float = 0.0) -> tuple[slice, slice]:
-    x, y, width, height = box
-    left, top = (max(0, round(start - more * max(width, height))) for start in (x, y))
-    right, bottom = (round(end + more * max(width, height)) for end in (x + width, y + height))
+def _inside(box: Box) -> tuple[slice, slice]:
+    left, top, right, bottom = (max(0, round(side)) for side in (*box[:2], box[0] + box[2], box[1] + box[3]))
     return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
 
 
 def _surroundings(photo: Photo) -> tuple[Photo, Image]:
-    """Cut a photo down to the face and half of it on each side, since simulating takes time."""
-    image = read_image(photo.path)
-    rows, columns = _inside(_box(photo), more=0.5)
-    x, y, width, height = _box(photo)
-    return replace(photo, box=(x - columns.start, y - rows.start, width, height)), image[rows, columns]
+    """Cut a photo down to twice the face, of 512 pixels at most, since simulating takes time."""
+    _, _, width, height = box = _box(photo)
+    side = 2 * max(width, height)
+    size = min(512, round(side))
+    width, height = width * size / side, height * size / side
+    around = crop(read_image(photo.path), box, 2, size)
+    return replace(photo, box=((size - width) / 2, (size - height) / 2, width, height)), around
 
 
 def _box(photo: Photo) -> Box:
@@ -234,40 +216,25 @@ def _baseline(name: str, features: Callable[[Image], Array], train: Sequence[Pho
 def _findings(rows: dict[str, AuditRow]) -> list[str]:
     own, face, around = (rows[name] for name in ("as they are", "face covered", "surroundings covered"))
     null = rows["genuine, and taken again (null attack)"]
-    words: list[str] = []
-    if face.interval[0] > 0.5:
-        words.append(
-            f"With the face covered it still tells attacks from genuine photos (AUC {face.auc:.3f}): what is "
-            "around the face, such as hands and the edge of a print, is enough for it."
-        )
-    else:
-        words.append(f"With the face covered it is not shown to tell them apart (AUC {face.auc:.3f}).")
+    words = [
+        f"With the face covered it still tells attacks from genuine photos (AUC {face.auc:.3f}): what is around the "
+        "face, such as hands and the edge of a print, is enough for it."
+        if face.interval[0] > 0.5
+        else f"With the face covered it is not shown to tell them apart (AUC {face.auc:.3f}).",
+        f"Being taken and saved again changes its scores (AUC {null.auc:.3f} and not .5): part of what it says of "
+        "attacks may be blur and JPEG. Compare the rows that begin with 'taken again'."
+        if not null.interval[0] <= 0.5 <= null.interval[1]
+        else f"Being taken and saved again is not shown to change its scores (AUC {null.auc:.3f}).",
+    ]
     if around.interval[1] < own.interval[0]:
         words.append(f"With the surroundings covered it does worse: AUC {around.auc:.3f} instead of {own.auc:.3f}.")
     for name in ("colours alone", "texture alone (LBP)"):
-        better = "does no better than" if own.interval[0] <= rows[name].auc else "does better than"
-        words.append(
-            f"It {better} a logistic regression on {name.replace(' alone', '')}: AUC {own.auc:.3f} and "
-            f"{rows[name].auc:.3f}."
-        )
-    if null.interval[0] > 0.5 or null.interval[1] < 0.5:
-        words.append(
-            f"Being taken and saved again changes its scores (AUC {null.auc:.3f} and not .5): part of what it "
-            "says of attacks may be blur and JPEG. Compare the rows that begin with 'taken again'."
-        )
-    else:
-        words.append(f"Being taken and saved again is not shown to change its scores (AUC {null.auc:.3f}).")
+        verb = "is not shown to do better" if own.interval[0] <= rows[name].auc else "does better"
+        words.append(f"It {verb} than a logistic regression on {name}: AUC {own.auc:.3f} and {rows[name].auc:.3f}.")
     return words
 
 
-def _write(
-    found: Audit,
-    folder: Path,
-    drawn: dict[str, tuple[Array, Array]],
-    test: Sequence[Photo],
-    genuine: Image,
-    seed: int,
-) -> None:
+def _write(found: Audit, folder: Path, drawn: dict[str, Any], test: Sequence[Photo], genuine: Image, seed: int) -> None:
     import jinja2
 
     views: list[Image] = []
@@ -275,18 +242,11 @@ def _write(
         image, box = read_image(photo.path), _box(photo)
         changed = (image, _without_face(image, box), _face_alone(image, box))
         views.append(np.hstack([crop(view, box, 1.5, 240) for view in changed]))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("modicum.liveness", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("audit.html.jinja").render(
-        audit=found,
-        sample=_address(np.vstack(views)),
-        sheet=_address(contact_sheet(genuine, seed)),
-        scores=_address(_drawn(drawn)),
+    loader = jinja2.PackageLoader("modicum.liveness", "")
+    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pictures = {"sample": np.vstack(views), "sheet": contact_sheet(genuine, seed), "scores": _drawn(drawn)}
+    page = template.get_template("audit.html.jinja").render(
+        audit=found, **{name: _address(picture) for name, picture in pictures.items()}
     )
     with replacing(folder / "audit.json") as file:
         json.dump(dataclasses.asdict(found), file, indent=2)
@@ -313,9 +273,7 @@ def _drawn(scores: dict[str, tuple[Array, Array]]) -> Image:
         for label, colour, mark, name in ((1, "#0b57a4", "o", "first kind"), (0, "#b4450a", "x", "second kind")):
             part = values[labels == label]
             height = line + (0.18 if label else -0.18) + noise.uniform(-0.12, 0.12, len(part))
-            axes.scatter(
-                part, height, s=12, c=colour, marker=mark, alpha=0.5, linewidths=0.8, label=None if line else name
-            )
+            axes.plot(part, height, mark, color=colour, alpha=0.5, markersize=4, label=None if line else name)
     axes.set_yticks(range(len(scores)), list(scores))
     axes.invert_yaxis()
     axes.set_xlabel("score, higher is more bona fide")

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from modicum.core.splits import hold_out
 from modicum.core.tables import read_records, read_text
-from modicum.errors import ConfigError, DataError
+from modicum.errors import DataError
 from modicum.liveness.faces import IMAGE_ENDINGS, Box
 
 Label: TypeAlias = Literal["bona_fide", "attack"]
@@ -260,11 +260,3 @@ def _listed(file: Path, domain: str, part: str, label: Label) -> Photo:
             raise DataError(f"{file} has no name of {domain}.", hint="Keep the names of FLIP's lists.")
         subject = f"{domain}/{part}/{found[1]}" if domain == "casia" else f"{domain}/{found[1]}"
     return Photo(file, label, label, subject, None, domain)
-
-
-def parse_left_out(text: str) -> tuple[Literal["domain", "session"], str]:
-    """Read what --leave-out says: session=3 or domain=oulu."""
-    field, _, value = text.partition("=")
-    if field not in {"domain", "session"} or not value:
-        raise ConfigError(f"--leave-out is {text!r}.", hint="Write session=3 or domain=oulu.")
-    return ("domain" if field == "domain" else "session"), value

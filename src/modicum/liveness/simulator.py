@@ -144,18 +144,16 @@ def contact_sheet(image: Image, seed: int = 0) -> Image:
     kinds = ("null", "replay", "halftone")
     views = {"as given": image, **{f"simulated: {kind}": simulate(image, kind, seed) for kind in kinds}}
     tile, label = 320, 24
-    scale = tile / max(image.shape[:2])
-    height = label + max(1, round(image.shape[0] * scale))
-    half = max(1, min(tile // 5, *image.shape[:2]) // 2)
-    middle, centre = image.shape[0] // 2, image.shape[1] // 2
-    sheet = pillow.new("RGB", (tile * len(views), height + tile), "white")
-    for column, (name, view) in enumerate(views.items()):
-        detail = view[middle - half : middle + half, centre - half : centre + half]
-        size = (max(1, round(image.shape[1] * scale)), height - label)
-        sheet.paste(pillow.fromarray(view).resize(size), (tile * column, label))
-        enlarged = pillow.fromarray(detail).resize((tile, tile), pillow.Resampling.NEAREST)
-        sheet.paste(enlarged, (tile * column, height))
-        draw.Draw(sheet).text((tile * column + 6, 6), name, fill="black")
+    rows, columns = image.shape[:2]
+    size = tuple(max(1, round(side * tile / max(rows, columns))) for side in (columns, rows))
+    half = max(1, min(tile // 5, rows, columns) // 2)
+    middle = tuple(slice(side // 2 - half, side // 2 + half) for side in (rows, columns))
+    sheet = pillow.new("RGB", (tile * len(views), label + size[1] + tile), "white")
+    for at, (name, view) in enumerate(views.items()):
+        enlarged = pillow.fromarray(view[middle]).resize((tile, tile), pillow.Resampling.NEAREST)
+        sheet.paste(pillow.fromarray(view).resize(size), (tile * at, label))
+        sheet.paste(enlarged, (tile * at, label + size[1]))
+        draw.Draw(sheet).text((tile * at + 6, 6), name, fill="black")
     return np.asarray(sheet)
 
 
