@@ -118,7 +118,8 @@ def _judge(detector: LivenessDetector, photos: Sequence[Photo]) -> PADMetrics:
     taken = [float(result.decision == "bona_fide") for result in results]
     decided = pad_metrics(taken, labels, species, 0.5, subjects)
     rates = {name: getattr(decided, name) for name in ("apcer", "apcer_max", "bpcer", "acer", "hter")}
-    return replace(ranked, **rates, intervals={**decided.intervals, "auc": ranked.intervals.get("auc", (0.0, 1.0))})
+    intervals = {name: found for name, found in decided.intervals.items() if name != "auc"}
+    return replace(ranked, **rates, intervals={**intervals, **ranked.intervals})
 
 
 def _show(metrics: PADMetrics) -> None:

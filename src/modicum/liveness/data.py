@@ -137,6 +137,8 @@ def check_split(train: Sequence[Photo], test: Sequence[Photo]) -> None:
             + (f", and so are {len(shared) - 1} others." if shared[1:] else "."),
             hint="Test on other people than you train on: a detector may know who, and not whether.",
         )
+    if twice := {photo.path for photo in train} & {photo.path for photo in test}:
+        raise DataError(f"{min(twice)} is in both parts.", hint="Give other photos to test on.")
     check_classes(train, "The part to train on")
     check_classes(test, "The part to test on")
 

@@ -135,6 +135,9 @@ def test_nobody_is_on_both_sides() -> None:
     assert split_by_subject(photos, seed=4) != (train, test)
     with pytest.raises(DataError, match="The subject a is in both parts, and so are 1 others"):
         check_split(photos, some("attack", "ab"))
+    unknown = [Photo(Path(name), "attack", "print") for name in "xy"]
+    with pytest.raises(DataError, match="x is in both parts"):
+        check_split(unknown, unknown)
     with pytest.raises(DataError, match="Nobody says who is shown on x and 0 other photos"):
         split_by_subject([*photos, Photo(Path("x"), "attack", "print")])
     with pytest.raises(DataError, match="1 subjects cannot be split"):
