@@ -84,6 +84,13 @@ COMMANDS = {
     "--option schedule_every=200 --option bins=20 --option batch=32 --option test=500 "
     "--out runs/evidence/seqdiffuseq-cmudict --json",
     "seqdiffuseq-speed": "python benchmarks/seqdiffuseq.py --json",
+    "fghv-demo": "modicum compare fghv --budget demo --seeds 10 --out runs/evidence/fghv-demo --json",
+    "fghv-toy": "modicum compare fghv --budget demo --seeds 5 --option task=toy --option steps=800 "
+    "--out runs/evidence/fghv-toy --json",
+    "fghv-nuaa": "modicum compare fghv --budget full --workers 1 --seeds 20 --out runs/evidence/fghv-nuaa --json",
+    "fghv-nuaa-tight": "modicum compare fghv --budget full --workers 1 --seeds 20 --option scale=1 "
+    "--out runs/evidence/fghv-nuaa-tight --json",
+    "fghv-speed": "python benchmarks/fghv.py --json",
     "xpudu-demo": "modicum compare xpudu --budget demo --seeds 20 --out runs/evidence/xpudu-demo --json",
     "xpudu-speed": "python benchmarks/xpudu.py --json",
     "xpudu-minilm": "modicum compare xpudu --budget full --device cuda --workers 4 --seeds 5 "

@@ -1,6 +1,7 @@
 from . import core as core
 from . import errors as errors
 from . import fusion as fusion
+from . import liveness as liveness
 from . import molecules as molecules
 from . import optim as optim
 from . import perturb as perturb
@@ -22,6 +23,9 @@ from .core.settings import Help as Help
 from .fusion import CubeMLP as CubeMLP
 from .fusion import CubeMLPConfig as CubeMLPConfig
 from .fusion import CubeMLPForPrediction as CubeMLPForPrediction
+from .liveness import FGHVConfig as FGHVConfig
+from .liveness import FGHVForLiveness as FGHVForLiveness
+from .liveness import LivenessDetector as LivenessDetector
 from .molecules import ActiveLearner as ActiveLearner
 from .molecules import MarginalizedGraphKernel as MarginalizedGraphKernel
 from .molecules import enumerate_alkanes as enumerate_alkanes

@@ -16,6 +16,7 @@ from modicum.cli.compare import WithMethod, compare, report
 from modicum.cli.data import app as data
 from modicum.cli.doctor import doctor
 from modicum.cli.fusion import app as fusion
+from modicum.cli.liveness import app as liveness
 from modicum.cli.molecules import app as molecules
 from modicum.cli.quantize import app as quantize
 from modicum.cli.sarcasm import app as sarcasm
@@ -53,6 +54,7 @@ app.command("compare", cls=WithMethod)(compare)
 app.command("report")(report)
 app.add_typer(data, name="data")
 app.add_typer(fusion, name="fusion")
+app.add_typer(liveness, name="liveness")
 app.add_typer(molecules, name="molecules")
 app.add_typer(quantize, name="quantize")
 app.add_typer(sarcasm, name="sarcasm")

@@ -62,6 +62,12 @@ _ROWS = (
         "SeqDiffuSeq: text diffusion with a noise schedule for each target position",
         "network calls",
     ),
+    Row(
+        "fghv",
+        "modicum.liveness",
+        "FGHV: face anti-spoofing by generated hypotheses, and what it does not know",
+        "examples of attacks",
+    ),
     Row("rapq", "modicum.quantize", "RAPQ: power-of-two low-bit post-training quantization", "bits"),
 )
 

@@ -1,0 +1,12 @@
+from .configuration import FGHVConfig as FGHVConfig
+from .data import Photo as Photo
+from .data import read_photos as read_photos
+from .detector import CalibrationReport as CalibrationReport
+from .detector import LivenessDetector as LivenessDetector
+from .detector import LivenessResult as LivenessResult
+from .faces import FaceDetector as FaceDetector
+from .metrics import PADMetrics as PADMetrics
+from .metrics import eer_threshold as eer_threshold
+from .metrics import pad_metrics as pad_metrics
+from .modeling import FGHVForLiveness as FGHVForLiveness
+from .simulator import simulate as simulate

@@ -1,0 +1,283 @@
+"""What a detector looks at: the face or what is around it, colour, texture, and the traces of being taken again."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import itertools
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from modicum.core.extras import require
+from modicum.core.files import make_folder, replacing
+from modicum.core.progress import Progress, silent
+from modicum.core.splits import hold_out
+from modicum.errors import DataError
+from modicum.liveness.data import ATTACK, BONA_FIDE, Photo, check_classes, split_by_subject
+from modicum.liveness.faces import Box, FaceDetector, Image, crop, main_face, read_image
+from modicum.liveness.metrics import pad_metrics
+from modicum.liveness.simulator import contact_sheet, simulate
+
+Array = npt.NDArray[Any]
+SIMULATED_FROM = 40  # genuine photos at most, since a simulated attack takes a second
+_GREY = 128
+
+
+class Scorer(Protocol):
+    """What can be audited: it gives a number a photo, or results with ``score`` and, if they like, ``decision``."""
+
+    def score(self, images: list[Any], /) -> Iterable[Any]: ...  # noqa: D102 - photos with a path and a box
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditRow:
+    """One question to a detector, and the answer."""
+
+    name: str  # what was scored
+    auc: float  # chance that the first kind scores higher than the second
+    interval: tuple[float, float]  # 95 %, by resampling subjects
+    passed: tuple[float, float] | None  # share of each kind that it takes for bona fide, if it decides
+    counts: tuple[int, int]  # photos of each kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What an audit found."""
+
+    rows: list[AuditRow]
+    findings: list[str]  # what follows from them, in words
+    skipped: int  # photos without one face to look at, or damaged
+
+
+def audit(
+    detector: Scorer, photos: Sequence[Photo], folder: Path | str, *, seed: int = 0, progress: Progress = silent
+) -> Audit:
+    """Ask a detector what it looks at, and write one page with pictures, ``audit.html``, and ``audit.json``."""
+    # Two fifths of the subjects are scored; on the others baselines of colours and of texture are trained.
+    # Then the face is covered, or what is around it, and photos are taken again by the simulator.
+    check_classes(photos, "The audit")
+    make_folder(Path(folder))
+    located = _located(photos, progress)
+    if any(photo.subject is None for photo in located):
+        labels = np.array([photo.label for photo in located])
+        train, test = ([located[row] for row in rows] for rows in hold_out(len(located), 0.4, seed, labels=labels))
+    else:
+        train, test = split_by_subject(located, seed=seed)
+    genuine = [photo for photo in test if photo.label == BONA_FIDE][:SIMULATED_FROM]
+    rows: dict[str, AuditRow] = {}
+    drawn: dict[str, tuple[Array, Array]] = {}
+
+    def ask(name: str, shown: Iterable[tuple[Photo, Image]]) -> None:
+        progress(len(rows), 8, name)
+        rows[name], drawn[name] = _asked(detector, name, shown)
+
+    ask("as they are", ((photo, read_image(photo.path)) for photo in test))
+    ask("face covered", ((photo, _without_face(read_image(photo.path), _box(photo))) for photo in test))
+    ask("surroundings covered", ((photo, _face_alone(read_image(photo.path), _box(photo))) for photo in test))
+    rows["colours alone"] = _baseline("colours alone", _colours, train, test)
+    rows["texture alone (LBP)"] = _baseline("texture alone (LBP)", _texture, train, test)
+    near = [_surroundings(photo) for photo in genuine]
+    again = {
+        kind: [
+            (replace(photo, label=ATTACK), simulate(image, kind, seed + at)) for at, (photo, image) in enumerate(near)
+        ]
+        for kind in ("null", "replay", "halftone")
+    }
+    null = [(replace(photo, label=BONA_FIDE), image) for photo, image in again["null"]]
+    ask("genuine, and taken again (null attack)", [*near, *again["null"]])
+    ask("taken again, and simulated replay", [*null, *again["replay"]])
+    ask("taken again, and simulated halftone", [*null, *again["halftone"]])
+    found = Audit(rows=list(rows.values()), findings=_findings(rows), skipped=len(photos) - len(located))
+    _write(found, Path(folder), drawn, test, near[0][1], seed)
+    return found
+
+
+def _located(photos: Sequence[Photo], progress: Progress) -> list[Photo]:
+    """Find the face in each photo; those without one are left out."""
+    faces = FaceDetector()
+    located: list[Photo] = []
+    for done, photo in enumerate(photos):
+        progress(done, len(photos), "faces")
+        try:
+            image = read_image(photo.path)
+        except DataError as error:
+            warnings.warn(f"Left out: {error.what}", UserWarning, stacklevel=2)
+            continue
+        face = None if photo.box else main_face(faces.detect(image))
+        if box := photo.box or (face and face.box):
+            located.append(replace(photo, box=box))
+    check_classes(located, "The part of the photos that shows one face")
+    return located
+
+
+def _asked(detector: Scorer, name: str, shown: Iterable[tuple[Photo, Image]]) -> tuple[AuditRow, tuple[Array, Array]]:
+    """Let a detector score changed photos, through files of theirs, and compare both labels."""
+    pillow: Any = require("PIL.Image", extra="liveness", purpose="An audit")
+    photos: list[Photo] = []
+    results: list[Any] = []
+    with tempfile.TemporaryDirectory() as folder:
+        given = iter(shown)
+        while batch := list(itertools.islice(given, 32)):
+            files: list[Photo] = []
+            for at, (photo, image) in enumerate(batch):
+                files.append(replace(photo, path=Path(folder) / f"{at}.png"))
+                pillow.fromarray(image).save(files[-1].path, compress_level=1)
+            photos += files
+            results += detector.score(files)
+    if len(results) != len(photos):
+        raise DataError(f"The detector gave {len(results)} results for {len(photos)} photos.", hint="Give one each.")
+    values = (getattr(result, "score", result) for result in results)
+    scores = np.array([np.nan if value is None else float(value) for value in values])
+    labels = np.array([int(photo.label == BONA_FIDE) for photo in photos])
+    passed = None
+    if all(hasattr(result, "decision") for result in results):
+        taken = np.array([result.decision == BONA_FIDE for result in results])
+        passed = float(taken[labels == 1].mean()), float(taken[labels == 0].mean())
+    return _row(name, scores, labels, photos, passed), (scores, labels)
+
+
+def _row(
+    name: str, scores: Array, labels: Array, photos: Sequence[Photo], passed: tuple[float, float] | None = None
+) -> AuditRow:
+    metrics = pad_metrics(scores, labels, subjects=[photo.subject for photo in photos])
+    counts = int(labels.sum()), int((1 - labels).sum())
+    return AuditRow(name=name, auc=metrics.auc, interval=metrics.intervals["auc"], passed=passed, counts=counts)
+
+
+def _without_face(image: Image, box: Box) -> Image:
+    covered = image.copy()
+    covered[_inside(box)] = _GREY
+    return covered
+
+
+def _face_alone(image: Image, box: Box) -> Image:
+    covered = np.full_like(image, _GREY)
+    covered[_inside(box)] = image[_inside(box)]
+    return covered
+
+
+def _inside(box: Box) -> tuple[slice, slice]:
+    left, top, right, bottom = (max(0, round(side)) for side in (*box[:2], box[0] + box[2], box[1] + box[3]))
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
+def _surroundings(photo: Photo) -> tuple[Photo, Image]:
+    """Cut a photo down to twice the face, of 512 pixels at most, since simulating takes time."""
+    _, _, width, height = box = _box(photo)
+    side = 2 * max(width, height)
+    size = min(512, round(side))
+    width, height = width * size / side, height * size / side
+    around = crop(read_image(photo.path), box, 2, size)
+    return replace(photo, box=((size - width) / 2, (size - height) / 2, width, height)), around
+
+
+def _box(photo: Photo) -> Box:
+    assert photo.box is not None  # noqa: S101 - of `_located`
+    return photo.box
+
+
+def _colours(image: Image) -> Array:
+    return np.concatenate([image.mean(axis=(0, 1)), image.std(axis=(0, 1))])
+
+
+def _texture(image: Image) -> Array:
+    feature: Any = require("skimage.feature", extra="liveness", purpose="An audit")
+    grey = image.mean(axis=2)
+    edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    patterns = (feature.local_binary_pattern(grey.astype(np.uint8), 8, radius, "uniform") for radius in (1, 2))
+    shares = [np.bincount(pattern.astype(int).ravel(), minlength=10) / grey.size for pattern in patterns]
+    return np.concatenate([*shares, [np.log1p(edges.std())]])
+
+
+def _baseline(name: str, features: Callable[[Image], Array], train: Sequence[Photo], test: Sequence[Photo]) -> AuditRow:
+    """Train a logistic regression on tight crops."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    sides = [
+        np.array([features(crop(read_image(photo.path), _box(photo), scale=1)) for photo in side])
+        for side in (train, test)
+    ]
+    labels = [np.array([int(photo.label == BONA_FIDE) for photo in side]) for side in (train, test)]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(sides[0], labels[0])
+    return _row(name, model.decision_function(sides[1]), labels[1], test)
+
+
+def _findings(rows: dict[str, AuditRow]) -> list[str]:
+    own, face, around = (rows[name] for name in ("as they are", "face covered", "surroundings covered"))
+    null = rows["genuine, and taken again (null attack)"]
+    words = [
+        f"With the face covered it still tells attacks from genuine photos (AUC {face.auc:.3f}): what is around the "
+        "face, such as hands and the edge of a print, is enough for it."
+        if face.interval[0] > 0.5
+        else f"With the face covered it is not shown to tell them apart (AUC {face.auc:.3f}).",
+        f"Being taken and saved again changes its scores (AUC {null.auc:.3f} and not .5): part of what it says of "
+        "attacks may be blur and JPEG. Compare the rows that begin with 'taken again'."
+        if not null.interval[0] <= 0.5 <= null.interval[1]
+        else f"Being taken and saved again is not shown to change its scores (AUC {null.auc:.3f}).",
+    ]
+    if around.interval[1] < own.interval[0]:
+        words.append(f"With the surroundings covered it does worse: AUC {around.auc:.3f} instead of {own.auc:.3f}.")
+    for name in ("colours alone", "texture alone (LBP)"):
+        verb = "is not shown to do better" if own.interval[0] <= rows[name].auc else "does better"
+        words.append(f"It {verb} than a logistic regression on {name}: AUC {own.auc:.3f} and {rows[name].auc:.3f}.")
+    return words
+
+
+def _write(found: Audit, folder: Path, drawn: dict[str, Any], test: Sequence[Photo], genuine: Image, seed: int) -> None:
+    import jinja2
+
+    views: list[Image] = []
+    for photo in (next(photo for photo in test if photo.label == label) for label in (BONA_FIDE, ATTACK)):
+        image, box = read_image(photo.path), _box(photo)
+        changed = (image, _without_face(image, box), _face_alone(image, box))
+        views.append(np.hstack([crop(view, box, 1.5, 240) for view in changed]))
+    loader = jinja2.PackageLoader("modicum.liveness", "")
+    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pictures = {"sample": np.vstack(views), "sheet": contact_sheet(genuine, seed), "scores": _drawn(drawn)}
+    page = template.get_template("audit.html.jinja").render(
+        audit=found, **{name: _address(picture) for name, picture in pictures.items()}
+    )
+    with replacing(folder / "audit.json") as file:
+        json.dump(dataclasses.asdict(found), file, indent=2)
+    with replacing(folder / "audit.html") as file:
+        file.write(page)
+
+
+def _address(image: Image) -> str:
+    pillow: Any = require("PIL.Image", extra="liveness", purpose="An audit")
+    file = io.BytesIO()
+    pillow.fromarray(image).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _drawn(scores: dict[str, tuple[Array, Array]]) -> Image:
+    """Draw the scores of each question, those of both kinds side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.9 + 0.55 * len(scores)), dpi=110, layout="constrained")
+    axes: Any = figure.subplots()
+    noise = np.random.default_rng(0)
+    for line, (values, labels) in enumerate(scores.values()):
+        for label, colour, mark, name in ((1, "#0b57a4", "o", "first kind"), (0, "#b4450a", "x", "second kind")):
+            part = values[labels == label]
+            height = line + (0.18 if label else -0.18) + noise.uniform(-0.12, 0.12, len(part))
+            axes.plot(part, height, mark, color=colour, alpha=0.5, markersize=4, label=None if line else name)
+    axes.set_yticks(range(len(scores)), list(scores))
+    axes.invert_yaxis()
+    axes.set_xlabel("score, higher is more bona fide")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.14), ncols=2, frameon=False)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
