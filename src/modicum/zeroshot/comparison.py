@@ -207,17 +207,17 @@ _ARMS = (
     _arm("shuffled classes", "control", partial(tuned, shuffled=True), "Go-tuning with the mined classes permuted"),
     _arm("SetFit-style", "control", synthetic, "as many steps on 'This sentence is LABEL': is a corpus needed?"),
     _arm("bag of words", "control", bag_of_words, "logistic regression on the same rows: is a model needed?"),
+    _arm("VADER", "control", vader, "a lexicon of sentiment that needs neither corpus nor model"),
 )
 _MASKING = _arm("random masking", "control", random_masking, "as many steps of ordinary masking on the same sentences")
-_VADER = _arm("VADER", "control", vader, "a lexicon of sentiment that needs neither corpus nor model")
 
 
 def _asked(settings: ComparisonSettings) -> Comparison:
     arms = [_MASKING if settings.route == "mlm" and arm.name == "random words" else arm for arm in _ARMS]
     if settings.task != "sentiment":
-        return replace(_COMPARISON, arms=tuple(arms))
+        return replace(_COMPARISON, arms=tuple(arms[:-1]))  # without the lexicon
     each = tuple(Metric(name=f"accuracy, {name}") for name in SETS["sentiment"])
-    return replace(_COMPARISON, arms=(*arms, _VADER), secondary=(*_COMPARISON.secondary, *each))
+    return replace(_COMPARISON, arms=tuple(arms), secondary=(*_COMPARISON.secondary, *each))
 
 
 _COMPARISON = Comparison(
