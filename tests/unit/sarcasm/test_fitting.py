@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import Preparation
+from modicum.sarcasm.data.examples import CATEGORIES, Example
+from modicum.sarcasm.data.preparation import PRESETS, Preparation, Robustness
 from modicum.sarcasm.decisions import decide
-from modicum.sarcasm.examples import CATEGORIES, Example
 from modicum.sarcasm.fitting import Fitted, fit_system
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.robustness import PRESETS, Robustness
-from modicum.sarcasm.scoring import Learner, Outputs, TextModel
+from modicum.sarcasm.linear import LinearLearner
+from modicum.sarcasm.models import Learner, Outputs, TextModel
 
 PLAIN, MODICUM = PRESETS["plain"], PRESETS["modicum"]
 
@@ -149,8 +148,8 @@ def test_models_of_the_folds_can_be_joined() -> None:
 
 
 def test_the_decision_is_what_held_out_examples_make_of_it() -> None:
-    _, fitted = recorded(rule="half", calibration="temperature")
-    assert fitted.system.decision == decide(fitted.outputs, fitted.held, rule="half", calibration="temperature")
+    _, fitted = recorded(rule="half")
+    assert fitted.system.decision == decide(fitted.outputs, fitted.held, rule="half")
     assert fitted.system.decision.rule == "half"
     assert fitted.system.decision.categories is not None
     assert fitted.outputs.rank is not None
@@ -244,7 +243,6 @@ def test_what_is_fitted_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     [
         ({"folds": 0}, r"The number of folds is 0. Give 1 or more"),
         ({"rule": "guess"}, r"There is no rule 'guess'. Use one of: oof_f1, half"),
-        ({"calibration": "magic"}, r"There is no calibration 'magic'"),
     ],
 )
 def test_settings_without_meaning_are_refused(settings: dict[str, Any], message: str) -> None:

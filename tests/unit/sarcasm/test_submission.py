@@ -12,10 +12,10 @@ import pytest
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError, UnsafeFileError
-from modicum.sarcasm.examples import CATEGORIES, Example, Language, Pair
-from modicum.sarcasm.isarcasm import Task, read_categories, read_pairs, read_texts
-from modicum.sarcasm.metrics import score_a, score_b, score_c
-from modicum.sarcasm.submission import ITEMS, Submission, check_submission, read_submission, write_submission
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Language, Pair
+from modicum.sarcasm.data.isarcasm import Task, read_categories, read_pairs, read_texts
+from modicum.sarcasm.evaluate.predictions import ITEMS, Submission, check_submission, read_submission, write_submission
+from modicum.sarcasm.evaluate.scores import score_a, score_b, score_c
 
 SIX = ",".join(CATEGORIES)
 TASKS: list[tuple[Task, Language, str]] = [

@@ -16,20 +16,18 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from modicum.errors import ConfigError, DataError, ModelError
+from modicum.sarcasm.comparison import make_tiny_encoder
 from modicum.sarcasm.configuration import EncoderSettings
+from modicum.sarcasm.data.examples import Example, Pair
+from modicum.sarcasm.data.preparation import PRESETS
 from modicum.sarcasm.encoder.explanation import explain
 from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
-from modicum.sarcasm.examples import Example, Pair
-from modicum.sarcasm.fitting import fit_system
-from modicum.sarcasm.learners import fine_tuning, mean_of
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.metrics import score_c
-from modicum.sarcasm.robustness import PRESETS
-from modicum.sarcasm.scoring import Outputs, TextModel
-from modicum.sarcasm.shares import Share
+from modicum.sarcasm.evaluate.scores import score_c
+from modicum.sarcasm.explanation import Share
+from modicum.sarcasm.fitting import fine_tuning, fit_system, mean_of
+from modicum.sarcasm.linear import LinearLearner, LinearModel
+from modicum.sarcasm.models import Outputs, TextModel
 from modicum.sarcasm.system import Readings, SarcasmSystem
-from modicum.sarcasm.tiny import make_tiny_encoder
 from modicum.sarcasm.written import read_written
 
 KNOWN = [*read_written("en")[:60], *read_written("ar")[:60]]

@@ -14,12 +14,12 @@ from tests.unit.sarcasm.tiny_encoder import write_examples
 from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.comparison import METHOD, Problem, setup
-from modicum.sarcasm.examples import CATEGORIES, Example
+from modicum.sarcasm.data.examples import CATEGORIES, Example
+from modicum.sarcasm.data.isarcasm import read_texts
+from modicum.sarcasm.data.preparation import PRESETS
+from modicum.sarcasm.evaluate.scores import score_a
 from modicum.sarcasm.fitting import fit_system
-from modicum.sarcasm.isarcasm import read_texts
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.metrics import score_a
-from modicum.sarcasm.robustness import PRESETS
+from modicum.sarcasm.linear import LinearLearner
 from modicum.sarcasm.written import read_written
 
 Arm: TypeAlias = Callable[[Job, Problem], Measurement]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from modicum.errors import ConfigError
-from modicum.sarcasm.examples import Example
+from modicum.sarcasm.data.examples import Example
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,15 @@ class Learner(Protocol):
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> TextModel:
         """Fit a new model."""
+        ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """A learner whose models of the folds are kept and read together."""
+
+    def join(self, models: Sequence[Any]) -> TextModel:
+        """Make one model of several."""
         ...
 
 
