@@ -22,7 +22,7 @@ from modicum.sarcasm.data.preparation import Robustness, find_preset
 from modicum.sarcasm.decisions import Rule, check_rule, decide
 from modicum.sarcasm.evaluate.scores import score_a
 from modicum.sarcasm.linear import LinearLearner
-from modicum.sarcasm.models import Joining, Learner, Outputs, TextModel, compare_texts
+from modicum.sarcasm.models import Learner, Outputs, TextModel, compare_texts
 from modicum.sarcasm.stack import StackedModel, mean_categories, stack_weights
 from modicum.sarcasm.system import SarcasmSystem
 
@@ -142,8 +142,8 @@ def fit_system(
         found.append(models[-1]([it.text for it in chosen]))
         margins.append(_margins(models[-1], chosen))
     outputs = _together(found)
-    if isinstance(learner, Joining):  # the models of the folds are an ensemble
-        model = learner.join(models)
+    if join := getattr(learner, "join", None):  # the models of the folds are an ensemble
+        model = join(models)
     elif folds > 1:
         _LOGGER.info("Fitting %sall examples", title)
         model = learner.fit(robustness.train(known, seed=derive(seed, "crop")), seed=derive(seed, "model"))

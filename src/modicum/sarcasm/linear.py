@@ -33,6 +33,8 @@ _FORMAT = Format(
     what="linear model",
     hint="Copy the folder again, or fit and save the model again.",
 )
+Features: TypeAlias = "NgramFeatures | FrozenEncoder"
+_FEWEST = 2  # of each label, for a category to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,9 +108,6 @@ class NgramFeatures:
         return _joined([vectorizer.transform(texts) for vectorizer in self.vectorizers])
 
 
-Features: TypeAlias = "NgramFeatures | FrozenEncoder"
-
-
 def _vectorizer(kind: Grams, **options: Any) -> TfidfVectorizer:
     span = (kind.shortest, kind.longest)
     return TfidfVectorizer(analyzer=kind.analyzer, ngram_range=span, sublinear_tf=True, **options)
@@ -165,21 +164,43 @@ class LinearModel:
     def save(self, folder: Path) -> None:
         """Write it to a new folder: ``model.json`` with the n-grams, ``weights.safetensors`` with the numbers."""
         # Of a frozen encoder only its name is kept.
-        _save(self, folder)
+        tensors: dict[str, np.ndarray] = {}
+        heads: dict[Literal["sarcastic", "categories"], Head] = {"sarcastic": self.sarcastic}
+        if self.categories is not None:
+            heads["categories"] = self.categories
+        for name, head in heads.items():
+            tensors[f"{name}.weights"], tensors[f"{name}.intercept"] = head.weights, head.intercept
+        ranker = None
+        if self.ranker is not None:
+            tensors["rank.weights"] = self.ranker.weights
+            own = isinstance(self.ranker.features, NgramFeatures)  # else it sees what the other heads see
+            ranker = _described(self.ranker.features, "rank", tensors) if own else _Features(ngrams=None)
+        document = _Document(features=_described(self.features, "features", tensors), heads=list(heads), ranker=ranker)
+        make_folder(folder)
+        write_tensors(folder / _WEIGHTS, tensors)
+        # Last, so that a folder with a description has its weights, too.
+        _FORMAT.write(folder / _DESCRIPTION, asdict(document))
 
     @classmethod
     def load(cls, folder: Path) -> LinearModel:
         """Read what `save` wrote."""
-        return _load(folder)
+        document = _FORMAT.read(folder / _DESCRIPTION, _Document)
+        arrays, _ = read_tensors(folder / _WEIGHTS, hint=_FORMAT.hint)
+        tensors = Tensors(folder / _WEIGHTS, arrays, hint=_FORMAT.hint)
+        try:
+            model = _model(document, tensors)
+        except InputError:
+            raise
+        except ValueError as error:  # scikit-learn's, of a vocabulary
+            raise DataError(f"{folder / _DESCRIPTION} describes no model ({error!r}).", hint=_FORMAT.hint) from error
+        tensors.check_empty()
+        return model
 
     def _ranks(self, texts: Sequence[str], rows: Matrix) -> np.ndarray | None:
         if self.ranker is None:
             return None
         shared = self.ranker.features is self.features
         return np.asarray((rows if shared else self.ranker.features(texts)) @ self.ranker.weights)
-
-
-_FEWEST = 2  # of each label, for a category to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,47 +305,6 @@ class _Document:
     features: _Features
     heads: list[Literal["sarcastic", "categories"]]
     ranker: _Features | None
-
-
-def _save(model: LinearModel, folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already and not an empty folder.", hint="Name a new one.")
-    tensors: dict[str, np.ndarray] = {}
-    heads: dict[Literal["sarcastic", "categories"], Head | None] = {
-        "sarcastic": model.sarcastic,
-        "categories": model.categories,
-    }
-    for name, head in heads.items():
-        if head is not None:
-            tensors[f"{name}.weights"], tensors[f"{name}.intercept"] = head.weights, head.intercept
-    ranker = None
-    if model.ranker is not None:
-        tensors["rank.weights"] = model.ranker.weights
-        own = isinstance(model.ranker.features, NgramFeatures)  # else it sees what the other heads see
-        ranker = _described(model.ranker.features, "rank", tensors) if own else _Features(ngrams=None)
-    document = _Document(
-        features=_described(model.features, "features", tensors),
-        heads=[name for name, head in heads.items() if head is not None],
-        ranker=ranker,
-    )
-    make_folder(folder)
-    write_tensors(folder / _WEIGHTS, tensors)
-    # Last, so that a folder with a description has its weights, too.
-    _FORMAT.write(folder / _DESCRIPTION, asdict(document))
-
-
-def _load(folder: Path) -> LinearModel:
-    document = _FORMAT.read(folder / _DESCRIPTION, _Document)
-    arrays, _ = read_tensors(folder / _WEIGHTS, hint=_FORMAT.hint)
-    tensors = Tensors(folder / _WEIGHTS, arrays, hint=_FORMAT.hint)
-    try:
-        model = _model(document, tensors)
-    except InputError:
-        raise
-    except ValueError as error:  # scikit-learn's, of a vocabulary
-        raise DataError(f"{folder / _DESCRIPTION} describes no model ({error!r}).", hint=_FORMAT.hint) from error
-    tensors.check_empty()
-    return model
 
 
 def _model(document: _Document, tensors: Tensors) -> LinearModel:

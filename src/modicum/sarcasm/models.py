@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class TextModel(Protocol):
 
 @runtime_checkable
 class PairModel(Protocol):
-    """A fitted model with a way of its own to compare texts, such as reading both together."""
+    """A fitted model with a way of its own to compare texts."""
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """Give logits that the second text is the sarcastic one, shape (n,); exchanging the texts changes the sign."""
@@ -51,15 +51,6 @@ class Learner(Protocol):
 
     def fit(self, examples: Sequence[Example], *, seed: int) -> TextModel:
         """Fit a new model."""
-        ...
-
-
-@runtime_checkable
-class Joining(Protocol):
-    """A learner whose models of the folds are kept and read together."""
-
-    def join(self, models: Sequence[Any]) -> TextModel:
-        """Make one model of several."""
         ...
 
 

@@ -125,7 +125,7 @@ class SarcasmSystem:
             Shape (n,); sigmoid(b - a) is the probability that `compare` gives.
 
         Raises:
-            ConfigError: if the model was fitted without a rephrase, or reads two texts together.
+            ConfigError: if the model was fitted without a rephrase.
         """
         rank = self.model([self.preparation.text(it) for it in examples]).rank
         if rank is None:
@@ -146,7 +146,7 @@ class SarcasmSystem:
             The pieces in the order of the prepared text.
 
         Raises:
-            ModelError: if the model can only be asked as a whole.
+            ModelError: if the model is a frozen encoder's.
         """
         from modicum.sarcasm.explanation import shares_of
 
@@ -169,7 +169,7 @@ class SarcasmSystem:
             texts exchanges the lists and changes all signs.
 
         Raises:
-            ModelError: if the model ranks no texts, reads both together, or can only be asked as a whole.
+            ModelError: if the model ranks no texts, or is a frozen encoder's.
         """
         from modicum.sarcasm.explanation import shares_of
 

@@ -246,15 +246,6 @@ def test_saved_models_may_lack_heads(tmp_path: Path) -> None:
     assert np.array_equal(again.sarcastic, fitted(TEXTS).sarcastic)
 
 
-def test_folders_in_use_are_left_alone(model: LinearModel, tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("kept")
-    with pytest.raises(ConfigError, match="not an empty folder"):
-        model.save(tmp_path)
-    with pytest.raises(ConfigError, match="not an empty folder"):
-        model.save(tmp_path / "mine")
-    assert [it.name for it in tmp_path.iterdir()] == ["mine"]
-
-
 class Saved:
     """A saved model and what may be wrong with it."""
 

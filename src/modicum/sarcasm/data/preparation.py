@@ -6,7 +6,6 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +22,7 @@ _HASH = re.compile(r"#(?=\w)")
 _ARABIC = re.compile(r"[\u0620-\u064a\u066e-\u06d3\u06fa-\u06ff\u0750-\u077f\u08a0-\u08c9\ufb50-\ufdff\ufe70-\ufefc]")
 _DIALECT = re.compile(rf"(?:{'|'.join(DIALECTS)}): ")
 _LATIN = re.compile(r"[a-z\u00c0-\u024f]", re.IGNORECASE)
+_WORD = re.compile(r"\S+")
 
 
 def clean(text: str) -> str:
@@ -72,9 +72,6 @@ class Preparation:
         return f"{dialect}: {prepared}" if self.dialect_prefix and dialect in DIALECTS else prepared
 
 
-_WORD = re.compile(r"\S+")
-
-
 def length_matched(examples: Sequence[Example], seed: int) -> list[Example]:
     """Crop texts that are not sarcastic to as many words as sarcastic ones have."""
     # Each is given a number of words drawn from the sarcastic texts of its language, and from a random word on keeps
@@ -116,9 +113,6 @@ def _plain(example: Example, rephrase: str) -> Example:
     )
 
 
-Preset: TypeAlias = Literal["plain", "modicum"]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Robustness:
     """What is done to texts."""
@@ -146,7 +140,7 @@ class Robustness:
         return [replace(self.preparation, clean=False).example(it) for it in examples]
 
 
-PRESETS: Mapping[Preset, Robustness] = {
+PRESETS: Mapping[str, Robustness] = {
     "plain": Robustness(
         preparation=Preparation(clean=False, dialect_prefix=False), match_lengths=False, rephrases=False
     ),
@@ -156,7 +150,6 @@ PRESETS: Mapping[Preset, Robustness] = {
 
 def find_preset(name: str) -> Robustness:
     """Give the switches of a preset: "plain" has all off, "modicum" all on."""
-    for known, robustness in PRESETS.items():
-        if known == name:
-            return robustness
-    raise ConfigError(f"There is no preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,33 +16,9 @@ from modicum.errors import ModelError
 from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example
 
 Row: TypeAlias = dict[str, list[int]]
+Tokenizer: TypeAlias = Any  # one of transformers, or `ErnieMTokenizer`
 _COLUMNS = ("input_ids", "token_type_ids")
 _UNKNOWN = float("nan")
-
-
-class Tokenizer(Protocol):
-    """What is used of a tokenizer of transformers, or of one that stands in its place."""
-
-    @property
-    def pad_token_id(self) -> Any:
-        """The number of the padding token."""
-        ...
-
-    def __call__(
-        self,
-        text: Any,
-        /,
-        *,
-        truncation: bool = ...,
-        max_length: int | None = ...,
-        return_offsets_mapping: bool = ...,
-    ) -> Mapping[str, Any]:
-        """Tokenise texts."""
-        ...
-
-    def save_pretrained(self, save_directory: Any, /) -> Any:
-        """Write it to a folder."""
-        ...
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], *, length: int) -> list[Row]:

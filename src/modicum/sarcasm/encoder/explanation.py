@@ -48,7 +48,7 @@ def explain(model: EncoderModel, text: str, *, head: _Head = "sarcastic", tolera
             "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
         )
     row = encode(model.tokenizer, [text], length=model.length)[0]
-    found = model.tokenizer([text], None, truncation=True, max_length=model.length, return_offsets_mapping=True)
+    found = model.tokenizer([text], truncation=True, max_length=model.length, return_offsets_mapping=True)
     spans = [(int(start), int(end)) for start, end in found["offset_mapping"][0]]
     path = _Path(model, row, [start == end for start, end in spans], head)
     logit, baseline = path.at(1.0), path.at(0.0)

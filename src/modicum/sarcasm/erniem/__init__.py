@@ -1,3 +1,4 @@
+# ruff: noqa: F401 - what other packages use of it
 """ERNIE-M, which transformers no longer has: its weights are those of XLM-RoBERTa, and its tokenizer is here.
 
 Names, shapes and settings are mapped one to one (`mapping`); a checkpoint is read and written anew once (`checkpoint`),
@@ -12,13 +13,3 @@ from __future__ import annotations
 from modicum.sarcasm.erniem.checkpoint import convert_ernie_m, open_ernie_m, read_pooler
 from modicum.sarcasm.erniem.mapping import is_ernie_m, positions
 from modicum.sarcasm.erniem.tokenizer import ErnieMTokenizer, has_ernie_m_tokenizer
-
-__all__ = [
-    "ErnieMTokenizer",
-    "convert_ernie_m",
-    "has_ernie_m_tokenizer",
-    "is_ernie_m",
-    "open_ernie_m",
-    "positions",
-    "read_pooler",
-]

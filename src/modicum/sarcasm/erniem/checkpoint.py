@@ -29,6 +29,9 @@ _FILES = ("model.safetensors", "pytorch_model.bin", "model_state.pdparams")
 _MAX_BYTES = 4 << 30  # ours: ERNIE-M large has 560 million weights, 2.2 GB in float32
 _FLOATS = (np.float16, np.float32, np.float64)
 _PADDLE_NAMES = "StructuredToParameterName@@"  # that paddle.save adds: a dictionary of names, no weight
+_WEIGHTS = "model.safetensors"
+_HEAD = "classifier.out_proj.weight"
+_POOLER = "classifier.dense."
 
 
 def find_weights(folder: Path) -> Path:
@@ -78,11 +81,6 @@ def _tensor(path: Path, name: object, value: object) -> Tensor:
         f"{path} holds under {name!r} no weights but {type(value).__name__}.",
         hint="Save the state dictionary of the model alone.",
     )
-
-
-_WEIGHTS = "model.safetensors"
-_HEAD = "classifier.out_proj.weight"
-_POOLER = "classifier.dense."
 
 
 def convert_ernie_m(folder: Path, out: Path) -> Path:

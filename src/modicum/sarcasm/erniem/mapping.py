@@ -46,6 +46,25 @@ _OF_A_LAYER = {
 }
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
 _DOUBLED = "self_attn.self_attn."  # transformers' name of what is "self_attn." in Paddle
+CONFIG_FILE = "config.json"
+_PAD = 1  # XLM-RoBERTa's positions begin behind it, and ERNIE-M's at 2
+_SETTINGS_HINT = "Put the file there that came with the weights."
+# transformers 4.57: what ErnieMConfig takes where its file is silent.
+_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 250002,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 514,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-5,
+    "classifier_dropout": None,
+}
+_LABELS = ("id2label", "label2id", "problem_type")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,35 +171,13 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-CONFIG_FILE = "config.json"
-_PAD = 1  # XLM-RoBERTa's positions begin behind it, and ERNIE-M's at 2
-_HINT = "Put the file there that came with the weights."
-
-# transformers 4.57: what ErnieMConfig takes where its file is silent.
-_DEFAULTS: Mapping[str, Any] = {
-    "vocab_size": 250002,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 514,
-    "initializer_range": 0.02,
-    "layer_norm_eps": 1e-5,
-    "classifier_dropout": None,
-}
-_LABELS = ("id2label", "label2id", "problem_type")
-
-
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a file of settings, such as the config.json of a model."""
     if not path.is_file():
         raise ConfigError(f"{path.parent} has no {path.name}.", hint="Name the folder of a model.")
-    read: object = read_json(path, hint=_HINT)
+    read: object = read_json(path, hint=_SETTINGS_HINT)
     if not isinstance(read, dict):
-        raise DataError(f"{path} is no JSON object.", hint=_HINT)
+        raise DataError(f"{path} is no JSON object.", hint=_SETTINGS_HINT)
     return cast("dict[str, Any]", read)
 
 
@@ -224,14 +221,14 @@ def xlm_roberta_config(settings: Mapping[str, Any], *, labels: int | None) -> XL
         )
     except (refused, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{CONFIG_FILE} does not describe an ERNIE-M ({reason}).", hint=_HINT) from error
+        raise DataError(f"{CONFIG_FILE} does not describe an ERNIE-M ({reason}).", hint=_SETTINGS_HINT) from error
 
 
 def _check_same(settings: Mapping[str, Any]) -> None:
     if (pad := settings.get("pad_token_id", _PAD)) != _PAD:
         raise ModelError(
             f"ERNIE-M pads with token 1, but {CONFIG_FILE} says {pad!r}, from which XLM-RoBERTa would count positions.",
-            hint=_HINT,
+            hint=_SETTINGS_HINT,
         )
     if (rate := settings.get("act_dropout", 0.0)) != 0:  # none means that of the other layers
         raise ModelError(
@@ -243,13 +240,13 @@ def _check_same(settings: Mapping[str, Any]) -> None:
 def _check_heads(settings: Mapping[str, Any]) -> None:
     hidden, heads = _count(settings, "hidden_size"), _count(settings, "num_attention_heads")
     if hidden % heads:
-        raise DataError(f"{CONFIG_FILE} has hidden_size {hidden}, no multiple of {heads} heads.", hint=_HINT)
+        raise DataError(f"{CONFIG_FILE} has hidden_size {hidden}, no multiple of {heads} heads.", hint=_SETTINGS_HINT)
 
 
 def _count(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name, _DEFAULTS[name])
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive integer.", hint=_HINT)
+        raise DataError(f"{CONFIG_FILE} has {name} {value!r}, not a positive integer.", hint=_SETTINGS_HINT)
     return value
 
 

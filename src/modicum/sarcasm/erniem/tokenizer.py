@@ -21,6 +21,17 @@ from modicum.sarcasm.erniem.mapping import CONFIG_FILE, is_ernie_m, read_setting
 
 SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
 _PAD = 1  # where XLM-RoBERTa's positions begin
+SPACE = "▁"  # SentencePiece's letter for a space
+_PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
+_CACHED = 1 << 16  # ours: pieces whose parts are kept; a text of any language has fewer
+VOCABULARY_FILE = "vocab.txt"
+SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
+SETTINGS_FILE = "tokenizer_config.json"
+TOKENIZER_FILES = (VOCABULARY_FILE, SENTENCEPIECE_FILE, SETTINGS_FILE)
+_CLASS = "ErnieMTokenizer"
+_LONGEST = 512  # the table has 514 positions, and the first two are not used
+_NOWHERE = (0, 0)
+Entry = TypeVar("Entry")
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
@@ -43,11 +54,6 @@ def write_vocabulary(tokens: Sequence[str], path: Path) -> None:
     """Write the tokens as `read_vocabulary` reads them."""
     with replacing(path) as file:
         file.writelines(f"{token}\n" for token in tokens)
-
-
-SPACE = "▁"  # SentencePiece's letter for a space
-_PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
-_CACHED = 1 << 16  # ours: pieces whose parts are kept; a text of any language has fewer
 
 
 def fragments(pieces: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -91,53 +97,6 @@ def _cuts(piece: str) -> Iterator[int]:
             yield place
 
 
-class Segmenter:
-    """SentencePiece between the special tokens of a text, and ERNIE-M's rule upon its pieces."""
-
-    def __init__(self, path: Path, special: Sequence[str]) -> None:
-        self._processor = _open(path)
-        self._special = re.compile("|".join(re.escape(token) for token in special))
-
-    def serialized(self) -> bytes:
-        """Give what its file holds."""
-        return self._processor.serialized_model_proto()
-
-    def tokens(self, text: str) -> list[str]:
-        """Give the tokens of a text."""
-        tokens: list[str] = []
-        for _, part in self._parts(text):
-            if self._special.fullmatch(part):
-                tokens.append(part)
-            else:
-                tokens.extend(fragment for _, fragment in fragments(self._processor.EncodeAsPieces(part)))
-        return tokens
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Give where in a text each of its tokens begins and ends, in characters."""
-        return [(base + begin, base + end) for base, part in self._parts(text) for begin, end in self._within(part)]
-
-    def _within(self, part: str) -> list[tuple[int, int]]:
-        if self._special.fullmatch(part):
-            return [(0, len(part))]
-        pieces: list[str] = self._processor.EncodeAsPieces(part)
-        normalised, places = self._processor.Normalize(part, with_offsets=True)
-        if "".join(pieces) != normalised:
-            raise ModelError(
-                "The pieces of SentencePiece are not the text: its model splits into bytes.",
-                hint="Use the sentencepiece.bpe.model of ERNIE-M.",
-            )
-        return [span(start, fragment, places) for start, fragment in fragments(pieces)]
-
-    def _parts(self, text: str) -> Iterator[tuple[int, str]]:
-        _check_text(text)
-        end = 0
-        for match in self._special.finditer(text):
-            yield end, text[end : match.start()]
-            yield match.start(), match[0]
-            end = match.end()
-        yield end, text[end:]
-
-
 def _open(path: Path) -> Any:
     sentencepiece = require("sentencepiece", extra="text", purpose="ERNIE-M's tokenizer")
     if not path.is_file():
@@ -157,16 +116,6 @@ def _check_text(text: str) -> None:
         ) from error
 
 
-VOCABULARY_FILE = "vocab.txt"
-SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
-SETTINGS_FILE = "tokenizer_config.json"
-TOKENIZER_FILES = (VOCABULARY_FILE, SENTENCEPIECE_FILE, SETTINGS_FILE)
-_CLASS = "ErnieMTokenizer"
-_LONGEST = 512  # the table has 514 positions, and the first two are not used
-_NOWHERE = (0, 0)
-Entry = TypeVar("Entry")
-
-
 class ErnieMTokenizer:
     """Texts to numbers, for an ERNIE-M and for the XLM-RoBERTa that it was converted to."""
 
@@ -179,7 +128,8 @@ class ErnieMTokenizer:
         self.model_max_length = model_max_length
         self._tokens = read_vocabulary(Path(vocab_file))
         self._numbers = {token: number for number, token in enumerate(self._tokens)}
-        self._segmenter = Segmenter(Path(sentencepiece_file), [it for it in SPECIAL if it in self._numbers])
+        self._processor = _open(Path(sentencepiece_file))
+        self._special = re.compile("|".join(re.escape(token) for token in SPECIAL if token in self._numbers))
         self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = (
             self._numbers[token] for token in SPECIAL[:4]
         )
@@ -205,16 +155,12 @@ class ErnieMTokenizer:
         settings = {"tokenizer_class": _CLASS, "do_lower_case": False, "model_max_length": self.model_max_length}
         write_vocabulary(self._tokens, Path(folder) / VOCABULARY_FILE)
         with aside(Path(folder) / SENTENCEPIECE_FILE) as part:
-            part.write_bytes(self._segmenter.serialized())
+            part.write_bytes(self._processor.serialized_model_proto())
         with replacing(Path(folder) / SETTINGS_FILE) as file:
             json.dump(settings, file, indent=2)
 
     def __len__(self) -> int:
         return len(self._tokens)
-
-    def tokenize(self, text: str) -> list[str]:
-        """Give the tokens of a text, also those that the vocabulary does not have."""
-        return self._segmenter.tokens(text)
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
         """Give the tokens of numbers."""
@@ -239,9 +185,7 @@ class ErnieMTokenizer:
             columns["input_ids"].append(_framed(*ids, self.cls_token_id, self.sep_token_id))
             columns["attention_mask"].append([1] * len(columns["input_ids"][-1]))
             if return_offsets_mapping:
-                spans = _cut(
-                    self._segmenter.spans(first), None if second is None else self._segmenter.spans(second), room
-                )
+                spans = _cut(self._spans(first), None if second is None else self._spans(second), room)
                 columns.setdefault("offset_mapping", []).append(_framed(*spans, _NOWHERE, _NOWHERE))
         return columns
 
@@ -259,6 +203,40 @@ class ErnieMTokenizer:
             for name, rows in columns.items()
         }
 
+    def tokenize(self, text: str) -> list[str]:
+        """Give the tokens of a text, also those that the vocabulary does not have."""
+        tokens: list[str] = []
+        for _, part in self._parts(text):
+            if self._special.fullmatch(part):
+                tokens.append(part)
+            else:
+                tokens.extend(fragment for _, fragment in fragments(self._processor.EncodeAsPieces(part)))
+        return tokens
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        return [(base + begin, base + end) for base, part in self._parts(text) for begin, end in self._within(part)]
+
+    def _within(self, part: str) -> list[tuple[int, int]]:
+        if self._special.fullmatch(part):
+            return [(0, len(part))]
+        pieces: list[str] = self._processor.EncodeAsPieces(part)
+        normalised, places = self._processor.Normalize(part, with_offsets=True)
+        if "".join(pieces) != normalised:
+            raise ModelError(
+                "The pieces of SentencePiece are not the text: its model splits into bytes.",
+                hint="Use the sentencepiece.bpe.model of ERNIE-M.",
+            )
+        return [span(start, fragment, places) for start, fragment in fragments(pieces)]
+
+    def _parts(self, text: str) -> Iterator[tuple[int, str]]:
+        _check_text(text)
+        end = 0
+        for match in self._special.finditer(text):
+            yield end, text[end : match.start()]
+            yield match.start(), match[0]
+            end = match.end()
+        yield end, text[end:]
+
     def _room(self, max_length: int | None, *, pair: bool) -> int:
         length = self.model_max_length if max_length is None else max_length
         if (room := length - (4 if pair else 2)) < 1:
@@ -269,7 +247,7 @@ class ErnieMTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         numbers, unknown = self._numbers, self.unk_token_id
-        return [numbers.get(token, unknown) for token in self._segmenter.tokens(text)]
+        return [numbers.get(token, unknown) for token in self.tokenize(text)]
 
 
 def has_ernie_m_tokenizer(folder: Path) -> bool:

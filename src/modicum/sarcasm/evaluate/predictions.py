@@ -59,7 +59,12 @@ def write_submission(
     if header is None:
         raise DataError(f"There is no task {task!r} in {language!r}.", hint="Use A or C in en or ar, or B in en.")
     labels = whole_labels(predictions, "predicted")
-    check_submission(Submission(task=task, language=language, predictions=labels), task, language)
+    shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
+    if labels.shape != shape:
+        raise DataError(
+            f"The submission has the shape {labels.shape}, expected {shape}.",
+            hint="Give one row for each item of the official test file, in its order.",
+        )
     if items is not None:
         _check_order(items, task, language, root)
     lines = [header, *(",".join(map(str, np.atleast_1d(row).tolist())) for row in labels)]
@@ -88,21 +93,6 @@ def read_submission(path: Path) -> Submission:
         rows.append([int(cell) for cell in cells])
     predictions = np.array(rows, dtype=np.int64).reshape(len(rows), width)
     return Submission(task=task, language=language, predictions=predictions if width > 1 else predictions[:, 0])
-
-
-def check_submission(submission: Submission, task: Task, language: Language) -> None:
-    """Refuse a submission that the shared task would not take, or would take for another one."""
-    if (submission.task, submission.language) != (task, language):
-        raise DataError(
-            f"The submission is of task {submission.task} in {submission.language!r}, expected {task} in {language!r}.",
-            hint="Name the task that it was made for.",
-        )
-    shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
-    if submission.predictions.shape != shape:
-        raise DataError(
-            f"The submission has the shape {submission.predictions.shape}, expected {shape}.",
-            hint="Give one row for each item of the official test file, in its order.",
-        )
 
 
 def _check_order(items: Sequence[Example] | Sequence[Pair], task: Task, language: Language, root: Path | None) -> None:

@@ -18,6 +18,10 @@ from modicum.sarcasm.data.isarcasm import Task
 # The annotations of scikit-learn know only the values that are text.
 _ZERO: Any = 0
 _EACH: Any = None
+MAIN_SCORES: Mapping[Task, str] = {"A": "f1", "B": "macro_f1", "C": "accuracy"}  # what each task ranks by
+_BATCH = 100  # 1,400 texts then stay in the cache
+_Floats: TypeAlias = npt.NDArray[np.float64]
+_Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,14 +97,6 @@ def whole_labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
         odd = next((value for value in labels.ravel().tolist() if value not in {0, 1}), None)
         raise DataError(f"A {name} label is {odd!r}.", hint="Give 0 or 1 for each, not a probability.")
     return labels.astype(np.int64)
-
-
-MAIN_SCORES: Mapping[Task, str] = {"A": "f1", "B": "macro_f1", "C": "accuracy"}  # what each task ranks by
-
-_BATCH = 100  # 1,400 texts then stay in the cache
-
-_Floats: TypeAlias = npt.NDArray[np.float64]
-_Rows: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
