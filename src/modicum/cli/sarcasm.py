@@ -70,7 +70,10 @@ def train(  # noqa: PLR0913 - one argument an option
     *,
     folder: Annotated[Path, typer.Option("--out", help="New folder of the system.")],
     model: Annotated[
-        str, typer.Option(help="ngrams, an encoder to fine-tune (hub id, folder, offline), both: ngrams+ENCODER, or frozen:ENCODER.")
+        str,
+        typer.Option(
+            help="ngrams, an encoder to fine-tune (hub id, folder, offline), both: ngrams+ENCODER, or frozen:ENCODER."
+        ),
     ] = "ngrams",
     preset: Annotated[
         Literal["modicum", "plain"],

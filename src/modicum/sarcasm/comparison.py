@@ -19,14 +19,13 @@ from modicum.errors import DataError
 from modicum.sarcasm.configuration import COMPARISON, FROZEN, NGRAMS, TINY, ComparisonSettings, Settings
 from modicum.sarcasm.data.examples import LANGUAGES, Example, Language, Pair
 from modicum.sarcasm.data.folds import grouped_split
-from modicum.sarcasm.data.isarcasm import read_categories, read_pairs, read_texts, read_train
+from modicum.sarcasm.data.isarcasm import DATA_SET, read_categories, read_pairs, read_texts, read_train
 from modicum.sarcasm.data.tables import read_rows
 from modicum.sarcasm.evaluate.scores import score_a, score_b, score_c
 from modicum.sarcasm.fitting import fit
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.written import read_written
 
-DATA_SET = "isarcasmeval"
 _TEST_SHARE = 0.3  # ours, where a file has no test part of its own
 _SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 _VOCABULARY, _WIDTH, _LAYERS, _HEADS, _LENGTH = 4000, 64, 2, 4, 96

@@ -75,7 +75,7 @@ class Recording:
 
 
 def recorded(examples: Sequence[Example] = EXAMPLES, **settings: Any) -> tuple[list[Watched], Fitted]:
-    recording = Recording()
+    recording = settings.pop("recording", None) or Recording()
     fitted = fit_system(examples, recording, **{"robustness": MODICUM, "folds": 3, **settings})
     return recording.models, fitted
 
@@ -135,13 +135,14 @@ def test_without_folds_a_fifth_is_held_out_and_one_model_is_fitted() -> None:
 def test_models_of_the_folds_can_be_joined() -> None:
     joined: list[Sequence[TextModel]] = []
 
-    def last(models: Sequence[TextModel]) -> TextModel:
-        joined.append(models)
-        return models[-1]
+    class Joining(Recording):
+        def join(self, models: Sequence[TextModel]) -> TextModel:
+            joined.append(models)
+            return models[-1]
 
     for folds in (1, 3):
         joined.clear()
-        models, fitted = recorded(folds=folds, joined=last)
+        models, fitted = recorded(folds=folds, recording=Joining())
         assert len(models) == folds, "a model of all examples was fitted, too"
         assert [list(it) for it in joined] == [models]
         assert fitted.system.model is models[-1]

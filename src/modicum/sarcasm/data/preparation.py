@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
 
@@ -76,6 +75,8 @@ def length_matched(examples: Sequence[Example], seed: int) -> list[Example]:
     """Crop texts that are not sarcastic to as many words as sarcastic ones have."""
     # Each is given a number of words drawn from the sarcastic texts of its language, and from a random word on keeps
     # that many as they stand; a text that has no more stays as it is.
+    from modicum.core.seeding import numpy_generator  # and torch, which reading does without
+
     generator = numpy_generator(seed, "crop")
     lengths = {
         language: np.array([len(it.text.split()) for it in examples if it.language == language and it.sarcastic])

@@ -103,7 +103,10 @@ def to_xlm_roberta(weights: Mapping[str, Tensor], sizes: Sizes, *, place: str) -
     shapes = _shapes(sizes, labels)
     named = _named(weights, shapes, place)
     if not any(_DOUBLED in name for name in weights):
-        named = {name: tensor.t() if _is_linear(name, tensor) else tensor for name, tensor in named.items()}
+        named = {
+            name: tensor.t() if tensor.ndim == 2 and "embeddings" not in name else tensor
+            for name, tensor in named.items()
+        }
     for name, shape in shapes.items():
         _check(name, named[name], shape, place)
     mapped = {name: named[name].contiguous() for name in shapes}
@@ -146,10 +149,6 @@ def _named(weights: Mapping[str, Tensor], wanted: Iterable[str], place: str) -> 
         faults = [f"lacks {_some(missing)}"] * bool(missing) + [f"has {_some(surplus)}"] * bool(surplus)
         raise ModelError(f"{place} is a checkpoint of another architecture: it {' and '.join(faults)}.", hint=_HINT)
     return named
-
-
-def _is_linear(name: str, tensor: Tensor) -> bool:
-    return tensor.ndim == 2 and "embeddings" not in name
 
 
 def _check(name: str, tensor: Tensor, shape: tuple[int, ...], place: str) -> None:

@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from modicum.core.intervals import bootstrap_interval
-from modicum.core.seeding import derive
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.data.examples import CATEGORIES, Category
 from modicum.sarcasm.data.isarcasm import Task
@@ -158,6 +156,9 @@ def _times_drawn(rows: _Rows, count: int) -> _Floats:
 
 
 def _bootstrapped(score: Callable[[_Rows], _Floats], count: int) -> Interval:
+    from modicum.core.intervals import bootstrap_interval
+    from modicum.core.seeding import derive  # and torch, which scores do without
+
     value = float(score(np.arange(count)))
     if count == 1:
         return Interval(value=value, low=value, high=value)
