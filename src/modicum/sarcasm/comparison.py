@@ -103,11 +103,13 @@ def _measure(
     systems: dict[Language, SarcasmSystem] = {}
     with tempfile.TemporaryDirectory() as folder:
         name = model if model == NGRAMS else model + _encoder(settings, problem, Path(folder), job.seed)
-        chosen = {it.name: getattr(settings, it.name) for it in fields(settings)} | {"model": name, "preset": preset}
+        chosen: dict[str, Any] = {it.name: getattr(settings, it.name) for it in fields(settings)}
+        chosen |= {"model": name, "preset": preset, "seed": job.seed, "device": job.device}
         for languages in groups:
             known = [example for example in problem.train if example.language in languages]
-            system = fit(known, Settings(**chosen, seed=job.seed, device=job.device)).system
-            systems |= dict.fromkeys(languages, system)
+            system = fit(known, Settings(**chosen)).system
+            for language in languages:
+                systems[language] = system
         return _scored(systems, problem)
 
 
