@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from modicum.core import catalogue
 from modicum.core.extras import quiet_transformers, require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.core.seeding import derive, numpy_generator, seeded_globally
-from modicum.errors import DataError
+from modicum.core.settings import as_json
+from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.configuration import COMPARISON, FROZEN, NGRAMS, TINY, ComparisonSettings, Settings
 from modicum.sarcasm.data.examples import LANGUAGES, Example, Language, Pair
 from modicum.sarcasm.data.folds import grouped_split
@@ -103,17 +104,17 @@ def _measure(
     systems: dict[Language, SarcasmSystem] = {}
     with tempfile.TemporaryDirectory() as folder:
         name = model if model == NGRAMS else model + _encoder(settings, problem, Path(folder), job.seed)
-        chosen: dict[str, Any] = {it.name: getattr(settings, it.name) for it in fields(settings)}
-        chosen |= {"model": name, "preset": preset, "seed": job.seed, "device": job.device}
+        chosen = as_json(settings) | {"model": name, "preset": preset, "seed": job.seed, "device": job.device}
         for languages in groups:
             known = [example for example in problem.train if example.language in languages]
             system = fit(known, Settings(**chosen)).system
-            for language in languages:
-                systems[language] = system
+            systems.update((language, system) for language in languages)
         return _scored(systems, problem)
 
 
 def _encoder(settings: ComparisonSettings, problem: Problem, folder: Path, seed: int) -> str:
+    if settings.model == NGRAMS or settings.model.startswith((f"{NGRAMS}+", FROZEN)):
+        raise ConfigError(f"model is {settings.model!r}, which is no encoder.", hint="Name the encoder alone.")
     if settings.model != TINY:
         return settings.model
     texts = [text for example in problem.train for text in (example.text, example.rephrase) if text]

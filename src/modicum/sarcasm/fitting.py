@@ -104,12 +104,8 @@ def _learner(model: str, settings: Settings, title: str) -> Learner:
     from modicum.sarcasm.encoder.training import EncoderLearner
 
     tell = lambda words: _LOGGER.info("Fitting %s%s", title, words)
-    return EncoderLearner(
-        encoder=model,
-        settings=settings,
-        device=settings.device,
-        callbacks=lambda: [reporting(tell, extra="text")],
-    )
+    callbacks = lambda: [reporting(tell, extra="text")]
+    return EncoderLearner(encoder=model, settings=settings, device=settings.device, callbacks=callbacks)
 
 
 def fit_system(

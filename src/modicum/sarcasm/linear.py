@@ -34,7 +34,6 @@ _FORMAT = Format(
     hint="Copy the folder again, or fit and save the model again.",
 )
 Features: TypeAlias = "NgramFeatures | FrozenEncoder"
-_FEWEST = 2  # of each label, for a category to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,7 +245,7 @@ class LinearLearner:
 
     def _category(self, rows: Matrix, labels: np.ndarray) -> tuple[np.ndarray, float]:
         positives, total = int(labels.sum()), len(labels)
-        if min(positives, total - positives) < _FEWEST:
+        if min(positives, total - positives) < 2:
             return np.zeros(rows.shape[1]), math.log((positives + 1) / (total - positives + 1))
         fitted = _regression(self.penalty).fit(rows, labels)
         return fitted.coef_[0], float(fitted.intercept_[0])

@@ -150,5 +150,7 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, mine: Path) -> None:
         run("n-grams", job(tmp_path / "bare.csv"))
     with pytest.raises(ConfigError, match=r"rule must be one of"):
         run("n-grams", job(mine, rule="best"))
+    with pytest.raises(ConfigError, match=r"'ngrams\+offline', which is no encoder. Name the encoder alone"):
+        run("joint fine-tuning", job(mine, model="ngrams+offline"))
     with pytest.raises(ConfigError, match=r"The model '.*nowhere' cannot be loaded"):
         run("joint fine-tuning", job(mine, model=str(tmp_path / "nowhere")))
