@@ -100,7 +100,7 @@ def _measure(
     job: Job, problem: Problem, *, model: str = "", preset: str = "plain", together: bool = False
 ) -> Measurement:
     settings: ComparisonSettings = job.settings
-    groups = [problem.languages] if together else [(language,) for language in problem.languages]
+    groups: list[tuple[Language, ...]] = [problem.languages] if together else [(it,) for it in problem.languages]
     systems: dict[Language, SarcasmSystem] = {}
     with tempfile.TemporaryDirectory() as folder:
         name = model if model == NGRAMS else model + _encoder(settings, problem, Path(folder), job.seed)
