@@ -24,15 +24,13 @@ import torch
 
 from modicum.core import catalogue
 from modicum.core.engine import open_engine
+from modicum.sarcasm.configuration import NGRAMS, Settings
+from modicum.sarcasm.data.examples import LANGUAGES
+from modicum.sarcasm.data.external import read_arsarcasm, without_overlap
+from modicum.sarcasm.data.isarcasm import read_categories, read_pairs, read_texts, read_train
 from modicum.sarcasm.decisions import Decision, Rule
-from modicum.sarcasm.examples import LANGUAGES
-from modicum.sarcasm.external import read_arsarcasm, without_overlap
-from modicum.sarcasm.fitting import Fitted
-from modicum.sarcasm.intervals import Interval, score_interval
-from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
-from modicum.sarcasm.learners import NGRAMS, Settings, fit, models_of
-from modicum.sarcasm.metrics import score_a
-from modicum.sarcasm.stacking import stack
+from modicum.sarcasm.evaluate.scores import Interval, score_a, score_interval
+from modicum.sarcasm.fitting import Fitted, fit, models_of, stack
 from modicum.sarcasm.system import SarcasmSystem
 
 

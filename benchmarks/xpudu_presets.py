@@ -19,10 +19,10 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from modicum.core import catalogue
 from modicum.sarcasm import Settings, fit
-from modicum.sarcasm.examples import LANGUAGES
-from modicum.sarcasm.folds import grouped_split
-from modicum.sarcasm.isarcasm import read_train
-from modicum.sarcasm.metrics import score_a
+from modicum.sarcasm.data.examples import LANGUAGES
+from modicum.sarcasm.data.folds import grouped_split
+from modicum.sarcasm.data.isarcasm import read_train
+from modicum.sarcasm.evaluate.scores import score_a
 
 PRESETS = ("plain", "modicum")
 

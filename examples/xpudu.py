@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from modicum.sarcasm import Example, SarcasmSystem, Settings, fit
-from modicum.sarcasm.cleaning import language_of
+from modicum.sarcasm.data.preparation import language_of
 from modicum.sarcasm.written import read_written
 
 NEW = ["Lovely, another meeting about meetings.", "The meeting starts at ten.", "رائع، اجتماع آخر عن الاجتماعات"]

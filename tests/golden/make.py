@@ -37,15 +37,14 @@ def _examples() -> list[Any]:
 
 
 def _linear() -> Any:
-    from modicum.sarcasm.linear.features import Grams
-    from modicum.sarcasm.linear.learner import LinearLearner
+    from modicum.sarcasm.linear import Grams, LinearLearner
 
     return LinearLearner(features=(Grams(analyzer="word", shortest=1, longest=1),))
 
 
 def sarcasm_linear(folder: Path) -> None:
+    from modicum.sarcasm.data.preparation import PRESETS
     from modicum.sarcasm.fitting import fit_system
-    from modicum.sarcasm.robustness import PRESETS
 
     fit_system(_examples(), _linear(), robustness=PRESETS["modicum"], folds=2).system.save(folder)
 
@@ -54,12 +53,11 @@ def sarcasm_stack(folder: Path) -> None:
     from transformers import BertConfig, BertTokenizer
 
     from modicum.core.seeding import seeded_globally
-    from modicum.sarcasm.encoder.configuration import SarcasmConfig
+    from modicum.sarcasm.data.preparation import PRESETS
     from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
-    from modicum.sarcasm.encoder.modeling import SarcasmModel
+    from modicum.sarcasm.encoder.modeling import SarcasmConfig, SarcasmModel
     from modicum.sarcasm.fitting import fit_system
-    from modicum.sarcasm.robustness import PRESETS
-    from modicum.sarcasm.stacked import StackedModel, Weights
+    from modicum.sarcasm.stack import StackedModel, Weights
     from modicum.sarcasm.system import SarcasmSystem
 
     words = sorted({word for text in (*SARCASTIC, *PLAIN) for word in text.lower().replace(",", "").split()})
@@ -188,14 +186,14 @@ def report(path: Path) -> None:
 
 
 def submission(path: Path) -> None:
-    from modicum.sarcasm.submission import write_submission
+    from modicum.sarcasm.evaluate.predictions import write_submission
 
     write_submission(path, "C", "en", np.arange(200) % 7 == 0)
 
 
 def predictions(path: Path) -> None:
     from modicum.core.tables import read_records
-    from modicum.sarcasm.tables import write_predictions
+    from modicum.sarcasm.data.tables import write_predictions
 
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "texts.csv"

@@ -146,14 +146,14 @@ def report(path: Path) -> Mapping[str, Any]:
 
 
 def submission(path: Path) -> Mapping[str, Any]:
-    from modicum.sarcasm.submission import read_submission
+    from modicum.sarcasm.evaluate.predictions import read_submission
 
     found = read_submission(path)
     return {"task": found.task, "language": found.language, "ones": np.flatnonzero(found.predictions).tolist()}
 
 
 def predictions(path: Path) -> Mapping[str, Any]:
-    from modicum.sarcasm.tables import read_rows
+    from modicum.sarcasm.data.tables import read_rows
 
     table = read_rows(path)
     return {"columns": table.columns, "rows": [[row.line, dict(row.cells)] for row in table]}

@@ -29,11 +29,11 @@ from modicum.core.files import check_target
 from modicum.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from modicum.sarcasm.examples import Example, Language, Pair
-    from modicum.sarcasm.intervals import Interval
-    from modicum.sarcasm.shares import Share
+    from modicum.sarcasm.data.examples import Example, Language, Pair
+    from modicum.sarcasm.data.tables import Row, Table
+    from modicum.sarcasm.evaluate.scores import Interval
+    from modicum.sarcasm.explanation import Share
     from modicum.sarcasm.system import SarcasmSystem
-    from modicum.sarcasm.tables import Row, Table
 
 app = typer.Typer(help="Detect, categorise and rank sarcasm in English and Arabic.", no_args_is_help=True)
 
@@ -70,7 +70,10 @@ def train(  # noqa: PLR0913 - one argument an option
     *,
     folder: Annotated[Path, typer.Option("--out", help="New folder of the system.")],
     model: Annotated[
-        str, typer.Option(help="ngrams, an encoder to fine-tune (hub id, folder, offline), or both: ngrams+ENCODER.")
+        str,
+        typer.Option(
+            help="ngrams, an encoder to fine-tune (hub id, folder, offline), both: ngrams+ENCODER, or frozen:ENCODER."
+        ),
     ] = "ngrams",
     preset: Annotated[
         Literal["modicum", "plain"],
@@ -112,7 +115,8 @@ def train(  # noqa: PLR0913 - one argument an option
     examples = [example for source in sources for example in _labelled(source, **columns)]
     examples += _further(external or [], examples)
     # What is wrong in the arguments and the files is said before torch is imported.
-    from modicum.sarcasm.learners import Settings, fit
+    from modicum.sarcasm.configuration import Settings
+    from modicum.sarcasm.fitting import fit
 
     settings = Settings(model=model, preset=preset, rule=rule, folds=folds, seed=seed, device=device, **given)
     with stoppable(NOTHING_WRITTEN), logged():
@@ -151,7 +155,7 @@ def predict(
     Probabilities are calibrated on held-out training texts: they hold for texts collected as those are, if trained with
     --preset plain. With modicum they are calibrated on cropped texts, and about a tenth too high for entire ones.
     """
-    from modicum.sarcasm.tables import check_output, write_predictions
+    from modicum.sarcasm.data.tables import check_output, write_predictions
 
     if file is not None:
         check_output(file, (source, model))
@@ -194,7 +198,7 @@ def audit(
     columns: dict[str, Any] = {"text_column": text, "label_column": label, "dialect_column": dialect}
     columns |= {"language": language, "skip_empty": skip_empty}
     seen, later = _labelled(train, **columns), _labelled(test, needed=False, **columns)
-    from modicum.sarcasm.shortcuts import audit as measure  # scikit-learn takes a second to import
+    from modicum.sarcasm.evaluate.audit import audit as measure  # scikit-learn takes a second to import
 
     found = measure(seen, later, seed=seed)
     if json:
@@ -242,7 +246,7 @@ def score(
     scored likewise: what five readers said. What "predict --out found.csv" made of a labelled file is scored by
     "score found.csv"; columns of other names are named.
     """
-    from modicum.sarcasm.answers import open_answers
+    from modicum.sarcasm.evaluate.predictions import open_answers
 
     files = [predicted or Path(gold), *([] if against is None else [against])]
     answers = [open_answers(file, task, language, prediction) for file in files]
@@ -253,8 +257,7 @@ def score(
     ours, *others = [
         answer.predictions(items, truth, text_column=text, at_least=at_least or _MAJORITY) for answer in answers
     ]
-    from modicum.sarcasm.intervals import difference_interval, score_interval
-    from modicum.sarcasm.metrics import score_a, score_b, score_c
+    from modicum.sarcasm.evaluate.scores import difference_interval, score_a, score_b, score_c, score_interval
 
     scorer: Any = {"A": score_a, "B": score_b, "C": score_c}[task]
     scores = asdict(scorer(truth, ours))
@@ -294,7 +297,7 @@ def submit(
     check_target(file, option="--out", inputs=(items, model))
     check_model(model)
     asked, _ = _items(items, task, language=language)
-    from modicum.sarcasm.submission import write_submission
+    from modicum.sarcasm.evaluate.predictions import write_submission
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
@@ -331,7 +334,7 @@ def export(
     table = _table(texts, text_column=text, language=language)
     from modicum.sarcasm.encoder.export import export_onnx
     from modicum.sarcasm.encoder.model import EnsembleModel
-    from modicum.sarcasm.stacked import StackedModel
+    from modicum.sarcasm.stack import StackedModel
     from modicum.sarcasm.system import SarcasmSystem
 
     system = SarcasmSystem.load(model)
@@ -364,7 +367,7 @@ def _encoder_settings(given: list[str]) -> dict[str, Any]:
 
 def _further(names: list[str], others: list[Example]) -> list[Example]:
     from modicum.core import catalogue
-    from modicum.sarcasm.external import read_arsarcasm, without_overlap
+    from modicum.sarcasm.data.external import read_arsarcasm, without_overlap
 
     added: list[Example] = []
     for name in names:
@@ -377,7 +380,7 @@ def _further(names: list[str], others: list[Example]) -> list[Example]:
 
 def _table(source: str, **columns: Any) -> Table:
     """Read a file, or "-" for standard input; say what is left out."""
-    from modicum.sarcasm.tables import read_rows
+    from modicum.sarcasm.data.tables import read_rows
 
     table = read_rows(source, **columns)
     if table.empty:
@@ -390,8 +393,8 @@ def _labelled(
 ) -> Sequence[Example]:
     """Read a labelled file, or the training files of a folder that is laid out as iSarcasmEval."""
     if Path(source).is_dir():
-        from modicum.sarcasm.examples import LANGUAGES
-        from modicum.sarcasm.isarcasm import read_train
+        from modicum.sarcasm.data.examples import LANGUAGES
+        from modicum.sarcasm.data.isarcasm import read_train
 
         chosen = LANGUAGES if language in {None, "auto"} else (cast("Language", language),)
         return [example for each in chosen for example in read_train(Path(source), each)]
@@ -413,13 +416,13 @@ def _table_or_text(source: str, language: LanguageChoice | None, columns: dict[s
     file = Path(source).suffix.lower() in {".csv", ".tsv", ".jsonl", ".ndjson"}
     if source == "-" or file or os.path.exists(source):  # noqa: PTH110 - a text may be too long for Path.exists
         return _table(source, language=language, **columns)
-    from modicum.sarcasm.tables import one_text
+    from modicum.sarcasm.data.tables import one_text
 
     return one_text(" ".join(source.split()), language=language)
 
 
 def _texts(system: SarcasmSystem, examples: list[Example], *, explain: bool) -> list[dict[str, Any]]:
-    from modicum.sarcasm.examples import CATEGORIES
+    from modicum.sarcasm.data.examples import CATEGORIES
 
     found = system.read(examples)
     cells: list[dict[str, Any]] = []
@@ -483,6 +486,6 @@ def _labels(source: str, items: Sequence[Example] | Sequence[Pair], task: Task) 
 
 def _of_main(found: Interval, task: Task) -> dict[str, Any]:
     from modicum.core.intervals import LEVEL
-    from modicum.sarcasm.intervals import MAIN_SCORES
+    from modicum.sarcasm.evaluate.scores import MAIN_SCORES
 
     return {"of": MAIN_SCORES[task], "level": LEVEL, **asdict(found)}

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from modicum.core import catalogue
-from modicum.core.extras import require
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
-from modicum.core.seeding import numpy_generator
-from modicum.errors import DataError
-from modicum.sarcasm.configuration import COMPARISON, TINY, ComparisonSettings
-from modicum.sarcasm.examples import LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.fitting import fit_system
-from modicum.sarcasm.folds import grouped_split
-from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
-from modicum.sarcasm.learners import fine_tuning, mean_of
-from modicum.sarcasm.linear.frozen import FrozenEncoder
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.metrics import score_a, score_b, score_c
-from modicum.sarcasm.robustness import PRESETS, Preset
-from modicum.sarcasm.scoring import Learner
+from modicum.core.seeding import derive, numpy_generator, seeded_globally
+from modicum.core.settings import as_json
+from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.configuration import COMPARISON, FROZEN, NGRAMS, TINY, ComparisonSettings, Settings
+from modicum.sarcasm.data.examples import LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.data.folds import grouped_split
+from modicum.sarcasm.data.isarcasm import DATA_SET, read_categories, read_pairs, read_texts, read_train
+from modicum.sarcasm.data.tables import read_rows
+from modicum.sarcasm.evaluate.scores import score_a, score_b, score_c
+from modicum.sarcasm.fitting import fit
 from modicum.sarcasm.system import SarcasmSystem
-from modicum.sarcasm.tables import read_rows
-from modicum.sarcasm.tiny import make_tiny_encoder
 from modicum.sarcasm.written import read_written
 
-DATA_SET = "isarcasmeval"
 _TEST_SHARE = 0.3  # ours, where a file has no test part of its own
+_SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+_VOCABULARY, _WIDTH, _LAYERS, _HEADS, _LENGTH = 4000, 64, 2, 4, 96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,55 +97,64 @@ def _pairs(test: Sequence[Example], language: Language, seed: int) -> list[Pair]
 
 
 def _measure(
-    job: Job,
-    problem: Problem,
-    *,
-    learner: Callable[[ComparisonSettings, str, Job], Learner],
-    preset: Preset = "plain",
-    together: bool = False,
+    job: Job, problem: Problem, *, model: str = "", preset: str = "plain", together: bool = False
 ) -> Measurement:
     settings: ComparisonSettings = job.settings
-    groups: list[tuple[Language, ...]] = (
-        [problem.languages] if together else [(language,) for language in problem.languages]
-    )
+    groups: list[tuple[Language, ...]] = [problem.languages] if together else [(it,) for it in problem.languages]
     systems: dict[Language, SarcasmSystem] = {}
     with tempfile.TemporaryDirectory() as folder:
-        place = _place(settings, problem, Path(folder), job) if learner in {_encoder, _frozen} else ""
+        name = model if model == NGRAMS else model + _encoder(settings, problem, Path(folder), job.seed)
+        chosen = as_json(settings) | {"model": name, "preset": preset, "seed": job.seed, "device": job.device}
         for languages in groups:
-            fitted = fit_system(
-                [example for example in problem.train if example.language in languages],
-                learner(settings, place, job),
-                robustness=PRESETS[preset],
-                rule=settings.rule,
-                folds=settings.folds,
-                seed=job.seed,
-                joined=mean_of if learner is _encoder else None,
-            )
-            for language in languages:
-                systems[language] = fitted.system
+            known = [example for example in problem.train if example.language in languages]
+            system = fit(known, Settings(**chosen)).system
+            systems.update((language, system) for language in languages)
         return _scored(systems, problem)
 
 
-def _place(settings: ComparisonSettings, problem: Problem, folder: Path, job: Job) -> str:
+def _encoder(settings: ComparisonSettings, problem: Problem, folder: Path, seed: int) -> str:
+    if settings.model == NGRAMS or settings.model.startswith((f"{NGRAMS}+", FROZEN)):
+        raise ConfigError(f"model is {settings.model!r}, which is no encoder.", hint="Name the encoder alone.")
     if settings.model != TINY:
         return settings.model
-    require("transformers", extra="text", purpose="The encoders of this comparison")
     texts = [text for example in problem.train for text in (example.text, example.rephrase) if text]
-    return str(make_tiny_encoder(folder, texts, seed=job.seed))
+    return str(make_tiny_encoder(folder, texts, seed=seed))
 
 
-def _ngrams(settings: ComparisonSettings, place: str, job: Job) -> Learner:
-    del settings, place, job
-    return LinearLearner()
+def make_tiny_encoder(folder: Path, texts: Sequence[str], *, seed: int) -> Path:
+    """Write a BERT of two layers, with random weights, and a WordPiece vocabulary."""
+    transformers = require("transformers", extra="text", purpose="A tiny encoder")
+    tokenizers = require("tokenizers", extra="text", purpose="A tiny encoder")
+    make = partial(tokenizers.BertWordPieceTokenizer, lowercase=True, strip_accents=False)
+    tokenizer = make(vocab=_vocabulary(make(), texts))
+    with quiet_transformers():
+        transformers.PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer._tokenizer,
+            model_max_length=_LENGTH,
+            **_SPECIAL,
+        ).save_pretrained(folder)
+        config = transformers.BertConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=_WIDTH,
+            num_hidden_layers=_LAYERS,
+            num_attention_heads=_HEADS,
+            intermediate_size=4 * _WIDTH,
+            max_position_embeddings=_LENGTH,
+        )
+        with seeded_globally(derive(seed, "encoder"), "initialisation"):
+            transformers.BertModel(config).save_pretrained(folder)
+    return folder
 
 
-def _frozen(settings: ComparisonSettings, place: str, job: Job) -> Learner:
-    del settings, job
-    return LinearLearner(features=FrozenEncoder(place))
-
-
-def _encoder(settings: ComparisonSettings, place: str, job: Job) -> Learner:
-    return fine_tuning(place, settings, device=job.device)
+def _vocabulary(trained: Any, texts: Sequence[str]) -> dict[str, int]:
+    # The trainer numbers letters within words in the order of a hash table, which each process has in its own way, and
+    # what is joined depends on it. Those that are named beforehand are numbered first.
+    letters = sorted(set("".join(map(trained.normalize, texts))))
+    named = [*_SPECIAL.values(), *(f"##{letter}" for letter in letters)]
+    trained.train_from_iterator(
+        texts, vocab_size=_VOCABULARY, min_frequency=2, special_tokens=named, show_progress=False
+    )
+    return trained.get_vocab()
 
 
 def _scored(systems: Mapping[Language, SarcasmSystem], problem: Problem) -> Measurement:
@@ -190,37 +196,37 @@ _COMPARISON = Comparison(
         Arm(
             name="n-grams",
             role="baseline",
-            run=partial(_measure, learner=_ngrams),
+            run=partial(_measure, model=NGRAMS),
             summary="character n-grams and logistic regression, one for each language",
         ),
         Arm(
             name="joint fine-tuning",
             role="method",
-            run=partial(_measure, learner=_encoder, together=True),
+            run=partial(_measure, together=True),
             summary="one encoder, three heads, both languages in each batch",
         ),
         Arm(
             name="joint, shift-robust",
             role="method",
-            run=partial(_measure, learner=_encoder, preset="modicum", together=True),
+            run=partial(_measure, preset="modicum", together=True),
             summary="the same on cleaned texts with their dialect, cropped to like lengths, rephrases as negatives",
         ),
         Arm(
             name="n-grams, shift-robust",
             role="control",
-            run=partial(_measure, learner=_ngrams, preset="modicum"),
+            run=partial(_measure, model=NGRAMS, preset="modicum"),
             summary="the baseline on the same texts: is it what was done to the texts that helps?",
         ),
         Arm(
             name="monolingual fine-tuning",
             role="control",
-            run=partial(_measure, learner=_encoder),
+            run=_measure,
             summary="an encoder for each language: is it fine-tuning that helps, or the other language?",
         ),
         Arm(
             name="frozen encoder",
             role="control",
-            run=partial(_measure, learner=_frozen),
+            run=partial(_measure, model=FROZEN),
             summary="logistic regression on the encoder as it is: does fine-tuning add anything?",
         ),
     ),

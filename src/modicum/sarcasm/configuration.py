@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from modicum.core.method import Budget
 from modicum.core.settings import Help
+from modicum.errors import ConfigError
 
 Pooling: TypeAlias = Literal["cls", "mean"]
 Rule: TypeAlias = Literal["oof_f1", "half", "top_share", "prior_shift"]
 
 NGRAMS = "ngrams"
+FROZEN = "frozen:"
 TINY = "tiny"
 
 
@@ -24,8 +26,15 @@ class EncoderSettings:
 
     epochs: Annotated[int, Help("passes over the training texts"), Ge(1)] = 5
     batch: Annotated[int, Help("texts an update"), Ge(1)] = 32
-    rate: Annotated[float, Help("largest learning rate of AdamW"), Ge(0)] = 2e-5
+    rate: Annotated[float, Help("largest learning rate of AdamW"), Gt(0)] = 2e-5
     pooling: Annotated[Pooling, Help("what the heads see")] = "cls"
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch) < 1 or not self.rate > 0:
+            raise ConfigError(
+                f"epochs is {self.epochs}, batch {self.batch}, rate {self.rate}.",
+                hint="Give at least 1 epoch and 1 text a batch, and a rate above 0.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +43,8 @@ class Settings(EncoderSettings):
 
     Args:
         model: "ngrams" for logistic regressions on character n-grams; else an encoder that is fine-tuned: a hub id, a
-            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, joined by `stack`.
+            folder, or "offline" for the packaged MiniLM (English). "ngrams+ENCODER" is both, each with its weights;
+            "frozen:ENCODER" is logistic regressions on an encoder as it is.
         preset: "plain" where use resembles training, or "modicum" against shortcuts, where it does not.
         rule: of labels; see `Decision`.
         folds: each fold of an encoder is a model of the ensemble; 1 trains one and holds a fifth out.

@@ -2,24 +2,106 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
+from scipy.special import expit, logit
 
 from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.calibration import CALIBRATIONS, Calibration, CalibrationName
 from modicum.sarcasm.configuration import Rule
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
-from modicum.sarcasm.scoring import Outputs
-from modicum.sarcasm.thresholds import (
-    best_threshold,
-    expected_f1_threshold,
-    guarded_thresholds,
-    top_share_threshold,
-)
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language
+from modicum.sarcasm.models import Outputs
+
+_FEW = 20  # positives below which the threshold of a category is drawn to the common one; ours
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """Probabilities sigmoid(logit / temperature + bias)."""
+
+    temperature: float = 1.0
+    bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0 and math.isfinite(self.bias)):
+            raise ConfigError(
+                f"The temperature is {self.temperature} and the bias {self.bias}.",
+                hint="Both must be finite, and the temperature > 0.",
+            )
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Give probabilities, the same shape."""
+        return expit(logits / self.temperature + self.bias)
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> Scaling:
+    """Choose temperature and bias by the likelihood of out-of-fold labels."""
+    from scipy.optimize import minimize
+
+    if set(np.unique(labels)) != {0, 1} or not np.isfinite(logits).all():
+        raise DataError(
+            f"A calibration needs finite logits and labels of both kinds, got labels {np.unique(labels).tolist()}.",
+            hint="Give texts of each language that are sarcastic and others; of an encoder, a lower rate.",
+        )
+    signs = 1.0 - 2.0 * labels
+    bound = math.log(100.0)
+
+    def loss(parameters: np.ndarray) -> float:
+        scale, shift = parameters
+        return float(np.logaddexp(0.0, signs * (logits * math.exp(-scale) + shift)).mean())
+
+    start = np.array([0.0, float(logit(labels.mean()))])
+    limits = [(-bound, bound), (None, None)]
+    found = minimize(loss, start, bounds=limits, method="L-BFGS-B", options={"ftol": 1e-14})
+    return Scaling(temperature=math.exp(found.x[0]), bias=float(found.x[1]))
+
+
+def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Give the threshold with the highest F1 of the positive class; of several such the highest."""
+    cuts, hits, kept = _cuts(probabilities, labels)
+    return float(cuts[np.argmax(2 * hits / (kept + labels.sum()))])
+
+
+def expected_f1_threshold(probabilities: np.ndarray) -> float:
+    """Give the threshold with the highest F1 to be expected, without a label."""
+    cuts, hits, kept = _cuts(probabilities, probabilities)
+    return float(cuts[np.argmax(2 * hits / (kept + probabilities.sum()))])
+
+
+def top_share_threshold(probabilities: np.ndarray, share: float) -> float:
+    """Give the threshold that a share of the texts at hand reaches."""
+    count = round(share * len(probabilities)) if 0 < share < 1 else 0
+    if not count:
+        raise ConfigError(
+            f"The highest {share:.1%} of {len(probabilities)} texts cannot be labelled.",
+            hint='Label more texts at once, or use the rule "oof_f1" or "half".',
+        )
+    return float(np.sort(probabilities)[-count])
+
+
+def guarded_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
+    """Give the threshold of each label, drawn to the common one where there are few positives."""
+    # t_k = w_k t*_k + (1 - w_k) t*, w_k = min(1, n_k / 20): t*_k is the best of the label, t* that of all labels as
+    # one, n_k counts the label's positives. A label without a positive has t*.
+    common = best_threshold(probabilities.ravel(), labels.ravel())
+    thresholds: list[float] = []
+    for column, wanted in zip(probabilities.T, labels.T, strict=True):
+        weight = min(1.0, wanted.sum() / _FEW)
+        own = best_threshold(column, wanted) if weight else 0.0
+        thresholds.append(float(weight * own + (1 - weight) * common))
+    return tuple(thresholds)
+
+
+def _cuts(probabilities: np.ndarray, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the distinct probabilities from the highest on, and the gains and the number of texts that reach each."""
+    order = np.argsort(-probabilities, kind="stable")
+    ordered = probabilities[order]
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    return ordered[ends], np.cumsum(gains[order])[ends], ends + 1.0
 
 
 def check_rule(rule: str) -> None:
@@ -49,7 +131,7 @@ class Decision:
     """
 
     rule: Rule = "oof_f1"
-    calibrations: Mapping[Language, Calibration]
+    calibrations: Mapping[Language, Scaling]
     thresholds: Mapping[Language, float]
     shares: Mapping[Language, float]
     categories: tuple[float, ...] | None = None
@@ -126,9 +208,6 @@ class Decision:
         """
         if outputs.categories is None:
             raise ConfigError("The model knows no categories.", hint="Fit it on texts whose categories are known.")
-        from scipy.special import expit
-
-        # `functional.gated_categories`; n-grams need no torch, which takes seconds to import.
         return self.probabilities(outputs, languages)[:, None] * expit(outputs.categories)
 
     def category_labels(self, outputs: Outputs, languages: Sequence[Language]) -> np.ndarray:
@@ -176,9 +255,9 @@ class Decision:
         try:
             return cls(
                 rule=found.rule,
-                calibrations={it: each[it].calibration for it in each},
-                thresholds={it: each[it].threshold for it in each},
-                shares={it: each[it].share for it in each},
+                calibrations={name: it.calibration for name, it in each.items()},
+                thresholds={name: it.threshold for name, it in each.items()},
+                shares={name: it.share for name, it in each.items()},
                 categories=found.categories,
             )
         except ConfigError as error:
@@ -230,7 +309,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Each:
-    calibration: Calibration
+    calibration: Scaling
     threshold: float
     share: float
 
@@ -242,29 +321,16 @@ class _Written:
     categories: tuple[float, ...] | None
 
 
-def decide(
-    outputs: Outputs,
-    examples: Sequence[Example],
-    *,
-    rule: Rule = "oof_f1",
-    calibration: CalibrationName = "temperature+bias",
-) -> Decision:
-    """Choose calibration and thresholds of each language from out-of-fold outputs."""
-    if calibration not in CALIBRATIONS:
-        raise ConfigError(f"There is no calibration {calibration!r}.", hint=f"Use one of: {', '.join(CALIBRATIONS)}.")
-    if any(it.sarcastic is None for it in examples) or len(examples) != len(outputs.sarcastic):
-        raise DataError(
-            f"There are outputs of {len(outputs.sarcastic)} texts for {len(examples)} examples, not all with a label.",
-            hint="Give the outputs of examples that have a label.",
-        )
-    calibrations: dict[Language, Calibration] = {}
+def decide(outputs: Outputs, examples: Sequence[Example], *, rule: Rule = "oof_f1") -> Decision:
+    """Choose calibration and thresholds of each language from out-of-fold outputs of labelled examples."""
+    calibrations: dict[Language, Scaling] = {}
     thresholds: dict[Language, float] = {}
     shares: dict[Language, float] = {}
     for language in LANGUAGES:
-        chosen = [place for place, it in enumerate(examples) if it.language == language]
+        chosen = [row for row, it in enumerate(examples) if it.language == language]
         if chosen:
-            logits, labels = outputs.sarcastic[chosen], np.array([examples[place].sarcastic for place in chosen])
-            calibrations[language] = CALIBRATIONS[calibration](logits, labels)
+            logits, labels = outputs.sarcastic[chosen], np.array([examples[row].sarcastic for row in chosen], float)
+            calibrations[language] = calibrate(logits, labels)
             thresholds[language] = best_threshold(calibrations[language](logits), labels)
             shares[language] = float(labels.mean())
     plain = Decision(rule=rule, calibrations=calibrations, thresholds=thresholds, shares=shares)
@@ -272,8 +338,8 @@ def decide(
 
 
 def _category_thresholds(decision: Decision, outputs: Outputs, examples: Sequence[Example]) -> tuple[float, ...] | None:
-    chosen = [place for place, it in enumerate(examples) if it.categories is not None]
-    labels = np.array([examples[place].categories for place in chosen])
+    chosen = [row for row, it in enumerate(examples) if it.categories is not None]
+    labels = np.array([examples[row].categories for row in chosen], float)
     if outputs.categories is None or not labels.any():
         return None
     probabilities = decision.category_probabilities(outputs, [it.language for it in examples])

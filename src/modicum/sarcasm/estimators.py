@@ -1,11 +1,13 @@
+# ruff: noqa: N803, N806 - X is scikit-learn's name
 """The three tasks as scikit-learn has estimators: texts or pairs of texts in, labels and probabilities out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeVar, cast
+from typing import Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,45 +15,33 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import language_of
-from modicum.sarcasm.decisions import Rule
-from modicum.sarcasm.examples import CATEGORIES, Example, Language, Pair
-from modicum.sarcasm.learners import NGRAMS, Settings, fit
-from modicum.sarcasm.metrics import whole_labels
+from modicum.sarcasm.configuration import NGRAMS, Pooling, Rule, Settings
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Language, Pair
+from modicum.sarcasm.data.preparation import language_of
+from modicum.sarcasm.evaluate.scores import whole_labels
+from modicum.sarcasm.fitting import fit
 from modicum.sarcasm.system import SarcasmSystem
 
 Kind = TypeVar("Kind")
+Spoken: TypeAlias = Sequence[Language] | Language | None
+Dialects: TypeAlias = Sequence[str | None] | None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class _Estimator(BaseEstimator):
-    """What the three share: their settings, and the system that they are fitted to."""
+    """What the three share: their settings, which are those of `Settings`, and the system that they are fitted to."""
 
-    system_: SarcasmSystem  # the `SarcasmSystem` after fitting
-
-    def __init__(
-        self,
-        model: str = NGRAMS,
-        *,
-        preset: str = "modicum",
-        rule: Rule = "oof_f1",
-        folds: int = 5,
-        seed: int = 0,
-        epochs: int = 5,
-        batch: int = 32,
-        rate: float = 2e-5,
-        pooling: str = "cls",
-        device: str = "cpu",
-    ) -> None:
-        self.model = model
-        self.preset = preset
-        self.rule: Rule = rule
-        self.folds = folds
-        self.seed = seed
-        self.epochs = epochs
-        self.batch = batch
-        self.rate = rate
-        self.pooling = pooling
-        self.device = device
+    model: str = field(default=NGRAMS, kw_only=False)
+    preset: str = "modicum"
+    rule: Rule = "oof_f1"
+    folds: int = 5
+    seed: int = 0
+    epochs: int = 5
+    batch: int = 32
+    rate: float = 2e-5
+    pooling: Pooling = "cls"
+    device: str = "cpu"
+    system_: SarcasmSystem = field(init=False)  # after fitting
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the fitted system to a new folder, without a pickle.
@@ -99,12 +89,12 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
 
     def fit(
         self,
-        X: Sequence[str],  # noqa: N803
+        X: Sequence[str],
         y: npt.ArrayLike,
         *,
-        languages: Sequence[Language] | Language | None = None,
-        dialects: Sequence[str | None] | None = None,
-        rephrases: Sequence[str | None] | None = None,
+        languages: Spoken = None,
+        dialects: Dialects = None,
+        rephrases: Dialects = None,
     ) -> Self:
         """Fit on labelled texts.
 
@@ -120,7 +110,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             DataError: if a text is empty, a label is none, or there are not as many of each.
         """
         labels = _labels(y)
-        X = _written(X)  # noqa: N806
+        X = _written(X)
         spoken, dialects, rephrases = _languages(X, languages), _each(dialects, X), _each(rephrases, X)
         _check_lengths(X, labels, spoken, dialects, rephrases)
         return self._fit(
@@ -130,25 +120,13 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             ]
         )
 
-    def predict_proba(
-        self,
-        X: Sequence[str],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-        dialects: Sequence[str | None] | None = None,
-    ) -> np.ndarray:
+    def predict_proba(self, X: Sequence[str], *, languages: Spoken = None, dialects: Dialects = None) -> np.ndarray:
         """Give the probabilities of both labels, shape (n, 2)."""
         check_is_fitted(self)
         second = self.system_.read(_texts(X, languages, dialects)).probabilities
         return np.stack([1 - second, second], axis=1)
 
-    def predict(
-        self,
-        X: Sequence[str],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-        dialects: Sequence[str | None] | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: Sequence[str], *, languages: Spoken = None, dialects: Dialects = None) -> np.ndarray:
         """Give labels, shape (n,).
 
         Raises:
@@ -161,13 +139,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
 class IronyCategorizer(_Estimator):
     """Tells what kind of irony a text is (task B): any of six, or none."""
 
-    def fit(
-        self,
-        X: Sequence[str],  # noqa: N803
-        y: npt.ArrayLike,
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> Self:
+    def fit(self, X: Sequence[str], y: npt.ArrayLike, *, languages: Spoken = None) -> Self:
         """Fit on texts whose categories are known.
 
         Args:
@@ -179,7 +151,7 @@ class IronyCategorizer(_Estimator):
             ConfigError: if a setting is unknown.
             DataError: if a text is empty, the labels are of another shape, or there are not as many of each.
         """
-        X = _written(X)  # noqa: N806
+        X = _written(X)
         rows, spoken = _labels(y, len(CATEGORIES)), _languages(X, languages)
         _check_lengths(X, rows, spoken)
         return self._fit(
@@ -189,12 +161,7 @@ class IronyCategorizer(_Estimator):
             ]
         )
 
-    def predict_proba(
-        self,
-        X: Sequence[str],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> np.ndarray:
+    def predict_proba(self, X: Sequence[str], *, languages: Spoken = None) -> np.ndarray:
         """Give the probability of each category, shape (n, 6).
 
         Raises:
@@ -203,12 +170,7 @@ class IronyCategorizer(_Estimator):
         check_is_fitted(self)
         return _known(self.system_.read(_texts(X, languages, None)).category_probabilities)
 
-    def predict(
-        self,
-        X: Sequence[str],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: Sequence[str], *, languages: Spoken = None) -> np.ndarray:
         """Give 0 or 1 for each category, shape (n, 6).
 
         Raises:
@@ -227,13 +189,7 @@ class SarcasmRanker(ClassifierMixin, _Estimator):
 
     classes_ = np.array([0, 1])
 
-    def fit(
-        self,
-        X: Sequence[tuple[str, str]],  # noqa: N803
-        y: npt.ArrayLike,
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> Self:
+    def fit(self, X: Sequence[tuple[str, str]], y: npt.ArrayLike, *, languages: Spoken = None) -> Self:
         """Fit on pairs.
 
         Args:
@@ -254,12 +210,7 @@ class SarcasmRanker(ClassifierMixin, _Estimator):
             ]
         return self._fit(examples)
 
-    def predict_proba(
-        self,
-        X: Sequence[tuple[str, str]],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> np.ndarray:
+    def predict_proba(self, X: Sequence[tuple[str, str]], *, languages: Spoken = None) -> np.ndarray:
         """Give the probabilities that the first and that the second is the sarcastic one, shape (n, 2).
 
         Raises:
@@ -269,19 +220,12 @@ class SarcasmRanker(ClassifierMixin, _Estimator):
         second = self.system_.compare(_pairs(X, languages, None))
         return np.stack([1 - second, second], axis=1)
 
-    def predict(
-        self,
-        X: Sequence[tuple[str, str]],  # noqa: N803
-        *,
-        languages: Sequence[Language] | Language | None = None,
-    ) -> np.ndarray:
+    def predict(self, X: Sequence[tuple[str, str]], *, languages: Spoken = None) -> np.ndarray:
         """Give 0 or 1, which of the two is the sarcastic one, shape (n,)."""
         return (self.predict_proba(X, languages=languages)[:, 1] > 0.5).astype(np.int64)
 
 
-def _texts(
-    texts: Sequence[str], languages: Sequence[Language] | Language | None, dialects: Sequence[str | None] | None
-) -> list[Example]:
+def _texts(texts: Sequence[str], languages: Spoken, dialects: Dialects) -> list[Example]:
     texts = _written(texts)
     spoken, dialects = _languages(texts, languages), _each(dialects, texts)
     _check_lengths(texts, spoken, dialects)
@@ -293,7 +237,7 @@ def _texts(
 
 def _pairs(
     pairs: Sequence[tuple[str, str]],
-    languages: Sequence[Language] | Language | None,
+    languages: Spoken,
     labels: np.ndarray | None,
 ) -> list[Pair]:
     for place, pair in enumerate(pairs):
@@ -318,7 +262,7 @@ def _labels(given: npt.ArrayLike, *columns: int) -> npt.NDArray[np.int64]:
     return labels
 
 
-def _languages(texts: Sequence[str], given: Sequence[Language] | Language | None) -> Sequence[Language]:
+def _languages(texts: Sequence[str], given: Spoken) -> Sequence[Language]:
     if given is None:
         return [language_of(text) for text in texts]
     if isinstance(given, str):

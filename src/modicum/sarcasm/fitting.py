@@ -1,25 +1,29 @@
-"""From examples to a system: folds, models, and decisions that are made on what the models did not see."""
+"""From settings and examples to a system: folds, models, and decisions that are made on what the models did not see."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from modicum.core.devices import check_device
 from modicum.core.seeding import derive
+from modicum.core.training import reporting
 from modicum.errors import ConfigError, ModelError
-from modicum.sarcasm.calibration import CalibrationName
+from modicum.sarcasm.configuration import FROZEN, NGRAMS, Settings
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.data.folds import grouped_folds, grouped_split
+from modicum.sarcasm.data.preparation import Robustness, find_preset
 from modicum.sarcasm.decisions import Rule, check_rule, decide
-from modicum.sarcasm.examples import Example, Language
-from modicum.sarcasm.folds import grouped_folds, grouped_split
-from modicum.sarcasm.metrics import score_a
-from modicum.sarcasm.robustness import Robustness
-from modicum.sarcasm.scoring import Learner, Outputs, TextModel, compare_texts
+from modicum.sarcasm.evaluate.scores import score_a
+from modicum.sarcasm.linear import LinearLearner
+from modicum.sarcasm.models import Learner, Outputs, TextModel, compare_texts
+from modicum.sarcasm.stack import StackedModel, mean_categories, stack_weights
 from modicum.sarcasm.system import SarcasmSystem
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,16 +55,67 @@ class Fitted:
         return found | ({"held-out accuracy of pairs": float((margins > 0).mean())} if len(margins) else {})
 
 
+def fit(examples: Sequence[Example], settings: Settings) -> Fitted:
+    """Fit a system by its settings; how far it is is logged (`logging`, level INFO).
+
+    Args:
+        examples: labelled.
+        settings: of model and texts.
+
+    Returns:
+        The system, and what it was chosen on.
+
+    Raises:
+        ConfigError: if there is no such preset, rule or encoder, or no fold.
+        DataError: if a language has too few texts of one of the labels.
+        MissingExtraError: if a library that the model needs is not installed.
+    """
+    check_device(settings.device)
+    models = models_of(settings.model)
+    titles = [f"{model}, " if len(models) > 1 else "" for model in models]
+    parts = [
+        fit_system(
+            examples,
+            _learner(model, settings, title),
+            robustness=find_preset(settings.preset),
+            rule=settings.rule,
+            folds=settings.folds,
+            seed=settings.seed,
+            title=title,
+        )
+        for model, title in zip(models, titles, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else stack(parts, rule=settings.rule)
+
+
+def models_of(name: str) -> list[str]:
+    """Give the two models of "ngrams+ENCODER", or the one that is named."""
+    first, plus, encoder = name.partition("+")
+    return [first, encoder] if first == NGRAMS and plus else [name]
+
+
+def _learner(model: str, settings: Settings, title: str) -> Learner:
+    if model == NGRAMS:
+        return LinearLearner()
+    if model.startswith(FROZEN):
+        from modicum.sarcasm.encoder.model import FrozenEncoder
+
+        return LinearLearner(features=FrozenEncoder(model.removeprefix(FROZEN)))
+    from modicum.sarcasm.encoder.training import EncoderLearner
+
+    tell = lambda words: _LOGGER.info("Fitting %s%s", title, words)
+    callbacks = lambda: [reporting(tell, extra="text")]
+    return EncoderLearner(encoder=model, settings=settings, device=settings.device, callbacks=callbacks)
+
+
 def fit_system(
     examples: Sequence[Example],
     learner: Learner,
     *,
     robustness: Robustness,
     rule: Rule = "oof_f1",
-    calibration: CalibrationName = "temperature+bias",
     folds: int = 5,
     seed: int = 0,
-    joined: Callable[[Sequence[TextModel]], TextModel] | None = None,
     title: str = "",
 ) -> Fitted:
     """Fit a system; nothing of it is chosen on texts that its models were trained on."""
@@ -83,12 +138,14 @@ def fit_system(
         found.append(models[-1]([it.text for it in chosen]))
         margins.append(_margins(models[-1], chosen))
     outputs = _together(found)
-    if joined is None and folds > 1:
+    if join := getattr(learner, "join", None):  # the models of the folds are an ensemble
+        model = join(models)
+    elif folds > 1:
         _LOGGER.info("Fitting %sall examples", title)
         model = learner.fit(robustness.train(known, seed=derive(seed, "crop")), seed=derive(seed, "model"))
     else:
-        model = joined(models) if joined else models[0]
-    decision = decide(outputs, held, rule=rule, calibration=calibration)
+        model = models[0]
+    decision = decide(outputs, held, rule=rule)
     system = SarcasmSystem(model=model, preparation=robustness.preparation, decision=decision)
     return Fitted(system=system, held=tuple(held), outputs=outputs, margins=_joined(margins))
 
@@ -134,3 +191,29 @@ def _together(parts: Sequence[Outputs]) -> Outputs:
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     given = [part for part in parts if part is not None]
     return np.concatenate(given) if len(given) == len(parts) else None
+
+
+def stack(parts: Sequence[Fitted], *, rule: Rule = "oof_f1") -> Fitted:
+    """Join systems of different models by logistic regression on their outputs for held-out texts."""
+    # Weights, calibration and thresholds are chosen on the same held-out texts, so that held-out scores flatter a
+    # little more than those of one model.
+    first = parts[0]
+    if any((it.held, it.system.preparation) != (first.held, first.system.preparation) for it in parts):
+        raise ConfigError(
+            "The systems were not fitted on the same examples.", hint="Fit all with the same folds, preset and seed."
+        )
+    columns = np.stack([it.outputs.sarcastic for it in parts], axis=1)
+    given = [it.margins for it in parts if it.margins is not None]
+    margins = np.stack(given, axis=1) if len(given) == len(parts) else None
+    model = StackedModel(
+        members=tuple(it.system.model for it in parts), weights=stack_weights(columns, margins, first.held)
+    )
+    each = np.array([model.weights_of(it.text).sarcastic for it in first.held])  # by the script, as in use
+    outputs = Outputs(sarcastic=(columns * each).sum(axis=1), categories=mean_categories([it.outputs for it in parts]))
+    system = SarcasmSystem(
+        model=model, preparation=first.system.preparation, decision=decide(outputs, first.held, rule=rule)
+    )
+    if margins is not None:
+        ranks = [model.weights_of(it.text, it.rephrase or it.text).rank for it in first.held]
+        margins = (margins * np.array(ranks)).sum(axis=1)
+    return Fitted(system=system, held=first.held, outputs=outputs, margins=margins)

@@ -14,14 +14,14 @@ from scipy.special import expit
 from modicum.core.files import new_folder
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import Preparation
+from modicum.sarcasm.data.examples import Example, Language, Pair
+from modicum.sarcasm.data.preparation import Preparation
 from modicum.sarcasm.decisions import Decision
-from modicum.sarcasm.examples import Example, Language, Pair
-from modicum.sarcasm.scoring import TextModel, compare_texts
-from modicum.sarcasm.stacked import DESCRIPTION, StackedModel
+from modicum.sarcasm.models import TextModel, compare_texts
+from modicum.sarcasm.stack import DESCRIPTION, StackedModel
 
 if TYPE_CHECKING:
-    from modicum.sarcasm.shares import Share
+    from modicum.sarcasm.explanation import Share
 
 
 _DOCUMENT, _MODEL = "system.json", "model"
@@ -125,7 +125,7 @@ class SarcasmSystem:
             Shape (n,); sigmoid(b - a) is the probability that `compare` gives.
 
         Raises:
-            ConfigError: if the model was fitted without a rephrase, or reads two texts together.
+            ConfigError: if the model was fitted without a rephrase.
         """
         rank = self.model([self.preparation.text(it) for it in examples]).rank
         if rank is None:
@@ -146,9 +146,9 @@ class SarcasmSystem:
             The pieces in the order of the prepared text.
 
         Raises:
-            ModelError: if the model can only be asked as a whole.
+            ModelError: if the model is a frozen encoder's.
         """
-        from modicum.sarcasm.shares import shares_of
+        from modicum.sarcasm.explanation import shares_of
 
         return shares_of(self.model, self.preparation.text(example), head="sarcastic")
 
@@ -169,9 +169,9 @@ class SarcasmSystem:
             texts exchanges the lists and changes all signs.
 
         Raises:
-            ModelError: if the model ranks no texts, reads both together, or can only be asked as a whole.
+            ModelError: if the model ranks no texts, or is a frozen encoder's.
         """
-        from modicum.sarcasm.shares import shares_of
+        from modicum.sarcasm.explanation import shares_of
 
         first, second = (shares_of(self.model, text, head="rank") for text in self.preparation.pair(pair).texts)
         return [replace(it, share=-it.share) for it in first], second
@@ -225,9 +225,9 @@ def _model(folder: Path) -> TextModel:
     if (folder / DESCRIPTION).is_file():
         return StackedModel.load(folder, load=_model)
     if (folder / "weights.safetensors").is_file():
-        from modicum.sarcasm.linear.storage import load
+        from modicum.sarcasm.linear import LinearModel
 
-        return load(folder)
+        return LinearModel.load(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is missing.", hint=_FORMAT.hint)
     from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel

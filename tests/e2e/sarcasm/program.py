@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modicum.sarcasm.examples import CATEGORIES, Example
+from modicum.sarcasm.data.examples import CATEGORIES, Example
 from modicum.sarcasm.written import read_written
 
 ENGLISH, ARABIC = read_written("en"), read_written("ar")

@@ -14,13 +14,11 @@ import pytest
 from tests.e2e.in_process import interrupted_at
 from tests.e2e.sarcasm.program import ARABIC, ENGLISH, KNOWN, UNSEEN, Run, write
 
-from modicum.sarcasm.encoder.model import EncoderModel
-from modicum.sarcasm.encoder.modeling import SarcasmModel
-from modicum.sarcasm.encoder.opening import open_tokenizer
-from modicum.sarcasm.examples import CATEGORIES, Example, Pair
-from modicum.sarcasm.learners import Settings, fit
+from modicum.sarcasm.comparison import make_tiny_encoder
+from modicum.sarcasm.configuration import Settings
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Pair
+from modicum.sarcasm.fitting import fit
 from modicum.sarcasm.system import SarcasmSystem
-from modicum.sarcasm.tiny import make_tiny_encoder
 
 
 def test_training_makes_a_folder_and_tells_of_it(place: Path) -> None:
@@ -140,18 +138,6 @@ def test_of_pairs_the_words_of_both_texts_are_explained(run: Run, place: Path, o
         assert len(shares) == len(f"{row['text_0']} {row['text_1']}".split())
         second = float(row["probability_of_second"])  # XPUDU-C8, to the digits that are printed
         assert sum(map(float, shares)) == pytest.approx(math.log(second / (1 - second)), abs=0.006 * len(shares))
-
-
-def test_a_model_that_reads_pairs_together_explains_none(run: Run, place: Path, tmp_path: Path) -> None:
-    folder = make_tiny_encoder(tmp_path / "tiny", [it.text for it in KNOWN], seed=0)
-    network = SarcasmModel.from_encoder(str(folder), pair_head="cross", learnt=("sarcastic", "rank"))
-    model = EncoderModel(network, open_tokenizer(str(folder)))
-    replace(SarcasmSystem.load(place / "model"), model=model).save(tmp_path / "m")
-    assert run("predict", "pairs.csv", "--model", tmp_path / "m").status == 0
-    done = run("predict", "pairs.csv", "--model", tmp_path / "m", "--explain", "--out", tmp_path / "found.csv")
-    assert (done.status, done.out) == (2, "")
-    assert "reads the two texts of a pair together and scores neither alone" in " ".join(done.said.split())
-    assert not (tmp_path / "found.csv").exists()
 
 
 def test_columns_may_have_other_names(run: Run, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tests.e2e.sarcasm.program import KNOWN, Run
 
-from modicum.sarcasm.examples import Example
-from modicum.sarcasm.learners import Settings, fit
-from modicum.sarcasm.tiny import make_tiny_encoder
+from modicum.sarcasm.comparison import make_tiny_encoder
+from modicum.sarcasm.configuration import Settings
+from modicum.sarcasm.data.examples import Example
+from modicum.sarcasm.fitting import fit
 
 BAD = {
     "renamed.csv": "tweets,sarcastic\nso it is,1\n",

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.sarcasm.program import ENGLISH, Run, write
 
 from modicum.core import catalogue
-from modicum.sarcasm.examples import CATEGORIES
+from modicum.sarcasm.data.examples import CATEGORIES
 
 
 @pytest.mark.data("isarcasmeval")

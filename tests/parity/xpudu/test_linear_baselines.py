@@ -16,11 +16,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from modicum.core import catalogue
-from modicum.sarcasm.examples import Example, Language
-from modicum.sarcasm.linear.features import NgramKind
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.thresholds import best_threshold, top_share_threshold
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.decisions import best_threshold, top_share_threshold
+from modicum.sarcasm.linear import LinearLearner, LinearModel, NgramKind
 
 pytestmark = [pytest.mark.data("isarcasmeval"), pytest.mark.slow]
 

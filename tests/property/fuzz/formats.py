@@ -174,27 +174,27 @@ VOTES = "text,sarcasm_ref,human_aggregated,#humans_sarcasm\na,1,0,2\nb,0,1,5\n"
 
 
 def _rows(path: Path) -> object:
-    from modicum.sarcasm.tables import read_rows
+    from modicum.sarcasm.data.tables import read_rows
 
     return read_rows(path), read_rows(path, skip_empty=True)
 
 
 def _votes(path: Path) -> object:
-    from modicum.sarcasm.isarcasm import read_vote_file
+    from modicum.sarcasm.data.isarcasm import read_vote_file
 
     return read_vote_file(path, "A")
 
 
 def _submission(path: Path) -> object:
-    from modicum.sarcasm.submission import read_submission
+    from modicum.sarcasm.evaluate.predictions import read_submission
 
     return read_submission(path)
 
 
 def _sarcasm(folder: Path) -> None:
+    from modicum.sarcasm.data.preparation import PRESETS
     from modicum.sarcasm.fitting import fit_system
-    from modicum.sarcasm.linear.learner import LinearLearner
-    from modicum.sarcasm.robustness import PRESETS
+    from modicum.sarcasm.linear import LinearLearner
     from modicum.sarcasm.written import read_written
 
     known = [*read_written("en")[:30], *read_written("ar")[:30]]

@@ -11,7 +11,7 @@ import pytest
 import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.unit.sarcasm.erniem_folder import WORDS, pieces_model, write_tokenizer
+from tests.unit.sarcasm.erniem_folder import WORDS, encode, offsets, pieces_model, write_tokenizer
 
 from modicum.core import catalogue
 from modicum.sarcasm.erniem import ErnieMTokenizer
@@ -47,8 +47,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ErnieMTokenizer:
 
 
 def check_places(text: str, tokenizer: ErnieMTokenizer) -> None:
-    tokens, spans = tokenizer.tokenize(text), tokenizer.offsets(text)[1:-1]
-    assert len(tokens) == len(spans) == len(tokenizer.encode(text)) - 2
+    tokens, spans = tokenizer.tokenize(text), offsets(tokenizer, text)[1:-1]
+    assert len(tokens) == len(spans) == len(encode(tokenizer, text)) - 2
     assert "".join(tokens).replace("▁", "") == normalised(text).replace("▁", "")
     for token, (begin, end) in zip(tokens, spans, strict=True):
         assert 0 <= begin < end <= len(text)
@@ -73,7 +73,7 @@ def test_special_tokens_part_a_text(parts: list[str], special: str, tokenizer: E
     text = special.join(parts)
     wanted = [token for part in parts for token in [special, *tokenizer.tokenize(part)]][1:]
     assert tokenizer.tokenize(text) == wanted
-    places = [text[slice(*span)] for span in tokenizer.offsets(text)[1:-1]]
+    places = [text[slice(*span)] for span in offsets(tokenizer, text)[1:-1]]
     assert [place for token, place in zip(wanted, places, strict=True) if token == special] == [special] * (
         len(parts) - 1
     )

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from modicum.sarcasm.examples import Example
-from modicum.sarcasm.linear.explanation import explain_linear
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.thresholds import best_threshold
+from modicum.sarcasm.data.examples import Example
+from modicum.sarcasm.decisions import best_threshold
+from modicum.sarcasm.explanation import explain_linear
+from modicum.sarcasm.linear import LinearLearner, LinearModel
 
 TEXTS = ["oh great, ça va", "İstanbul is so great", "ΣΟΦΟΣ σοφός great", "رائع جدا يا صديقي", "great great", "so so"]
 MODELS = [

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modicum.core.tables import Record, read_records
-from modicum.sarcasm.cleaning import Preparation, clean
-from modicum.sarcasm.examples import Example
-from modicum.sarcasm.folds import grouped_split, groups, key
-from modicum.sarcasm.tables import write_predictions
+from modicum.sarcasm.data.examples import Example
+from modicum.sarcasm.data.folds import grouped_split, groups, key
+from modicum.sarcasm.data.preparation import Preparation, clean
+from modicum.sarcasm.data.tables import write_predictions
 
 texts = st.text(
     st.one_of(st.sampled_from('ab @#&;\n\r\t",{}حسن/:.😂'), st.characters(exclude_categories=["Cs"]))

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from modicum.core.seeding import numpy_generator, torch_generator
+from modicum.sarcasm.erniem import ErnieMTokenizer
 
 _TEXT = """
 the a cat dog loves hates rain on monday such great wonderful meetings again coffee late train price of bread
@@ -123,3 +124,13 @@ def write_folder(folder: Path, weights: dict[str, Tensor], *, file: str = "pytor
         names = {name: f"linear_{number}" for number, name in enumerate(arrays)}
         (folder / file).write_bytes(pickle.dumps({**arrays, "StructuredToParameterName@@": names}, protocol=4))
     return folder
+
+
+def encode(tokenizer: ErnieMTokenizer, *texts: str) -> list[int]:
+    """Give the ids of a text, or of a pair of texts."""
+    return tokenizer(*([text] for text in texts))["input_ids"][0]
+
+
+def offsets(tokenizer: ErnieMTokenizer, text: str) -> list[tuple[int, int]]:
+    """Give where in a text each of its tokens stands."""
+    return tokenizer([text], return_offsets_mapping=True)["offset_mapping"][0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modicum.sarcasm.cleaning import DIALECTS, Preparation, clean, language_of
-from modicum.sarcasm.examples import Example, Pair
+from modicum.sarcasm.data.examples import Example, Pair
+from modicum.sarcasm.data.preparation import DIALECTS, Preparation, clean, language_of
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from scipy.special import expit, logit
 from sklearn.metrics import f1_score
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.calibration import Isotonic, Scaling
-from modicum.sarcasm.decisions import Decision, Rule, decide
-from modicum.sarcasm.examples import Example, Language
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.decisions import Decision, Rule, Scaling, decide
 from modicum.sarcasm.functional import prior_shift
-from modicum.sarcasm.scoring import Outputs
+from modicum.sarcasm.models import Outputs
 
+STEPS = {"logits": [-1.0, 1.0], "probabilities": [0.0, 1.0]}  # isotonic, as an earlier modicum could fit it
 LANGUAGES: list[Language] = ["en", "ar", "ar", "en"]
 OUTPUTS = Outputs(sarcastic=np.array([-1.0, -1.0, 1.0, 1.0]), categories=np.linspace(-2, 2, 24).reshape(4, 6))
 
@@ -63,13 +63,6 @@ def test_categories_pass_the_gate() -> None:
     assert np.array_equal(labels, wanted >= [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 
 
-def test_certain_probabilities_pass_the_gate_as_they_are() -> None:
-    steps = Isotonic(logits=(-1.0, 1.0), probabilities=(0.0, 1.0))
-    given = decision(calibrations={"en": steps, "ar": steps}).category_probabilities(OUTPUTS, LANGUAGES)
-    assert OUTPUTS.categories is not None
-    assert given == pytest.approx(np.array([0, 0, 1, 1])[:, None] * expit(OUTPUTS.categories), rel=1e-12)
-
-
 def test_shifted_prior_is_found_where_only_the_share_has_changed() -> None:
     generator = np.random.default_rng(5)
 
@@ -102,31 +95,10 @@ def test_thresholds_are_chosen_for_each_language_alone() -> None:
     assert found.shares["en"] == np.mean([it.sarcastic == 1 for it in english])
 
 
-# A calibration rises, so it moves the threshold and not the labels.
-@pytest.mark.parametrize("calibration", ["none", "temperature", "temperature+bias"])
-def test_labels_do_not_depend_on_the_calibration(calibration: str) -> None:
-    examples, logits, _ = learnt(300, "en", 3)
-    outputs = Outputs(sarcastic=logits)
-    languages: list[Language] = ["en"] * 300
-    found = decide(outputs, examples, calibration=calibration)  # pyright: ignore[reportArgumentType]
-    assert np.array_equal(found.labels(outputs, languages), decide(outputs, examples).labels(outputs, languages))
-    assert found.categories is None
-
-
-def test_isotonic_probabilities_are_the_shares_of_their_steps() -> None:
-    examples, logits, _ = learnt(500, "en", 4)
-    found = decide(Outputs(sarcastic=logits), examples, calibration="isotonic")
-    languages: list[Language] = ["en"] * 500
-    chances = found.probabilities(Outputs(sarcastic=logits), languages)
-    labels = np.array([it.sarcastic for it in examples])
-    assert chances.mean() == pytest.approx(labels.mean(), abs=1e-9)
-
-
 def test_decisions_survive_json() -> None:
     examples, logits, categories = learnt(300, "en", 6)
-    for calibration in ("isotonic", "temperature+bias"):
-        found = decide(Outputs(sarcastic=logits, categories=categories), examples, calibration=calibration)
-        assert Decision.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    found = decide(Outputs(sarcastic=logits, categories=categories), examples)
+    assert Decision.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert Decision.from_dict(json.loads(json.dumps(decision().to_dict()))) == decision()
 
 
@@ -143,12 +115,6 @@ def test_outputs_that_do_not_fit_are_refused() -> None:
         decision().category_labels(Outputs(sarcastic=logit([0.5])), ["en"])
     with pytest.raises(ConfigError, match="no thresholds of categories"):
         decision(categories=None).category_labels(OUTPUTS, LANGUAGES)
-    with pytest.raises(DataError, match="outputs of 4 texts for 1 examples"):
-        decide(OUTPUTS, [Example(text="a", language="en", sarcastic=1)])
-    with pytest.raises(DataError, match="not all with a label"):
-        decide(OUTPUTS, [Example(text="a", language="en")] * 4)
-    with pytest.raises(ConfigError, match="no calibration 'platt'"):
-        decide(OUTPUTS, [], calibration="platt")  # pyright: ignore[reportArgumentType]
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
@@ -171,6 +137,7 @@ def test_what_is_no_decision_is_refused() -> None:
         {**decision().to_dict(), "rule": "none"},
         {**decision().to_dict(), "languages": 3},
         {**decision().to_dict(), "languages": {"en": {"calibration": {"slope": 1.0}, "threshold": 0.5, "share": 0.5}}},
+        {**decision().to_dict(), "languages": {"en": {"calibration": STEPS, "threshold": 0.5, "share": 0.5}}},
         {**decision().to_dict(), "categories": [0.5]},
     ):
         with pytest.raises(DataError, match=r"decides by is damaged|These are no thresholds"):

@@ -13,7 +13,7 @@ from tests.unit.sarcasm.tiny_encoder import write_encoder
 
 from modicum.errors import ModelError
 from modicum.sarcasm.encoder.batches import Tokenizer, budget_batches, encode, pad, padding_of
-from modicum.sarcasm.encoder.opening import open_tokenizer
+from modicum.sarcasm.encoder.model import open_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,6 @@ def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
 
 def test_texts_that_just_fit_are_not_reported(tokenizer: Tokenizer) -> None:
     assert len(encode(tokenizer, ["the cat sat on a mat"], length=8)[0]["input_ids"]) == 8  # warnings are errors
-
-
-def test_pairs_are_read_together(tokenizer: Tokenizer) -> None:
-    (row,) = encode(tokenizer, ["the cat"], ["wow"], length=16)
-    assert row["input_ids"] == [2, 5, 6, 3, 18, 3]
-    assert row["token_type_ids"] == [0, 0, 0, 0, 1, 1]
-    with pytest.warns(UserWarning, match=r"1 of 1 texts have more than 5 tokens"):
-        encode(tokenizer, ["the cat"], ["wow"], length=5)
 
 
 def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:

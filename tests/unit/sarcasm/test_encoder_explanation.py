@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tests.unit.sarcasm.tiny_encoder import write_encoder, write_examples
 
 from modicum.errors import ModelError
+from modicum.sarcasm.configuration import EncoderSettings
 from modicum.sarcasm.encoder.explanation import explain
-from modicum.sarcasm.encoder.learner import EncoderLearner
 from modicum.sarcasm.encoder.model import EncoderModel
 from modicum.sarcasm.encoder.modeling import SarcasmModel
-from modicum.sarcasm.encoder.training import Recipe
+from modicum.sarcasm.encoder.training import EncoderLearner
 
 TEXT = "the cats, great mat!"
 
@@ -22,8 +21,8 @@ TEXT = "the cats, great mat!"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> EncoderModel:
     place = write_encoder(tmp_path_factory.mktemp("encoder"))
-    recipe = Recipe(epochs=6, batch=8, rate=3e-3, layer_decay=1.0)
-    return EncoderLearner(encoder=place, pooling="mean", length=24, recipe=recipe).fit(write_examples(60), seed=0)
+    settings = EncoderSettings(epochs=6, batch=8, rate=3e-3, pooling="mean")
+    return EncoderLearner(encoder=place, settings=settings, length=24).fit(write_examples(60), seed=0)
 
 
 def test_shares_add_up_to_the_logit(model: EncoderModel) -> None:  # XPUDU-C8
@@ -49,17 +48,9 @@ def test_texts_of_equal_length_have_one_baseline(model: EncoderModel) -> None:
     assert one.baseline == pytest.approx(other.baseline, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"pair_head": "cross", "learnt": ("rank",)}, r"together and scores neither alone. Explain one that was"),
-        ({"learnt": ("sarcastic",)}, r"was trained without pairs of texts. Train it on examples that have a rephrase"),
-    ],
-)
-def test_a_model_that_ranks_no_text_has_no_rank_to_explain(
-    settings: dict[str, Any], message: str, model: EncoderModel, tmp_path: Path
-) -> None:
-    network = SarcasmModel.from_encoder(write_encoder(tmp_path), length=24, **settings)
+def test_a_model_that_ranks_no_text_has_no_rank_to_explain(model: EncoderModel, tmp_path: Path) -> None:
+    message = r"was trained without pairs of texts. Train it on examples that have a rephrase"
+    network = SarcasmModel.from_encoder(write_encoder(tmp_path), length=24, learnt=("sarcastic",))
     with pytest.raises(ModelError, match=message):
         explain(EncoderModel(network, model.tokenizer), TEXT, head="rank")
 

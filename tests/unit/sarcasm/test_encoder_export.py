@@ -13,10 +13,10 @@ from tests.unit.sarcasm.tiny_encoder import write_encoder, write_examples
 from transformers import AutoTokenizer
 
 from modicum.errors import ConfigError
+from modicum.sarcasm.configuration import EncoderSettings
 from modicum.sarcasm.encoder.export import FLOAT_FILE, INT8_FILE, ExportReport, export_onnx
-from modicum.sarcasm.encoder.learner import EncoderLearner
 from modicum.sarcasm.encoder.model import EncoderModel
-from modicum.sarcasm.encoder.training import Recipe
+from modicum.sarcasm.encoder.training import EncoderLearner
 
 TEXTS = [example.text for example in write_examples(40, seed=2)]
 
@@ -24,8 +24,8 @@ TEXTS = [example.text for example in write_examples(40, seed=2)]
 @pytest.fixture(scope="module")
 def learner(tmp_path_factory: pytest.TempPathFactory) -> EncoderLearner:
     place = write_encoder(tmp_path_factory.mktemp("encoder"), layers=1)
-    recipe = Recipe(epochs=6, batch=8, rate=3e-3, layer_decay=1.0)
-    return EncoderLearner(encoder=place, pooling="mean", length=24, recipe=recipe)
+    settings = EncoderSettings(epochs=6, batch=8, rate=3e-3, pooling="mean")
+    return EncoderLearner(encoder=place, settings=settings, length=24)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,10 @@ def test_int8_is_written_where_enough_labels_stay(model: EncoderModel, exported:
 def test_int8_is_not_written_where_too_few_labels_stay(
     learner: EncoderLearner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = replace(learner, pooling="cls", category_head="powerset").fit(write_examples(60), seed=0)
+    model = replace(learner, settings=replace(learner.settings, pooling="cls")).fit(write_examples(60), seed=0)
     report = export_onnx(model, tmp_path / "onnx", TEXTS, int8=True, threshold=1e6, least_agreement=1.01)
     assert capfd.readouterr() == ("", "")
-    assert report.difference < 1e-4, "of the six categories, too, which come of two combinations"
+    assert report.difference < 1e-4
     assert report.int8_agreement == 1, "no logit is above such a threshold"
     assert not report.int8_written
     assert sorted(path.name for path in (tmp_path / "onnx").glob("*.onnx")) == [FLOAT_FILE]

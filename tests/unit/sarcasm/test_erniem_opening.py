@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,15 +15,13 @@ from transformers import XLMRobertaModel
 
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
-from modicum.sarcasm.encoder import configuration
+from modicum.sarcasm.configuration import EncoderSettings
 from modicum.sarcasm.encoder.explanation import explain
-from modicum.sarcasm.encoder.learner import EncoderLearner
-from modicum.sarcasm.encoder.model import EncoderModel
-from modicum.sarcasm.encoder.modeling import SarcasmModel
-from modicum.sarcasm.encoder.opening import encoder_folder, open_tokenizer
-from modicum.sarcasm.encoder.training import Recipe
+from modicum.sarcasm.encoder.model import EncoderModel, FrozenEncoder, encoder_folder, open_tokenizer
+from modicum.sarcasm.encoder.modeling import Head, SarcasmModel
+from modicum.sarcasm.encoder.training import EncoderLearner
 from modicum.sarcasm.erniem import ErnieMTokenizer
-from modicum.sarcasm.linear.frozen import FrozenEncoder
+from modicum.sarcasm.models import compare_texts
 
 EXAMPLES = write_examples(16) + write_examples(16, language="ar")
 TEXTS = ["the cat loves rain!", "مرحبا جدا", "wow, 123abc 中文。", "great wonderful meetings again on monday"]
@@ -37,8 +36,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def model(place: Path) -> EncoderModel:
-    recipe = Recipe(epochs=1, batch=8, rate=1e-3)
-    return EncoderLearner(encoder=str(place), recipe=recipe).fit(EXAMPLES, seed=0)
+    settings = EncoderSettings(epochs=1, batch=8, rate=1e-3)
+    return EncoderLearner(encoder=str(place), settings=settings).fit(EXAMPLES, seed=0)
 
 
 def test_it_is_trained_saved_and_loaded(model: EncoderModel, tmp_path: Path) -> None:
@@ -51,14 +50,14 @@ def test_it_is_trained_saved_and_loaded(model: EncoderModel, tmp_path: Path) -> 
     assert mine.keys() == yours.keys()
     assert all(torch.equal(mine[name], yours[name]) for name in mine)
     np.testing.assert_allclose(loaded(TEXTS).sarcastic, outputs.sarcastic, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(loaded.compare(PAIRS), model.compare(PAIRS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(compare_texts(loaded, PAIRS), compare_texts(model, PAIRS), rtol=0, atol=1e-6)
     assert not [path for path in (tmp_path / "model").rglob("*") if path.suffix in {".bin", ".pdparams", ".pkl"}]
 
 
 def test_training_begins_at_its_weights(place: Path) -> None:
     source = random_weights(head=False)["ernie_m.encoder.layers.0.linear1.weight"]
-    recipe = Recipe(epochs=1, batch=8, rate=1e-12)
-    trained = EncoderLearner(encoder=str(place), recipe=recipe).fit(EXAMPLES, seed=0)
+    settings = EncoderSettings(epochs=1, batch=8, rate=1e-12)
+    trained = EncoderLearner(encoder=str(place), settings=settings).fit(EXAMPLES, seed=0)
     found = trained.model.state_dict()
     (name,) = (name for name in found if name.endswith("layer.0.intermediate.dense.weight"))
     torch.testing.assert_close(found[name], source)
@@ -93,7 +92,7 @@ def test_what_is_drawn_is_drawn_as_for_any_other_encoder(place: Path, tmp_path: 
     )
     drawn = plain.state_dict()
     differ = {name for name, it in pooled.state_dict().items() if not torch.equal(it, drawn[name])}
-    assert differ == {f"{head}.dense.{kind}" for head in configuration.HEADS for kind in ("weight", "bias")}
+    assert differ == {f"{head}.dense.{kind}" for head in get_args(Head) for kind in ("weight", "bias")}
     assert all(torch.equal(it, drawn[name]) for name, it in mean.state_dict().items())
 
 
@@ -109,7 +108,7 @@ def test_outputs_do_not_depend_on_what_stands_beside_a_text(model: EncoderModel)
     alone = [model([text]).sarcastic[0] for text in TEXTS]
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
     back = [(second, first) for first, second in PAIRS]
-    np.testing.assert_allclose(model.compare(back), -model.compare(PAIRS), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(compare_texts(model, back), -compare_texts(model, PAIRS), rtol=0, atol=1e-7)
 
 
 def test_it_is_explained_in_characters(model: EncoderModel) -> None:  # XPUDU-C8

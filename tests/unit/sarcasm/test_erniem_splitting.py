@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modicum.sarcasm.erniem.splitting import fragments, span
+from modicum.sarcasm.erniem.tokenizer import fragments, span
 
 
 @pytest.mark.parametrize(

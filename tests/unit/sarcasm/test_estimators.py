@@ -15,8 +15,8 @@ from sklearn.model_selection import cross_val_score
 
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm import IronyCategorizer, SarcasmDetector, SarcasmRanker
-from modicum.sarcasm.examples import CATEGORIES
-from modicum.sarcasm.linear.model import LinearModel
+from modicum.sarcasm.data.examples import CATEGORIES
+from modicum.sarcasm.linear import LinearModel
 from modicum.sarcasm.written import read_written
 
 ENGLISH, ARABIC = read_written("en")[:80], read_written("ar")[:80]

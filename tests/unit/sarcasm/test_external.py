@@ -9,10 +9,10 @@ import pytest
 
 from modicum.core import catalogue
 from modicum.errors import DataError
-from modicum.sarcasm.examples import Example, Pair
-from modicum.sarcasm.external import arabic_key, read_arsarcasm, read_tweeteval_irony, without_overlap
-from modicum.sarcasm.folds import key
-from modicum.sarcasm.isarcasm import read_pairs, read_texts, read_train
+from modicum.sarcasm.data.examples import Example, Pair
+from modicum.sarcasm.data.external import arabic_key, read_arsarcasm, without_overlap
+from modicum.sarcasm.data.folds import key
+from modicum.sarcasm.data.isarcasm import read_pairs, read_texts, read_train
 
 HEADER = "tweet,sarcasm,sentiment,dialect\n"
 LONG = "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"  # 28 letters
@@ -22,13 +22,6 @@ def arsarcasm(folder: Path, train: str, test: str = HEADER + "b,FALSE,NEG,msa\n"
     folder.mkdir(exist_ok=True)
     (folder / "training_data.csv").write_text(train, encoding="utf-8")
     (folder / "testing_data.csv").write_text(test, encoding="utf-8")
-    return folder
-
-
-def tweeteval(folder: Path, train: tuple[str, str]) -> Path:
-    for part, (texts, labels) in {"train": train, "val": ("v\n", "0\n"), "test": ("t\n", "1\n")}.items():
-        (folder / f"{part}_text.txt").write_bytes(texts.encode())
-        (folder / f"{part}_labels.txt").write_bytes(labels.encode())
     return folder
 
 
@@ -62,38 +55,6 @@ def test_both_files_of_arsarcasm_are_joined_and_egypt_is_nile(tmp_path: Path) ->
 def test_a_broken_file_of_arsarcasm_is_named(train: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read_arsarcasm(arsarcasm(tmp_path, train))
-
-
-def test_texts_and_labels_of_tweeteval_go_together_by_line(tmp_path: Path) -> None:
-    examples = read_tweeteval_irony(tweeteval(tmp_path, ("oh \u2028great\r\nfine \n", "1\r\n0\n")))
-    assert [(it.text, it.sarcastic, it.language) for it in examples] == [
-        ("oh \u2028great", 1, "en"),
-        ("fine ", 0, "en"),
-        ("v", 0, "en"),
-        ("t", 1, "en"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("train", "message"),
-    [
-        (("a\nb\n", "1\n"), r"has 2 texts and 1 labels of train. Fetch the files again"),
-        (("a\nb\n", "1\n2\n"), r"train, line 2 has an empty text, or the label '2' instead of 0 or 1"),
-        (("a\n\n", "1\n0\n"), r"train, line 2 has an empty text"),
-    ],
-)
-def test_broken_files_of_tweeteval_are_named(train: tuple[str, str], message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        read_tweeteval_irony(tweeteval(tmp_path, train))
-
-
-def test_a_missing_or_undecodable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train_text.txt cannot be read \(No such file"):
-        read_tweeteval_irony(tmp_path)
-    tweeteval(tmp_path, ("a\n", "1\n"))
-    (tmp_path / "val_text.txt").write_bytes(b"\xff\n")
-    with pytest.raises(DataError, match=r"val_text.txt, line 1 is not UTF-8"):
-        read_tweeteval_irony(tmp_path)
 
 
 def test_the_arabic_key_looks_through_all_but_letters() -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import Preparation
+from modicum.sarcasm.data.examples import CATEGORIES, Example
+from modicum.sarcasm.data.preparation import PRESETS, Preparation, Robustness
 from modicum.sarcasm.decisions import decide
-from modicum.sarcasm.examples import CATEGORIES, Example
 from modicum.sarcasm.fitting import Fitted, fit_system
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.robustness import PRESETS, Robustness
-from modicum.sarcasm.scoring import Learner, Outputs, TextModel
+from modicum.sarcasm.linear import LinearLearner
+from modicum.sarcasm.models import Learner, Outputs, TextModel
 
 PLAIN, MODICUM = PRESETS["plain"], PRESETS["modicum"]
 
@@ -76,7 +75,7 @@ class Recording:
 
 
 def recorded(examples: Sequence[Example] = EXAMPLES, **settings: Any) -> tuple[list[Watched], Fitted]:
-    recording = Recording()
+    recording = settings.pop("recording", None) or Recording()
     fitted = fit_system(examples, recording, **{"robustness": MODICUM, "folds": 3, **settings})
     return recording.models, fitted
 
@@ -136,21 +135,22 @@ def test_without_folds_a_fifth_is_held_out_and_one_model_is_fitted() -> None:
 def test_models_of_the_folds_can_be_joined() -> None:
     joined: list[Sequence[TextModel]] = []
 
-    def last(models: Sequence[TextModel]) -> TextModel:
-        joined.append(models)
-        return models[-1]
+    class Joining(Recording):
+        def join(self, models: Sequence[TextModel]) -> TextModel:
+            joined.append(models)
+            return models[-1]
 
     for folds in (1, 3):
         joined.clear()
-        models, fitted = recorded(folds=folds, joined=last)
+        models, fitted = recorded(folds=folds, recording=Joining())
         assert len(models) == folds, "a model of all examples was fitted, too"
         assert [list(it) for it in joined] == [models]
         assert fitted.system.model is models[-1]
 
 
 def test_the_decision_is_what_held_out_examples_make_of_it() -> None:
-    _, fitted = recorded(rule="half", calibration="temperature")
-    assert fitted.system.decision == decide(fitted.outputs, fitted.held, rule="half", calibration="temperature")
+    _, fitted = recorded(rule="half")
+    assert fitted.system.decision == decide(fitted.outputs, fitted.held, rule="half")
     assert fitted.system.decision.rule == "half"
     assert fitted.system.decision.categories is not None
     assert fitted.outputs.rank is not None
@@ -244,7 +244,6 @@ def test_what_is_fitted_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     [
         ({"folds": 0}, r"The number of folds is 0. Give 1 or more"),
         ({"rule": "guess"}, r"There is no rule 'guess'. Use one of: oof_f1, half"),
-        ({"calibration": "magic"}, r"There is no calibration 'magic'"),
     ],
 )
 def test_settings_without_meaning_are_refused(settings: dict[str, Any], message: str) -> None:

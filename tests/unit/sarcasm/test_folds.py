@@ -9,9 +9,9 @@ import pytest
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import Example, Language
-from modicum.sarcasm.folds import grouped_folds, grouped_split, groups, key
-from modicum.sarcasm.isarcasm import read_train
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.data.folds import grouped_folds, grouped_split, groups, key
+from modicum.sarcasm.data.isarcasm import read_train
 
 
 def example(text: str, label: int | None = 0, rephrase: str | None = None, language: Language = "en") -> Example:

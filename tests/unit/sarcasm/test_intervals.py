@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.sarcasm.votes import read_votes
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import Language
-from modicum.sarcasm.intervals import MAIN_SCORES, difference_interval, resampled_score, score_interval
-from modicum.sarcasm.isarcasm import Task, read_votes
-from modicum.sarcasm.metrics import score_a, score_b, score_c
+from modicum.sarcasm.data.examples import Language
+from modicum.sarcasm.data.isarcasm import Task
+from modicum.sarcasm.evaluate.scores import (
+    MAIN_SCORES,
+    difference_interval,
+    resampled_score,
+    score_a,
+    score_b,
+    score_c,
+    score_interval,
+)
 
 SCORERS: dict[Task, Any] = {"A": score_a, "B": score_b, "C": score_c}
 TASKS = list(SCORERS)

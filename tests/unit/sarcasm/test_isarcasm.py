@@ -9,21 +9,20 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from tests.unit.sarcasm.votes import read_votes
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.folds import key
-from modicum.sarcasm.isarcasm import (
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.data.folds import key
+from modicum.sarcasm.data.isarcasm import (
     Split,
     Task,
-    conflicts,
     load_isarcasm,
     read_categories,
     read_pairs,
     read_texts,
     read_train,
-    read_votes,
     training_pairs,
 )
 
@@ -33,6 +32,14 @@ TRAIN_AR = "id,text,sarcastic,rephrase,dialect\n1, يا سلام,1,هذا سيء
 VOTES = "text,sarcasm_ref,human_aggregated,#humans_sarcasm\r\n"
 
 real = pytest.mark.data("isarcasmeval")
+
+
+def conflicts(examples: Sequence[Example]) -> list[list[int]]:
+    """Find texts that occur more than once, but for case and white space, with labels that contradict each other."""
+    rows: dict[str, list[int]] = {}
+    for row, example in enumerate(examples):
+        rows.setdefault(key(example.text), []).append(row)
+    return [group for group in rows.values() if len({examples[row].sarcastic for row in group}) > 1]
 
 
 def root() -> Path:

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.configuration import EncoderSettings
-from modicum.sarcasm.encoder.learner import EncoderLearner
+from modicum.sarcasm.comparison import make_tiny_encoder
+from modicum.sarcasm.configuration import Settings
+from modicum.sarcasm.data.preparation import PRESETS
 from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel
-from modicum.sarcasm.fitting import fit_system
-from modicum.sarcasm.learners import Settings, fine_tuning, fit, mean_of
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.robustness import PRESETS
-from modicum.sarcasm.tiny import make_tiny_encoder
+from modicum.sarcasm.fitting import fit, fit_system
+from modicum.sarcasm.linear import LinearLearner, LinearModel
+from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.written import read_written
 
 KNOWN = [*read_written("en")[:30], *read_written("ar")[:30]]
@@ -55,7 +53,7 @@ def test_an_encoder_is_the_mean_of_the_models_of_its_folds(encoder: Settings) ->
     first, second = (member(TEXTS).sarcastic for member in model.members)
     assert (first != second).all()
     np.testing.assert_allclose(model(TEXTS).sarcastic, (first + second) / 2)
-    np.testing.assert_allclose(mean_of(model.members[:1])(TEXTS).sarcastic, first)
+    np.testing.assert_allclose(EnsembleModel(model.members[:1])(TEXTS).sarcastic, first)
     assert {member.model.config.pooling for member in model.members} == {"mean"}
 
 
@@ -66,12 +64,12 @@ def test_a_fit_of_an_encoder_is_a_function_of_its_seed(encoder: Settings) -> Non
     assert first.system.decision != other.system.decision
 
 
-def test_fine_tuning_passes_its_numbers_on() -> None:
-    learner = fine_tuning("offline", EncoderSettings(epochs=3, batch=7, rate=1e-4, pooling="mean"), device="cpu")
-    assert isinstance(learner, EncoderLearner)
-    recipe = learner.recipe
-    assert (recipe.epochs, recipe.batch, recipe.rate) == (3, 7, 1e-4)
-    assert (learner.encoder, learner.pooling, learner.device) == ("offline", "mean", "cpu")
+def test_a_frozen_encoder_is_one_model_of_all_examples(encoder: Settings, tmp_path: Path) -> None:
+    system = fit(KNOWN, replace(encoder, model=f"frozen:{encoder.model}")).system
+    assert isinstance(system.model, LinearModel)
+    system.save(tmp_path / "system")
+    found = SarcasmSystem.load(tmp_path / "system").model(TEXTS).sarcastic
+    np.testing.assert_allclose(found, system.model(TEXTS).sarcastic, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.sarcasm.examples import Example
-from modicum.sarcasm.linear.explanation import explain_linear
-from modicum.sarcasm.linear.features import Grams
-from modicum.sarcasm.linear.frozen import FrozenEncoder
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.linear.model import LinearModel
-from modicum.sarcasm.linear.storage import load
-from modicum.sarcasm.scoring import Learner, TextModel
+from modicum.sarcasm.data.examples import Example
+from modicum.sarcasm.encoder.model import FrozenEncoder
+from modicum.sarcasm.explanation import explain_linear
+from modicum.sarcasm.linear import Grams, LinearLearner, LinearModel
+from modicum.sarcasm.models import Learner, TextModel
 
 KINDS = ("char", "word", "char+word")
 WONDERS = ("Oh great", "How lovely", "Just perfect", "Wow, brilliant")
@@ -58,10 +54,6 @@ TEXTS = ["Oh great, the printer broke", "They say it rains", "قال يوم طو
 @pytest.fixture(scope="module", params=KINDS)
 def model(request: pytest.FixtureRequest) -> LinearModel:
     return LinearLearner(features=request.param).fit(EXAMPLES)
-
-
-def counted(texts: Sequence[str]) -> np.ndarray:
-    return np.array([[len(text), text.count("!"), text.count("o"), 1.0] for text in texts])
 
 
 def same(first: LinearModel, second: LinearModel) -> bool:
@@ -164,13 +156,6 @@ def test_texts_that_share_nothing_are_refused() -> None:
 
 
 def test_arguments_out_of_range_are_refused() -> None:
-    for wrong in (0.0, math.nan, math.inf):
-        with pytest.raises(ConfigError, match="penalty C must be > 0"):
-            LinearLearner(penalty=wrong)
-        with pytest.raises(ConfigError, match="penalty C must be > 0"):
-            LinearLearner(rank_penalty=wrong)
-    with pytest.raises(ConfigError, match="no features 'letters'"):
-        LinearLearner(features="letters")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="no n-grams of 'char_wb' from 3 to 2"):
         Grams(analyzer="char_wb", shortest=3, longest=2)
 
@@ -243,14 +228,9 @@ def test_texts_without_an_ngram_of_the_model_have_the_intercept() -> None:
     assert found.logit == found.intercept
 
 
-def test_encoders_have_no_ngrams() -> None:
-    with pytest.raises(ModelError, match="has no n-grams"):
-        explain_linear(LinearLearner(features=counted).fit(EXAMPLES), "great")
-
-
 def test_saved_models_give_the_same_bits(model: LinearModel, tmp_path: Path) -> None:
     model.save(tmp_path / "new" / "model")
-    again = load(tmp_path / "new" / "model")
+    again = LinearModel.load(tmp_path / "new" / "model")
     assert same(again, model)
     assert explain_linear(again, TEXTS[0]).ngrams == explain_linear(model, TEXTS[0]).ngrams
     assert sorted(it.name for it in (tmp_path / "new" / "model").iterdir()) == ["model.json", "weights.safetensors"]
@@ -260,19 +240,10 @@ def test_saved_models_may_lack_heads(tmp_path: Path) -> None:
     bare = [Example(text=it.text, language="en", sarcastic=it.sarcastic) for it in EXAMPLES]
     fitted = LinearLearner().fit(bare)
     fitted.save(tmp_path)
-    again = load(tmp_path)(TEXTS)
+    again = LinearModel.load(tmp_path)(TEXTS)
     assert again.categories is None
     assert again.rank is None
     assert np.array_equal(again.sarcastic, fitted(TEXTS).sarcastic)
-
-
-def test_folders_in_use_are_left_alone(model: LinearModel, tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("kept")
-    with pytest.raises(ConfigError, match="not an empty folder"):
-        model.save(tmp_path)
-    with pytest.raises(ConfigError, match="not an empty folder"):
-        model.save(tmp_path / "mine")
-    assert [it.name for it in tmp_path.iterdir()] == ["mine"]
 
 
 class Saved:
@@ -300,16 +271,16 @@ def saved(tmp_path: Path) -> Saved:
 def test_other_versions_are_refused(saved: Saved) -> None:
     saved.describe(version=2)
     with pytest.raises(DataError, match="version 2 of the format, but this modicum reads version 1"):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 def test_foreign_folders_are_refused(saved: Saved, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        load(tmp_path)
+        LinearModel.load(tmp_path)
     for foreign in ({"architectures": ["BertModel"]}, [1]):
         (saved.folder / "model.json").write_text(json.dumps(foreign))
         with pytest.raises(DataError, match="is no linear model of modicum"):
-            load(saved.folder)
+            LinearModel.load(saved.folder)
 
 
 @pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
@@ -318,20 +289,20 @@ def test_truncated_files_are_refused(saved: Saved, name: str, share: float) -> N
     content = (saved.folder / name).read_bytes()
     (saved.folder / name).write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match=f"{name} (cannot be read|is no complete)"):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 def test_missing_weights_are_refused(saved: Saved) -> None:
     (saved.folder / "weights.safetensors").unlink()
     with pytest.raises(DataError, match="does not exist"):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 def test_weights_of_another_model_are_refused(saved: Saved, tmp_path: Path) -> None:
     LinearLearner(features="word").fit(EXAMPLES).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / "weights.safetensors", saved.folder / "weights.safetensors")
     with pytest.raises(DataError, match=r"features\.idf\.0 must be float64 of shape"):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 @pytest.mark.parametrize(
@@ -347,14 +318,14 @@ def test_weights_of_another_model_are_refused(saved: Saved, tmp_path: Path) -> N
 def test_weights_that_do_not_fit_are_refused(saved: Saved, changes: dict[str, np.ndarray | None], message: str) -> None:
     saved.store(**changes)
     with pytest.raises(DataError, match=message):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 @pytest.mark.parametrize("changes", [{"features": None}, {"features": {"ngrams": [{}]}}, {"heads": 3}, {"ranker": 1}])
 def test_descriptions_that_describe_nothing_are_refused(saved: Saved, changes: dict[str, Any]) -> None:
     saved.describe(**changes)
     with pytest.raises(DataError, match="is damaged"):
-        load(saved.folder)
+        LinearModel.load(saved.folder)
 
 
 def test_repeated_ngrams_are_refused(saved: Saved) -> None:
@@ -363,24 +334,7 @@ def test_repeated_ngrams_are_refused(saved: Saved) -> None:
     vocabulary[1] = vocabulary[0]
     saved.describe(features=features)
     with pytest.raises(DataError, match="describes no model"):
-        load(saved.folder)
-
-
-def test_functions_are_features_and_are_given_again(tmp_path: Path) -> None:
-    fitted = LinearLearner(features=counted).fit(EXAMPLES)
-    fitted.save(tmp_path)
-    assert same(load(tmp_path, encode=counted), fitted)
-    with pytest.raises(ConfigError, match="encoder of your own"):
-        load(tmp_path)
-    with pytest.raises(ModelError, match="gives 2 columns, but the model was fitted on 4"):
-        load(tmp_path, encode=lambda texts: counted(texts)[:, :2])(TEXTS)
-
-
-def test_encoders_that_give_no_rows_are_refused() -> None:
-    with pytest.raises(DataError, match=r"one row of finite values for each of 45 texts, got shape \(45,\)"):
-        LinearLearner(features=lambda texts: np.zeros(len(texts))).fit(EXAMPLES)
-    with pytest.raises(DataError, match="finite"):
-        LinearLearner(features=lambda texts: np.full((len(texts), 2), np.nan)).fit(EXAMPLES)
+        LinearModel.load(saved.folder)
 
 
 def test_packaged_encoder_is_the_direction_of_the_mean_of_the_tokens_whatever_is_beside_a_text(tmp_path: Path) -> None:
@@ -397,13 +351,14 @@ def test_packaged_encoder_is_the_direction_of_the_mean_of_the_tokens_whatever_is
         assert row == pytest.approx((wanted / wanted.norm()).numpy(), abs=1e-6)
     fitted = LinearLearner(features=encoder).fit(EXAMPLES)
     fitted.save(tmp_path)
-    assert same(load(tmp_path, encode=encoder), fitted)
+    with pytest.raises(ModelError, match="has no n-grams"):
+        explain_linear(fitted, "great")
     assert json.loads((tmp_path / "model.json").read_text())["features"]["encoder"] == {
         "place": "offline",
         "longest": 96,
     }
     # The reloaded encoder pads other texts together, which rounds otherwise.
-    assert load(tmp_path)(TEXTS).sarcastic == pytest.approx(fitted(TEXTS).sarcastic, abs=1e-5)
+    assert LinearModel.load(tmp_path)(TEXTS).sarcastic == pytest.approx(fitted(TEXTS).sarcastic, abs=1e-5)
 
 
 def test_encoders_that_are_not_there_are_refused(tmp_path: Path) -> None:

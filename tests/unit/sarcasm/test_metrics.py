@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.sarcasm.votes import read_votes
 
 from modicum.core import catalogue
 from modicum.errors import DataError
-from modicum.sarcasm.examples import CATEGORIES, Language
-from modicum.sarcasm.isarcasm import read_categories, read_texts, read_votes
-from modicum.sarcasm.metrics import score_a, score_b, score_c
+from modicum.sarcasm.data.examples import CATEGORIES, Language
+from modicum.sarcasm.data.isarcasm import read_categories, read_texts
+from modicum.sarcasm.evaluate.scores import score_a, score_b, score_c
 
 
 def test_task_a_is_scored_on_the_sarcastic_class() -> None:

@@ -12,9 +12,9 @@ from modicum.core import catalogue
 from modicum.core.method import Job
 from modicum.errors import DataError
 from modicum.sarcasm.comparison import Problem, setup
-from modicum.sarcasm.examples import CATEGORIES, Example
-from modicum.sarcasm.folds import key
-from modicum.sarcasm.isarcasm import read_categories, read_pairs, read_texts, read_train
+from modicum.sarcasm.data.examples import CATEGORIES, Example
+from modicum.sarcasm.data.folds import key
+from modicum.sarcasm.data.isarcasm import read_categories, read_pairs, read_texts, read_train
 from modicum.sarcasm.written import read_written
 
 WRITTEN = [*read_written("en"), *read_written("ar")]

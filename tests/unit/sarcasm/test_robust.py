@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import DataError
-from modicum.sarcasm.examples import Example, Language
-from modicum.sarcasm.robust import length_matched, with_rephrases
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.data.preparation import length_matched, with_rephrases
 
 
 def made(words: int, language: Language, sarcastic: int | None) -> Example:

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.sarcasm.cleaning import Preparation
-from modicum.sarcasm.examples import Example
-from modicum.sarcasm.robustness import PRESETS, Robustness, find_preset
+from modicum.sarcasm.data.examples import Example
+from modicum.sarcasm.data.preparation import PRESETS, Preparation, Robustness, find_preset
 
 SARCASTIC = Example(
     text="@who  great\nweather", language="ar", sarcastic=1, rephrase=" it rains &amp; pours ", dialect="nile"

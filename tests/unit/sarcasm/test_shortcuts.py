@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from modicum.core import catalogue
 from modicum.errors import DataError
-from modicum.sarcasm.examples import Example, Language
-from modicum.sarcasm.shortcuts import DOMAIN, audit
+from modicum.sarcasm.data.examples import Example, Language
+from modicum.sarcasm.evaluate.audit import DOMAIN, audit
 
 GENERATOR = np.random.default_rng(0)
 

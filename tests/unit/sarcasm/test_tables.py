@@ -12,8 +12,8 @@ import pytest
 
 from modicum.core.tables import Record, read_records
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import CATEGORIES, Example, Pair
-from modicum.sarcasm.tables import read_rows, require_columns, write_predictions
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Pair
+from modicum.sarcasm.data.tables import read_rows, require_columns, write_predictions
 
 
 def write(folder: Path, text: str | bytes, name: str = "rows.csv") -> Path:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.thresholds import (
+from modicum.errors import ConfigError
+from modicum.sarcasm.decisions import (
     best_threshold,
     expected_f1_threshold,
     guarded_thresholds,
@@ -68,19 +68,9 @@ def test_rare_labels_are_drawn_to_the_common_threshold() -> None:
     labels = np.zeros((200, 3))
     labels[:60, 0], labels[60:65, 1] = 1, 1
     chances = np.clip(labels * 0.3 + generator.random((200, 3)) * 0.5, 0, 1)
-    frequent, rare, absent = guarded_thresholds(chances, labels, least_positives=20)
+    frequent, rare, absent = guarded_thresholds(chances, labels)
     common = best_threshold(chances.ravel(), labels.ravel())
     own = best_threshold(chances[:, 1], labels[:, 1])
     assert frequent == best_threshold(chances[:, 0], labels[:, 0])
     assert rare == pytest.approx(0.25 * own + 0.75 * common, rel=1e-12)
     assert absent == common
-    assert guarded_thresholds(chances, labels, least_positives=5)[1] == own
-
-
-def test_labels_without_a_positive_and_of_another_length_are_refused() -> None:
-    with pytest.raises(DataError, match="0 positives"):
-        best_threshold(np.array([0.1]), np.array([0]))
-    with pytest.raises(DataError, match="a label for each probability"):
-        best_threshold(np.array([0.1, 0.2]), np.array([1]))
-    with pytest.raises(ConfigError, match="least_positives must be > 0, got 0"):
-        guarded_thresholds(np.array([[0.1]]), np.array([[1]]), least_positives=0)

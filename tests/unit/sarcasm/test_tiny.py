@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from modicum.sarcasm.tiny import make_tiny_encoder
+from modicum.sarcasm.comparison import make_tiny_encoder
 from modicum.sarcasm.written import read_written
 
 TEXTS = [it.text for language in ("en", "ar") for it in read_written(language)[:60]]

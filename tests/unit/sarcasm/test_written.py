@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language
 from modicum.sarcasm.written import read_written
 
 FILES: dict[Language, str] = {"en": "english.csv", "ar": "arabic.csv"}

@@ -14,12 +14,12 @@ from tests.unit.sarcasm.tiny_encoder import write_examples
 from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.comparison import METHOD, Problem, setup
-from modicum.sarcasm.examples import CATEGORIES, Example
+from modicum.sarcasm.data.examples import CATEGORIES, Example
+from modicum.sarcasm.data.isarcasm import read_texts
+from modicum.sarcasm.data.preparation import PRESETS
+from modicum.sarcasm.evaluate.scores import score_a
 from modicum.sarcasm.fitting import fit_system
-from modicum.sarcasm.isarcasm import read_texts
-from modicum.sarcasm.linear.learner import LinearLearner
-from modicum.sarcasm.metrics import score_a
-from modicum.sarcasm.robustness import PRESETS
+from modicum.sarcasm.linear import LinearLearner
 from modicum.sarcasm.written import read_written
 
 Arm: TypeAlias = Callable[[Job, Problem], Measurement]
@@ -150,5 +150,7 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, mine: Path) -> None:
         run("n-grams", job(tmp_path / "bare.csv"))
     with pytest.raises(ConfigError, match=r"rule must be one of"):
         run("n-grams", job(mine, rule="best"))
+    with pytest.raises(ConfigError, match=r"'ngrams\+offline', which is no encoder. Name the encoder alone"):
+        run("joint fine-tuning", job(mine, model="ngrams+offline"))
     with pytest.raises(ConfigError, match=r"The model '.*nowhere' cannot be loaded"):
         run("joint fine-tuning", job(mine, model=str(tmp_path / "nowhere")))

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from modicum.core.seeding import numpy_generator, seeded_globally
-from modicum.sarcasm.examples import CATEGORIES, Example, Language
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Language
 
 PLAIN = ["the", "cat", "sat", "on", "a", "mat", "bus", "ran", "late", "rain"]
 IRONIC = ["great", "just", "lovely", "wow", "sure"]

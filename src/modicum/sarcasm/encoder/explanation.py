@@ -43,10 +43,12 @@ def explain(model: EncoderModel, text: str, *, head: _Head = "sarcastic", tolera
     """Share the logit of a text among its tokens by integrated gradients of the word embeddings."""
     # The integral from the baseline to the text is taken by Gauss and Legendre's rule, with twice the points until the
     # shares add up, at most 512.
-    if head == "rank":
-        _check_rank(model)
+    if head not in model.model.config.learnt:
+        raise ModelError(
+            "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
+        )
     row = encode(model.tokenizer, [text], length=model.length)[0]
-    found = model.tokenizer([text], None, truncation=True, max_length=model.length, return_offsets_mapping=True)
+    found = model.tokenizer([text], truncation=True, max_length=model.length, return_offsets_mapping=True)
     spans = [(int(start), int(end)) for start, end in found["offset_mapping"][0]]
     path = _Path(model, row, [start == end for start, end in spans], head)
     logit, baseline = path.at(1.0), path.at(0.0)
@@ -61,18 +63,6 @@ def explain(model: EncoderModel, text: str, *, head: _Head = "sarcastic", tolera
         TokenShare(*span, float(share)) for span, share in zip(spans, shares, strict=True) if span[0] < span[1]
     )
     return Explanation(text=text, tokens=tokens, logit=logit, baseline=baseline, gap=gap, points=points)
-
-
-def _check_rank(model: EncoderModel) -> None:
-    if model.model.config.pair_head != "rank":
-        raise ModelError(
-            "The model reads the two texts of a pair together and scores neither alone.",
-            hint='Explain one that was trained with pair_head="rank".',
-        )
-    if "rank" not in model.model.config.learnt:
-        raise ModelError(
-            "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
-        )
 
 
 class _Path:

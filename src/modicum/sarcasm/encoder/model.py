@@ -1,25 +1,72 @@
-"""A trained encoder as a `TextModel`: texts in, logits out, in the order of the texts."""
+"""Encoders that read texts: a trained one or several as a `TextModel`, and a frozen one; their folders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
+from modicum.core.pretrained import OFFLINE, encoder_source, open_folder, open_part, open_text_encoder
+from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
+from modicum.sarcasm.data.examples import CATEGORIES
 from modicum.sarcasm.encoder.batches import Row, Tokenizer, budget_batches, encode, pad, padding_of
-from modicum.sarcasm.encoder.modeling import SarcasmModel
-from modicum.sarcasm.encoder.opening import open_model, open_tokenizer, write_model
-from modicum.sarcasm.examples import CATEGORIES
-from modicum.sarcasm.functional import antisymmetric
-from modicum.sarcasm.scoring import Outputs
+from modicum.sarcasm.encoder.modeling import SarcasmConfig, SarcasmModel
+from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
+from modicum.sarcasm.models import Outputs
 
+_UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
+_HINT = "Give a folder that EncoderModel.save wrote, complete."
 _BUDGETS = {"cpu": 1024}  # ours: a third less time than 4096 takes MiniLM on one core, by less padding and in cache
 _BUDGET = 4096
+
+
+def open_tokenizer(place: str) -> Tokenizer:
+    """Open the tokenizer of an encoder."""
+    found = encoder_folder(place)
+    if has_ernie_m_tokenizer(Path(found)):
+        return ErnieMTokenizer.from_pretrained(Path(found))
+    return open_part("AutoTokenizer", found, extra="text")
+
+
+def encoder_folder(place: str) -> str:
+    """Tell what transformers can open of an encoder: an ERNIE-M in a folder is converted once, beside it."""
+    found = encoder_source(place)
+    return str(open_ernie_m(Path(found))) if is_ernie_m(Path(found)) else found
+
+
+def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:
+    """Refuse a length that the encoder has no positions for."""
+    limit = int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), _positions(model), _UNBOUNDED))
+    if not 4 <= length <= limit:
+        raise ConfigError(
+            f"length is {length}, but the encoder takes 4 to {limit} tokens.", hint="Give a number between."
+        )
+
+
+def _check_kind(folder: Path) -> None:
+    try:
+        kind = read_json(folder / "config.json", hint=_HINT).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{folder} has no config.json of a model ({error}).", hint=_HINT) from error
+    if kind != SarcasmConfig.model_type:
+        raise ModelError(
+            f"{folder} holds a model of type {kind!r}, not {SarcasmConfig.model_type!r}.",
+            hint=f"{_HINT} An encoder becomes one by training it with EncoderLearner.",
+        )
+
+
+def _positions(model: SarcasmModel) -> int:
+    table: Any = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
+    taken = getattr(table, "padding_idx", None)  # RoBERTa's kind counts from the number after it
+    limit = getattr(model.config.encoder, "max_position_embeddings", _UNBOUNDED)
+    return limit - (taken + 1 if taken is not None else 0)
 
 
 class EncoderModel:
@@ -39,46 +86,26 @@ class EncoderModel:
 
     def __call__(self, texts: Sequence[str]) -> Outputs:
         """Give the outputs of the heads that were trained; a warning tells how many texts were cut."""
-        found = self._each(texts)
-        learnt, ranks = self.model.config.learnt, self.model.config.pair_head == "rank"
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        computed = self._computed(encode(self.tokenizer, list(rows), length=self.length) if rows else [])
+        found, learnt = computed[np.array([rows[text] for text in texts], dtype=np.int64)], self.model.config.learnt
         return Outputs(
             sarcastic=found[:, 0],
             categories=found[:, 1:-1] if "categories" in learnt else None,
-            rank=found[:, -1] if ranks and "rank" in learnt else None,
+            rank=found[:, -1] if "rank" in learnt else None,
         )
-
-    def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Compare texts of one meaning."""
-        if "rank" not in self.model.config.learnt:
-            raise ModelError(
-                "The model was trained without pairs of texts.", hint="Train it on examples that have a rephrase."
-            )
-        if self.model.config.pair_head == "rank":
-            rank = self._each([text for pair in pairs for text in pair])[:, -1]
-            return rank[1::2] - rank[::2]
-        return self._read_together(pairs)
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to a new folder, as safetensors and JSON."""
-        write_model(folder, self.model, self.tokenizer)
+        with new_folder(folder) as part, quiet_transformers():
+            self.model.save_pretrained(part)
+            self.tokenizer.save_pretrained(part)
 
     @classmethod
     def load(cls, folder: Path, *, budget: int | None = None) -> EncoderModel:
         """Read what `save` wrote."""
-        return cls(open_model(folder), open_tokenizer(str(folder)), budget=budget)
-
-    def _each(self, texts: Sequence[str]) -> np.ndarray:
-        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        found = self._computed(encode(self.tokenizer, list(place), length=self.length) if place else [])
-        return found[np.array([place[text] for text in texts], dtype=np.int64)]
-
-    def _read_together(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        if not pairs:
-            return np.zeros(0)
-        first, second = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        rows = encode(self.tokenizer, [*first, *second], [*second, *first], length=self.length)
-        there, back = torch.from_numpy(self._computed(rows)[:, -1]).chunk(2)
-        return antisymmetric(there, back).numpy()
+        _check_kind(folder)
+        return cls(open_folder(SarcasmModel, folder, hint=_HINT), open_tokenizer(str(folder)), budget=budget)
 
     @torch.inference_mode()
     def _computed(self, rows: Sequence[Row]) -> np.ndarray:
@@ -111,10 +138,6 @@ class EnsembleModel:
             rank=_mean([it.rank for it in found]),
         )
 
-    def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Give the mean of what each member's `EncoderModel.compare` gives."""
-        return np.mean([member.compare(pairs) for member in self.members], axis=0)
-
     def save(self, folder: Path) -> None:
         """Write each member to a folder of its own, "0", "1" and so on, below a new folder."""
         with new_folder(folder) as part:
@@ -122,12 +145,41 @@ class EnsembleModel:
                 member.save(part / str(number))
 
     @classmethod
-    def load(cls, folder: Path, *, budget: int | None = None) -> EnsembleModel:
+    def load(cls, folder: Path) -> EnsembleModel:
         """Read what `save` wrote."""
         count = sum(path.is_dir() for path in folder.glob("*"))
-        return cls(tuple(EncoderModel.load(folder / str(number), budget=budget) for number in range(count)))
+        return cls(tuple(EncoderModel.load(folder / str(number)) for number in range(count)))
 
 
 def _mean(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     given = [part for part in parts if part is not None]
     return np.mean(given, axis=0) if len(given) == len(parts) else None
+
+
+class FrozenEncoder:
+    """Gives one vector a text; nothing of it is trained."""
+
+    def __init__(self, place: str = OFFLINE, *, longest: int = 96, batch: int = 64) -> None:
+        self.place = place
+        self.longest = longest
+        self.batch = batch
+        self._tokenizer = open_tokenizer(place)
+        self._model: Any = open_text_encoder(encoder_folder(place)).eval()
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Give the direction of the mean of the token vectors of each text, float64, shape (n, d)."""
+        # A warning tells how many texts were cut.
+        vectors = np.empty((len(texts), self._model.config.hidden_size))
+        rows = encode(self._tokenizer, texts, length=self.longest) if len(texts) else []
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place]["input_ids"]))
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            vectors[chosen] = self._mean([rows[place] for place in chosen])
+        return vectors
+
+    def _mean(self, rows: Sequence[Row]) -> np.ndarray:
+        tokens = pad(rows, padding_of(self._tokenizer))
+        hidden = self._model(**tokens).last_hidden_state.double()
+        mask = tokens["attention_mask"][:, :, None].double()
+        return torch.nn.functional.normalize((hidden * mask).sum(dim=1), dim=1).numpy()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +12,55 @@ from torch import Tensor, nn
 from modicum.core.extras import require
 from modicum.core.pretrained import open_text_encoder
 from modicum.core.seeding import seeded_globally
-from modicum.errors import ModelError
-from modicum.sarcasm.encoder.configuration import SarcasmConfig
+from modicum.errors import ConfigError, ModelError
+from modicum.sarcasm.configuration import Pooling
+from modicum.sarcasm.data.examples import CATEGORIES
 from modicum.sarcasm.erniem import read_pooler
-from modicum.sarcasm.examples import CATEGORIES
-from modicum.sarcasm.functional import combined_categories
 
 if TYPE_CHECKING:
-    from transformers import AutoModel, PreTrainedModel
+    from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
     from transformers.utils.generic import ModelOutput
 else:
     _transformers = require("transformers", extra="text", purpose="A sarcasm encoder")
+    AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
     AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
     ModelOutput = _transformers.utils.generic.ModelOutput
+
+Head: TypeAlias = Literal["sarcastic", "categories", "rank"]
+
+# What an earlier modicum wrote into config.json, with the values that are still read.
+_FORMER = {"pair_head": "rank", "category_head": "sigmoid", "combinations": []}
+
+
+class SarcasmConfig(PreTrainedConfig):
+    """The architecture of a `SarcasmModel`."""
+
+    model_type = "modicum-sarcasm"
+
+    def __init__(
+        self,
+        encoder: PreTrainedConfig | dict[str, Any] | None = None,
+        *,
+        pooling: Pooling = "cls",
+        head_dropout: float = 0.1,
+        length: int = 96,
+        learnt: tuple[Head, ...] = (),
+        **options: Any,
+    ) -> None:
+        if pooling not in get_args(Pooling):
+            raise ConfigError(f"pooling is {pooling!r}.", hint=f"Use one of: {', '.join(get_args(Pooling))}.")
+        for name, value in _FORMER.items():
+            if (found := options.pop(name, value)) != value:
+                raise ConfigError(
+                    f"The model has {name} {found!r}, which this modicum no longer reads.",
+                    hint="Train it again, or use the modicum that wrote it.",
+                )
+        self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
+        self.pooling: Pooling = pooling
+        self.head_dropout = head_dropout
+        self.length = length
+        self.learnt = list(learnt)  # as JSON gives it back
+        super().__init__(**options)
 
 
 @dataclass
@@ -34,7 +70,6 @@ class SarcasmOutput(ModelOutput):
     sarcastic: Tensor  # logit of "sarcastic", shape (n,)
     categories: Tensor = None  # type: ignore[assignment] - ModelOutput allows one field without a default
     rank: Tensor = None  # type: ignore[assignment]
-    combinations: Tensor = None  # type: ignore[assignment]
 
 
 class _Head(nn.Module):
@@ -71,7 +106,7 @@ class SarcasmModel(PreTrainedModel):
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # the heads have their own dense layer
         self.sarcastic = _Head(width, 1, config.head_dropout)
-        self.categories = _Head(width, len(config.combinations) or len(CATEGORIES), config.head_dropout)
+        self.categories = _Head(width, len(CATEGORIES), config.head_dropout)
         self.rank = _Head(width, 1, config.head_dropout)
         self.post_init()
 
@@ -98,16 +133,11 @@ class SarcasmModel(PreTrainedModel):
         """Give the outputs of the three heads."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         pooled = _pool(hidden, attention_mask, mean=self.config.pooling == "mean")
-        outputs = SarcasmOutput(
+        return SarcasmOutput(
             sarcastic=self.sarcastic(pooled).squeeze(-1),
             categories=self.categories(pooled),
             rank=self.rank(pooled).squeeze(-1),
         )
-        if not self.config.combinations:
-            return outputs
-        combinations = torch.tensor(self.config.combinations, device=pooled.device)
-        logits = outputs.categories
-        return replace(outputs, combinations=logits, categories=combined_categories(logits, combinations))
 
 
 def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:

@@ -1,174 +1,148 @@
-"""Training by transformers.Trainer, reproducible from a seed and without a trace outside of it."""
+"""Fits an encoder on the three tasks at once, in one language or in both, by transformers.Trainer and from a seed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from modicum.core import training
 from modicum.core.seeding import torch_generator
-from modicum.errors import ConfigError
-from modicum.sarcasm.encoder.items import Collator, Item, LanguageSampler
-from modicum.sarcasm.encoder.losses import Counts, Objective, Targets, divergence, joint_loss
-from modicum.sarcasm.encoder.modeling import SarcasmModel, SarcasmOutput
-from modicum.sarcasm.functional import adversarial_move
+from modicum.errors import DataError
+from modicum.sarcasm.configuration import EncoderSettings
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example
+from modicum.sarcasm.encoder.batches import Collator, LanguageSampler, make_items
+from modicum.sarcasm.encoder.model import EncoderModel, EnsembleModel, check_length, encoder_folder, open_tokenizer
+from modicum.sarcasm.encoder.modeling import Head, SarcasmModel, SarcasmOutput
+from modicum.sarcasm.functional import binary_loss, pairwise_loss
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-
-Optimizers: TypeAlias = tuple[Optimizer | None, Any]
-Change: TypeAlias = Callable[[Tensor], Tensor]
+# All values are ours.
+_LAYER_DECAY = 0.9  # factor of the rate from each layer to the one below
+_WEIGHT_DECAY = 0.01  # of the weights, not of biases and norms
+_WARMUP = 0.1  # share of the updates; from there on the rate falls linearly
+_CAP = 20.0  # largest weight of a category's positives; the smallest is 1 / cap
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """How long and how fast to train: AdamW with linear warm-up and decay. All values are ours."""
+class EncoderLearner:
+    """Fine-tunes a pre-trained encoder; a `Learner`."""
 
-    epochs: int = 5  # passes over the training split
-    batch: int = 32  # texts an update; their rephrases come on top
-    rate: float = 2e-5  # largest learning rate, that of the heads; 2e-5 suits a base-sized encoder, 1e-5 a large one
-    layer_decay: float = 0.9  # factor of the rate from each layer to the one below; 1 trains all alike
-    weight_decay: float = 0.01  # of the weights, not of biases and norms
-    warmup: float = 0.1  # share of the updates
-    language_exponent: float = 1.0  # alpha of `LanguageSampler`
-    bf16: bool = False  # whether to compute in bfloat16; float16 is not offered, as DeBERTa-v3 fails in it
+    encoder: str  # a hub id, a folder, or "offline" for the packaged MiniLM, which knows English only
+    settings: EncoderSettings = field(default_factory=EncoderSettings)
+    length: int = 96  # tokens of a text. 96, ours, is beyond the 95th percentile of the shared task's texts
+    device: str = "cpu"  # "cpu" or "cuda"
+    callbacks: Callable[[], Sequence[TrainerCallback]] = tuple
 
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch) < 1 or self.rate <= 0 or self.weight_decay < 0:
-            raise ConfigError(
-                f"epochs is {self.epochs}, batch {self.batch}, rate {self.rate}, weight_decay {self.weight_decay}.",
-                hint="Give at least 1 epoch and 1 text a batch, a rate above 0 and a decay that is not below 0.",
-            )
-        if not 0 < self.layer_decay <= 1 or not 0 <= self.warmup < 1:
-            raise ConfigError(
-                f"layer_decay is {self.layer_decay}, warmup {self.warmup}.",
-                hint="Give a layer_decay above 0 and up to 1, and a warmup from 0 to below 1.",
-            )
+    def fit(self, examples: Sequence[Example], *, seed: int) -> EncoderModel:
+        """Fit a new model; a warning tells how many texts were cut."""
+        used = [example for example in examples if _tasks(example)]
+        learnt = set[Head]().union(*map(_tasks, used))
+        _check_labels(used)
+        tokenizer = open_tokenizer(self.encoder)
+        model = SarcasmModel.from_encoder(
+            encoder_folder(self.encoder),
+            seed=seed,
+            pooling=self.settings.pooling,
+            length=self.length,
+            learnt=tuple(head for head in get_args(Head) if head in learnt),
+        )
+        check_length(model, tokenizer, self.length)
+        groups = parameter_groups(model, self.settings.rate)
+        fused = None if self.device == "cpu" else True  # one kernel a group in place of a dozen
+        training.fine_tune(
+            model,
+            make_items(used, tokenizer, length=self.length),
+            seed=seed,
+            device=self.device,
+            extra="text",
+            collate=Collator.of(tokenizer),
+            loss=partial(batch_loss, weights=Weights.of(used)),
+            sampler=LanguageSampler(used, torch_generator(seed, "order")),
+            callbacks=self.callbacks(),
+            optimizers=(torch.optim.AdamW(groups, eps=1e-6, fused=fused), None),
+            per_device_train_batch_size=self.settings.batch,
+            num_train_epochs=self.settings.epochs,
+            learning_rate=self.settings.rate,
+            warmup_steps=_WARMUP,  # below 1 it is a share of the updates
+            lr_scheduler_type="linear",
+            max_grad_norm=1.0,
+            remove_unused_columns=False,
+        )
+        return EncoderModel(model, tokenizer)
 
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What a training took and ended with."""
-
-    loss: float  # mean training loss over all updates
-    updates: int  # steps of the optimizer
-    seconds: float  # of the training loop
-
-
-def train(
-    model: SarcasmModel,
-    items: Sequence[Item],
-    collator: Collator,
-    *,
-    objective: Objective,
-    recipe: Recipe,
-    seed: int,
-    device: str = "cpu",
-    callbacks: Sequence[TrainerCallback] = (),
-    optimizers: Optimizers = (None, None),
-) -> Training:
-    """Train a model in place, and leave it in evaluation mode."""
-    examples = [item.example for item in items]
-    counts = Counts.of(examples, objective, combinations=model.config.combinations)
-    loss = partial(batch_loss, counts=counts, objective=objective)
-    sampler = LanguageSampler(examples, recipe.language_exponent, torch_generator(seed, "order"))
-    optimizer, scheduler = optimizers
-    fused = None if device == "cpu" else True  # one kernel a group in place of a dozen
-    optimizer = optimizer or torch.optim.AdamW(parameter_groups(model, recipe), eps=1e-6, fused=fused)
-    _, result = training.fine_tune(
-        model,
-        items,
-        seed=seed,
-        device=device,
-        extra="text",
-        collate=collator,
-        loss=loss,
-        sampler=sampler,
-        callbacks=callbacks,
-        optimizers=(optimizer, scheduler),
-        per_device_train_batch_size=recipe.batch,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.rate,
-        warmup_steps=recipe.warmup,  # below 1 it is a share of the updates
-        lr_scheduler_type="linear",
-        max_grad_norm=float("max_norm" not in optimizer.defaults),
-        bf16=recipe.bf16,
-        remove_unused_columns=False,
-    )
-    model.eval()
-    return Training(result.training_loss, result.global_step, result.metrics["train_runtime"])
+    def join(self, models: Sequence[EncoderModel]) -> EnsembleModel:
+        """Join the models of the folds by the mean of their logits."""
+        return EnsembleModel(tuple(models))
 
 
-def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, counts: Counts, objective: Objective) -> Tensor:
-    """Run the model on a batch, once more for R-Drop and once more for FGM, and give the loss."""
-    targets = Targets(**batch["targets"])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """Weights of positives, counted over the training split, since those of a batch would be noise."""
 
-    def one_pass(change: Change | None = None) -> tuple[SarcasmOutput, Tensor]:
-        with _embedding(model, change):
-            outputs = _in_single(model(**batch["texts"]))
-            pairs = _in_single(model(**batch["pairs"])).rank if "pairs" in batch else None
-        return outputs, joint_loss(outputs, targets, counts, objective, pairs=pairs)
+    sarcastic: Tensor  # negatives per positive of each language, in the order of `LANGUAGES`
+    categories: Tensor  # texts without a category by those with it, among the sarcastic, within the cap, shape (6,)
 
-    embedded: list[Tensor] = []
-    outputs, loss = one_pass(partial(_kept, embedded) if objective.fgm else None)
-    total = loss
-    if objective.r_drop:
-        again, other = one_pass()
-        total = loss + other + objective.r_drop * divergence(outputs, again, targets)
-    if objective.fgm:
-        gradients = torch.autograd.grad(loss, embedded, retain_graph=True, materialize_grads=True)
-        moves = iter([adversarial_move(gradient, objective.fgm) for gradient in gradients])
-        total = total + one_pass(lambda tokens: tokens + next(moves))[1]
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Weights:
+        """Count a training split; a language with one label alone takes the weight of all."""
+        labelled = [example for example in examples if example.sarcastic is not None]
+        pooled = _ratio(labelled)
+        each = [_ratio([it for it in labelled if it.language == language]) for language in LANGUAGES]
+        return cls(
+            sarcastic=torch.tensor([ratio or pooled or 1.0 for ratio in each]), categories=_category_weights(examples)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """What a batch of n texts, followed by m rephrases, should give."""
+
+    sarcastic: Tensor  # 0 or 1, or NaN where it is unknown, shape (n,)
+    language: Tensor  # indices in `LANGUAGES`, shape (n,)
+    categories: Tensor  # 0 or 1, NaN in a row whose categories are unknown or that is not sarcastic, shape (n, 6)
+    parents: Tensor  # which of the n texts a rephrase is of, shape (m,)
+
+
+def batch_loss(model: nn.Module, batch: Mapping[str, Any], *, weights: Weights) -> Tensor:
+    """Run the model on a batch and give the loss."""
+    return joint_loss(model(**batch["texts"]), Targets(**batch["targets"]), weights)
+
+
+def joint_loss(outputs: SarcasmOutput, targets: Targets, weights: Weights) -> Tensor:
+    """Give the sum of the losses of the three tasks; a task that a batch has nothing of adds nothing."""
+    total = outputs.sarcastic.sum() * 0
+    known = ~targets.sarcastic.isnan()
+    if known.any():
+        logits = outputs.sarcastic[: len(known)][known]
+        ratio = weights.sarcastic.to(logits)[targets.language[known]]
+        total = total + binary_loss(logits, targets.sarcastic[known], ratio)
+    named = ~targets.categories.isnan().any(1)
+    if named.any():
+        logits = outputs.categories[: len(named)][named]
+        total = total + binary_loss(logits, targets.categories[named], weights.categories)
+    if len(targets.parents):
+        total = total + pairwise_loss(outputs.rank[targets.parents], outputs.rank[len(targets.sarcastic) :])
     return total
 
 
-def parameter_groups(model: SarcasmModel, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(model: SarcasmModel, rate: float) -> list[dict[str, Any]]:
     """Group the parameters by learning rate and weight decay."""
     top = max((_depth(name, 0) for name, weight in model.named_parameters() if weight.requires_grad), default=0) + 1
     return training.parameter_groups(
         model,
-        rate=recipe.rate,
-        weight_decay=recipe.weight_decay,
-        factor=lambda name: recipe.layer_decay ** (top - _depth(name, top)),
+        rate=rate,
+        weight_decay=_WEIGHT_DECAY,
+        factor=lambda name: _LAYER_DECAY ** (top - _depth(name, top)),
     )
-
-
-@contextmanager
-def _embedding(model: nn.Module, change: Change | None) -> Generator[None]:
-    """Change what the word embeddings give, within the block and nowhere else."""
-    if change is None:
-        yield
-        return
-    inner = next(module for module in model.modules() if isinstance(module, SarcasmModel))
-
-    def hook(_module: nn.Module, _ids: Any, tokens: Tensor) -> Tensor:
-        return change(tokens)
-
-    handle = inner.get_input_embeddings().register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _kept(embedded: list[Tensor], tokens: Tensor) -> Tensor:
-    embedded.append(tokens.requires_grad_())  # that of frozen word embeddings has no gradient else
-    return tokens
-
-
-def _in_single(outputs: SarcasmOutput) -> SarcasmOutput:
-    # Under bfloat16 the logits have 8 bits, too few for a loss.
-    return SarcasmOutput(**{name: logits.float() for name, logits in outputs.items()})
 
 
 def _depth(name: str, top: int) -> int:
@@ -178,3 +152,35 @@ def _depth(name: str, top: int) -> int:
     if layer is not None:
         return int(layer[1]) + 1
     return 0 if "embed" in name else max(0, top - 1)
+
+
+def _tasks(example: Example) -> set[Head]:
+    """Name the heads that learn from an example."""
+    heads: dict[Head, bool] = {
+        "sarcastic": example.sarcastic is not None,
+        "categories": example.sarcastic == 1 and example.categories is not None,
+        "rank": example.rephrase is not None,
+    }
+    return {head for head, use in heads.items() if use}
+
+
+def _check_labels(examples: Sequence[Example]) -> None:
+    if not {example.sarcastic for example in examples} >= {0, 1}:
+        raise DataError(
+            f"Of {len(examples)} examples that can be learnt from, none is sarcastic, or all are.",
+            hint="Give examples that are sarcastic, and some that are not.",
+        )
+
+
+def _ratio(labelled: Sequence[Example]) -> float | None:
+    positive = sum(example.sarcastic == 1 for example in labelled)
+    negative = len(labelled) - positive
+    return negative / positive if positive and negative else None
+
+
+def _category_weights(examples: Sequence[Example]) -> Tensor:
+    rows = [example.categories for example in examples if example.sarcastic == 1 and example.categories is not None]
+    if not rows:
+        return torch.ones(len(CATEGORIES))
+    positive = torch.tensor(rows, dtype=torch.float32).sum(0)
+    return ((len(rows) - positive) / positive).clamp(1 / _CAP, _CAP)

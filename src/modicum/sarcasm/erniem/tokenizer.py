@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from modicum.core.extras import require
 from modicum.core.files import aside, make_folder, replacing
-from modicum.errors import ConfigError, ModelError
-from modicum.sarcasm.erniem.configuration import CONFIG_FILE, is_ernie_m, read_settings
-from modicum.sarcasm.erniem.padding import pad_right
-from modicum.sarcasm.erniem.segmenter import Segmenter
-from modicum.sarcasm.erniem.vocabulary import SPECIAL, read_vocabulary, write_vocabulary
+from modicum.errors import ConfigError, DataError, ModelError
+from modicum.sarcasm.erniem.mapping import CONFIG_FILE, is_ernie_m, read_settings
 
+SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
+_PAD = 1  # where XLM-RoBERTa's positions begin
+SPACE = "▁"  # SentencePiece's letter for a space
+_PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
+_CACHED = 1 << 16  # ours: pieces whose parts are kept; a text of any language has fewer
 VOCABULARY_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 SETTINGS_FILE = "tokenizer_config.json"
@@ -24,6 +32,88 @@ _CLASS = "ErnieMTokenizer"
 _LONGEST = 512  # the table has 514 positions, and the first two are not used
 _NOWHERE = (0, 0)
 Entry = TypeVar("Entry")
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Read the tokens."""
+    if not path.is_file():
+        raise ConfigError(f"{path.parent} has no {path.name}.", hint="Put ERNIE-M's vocabulary there.")
+    try:
+        with path.open(encoding="utf-8") as lines:  # not splitlines: some tokens are what it takes for line ends
+            tokens = tuple(line.removesuffix("\n") for line in lines)
+    except ValueError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}).", hint="Fetch the file again.") from error
+    if missing := [token for token in SPECIAL[:4] if token not in tokens]:
+        raise DataError(f"{path} has no line {missing[0]}.", hint="Use the vocab.txt of ERNIE-M, a token a line.")
+    if (number := tokens.index("[PAD]")) != _PAD:
+        raise DataError(f"{path} has [PAD] as number {number}, not {_PAD}.", hint="Use the vocab.txt of ERNIE-M.")
+    return tokens
+
+
+def write_vocabulary(tokens: Sequence[str], path: Path) -> None:
+    """Write the tokens as `read_vocabulary` reads them."""
+    with replacing(path) as file:
+        file.writelines(f"{token}\n" for token in tokens)
+
+
+def fragments(pieces: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Split the pieces of a text."""
+    # A piece is split around Chinese characters and punctuation, each of which stands alone, and where digits begin or
+    # end. A space that is a piece of its own stays only between two others of which the second has none, and a space
+    # that is split off is dropped.
+    start = 0
+    for place, piece in enumerate(pieces):
+        if piece != SPACE:
+            for within, fragment in _split(piece):
+                yield start + within, fragment
+        elif 0 < place < len(pieces) - 1 and not pieces[place + 1].startswith(SPACE):
+            yield start, piece
+        start += len(piece)
+
+
+def span(start: int, fragment: str, places: Sequence[int]) -> tuple[int, int]:
+    """Give where a fragment stands in the text as it was written, without the spaces before it."""
+    word = fragment.lstrip(SPACE) or fragment
+    after = start + len(fragment)
+    begin, last = places[after - len(word)], places[after - 1]
+    return begin, next((it for it in places[after:] if it > last), places[-1])
+
+
+@lru_cache(maxsize=_CACHED)
+def _split(piece: str) -> tuple[tuple[int, str], ...]:
+    bounds = sorted({0, *_cuts(piece), len(piece)})
+    parts = [(start, piece[start:end]) for start, end in pairwise(bounds)]
+    # The reference looks for a dropped space only where it cuts: at the end of a piece it stays.
+    return tuple(part for part in parts[:-1] if part[1] != SPACE) + tuple(parts[-1:])
+
+
+def _cuts(piece: str) -> Iterator[int]:
+    for place, character in enumerate(piece):
+        if character == SPACE:
+            continue
+        if "\u4e00" <= character <= "\u9fff" or character in _PUNCTUATION:
+            yield from (place, place + 1)
+        elif place and character.isdigit() != piece[place - 1].isdigit():
+            yield place
+
+
+def _open(path: Path) -> Any:
+    sentencepiece = require("sentencepiece", extra="text", purpose="ERNIE-M's tokenizer")
+    if not path.is_file():
+        raise ConfigError(f"{path.parent} has no {path.name}.", hint="Put ERNIE-M's model of SentencePiece there.")
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path} is no model of SentencePiece.", hint="Fetch the file again.") from error
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"A text has half of a surrogate pair: {text!r}.", hint="Write the entire character."
+        ) from error
 
 
 class ErnieMTokenizer:
@@ -38,7 +128,8 @@ class ErnieMTokenizer:
         self.model_max_length = model_max_length
         self._tokens = read_vocabulary(Path(vocab_file))
         self._numbers = {token: number for number, token in enumerate(self._tokens)}
-        self._segmenter = Segmenter(Path(sentencepiece_file), [it for it in SPECIAL if it in self._numbers])
+        self._processor = _open(Path(sentencepiece_file))
+        self._special = re.compile("|".join(re.escape(token) for token in SPECIAL if token in self._numbers))
         self.cls_token_id, self.pad_token_id, self.sep_token_id, self.unk_token_id = (
             self._numbers[token] for token in SPECIAL[:4]
         )
@@ -64,32 +155,16 @@ class ErnieMTokenizer:
         settings = {"tokenizer_class": _CLASS, "do_lower_case": False, "model_max_length": self.model_max_length}
         write_vocabulary(self._tokens, Path(folder) / VOCABULARY_FILE)
         with aside(Path(folder) / SENTENCEPIECE_FILE) as part:
-            part.write_bytes(self._segmenter.serialized())
+            part.write_bytes(self._processor.serialized_model_proto())
         with replacing(Path(folder) / SETTINGS_FILE) as file:
             json.dump(settings, file, indent=2)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def tokenize(self, text: str) -> list[str]:
-        """Give the tokens of a text, also those that the vocabulary does not have."""
-        return self._segmenter.tokens(text)
-
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
         """Give the tokens of numbers."""
         return [self._tokens[number] for number in ids]
-
-    def encode(self, text: str) -> list[int]:
-        """Give the numbers of ``[CLS] text [SEP]``."""
-        return _framed(self._ids(text), None, self.cls_token_id, self.sep_token_id)
-
-    def encode_pair(self, first: str, second: str) -> list[int]:
-        """Give the numbers of ``[CLS] first [SEP] [SEP] second [SEP]``."""
-        return _framed(self._ids(first), self._ids(second), self.cls_token_id, self.sep_token_id)
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Give where in a text each of its tokens stands, as `encode` gives them."""
-        return _framed(self._segmenter.spans(text), None, _NOWHERE, _NOWHERE)
 
     def __call__(
         self,
@@ -110,35 +185,57 @@ class ErnieMTokenizer:
             columns["input_ids"].append(_framed(*ids, self.cls_token_id, self.sep_token_id))
             columns["attention_mask"].append([1] * len(columns["input_ids"][-1]))
             if return_offsets_mapping:
-                spans = _cut(
-                    self._segmenter.spans(first), None if second is None else self._segmenter.spans(second), room
-                )
+                spans = _cut(self._spans(first), None if second is None else self._spans(second), room)
                 columns.setdefault("offset_mapping", []).append(_framed(*spans, _NOWHERE, _NOWHERE))
         return columns
 
-    def pad(
-        self,
-        features: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
-        *,
-        padding: bool | Literal["longest", "max_length"] = True,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        return_tensors: Literal["pt"] = "pt",
-    ) -> dict[str, Tensor]:
-        """Pad on the right, and make tensors."""
-        if not padding or return_tensors != "pt":
-            raise ConfigError("Rows of unequal length make no tensor.", hint='Use padding=True, return_tensors="pt".')
-        if not isinstance(features, Mapping):
-            features = {name: [row[name] for row in features] for name in features[0]}
-        rows = features["input_ids"]
-        columns = {"attention_mask": [[1] * len(row) for row in rows], **features}
-        longest = max((len(row) for row in rows), default=0)
-        width = longest if padding != "max_length" else max_length or self.model_max_length
-        if longest > width:
-            raise ConfigError(f"A row has {longest} tokens, more than {width}.", hint="Call with truncation=True.")
-        width += -width % (pad_to_multiple_of or 1)
-        fill = {"input_ids": self.pad_token_id, "attention_mask": 0, "offset_mapping": _NOWHERE}
-        return pad_right(columns, fill, width=width)
+    def pad(self, features: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Tensor]:
+        """Pad on the right to the longest row, and make tensors, as DataCollatorWithPadding asks for."""
+        asked = {"padding": True, "return_tensors": "pt"} | {name: it for name, it in options.items() if it is not None}
+        if asked != {"padding": True, "return_tensors": "pt"}:
+            raise ConfigError(f"Padding by {asked} is not offered.", hint='Use padding=True and return_tensors="pt".')
+        columns = {name: [row[name] for row in features] for name in features[0]}
+        fill = {"input_ids": self.pad_token_id, "attention_mask": 0, "offset_mapping": 0}
+        return {
+            name: pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill[name])
+            if name in fill
+            else torch.tensor(rows)
+            for name, rows in columns.items()
+        }
+
+    def tokenize(self, text: str) -> list[str]:
+        """Give the tokens of a text, also those that the vocabulary does not have."""
+        tokens: list[str] = []
+        for _, part in self._parts(text):
+            if self._special.fullmatch(part):
+                tokens.append(part)
+            else:
+                tokens.extend(fragment for _, fragment in fragments(self._processor.EncodeAsPieces(part)))
+        return tokens
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        return [(base + begin, base + end) for base, part in self._parts(text) for begin, end in self._within(part)]
+
+    def _within(self, part: str) -> list[tuple[int, int]]:
+        if self._special.fullmatch(part):
+            return [(0, len(part))]
+        pieces: list[str] = self._processor.EncodeAsPieces(part)
+        normalised, places = self._processor.Normalize(part, with_offsets=True)
+        if "".join(pieces) != normalised:
+            raise ModelError(
+                "The pieces of SentencePiece are not the text: its model splits into bytes.",
+                hint="Use the sentencepiece.bpe.model of ERNIE-M.",
+            )
+        return [span(start, fragment, places) for start, fragment in fragments(pieces)]
+
+    def _parts(self, text: str) -> Iterator[tuple[int, str]]:
+        _check_text(text)
+        end = 0
+        for match in self._special.finditer(text):
+            yield end, text[end : match.start()]
+            yield match.start(), match[0]
+            end = match.end()
+        yield end, text[end:]
 
     def _room(self, max_length: int | None, *, pair: bool) -> int:
         length = self.model_max_length if max_length is None else max_length
@@ -150,7 +247,7 @@ class ErnieMTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         numbers, unknown = self._numbers, self.unk_token_id
-        return [numbers.get(token, unknown) for token in self._segmenter.tokens(text)]
+        return [numbers.get(token, unknown) for token in self.tokenize(text)]
 
 
 def has_ernie_m_tokenizer(folder: Path) -> bool:

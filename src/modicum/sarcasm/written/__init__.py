@@ -9,7 +9,7 @@ import csv
 from importlib.resources import files
 
 from modicum.errors import ConfigError
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language
 
 _FILES: dict[Language, str] = {"en": "english.csv", "ar": "arabic.csv"}
 

@@ -24,8 +24,8 @@ from modicum.core.tables import (
     write_rows,
 )
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import language_of
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.data.preparation import language_of
 
 Roles: TypeAlias = Mapping[str, str]  # what a column tells, and its name
 Asked: TypeAlias = Language | Literal["auto"] | None

@@ -1,4 +1,4 @@
-"""The files that the shared task takes: a zip with one text file, a header and a line for each test item in order."""
+"""Files of predictions: the shared task's submissions, columns of a table, and the votes of readers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,12 @@ from modicum.core import catalogue
 from modicum.core.files import aside
 from modicum.core.safeload import read_members
 from modicum.core.safeload.limits import read_bounded
+from modicum.core.tables import read_records
 from modicum.errors import DataError
-from modicum.sarcasm.examples import CATEGORIES, Example, Language, Pair
-from modicum.sarcasm.isarcasm import DATA_SET, Task, read_categories, read_pairs, read_texts
-from modicum.sarcasm.metrics import whole_labels
+from modicum.sarcasm.data.examples import CATEGORIES, Example, Language, Pair
+from modicum.sarcasm.data.isarcasm import DATA_SET, Task, Votes, read_categories, read_pairs, read_texts, read_vote_file
+from modicum.sarcasm.data.tables import read_named_categories, read_predictions
+from modicum.sarcasm.evaluate.scores import whole_labels
 
 ITEMS: dict[Task, int] = {"A": 1400, "B": 1400, "C": 200}
 
@@ -56,7 +59,12 @@ def write_submission(
     if header is None:
         raise DataError(f"There is no task {task!r} in {language!r}.", hint="Use A or C in en or ar, or B in en.")
     labels = whole_labels(predictions, "predicted")
-    check_submission(Submission(task=task, language=language, predictions=labels), task, language)
+    shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
+    if labels.shape != shape:
+        raise DataError(
+            f"The submission has the shape {labels.shape}, expected {shape}.",
+            hint="Give one row for each item of the official test file, in its order.",
+        )
     if items is not None:
         _check_order(items, task, language, root)
     lines = [header, *(",".join(map(str, np.atleast_1d(row).tolist())) for row in labels)]
@@ -85,21 +93,6 @@ def read_submission(path: Path) -> Submission:
         rows.append([int(cell) for cell in cells])
     predictions = np.array(rows, dtype=np.int64).reshape(len(rows), width)
     return Submission(task=task, language=language, predictions=predictions if width > 1 else predictions[:, 0])
-
-
-def check_submission(submission: Submission, task: Task, language: Language) -> None:
-    """Refuse a submission that the shared task would not take, or would take for another one."""
-    if (submission.task, submission.language) != (task, language):
-        raise DataError(
-            f"The submission is of task {submission.task} in {submission.language!r}, expected {task} in {language!r}.",
-            hint="Name the task that it was made for.",
-        )
-    shape = (ITEMS[task], len(CATEGORIES)) if task == "B" else (ITEMS[task],)
-    if submission.predictions.shape != shape:
-        raise DataError(
-            f"The submission has the shape {submission.predictions.shape}, expected {shape}.",
-            hint="Give one row for each item of the official test file, in its order.",
-        )
 
 
 def _check_order(items: Sequence[Example] | Sequence[Pair], task: Task, language: Language, root: Path | None) -> None:
@@ -145,3 +138,65 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is no text ({error.reason}).", hint="Write the predictions again.") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """A file of predictions, whose kind is known; a table is read with the items that it is of."""
+
+    path: Path
+    task: Task
+    column: str  # of the predictions in a table
+    read: Submission | Votes | None = None  # None for a table
+
+    @property
+    def by_readers(self) -> bool:
+        """Whether these are votes."""
+        return isinstance(self.read, Votes)
+
+    def predictions(
+        self, items: Sequence[Example] | Sequence[Pair], truth: Sequence[Any], *, text_column: str | None, at_least: int
+    ) -> Any:
+        """Give the predictions of labelled items; with readers, a text is sarcastic from some votes on."""
+        if self.read is None:
+            of_table = read_named_categories if self.task == "B" else read_predictions
+            return of_table(self.path, items, column=self.column, text_column=text_column)
+        labels = self.read.labels if isinstance(self.read, Votes) else self.read.predictions
+        if len(labels) != len(truth):
+            raise DataError(
+                f"{self.path} is of {len(labels):,} items, the labelled file of {len(truth):,}.",
+                hint="Give the predictions of that file.",
+            )
+        if not isinstance(self.read, Votes):
+            return labels
+        others = sum(ours != theirs for ours, theirs in zip(truth, labels, strict=True))
+        if others:
+            raise DataError(
+                f"{others:,} of the {len(truth):,} labels in {self.path} are not those of the test file.",
+                hint="Give the votes on that test file, in its language and order.",
+            )
+        return self.read.votes >= at_least if self.task == "A" else self.read.aggregated
+
+
+def open_answers(path: Path, task: Task, language: Language, column: str | None) -> Answers:
+    """Find out what a file of predictions is, and read it unless it is a table; no column stands for the usual one."""
+    named, column = column is not None, column or ("categories" if task == "B" else "predicted")
+    if path.suffix.lower() in {".zip", ".txt"}:
+        submission = read_submission(path)
+        if (submission.task, submission.language) != (task, language):
+            raise DataError(
+                f"{path} is of task {submission.task} in {submission.language!r}, not {task} in {language!r}.",
+                hint="Write --task and --language as it was made for.",
+            )
+        return Answers(path=path, task=task, column=column, read=submission)
+    columns, _ = read_records(path)
+    if column in columns:
+        return Answers(path=path, task=task, column=column)
+    if named or "human_aggregated" not in columns:
+        raise DataError(
+            f"{path} has no column {column!r}; its columns are {', '.join(map(repr, columns))}.",
+            hint="Name the column of the predictions by --prediction-col.",
+        )
+    if task == "B":
+        raise DataError(f"{path} has no categories: readers were not asked for them.", hint="Give a submission.")
+    return Answers(path=path, task=task, column=column, read=read_vote_file(path, task))

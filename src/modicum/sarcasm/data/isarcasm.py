@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,14 @@ import numpy.typing as npt
 from modicum.core import catalogue
 from modicum.core.tables import read_records
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
-from modicum.sarcasm.tables import Table, read_rows, require_columns
+from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
+from modicum.sarcasm.data.tables import Table, read_rows, require_columns
 
 Task: TypeAlias = Literal["A", "B", "C"]
 Split: TypeAlias = Literal["train", "test"]
 
 DATA_SET = "isarcasmeval"
 _SHORT: dict[Language, str] = {"en": "En", "ar": "Ar"}
-_LONG: dict[Language, str] = {"en": "english", "ar": "arabic"}
 _DIALECT: dict[Language, tuple[str, ...]] = {"en": (), "ar": ("dialect",)}
 _ANNOTATORS = 5
 
@@ -119,15 +117,10 @@ def read_pairs(folder: Path, language: Language) -> list[Pair]:
     return _table(path, language, ("text_0", "text_1", "sarcastic_id", *_DIALECT[language])).pairs
 
 
-def read_votes(folder: Path, task: Literal["A", "C"], language: Language) -> Votes:
+def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
     """Read what five outside readers said of the test texts of task A, or of the pairs of task C."""
     # The rows are those of the test file, in its order: join by row, because the texts differ in their line ends. The
     # dialects of this file are not those of the test file.
-    return read_vote_file(folder / "third-party annotations" / f"{_LONG[language]}_task_{task.lower()}.csv", task)
-
-
-def read_vote_file(path: Path, task: Literal["A", "C"]) -> Votes:
-    """Read a file of what five outside readers said, as `read_votes` does in the folder of the data set."""
     names = {
         "A": ("sarcasm_ref", "#humans_sarcasm", "human_aggregated"),
         "C": ("sarcastic_id_ref", "human_votes", "human_aggregated"),
@@ -157,16 +150,6 @@ def training_pairs(examples: Iterable[Example]) -> list[Pair]:
         texts = (example.rephrase, example.text) if second else (example.text, example.rephrase)
         pairs.append(Pair(texts=texts, language=example.language, sarcastic=second, dialect=example.dialect))
     return pairs
-
-
-def conflicts(examples: Sequence[Example]) -> list[list[int]]:
-    """Find texts that occur more than once, but for case and white space, with labels that contradict each other."""
-    from modicum.sarcasm.folds import key
-
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, example in enumerate(examples):
-        places[key(example.text)].append(place)
-    return [group for group in places.values() if len({examples[place].sarcastic for place in group}) > 1]
 
 
 def _test_file(folder: Path, task: Task, language: Language) -> Path:

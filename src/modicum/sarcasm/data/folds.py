@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from modicum.core.splits import Indices, folds, hold_out
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.examples import Example
+from modicum.sarcasm.data.examples import Example
 
 
 def key(text: str) -> str:

@@ -13,9 +13,9 @@ from modicum.core.files import new_folder
 from modicum.core.safeload import read_json
 from modicum.core.storage import parsed
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.cleaning import language_of_prepared
-from modicum.sarcasm.examples import Language
-from modicum.sarcasm.scoring import Outputs, TextModel, compare_texts
+from modicum.sarcasm.data.examples import LANGUAGES, Example, Language
+from modicum.sarcasm.data.preparation import language_of_prepared
+from modicum.sarcasm.models import Outputs, TextModel, compare_texts
 
 DESCRIPTION = "stack.json"
 _HINT = "Give a folder that save_pretrained or `modicum sarcasm train` wrote, complete."
@@ -92,6 +92,28 @@ class StackedModel:
     @property
     def _ranks(self) -> bool:
         return all(it.rank is not None for it in self.weights.values())
+
+
+def stack_weights(columns: np.ndarray, margins: np.ndarray | None, held: Sequence[Example]) -> dict[Language, Weights]:
+    """Choose the weights of each language by logistic regression on what held-out texts and pairs were given."""
+    # Each language has its own: what an English encoder says of an Arabic text counts less than what it says of an
+    # English one. A language without pairs takes the weights of all pairs.
+    from sklearn.linear_model import LogisticRegression
+
+    labels, languages = np.array([it.sarcastic for it in held]), np.array([it.language for it in held])
+    known = None if margins is None else ~np.isnan(margins).any(axis=1)
+    weights: dict[Language, Weights] = {}
+    for language in LANGUAGES:
+        chosen, rank = languages == language, None
+        if not chosen.any():
+            continue
+        fitted = LogisticRegression(class_weight="balanced").fit(columns[chosen], labels[chosen])
+        if margins is not None and known is not None:
+            here = margins[known & chosen] if (known & chosen).any() else margins[known]
+            both, second = np.concatenate([here, -here]), np.repeat([1, 0], len(here))
+            rank = tuple(LogisticRegression(fit_intercept=False).fit(both, second).coef_[0].tolist())
+        weights[language] = Weights(sarcastic=tuple(fitted.coef_[0].tolist()), rank=rank)
+    return weights
 
 
 def mean_categories(outputs: Sequence[Outputs]) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from modicum.errors import ConfigError
-from modicum.sarcasm.examples import Example
+from modicum.sarcasm.data.examples import Example
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class TextModel(Protocol):
 
 @runtime_checkable
 class PairModel(Protocol):
-    """A fitted model with a way of its own to compare texts, such as reading both together."""
+    """A fitted model with a way of its own to compare texts."""
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """Give logits that the second text is the sarcastic one, shape (n,); exchanging the texts changes the sign."""

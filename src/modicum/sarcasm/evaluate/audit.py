@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from modicum.core.splits import Folds, folds
 from modicum.errors import DataError
-from modicum.sarcasm.examples import LANGUAGES, Example, Language
+from modicum.sarcasm.data.examples import LANGUAGES, Example, Language
 
 See: TypeAlias = Callable[[Sequence[Example]], np.ndarray]
 Remark: TypeAlias = Literal["", "shortcut", "reverses", "shift"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from modicum.core.tables import read_records, read_text
+from modicum.core.tables import read_records
 from modicum.errors import DataError
-from modicum.sarcasm.examples import Example, Pair
-from modicum.sarcasm.folds import key
-from modicum.sarcasm.tables import require_columns
+from modicum.sarcasm.data.examples import Example, Pair
+from modicum.sarcasm.data.folds import key
+from modicum.sarcasm.data.tables import require_columns
 
 _ARSARCASM = ("training_data.csv", "testing_data.csv")
 _TRUTHS = {"TRUE": 1, "FALSE": 0}
@@ -39,11 +39,6 @@ def read_arsarcasm(folder: Path) -> list[Example]:
     inner = folder / "ArSarcasm-v2"
     place = inner if inner.is_dir() else folder
     return list(chain.from_iterable(_arsarcasm(place / name) for name in _ARSARCASM))
-
-
-def read_tweeteval_irony(folder: Path) -> list[Example]:
-    """Read the irony task of TweetEval: 4,601 English tweets, labelled by readers."""
-    return list(chain.from_iterable(_tweeteval(folder, part) for part in ("train", "val", "test")))
 
 
 def without_overlap(external: Iterable[Example], *others: Sequence[Example | Pair]) -> Overlap:
@@ -89,23 +84,3 @@ def _arsarcasm(path: Path) -> list[Example]:
         known = _DIALECTS.get(dialect, dialect) or None
         examples.append(Example(text=text, language="ar", sarcastic=_TRUTHS[label], dialect=known))
     return examples
-
-
-def _tweeteval(folder: Path, part: str) -> list[Example]:
-    texts, labels = (_lines(folder / f"{part}_{what}.txt") for what in ("text", "labels"))
-    if len(texts) != len(labels):
-        raise DataError(
-            f"{folder} has {len(texts)} texts and {len(labels)} labels of {part}.", hint="Fetch the files again."
-        )
-    for line, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):
-        if label not in {"0", "1"} or not text.strip():
-            raise DataError(
-                f"{folder / part}, line {line} has an empty text, or the label {label!r} instead of 0 or 1.",
-                hint="Fetch the files again.",
-            )
-    return [Example(text=text, language="en", sarcastic=int(label)) for text, label in zip(texts, labels, strict=True)]
-
-
-def _lines(path: Path) -> list[str]:
-    text = read_text(path)
-    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

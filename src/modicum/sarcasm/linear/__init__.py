@@ -1,1 +1,0 @@
-"""The classical fallback: logistic regressions on n-grams or on a frozen encoder, for all three tasks."""
