@@ -16,8 +16,9 @@ from modicum.core.files import aside, check_picture
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.batches import BoolArray, Items
+from modicum.fusion.metrics import task_scores
 from modicum.fusion.recordings import Recordings
-from modicum.fusion.system import FusionSystem, task_scores
+from modicum.fusion.system import FusionSystem
 
 _COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#475569")
 

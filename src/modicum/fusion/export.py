@@ -17,14 +17,14 @@ from modicum.core.export import largest_difference, open_onnx, require_onnx, wri
 from modicum.core.files import aside, check_target
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, RunError
+from modicum.fusion.batches import Scaling
 from modicum.fusion.configuration import CubeMLPConfig
+from modicum.fusion.inputs import frames_within
 from modicum.fusion.modeling import CubeMLPForPrediction
-from modicum.fusion.placing import frames_within
 from modicum.fusion.system import FusionSystem
 
 if TYPE_CHECKING:
     from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
-    from modicum.fusion.scaling import Scaling
 
 
 _TOLERANCE = 1e-5  # what two float32 libraries differ by, with room; a wrong graph differs by far more
@@ -62,16 +62,13 @@ def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | 
         above 1.
 
     Raises:
-        ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
-            be written.
+        ConfigError: if the model is not in float32, or the file cannot be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
         RunError: if onnxruntime computes something else.
     """
     require_onnx()
     traced = _traced(model)
     network = traced.model
-    if network.config.compat is not None:
-        raise ConfigError("A model with compat='official' cannot be exported.", hint="Unset compat.")
     if network.dtype != torch.float32:
         raise ConfigError(f"A model in {network.dtype} cannot be exported.", hint="Call its float() before.")
     check_target(path)
@@ -100,12 +97,10 @@ class _Traced(nn.Module):
         self.model = model
         self.names = tuple(onnx_inputs(model.config))
         self.output = "logits" if scaling is None else "predicted"
-        means = {} if scaling is None else scaling.means
-        factors = {} if scaling is None else {name: scaling.factors(name) for name in means}
-        self.streams = tuple(means)
-        for name in self.streams:
-            self.register_buffer(f"mean_{name}", torch.from_numpy(means[name]).to(model.device))
-            self.register_buffer(f"factors_{name}", torch.from_numpy(factors[name]).to(model.device))
+        self.streams = () if scaling is None else tuple(scaling.means)
+        for name in self.streams if scaling is not None else ():
+            self.register_buffer(f"mean_{name}", torch.from_numpy(scaling.mean(name)).to(model.device))
+            self.register_buffer(f"factors_{name}", torch.from_numpy(scaling.factors(name)).to(model.device))
         self.register_buffer("target_mean", None)
         self.register_buffer("target_std", None)
 

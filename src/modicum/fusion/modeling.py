@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modicum.core.extras import require
 from modicum.core.pretrained import open_text_encoder
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.fusion.configuration import Compose, CubeMLPConfig, Stream
-from modicum.fusion.inputs import Text, check_present, drop_modalities, present_lengths
-from modicum.fusion.losses import prediction_loss
-from modicum.fusion.mixer import CubeMLP
-from modicum.fusion.placing import (
+from modicum.fusion.configuration import CubeMLPConfig, Loss, Stream
+from modicum.fusion.encoders import FeatureEncoder, TextEncoder, TextProjection
+from modicum.fusion.functional import concordance
+from modicum.fusion.inputs import (
+    Text,
     Track,
     absent_tokens,
-    centre_released,
+    check_present,
+    drop_modalities,
     fit_time,
     frames_within,
     keep_frames,
-    pad_time,
     place_words,
+    present_lengths,
     stack_tracks,
 )
-from modicum.fusion.streams import FeatureEncoder, TextProjection
-from modicum.fusion.text import TextEncoder
+from modicum.fusion.mixer import CubeMLP
 
 if TYPE_CHECKING:
     from transformers import AutoModel, PreTrainedModel
@@ -38,6 +39,8 @@ else:
     _transformers = require("transformers", extra="fusion", purpose="CubeMLP")
     AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
     ModelOutput = _transformers.utils.generic.ModelOutput
+
+_CCC_EPS = 1e-8  # ours: so that a constant batch costs 1 and not 0/0
 
 
 @dataclass
@@ -53,7 +56,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     """Encoders of the streams, a `CubeMLP` of their frames, and a head.
 
     What it says of a sample does not depend on the other samples of the batch, nor on how far they are padded, nor on
-    what an absent stream contains; with ``compat="official"`` it does, as in the released code.
+    what an absent stream contains.
 
     Args:
         config: of the whole model, with its streams.
@@ -71,6 +74,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def __init__(self, config: CubeMLPConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         _check_config(config)
+        self.modalities = config.modalities
         channels, eps = config.d_ins[2], config.layer_norm_eps
         self.text: Any = None
         if config.text_encoder is not None:
@@ -84,11 +88,11 @@ class CubeMLPForPrediction(PreTrainedModel):
                 stream.name: TextProjection(stream, channels)
                 if stream.text
                 else FeatureEncoder(stream, channels, eps=eps)
-                for stream in config.modalities
+                for stream in self.modalities
             }
         )
         # The released code has no such tokens: it takes an absent stream for one of zeros.
-        self.absent: Any = None if config.compat else nn.Parameter(torch.zeros(config.d_ins[1], channels))
+        self.absent = nn.Parameter(torch.zeros(config.d_ins[1], channels))
         self.cube = CubeMLP(config)
         self.head = _head(config)
         self.post_init()
@@ -127,8 +131,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # PreTrainedModel would draw all from one normal distribution; the released code keeps torch's own.
         if module is self:
-            if self.absent is not None:
-                nn.init.zeros_(self.absent)
+            nn.init.zeros_(self.absent)
         elif reset := cast("Callable[[], None] | None", getattr(module, "reset_parameters", None)):
             reset()
         if isinstance(module, nn.RNNBase):
@@ -161,8 +164,7 @@ class CubeMLPForPrediction(PreTrainedModel):
 
         A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
         frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
-        text is absent, they stand one behind the other. With ``compat="official"`` an absent stream is one of zeros,
-        and text cannot be absent.
+        text is absent, they stand one behind the other.
 
         Args:
             features: streams by name, each of shape (batch, frames, size).
@@ -185,47 +187,43 @@ class CubeMLPForPrediction(PreTrainedModel):
         """
         text = Text.of(input_ids, attention_mask, word_ids, text_states)
         features = features or {}
-        counts = present_lengths(self.config.modalities, features, lengths or {}, present, text)
+        counts = present_lengths(self.modalities, features, lengths or {}, present, text)
         if not torch.compiler.is_compiling():
             check_present(counts, self._widths(features, text), text)
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
-        assemble = self._assemble if self.config.compat is None else self._assemble_released
-        hidden = _compose(self.cube(*assemble(counts, features, text)), self.config)
+        # The mean over time, and the modalities side by side.
+        hidden = self.cube(self._assemble(counts, features, text)).mean(1).flatten(1)
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
 
-    def _widths(self, features: Mapping[str, Tensor], text: Text | None) -> list[int | None]:
+    def _widths(self, features: Mapping[str, Tensor], text: Text | None) -> list[int]:
         sizes = {name: values.shape[1] for name, values in features.items()}
-        return [
-            (None if text is None else text.mask.shape[1]) if stream.text else sizes.get(stream.name)
-            for stream in self.config.modalities
-        ]
+        tokens = 0 if text is None else text.mask.shape[1]
+        return [tokens if stream.text else sizes.get(stream.name, 0) for stream in self.modalities]
 
-    def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
-        """Give the cube and the frames that each sample has in it."""
+    def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> Tensor:
+        """Give the cube."""
+        texts = [own for stream, own in zip(self.modalities, counts.unbind(1), strict=True) if stream.text]
+        tokens = texts[0] if texts else torch.zeros_like(counts[:, 0])
         tracks: list[Track] = []
-        tokens = self._tokens(counts)
-        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
+        for stream, own in zip(self.modalities, counts.unbind(1), strict=True):
             if stream.text:
                 track = Track(self._text_frames(stream, own, text), own)
             else:
                 track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
             tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
-        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
-        return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
-
-    def _tokens(self, counts: Tensor) -> Tensor:
-        places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
-        return counts[:, places[0]] if places else torch.zeros_like(counts[:, 0])
+        return absent_tokens(stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1), self.absent)
 
     def _text_frames(self, stream: Stream, tokens: Tensor, text: Text | None) -> Tensor:
         if text is None:
             return self._nothing(tokens)
-        if text.states is not None:
-            text = text._replace(states=keep_frames(text.states, tokens))
-        states = self._text_states(text._replace(mask=frames_within(tokens, text.mask.shape[1])))
+        mask = frames_within(tokens, text.mask.shape[1])
+        if text.states is None:
+            states = self.text(text.input_ids, mask)
+        else:
+            states = self.text.from_states(keep_frames(text.states, tokens), mask)
         return self.streams[stream.name](keep_frames(states, tokens))
 
     def _feature_track(
@@ -247,34 +245,11 @@ class CubeMLPForPrediction(PreTrainedModel):
     def _nothing(self, counts: Tensor) -> Tensor:
         return torch.zeros(counts.shape[0], 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
 
-    def _text_states(self, text: Text) -> Tensor:
-        if text.states is not None:
-            return self.text.from_states(text.states, text.mask)
-        return self.text(text.input_ids, text.mask)
-
-    def _assemble_released(
-        self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None
-    ) -> tuple[Tensor, Tensor]:
-        # The released code: what it computes depends on how far the batch is padded.
-        tokens = self._tokens(counts)
-        if text is None or not tokens.all():
-            raise DataError("The released code cannot do without text.", hint="Give it, or unset compat.")
-        words = max((values.shape[1] for values in features.values()), default=0)
-        frames: list[Tensor] = []
-        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
-            encoder: Any = self.streams[stream.name]
-            if stream.text:
-                frames.append(encoder(self._text_states(text)))
-            else:
-                values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
-                x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
-                frames.append(encoder.released(x, tokens))
-        return torch.stack(frames, dim=2)[:, : self.config.d_ins[0]], tokens
-
 
 def _check_config(config: CubeMLPConfig) -> None:
-    texts = [stream for stream in config.modalities if stream.text]
-    if not config.modalities:
+    modalities = config.modalities
+    texts = [stream for stream in modalities if stream.text]
+    if not modalities:
         raise ConfigError("The configuration has no streams.", hint="Give one for each modality, or use CubeMLP alone.")
     if bool(texts) != (config.text_encoder is not None):
         raise ConfigError(
@@ -288,18 +263,10 @@ def _check_config(config: CubeMLPConfig) -> None:
             f"The stream {texts[0].name!r} has {texts[0].size} values a frame, but its encoder gives {width}.",
             hint="Set the stream's size to that of the encoder.",
         )
-    if config.compat and not texts:
-        raise ConfigError("The released code has no model without text.", hint="Unset compat.")
-    if config.compat and config.modality_dropout:
-        raise ConfigError(
-            "The released code takes no modality away in training.", hint="Set modality_dropout to 0, or unset compat."
-        )
 
 
 def _head(config: CubeMLPConfig) -> nn.Module:
-    time, modality, channel = config.d_outs[-1]
-    width = channel * (time if config.compose_time == "cat" else 1)
-    width *= modality if config.compose_modality == "cat" else 1
+    width = config.d_outs[-1][1] * config.d_outs[-1][2]
     if width <= config.head_size:
         return nn.Linear(width, config.outputs)
     return nn.Sequential(
@@ -310,14 +277,55 @@ def _head(config: CubeMLPConfig) -> nn.Module:
     )
 
 
-def _compose(cube: Tensor, config: CubeMLPConfig) -> Tensor:
-    # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
-    joined = _join(cube.transpose(1, 2), config.compose_time, released=config.compat is not None)
-    return _join(joined, config.compose_modality, released=config.compat is not None)
+def prediction_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute what a batch of predictions costs."""
+    if loss == "cross_entropy":
+        return functional.cross_entropy(logits, _classes(labels, logits.shape))
+    targets = _targets(labels, logits)
+    match loss:
+        case "mae":
+            return functional.l1_loss(logits, targets)
+        case "mse":
+            return functional.mse_loss(logits, targets)
+        case "ccc":
+            return _ccc_loss(logits, targets)
 
 
-def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:
-    """Join the last axis but one with the last."""
-    if how == "cat":
-        return values.flatten(-2)
-    return values.sum(-2) if how == "sum" and not released else values.mean(-2)  # its "sum" is a mean
+def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    if len(logits) < 2:
+        raise ConfigError(
+            f"The loss 'ccc' compares the samples of a batch, which has {len(logits)}.",
+            hint="Use batches of 2 samples or more, or the loss 'mae'.",
+        )
+    columns = zip(logits.unbind(1), targets.unbind(1), strict=True)
+    return torch.stack([1 - concordance(*pair, eps=_CCC_EPS) for pair in columns]).mean()
+
+
+def _targets(labels: Tensor, logits: Tensor) -> Tensor:
+    if labels.numel() != logits.numel() or len(labels) != len(logits):
+        raise DataError(
+            f"Labels of shape {tuple(logits.shape)} were expected, got {tuple(labels.shape)}.",
+            hint="Give a number for each sample and output.",
+        )
+    targets = labels.to(logits.dtype).reshape(logits.shape)
+    if not targets.isfinite().all():
+        row = int((~targets.isfinite()).any(1).nonzero()[0])
+        raise DataError(f"The label of sample {row} of the batch is not finite.", hint="Leave out what has no label.")
+    return targets
+
+
+def _classes(labels: Tensor, shape: torch.Size) -> Tensor:
+    if labels.shape != shape[:1] or labels.is_floating_point():
+        raise DataError(
+            f"Classes as integers of shape {tuple(shape[:1])} were expected, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}.",
+            hint="Give the number of its class for each sample, or use a loss of targets.",
+        )
+    wrong = (labels < 0) | (labels >= shape[1])
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise DataError(
+            f"Sample {row} of the batch has the class {int(labels[row])} of {shape[1]}.",
+            hint=f"Number the classes from 0 to {shape[1] - 1}, or set outputs.",
+        )
+    return labels.long()

@@ -1,7 +1,11 @@
-"""Samples of several modalities, each with frames of its own number: what readers give and models are trained on."""
+"""Samples of several modalities, each with frames of its own number: what readers give and models are trained on.
+
+What is valid is checked here, where samples enter; behind this door values and labels are finite and go together.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias, cast
@@ -9,10 +13,17 @@ from typing import Any, Self, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev", "devel", "development"),
+    "test": ("test", "testing"),
+}
+_SPLITS = {spelling: split for split, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,15 +85,16 @@ class Recordings:
 
     Args:
         ids: a name for each sample, such as "video[3]".
-        streams: the modalities by name, all of as many samples.
+        streams: the modalities by name, all of as many samples, their values finite.
         words: of each sample, where there is text; else None.
-        labels: float32 targets, shape (samples,) or (samples, targets); int64 for classes; None if there are none.
+        labels: finite float32 targets, shape (samples,) or (samples, targets); int64 for classes; None if there are
+            none.
         classes: their names, where labels are classes.
         groups: what must not be split between training and test, such as the video; empty if there is nothing.
         replaced: values by stream that were not finite in the file, and are 0 here.
 
     Raises:
-        DataError: if a part has another number of samples than there are ids.
+        DataError: if a part has another number of samples than there are ids, or a value or label is not finite.
     """
 
     ids: tuple[str, ...]
@@ -100,6 +112,23 @@ class Recordings:
                 raise DataError(
                     f"There are {len(self.ids)} samples, but {name} has {len(part)}.",
                     hint="Give each sample its part; a modality that it lacks has 0 frames.",
+                )
+        for name, stream in self.streams.items():
+            rows = np.flatnonzero(~np.isfinite(stream.values).all(axis=1))
+            if len(rows):
+                first = self.ids[int(np.searchsorted(stream.lengths.cumsum(), rows[0], side="right"))]
+                raise DataError(
+                    f"{len(rows)} frames of {name} have a value that is not finite, the first in {first}."
+                    if len(rows) > 1
+                    else f"A frame of {name} has a value that is not finite, in {first}.",
+                    hint="Replace such values by 0 where they are read, and say so.",
+                )
+        if self.labels is not None:
+            bad = np.flatnonzero(~np.isfinite(self.labels).all(axis=tuple(range(1, self.labels.ndim))))
+            if len(bad):
+                raise DataError(
+                    f"The label of {self.ids[bad[0]]} is {self.labels[bad[0]]}, not a finite number.",
+                    hint="Correct it, or leave the sample out.",
                 )
 
     def __len__(self) -> int:
@@ -229,3 +258,70 @@ def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike |
             hint="Give the frames of each sample.",
         )
     return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
+
+
+def make_finite(stream: Ragged) -> tuple[Ragged, int]:
+    """Put 0 in the place of each NaN and infinity, as COVAREP has where there is no voice, and count them."""
+    # A stream none of whose values is finite in a sample says nothing of it, and has 0 frames there afterwards.
+    good = np.isfinite(stream.values)
+    count = int(good.size - np.count_nonzero(good))
+    if count == 0:
+        return stream, 0
+    sample_of_frame = np.repeat(np.arange(len(stream)), stream.lengths)
+    known = np.zeros(len(stream), dtype=bool)
+    known[sample_of_frame[good.any(axis=1)]] = True
+    values = np.where(good, stream.values, np.float32(0))[known[sample_of_frame]]
+    return Ragged(values=values, lengths=np.where(known, stream.lengths, 0)), count
+
+
+def split_called(name: str) -> str | None:
+    """Tell of which split "train", "valid" or "test" a name is a spelling; None if of none."""
+    return _SPLITS.get(name.strip().lower())
+
+
+def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | None, Recordings | None]:
+    """Tell what to train on, to choose the epoch by, and to score."""
+    named: dict[str, Recordings] = {}
+    for name, part in splits.items():
+        role = "train" if len(splits) == 1 else split_called(name) or name
+        if role in named:
+            raise DataError(f"There are two splits of {role}, and one of them is {name}.", hint="Keep one of them.")
+        named[role] = part
+    if "train" not in named:
+        raise DataError(
+            f"There are the splits {', '.join(named) or 'none'}, and which to train on is not given.",
+            hint="Name one of them train.",
+        )
+    if unused := [name for name in splits if len(splits) > 1 and split_called(name) is None]:
+        warnings.warn(
+            f"Not used, since they are no split to train, choose or score by: {', '.join(unused)}.", stacklevel=2
+        )
+    for name in ("train", "valid", "test"):
+        if name in named:
+            _check_role(name, named[name], named["train"])
+    return named["train"], named.get("valid"), named.get("test")
+
+
+def check_classes(name: str, part: Recordings, training: Recordings) -> None:
+    """Refuse labels of other classes than those of training."""
+    if part.labels is not None and part.classes != training.classes:
+        raise ConfigError(
+            f"The classes of {name} are {', '.join(part.classes) or 'none'}, those of train "
+            f"{', '.join(training.classes) or 'none'}.",
+            hint="Give labels of the same classes in the same order.",
+        )
+
+
+def _check_role(name: str, part: Recordings, training: Recordings) -> None:
+    if not len(part):
+        raise DataError(f"The split {name} has no sample.", hint="Leave it out, or give it samples.")
+    if part.labels is None and name != "test":
+        raise DataError(f"The split {name} has no labels to learn from.", hint="Give one for each sample.")
+    sizes = [{stream: it.size for stream, it in recordings.streams.items()} for recordings in (part, training)]
+    if sizes[0] != sizes[1]:
+        own, trained = (", ".join(f"{name} of {size} values" for name, size in it.items()) or "none" for it in sizes)
+        raise ConfigError(
+            f"The split {name} has the streams {own}, and train {trained}.",
+            hint="Give all splits the same streams; one that a sample lacks has 0 frames there.",
+        )
+    check_classes(name, part, training)

@@ -1,10 +1,11 @@
-"""A trained system: a model, how features are scaled for it, and what its outputs are scored by."""
+"""A trained system (a model, how features are scaled for it, what its outputs are scored by), and several as one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +16,16 @@ from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.batches import Collator, Items
+from modicum.fusion.batches import Collator, Items, Scaling, WordTokenizer, open_tokenizer, split_words
 from modicum.fusion.configuration import CubeMLPConfig
-from modicum.fusion.metrics import class_scores, depression_scores, sentiment_scores
+from modicum.fusion.metrics import Task, task_scores
 from modicum.fusion.modeling import CubeMLPForPrediction
 from modicum.fusion.recordings import FloatArray, Recordings
-from modicum.fusion.scaling import Lists, Scaling
 from modicum.fusion.training import Training, compute_logits, with_text_states
-from modicum.fusion.words import WordTokenizer, open_tokenizer, split_words
-
-Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
 _DOCUMENT, _MODEL, _TOKENIZER = "system.json", "model", "tokenizer"
 _HINT = "Give a folder that FusionSystem.save or `modicum fusion train` wrote, complete."
 _FORMAT = Format(name="modicum.fusion", version=1, what="fusion system", hint=_HINT)
-_SCORES = {"sentiment": sentiment_scores, "depression": depression_scores}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +87,7 @@ class FusionSystem:
             DataError: if a sample cannot be read.
         """
         items = self.items(replace(recordings, labels=None, classes=()))
-        return self.predict_items(items if present is None else items.with_present(present), batch=batch)
+        return self.predict_items(items.with_present(present), batch=batch)
 
     def score(self, recordings: Recordings, *, present: npt.ArrayLike | None = None) -> dict[str, float]:
         """Compare estimates with labels.
@@ -107,8 +103,7 @@ class FusionSystem:
             ConfigError: if the streams or classes are others than in training.
             DataError: if a sample cannot be read, or there are no labels.
         """
-        items = self.items(recordings)
-        return self.score_items(items if present is None else items.with_present(present))
+        return self.score_items(self.items(recordings).with_present(present))
 
     def items(self, recordings: Recordings) -> Items:
         """Prepare recordings once, to ask for several subsets of their modalities.
@@ -130,11 +125,11 @@ class FusionSystem:
                 hint="Give labels of the same classes in the same order.",
             )
         items = prepare(self.config, self.scaling, recordings, tokenizer=self.tokenizer, max_words=self.max_words)
-        return with_text_states(self.model, items, self.collator, device=str(self.model.device))
+        return with_text_states(self.model, items, Collator.of(self.tokenizer), device=str(self.model.device))
 
     def predict_items(self, items: Items, *, batch: int = 64) -> FloatArray:
         """Estimate as `predict` does, from what `items` prepared."""
-        logits = compute_logits(self.model, items, self.collator, batch=batch)
+        logits = compute_logits(self.model, items, Collator.of(self.tokenizer), batch=batch)
         if self.task == "classes":
             return logits.softmax(1).numpy()
         return (logits.squeeze(1) if self.config.outputs == 1 else logits).numpy()
@@ -151,14 +146,9 @@ class FusionSystem:
         Raises:
             DataError: if there are no labels.
         """
-        if items.labels is None:
+        if items.labels is None or not len(items):
             raise DataError("The recordings have no labels to score by.", hint="Give one for each sample.")
         return task_scores(self.task, items.labels, self.predict_items(items))
-
-    @property
-    def collator(self) -> Collator:
-        """Makes batches of the items."""
-        return collator_for(self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """Write a new folder: system.json, the model as safetensors and the tokenizer, without a pickle.
@@ -173,7 +163,7 @@ class FusionSystem:
             "task": self.task,
             "classes": list(self.classes),
             "max_words": self.max_words,
-            "scaling": self.scaling.to_lists(),
+            "scaling": asdict(self.scaling),
         }
         with new_folder(folder) as part, quiet_transformers():
             self.model.save_pretrained(part / _MODEL)
@@ -198,13 +188,13 @@ class FusionSystem:
         if not folder.is_dir():
             raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
         read = _FORMAT.read(folder / _DOCUMENT, _Written)
-        scaling = Scaling.from_lists(read.scaling)
         model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), hint=_HINT)
+        _check_scaling(read.scaling, model.config)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
         return cls(
             model=model,
-            scaling=scaling,
+            scaling=read.scaling,
             task=read.task,
             classes=read.classes,
             tokenizer=tokenizer,
@@ -213,11 +203,87 @@ class FusionSystem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """One score over seeds."""
+
+    mean: float  # over the seeds
+    std: float  # of the sample, with n - 1; 0 for one seed
+    values: tuple[float, ...]  # of each seed
+
+
+@dataclass(frozen=True, slots=True)
+class FusionEnsemble:
+    """Systems of the same configuration and other seeds; what it predicts is their mean.
+
+    Args:
+        systems: by seed, at least one.
+    """
+
+    systems: Mapping[int, FusionSystem]
+
+    def predict(self, recordings: Recordings, *, present: npt.ArrayLike | None = None) -> FloatArray:
+        """Give the mean of what the systems predict; see `FusionSystem.predict`."""
+        return np.mean([system.predict(recordings, present=present) for system in self.systems.values()], axis=0)
+
+    def score(self, recordings: Recordings) -> dict[str, Spread]:
+        """Score each system on its own.
+
+        Args:
+            recordings: with labels.
+
+        Returns:
+            By score, how it spreads over the seeds. Of the mean of the systems nothing is said.
+
+        Raises:
+            ConfigError: if the streams or classes are others than in training.
+            DataError: if a sample cannot be read, or there are no labels.
+        """
+        scores = [system.score(recordings) for system in self.systems.values()]
+        return {name: _spread([score[name] for score in scores]) for name in scores[0]}
+
+    def save(self, folder: Path) -> None:
+        """Write a new folder with one of a system for each seed.
+
+        Args:
+            folder: not there yet, or empty.
+
+        Raises:
+            ConfigError: if the folder has something in it, or cannot be written.
+        """
+        with new_folder(folder) as part:
+            for seed, system in self.systems.items():
+                system.save(part / f"seed-{seed}")
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu") -> FusionEnsemble:
+        """Read what `save` wrote, or a single system.
+
+        Args:
+            folder: of the ensemble or of a system.
+            device: where the models shall run.
+
+        Raises:
+            ConfigError: if there is no such folder, or no system in it.
+            DataError: if a system is damaged.
+            ModelError: if weights are damaged, incomplete or of other sizes.
+        """
+        parts = {int(part.name[5:]): part for part in folder.glob("seed-*") if part.name[5:].isdecimal()}
+        if not parts:
+            return cls({0: FusionSystem.load(folder, device=device)})
+        return cls({seed: FusionSystem.load(parts[seed], device=device) for seed in sorted(parts)})
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return Spread(mean=float(np.mean(values)), std=std, values=tuple(values))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Written:
     task: Task
     classes: tuple[str, ...]
     max_words: int
-    scaling: Lists
+    scaling: Scaling
 
 
 def prepare(
@@ -234,25 +300,14 @@ def prepare(
     pieces = None
     if config.text_encoder is not None and tokenizer is not None and recordings.words is not None:
         pieces = split_words(tokenizer, recordings.words, max_words=max_words)
-    return Items(config, scaling.apply(recordings), pieces=pieces, max_words=max_words)
+    return Items(config, recordings, scaling=scaling, pieces=pieces, max_words=max_words)
 
 
-def collator_for(tokenizer: WordTokenizer | None) -> Collator:
-    """Make the collator that goes with a tokenizer."""
-    return Collator(padding=0 if tokenizer is None else int(tokenizer.pad_token_id))
-
-
-def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, float]:
-    """Score predictions by what their task is scored by."""
-    if task == "classes":
-        return class_scores(truth, predicted.argmax(1))
-    score = _SCORES[task]
-    if truth.ndim == 1:
-        return score(truth, predicted)
-    each = [score(*pair) for pair in zip(truth.T, predicted.T, strict=True)]
-    common = [name for name in each[0] if all(name in scores for scores in each)]
-    means = {name: float(np.mean([scores[name] for scores in each])) for name in common}
-    return means | {f"{name}_{place}": value for place, scores in enumerate(each) for name, value in scores.items()}
+def _check_scaling(scaling: Scaling, config: CubeMLPConfig) -> None:
+    wanted = {stream.name: stream.size for stream in config.modalities if not stream.text}
+    for values in (scaling.means, scaling.deviations):
+        if (sizes := {name: len(each) for name, each in values.items()}) != wanted:
+            raise DataError(f"A scaling has the sizes {sizes}, but the model's streams {wanted}.", hint=_HINT)
 
 
 def _part(folder: Path, name: str) -> str:

@@ -14,8 +14,7 @@ from modicum.core import training
 from modicum.core.extras import require
 from modicum.errors import ConfigError, DataError, RunError
 from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved
-from modicum.fusion.losses import prediction_loss
-from modicum.fusion.modeling import CubeMLPForPrediction
+from modicum.fusion.modeling import CubeMLPForPrediction, prediction_loss
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.activations import ACTIVATIONS
+from modicum.fusion.configuration import ACTIVATIONS
 from modicum.fusion.functional import AXES, Axis, MixerWeights, mlp
 
 

@@ -11,13 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
-from torch.nn.functional import gelu, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
 from modicum.fusion.functional import MixerWeights
-from modicum.fusion.fused import Manner, mix_in_place, standardise
+from modicum.fusion.mixer import Manner, mix_in_place, standardise
 
 SMALL: dict[str, Any] = {"d_ins": (9, 3, 6), "d_hiddens": ((7, 3, 5), (4, 3, 4))}
 
@@ -107,40 +106,6 @@ def test_only_training_is_random() -> None:
         x = drawn(2, 9, 3, 6)
         assert not torch.equal(cube(x), cube(x))
         assert torch.equal(cube.eval()(x), cube(x))
-
-
-def test_the_norm_may_count_only_the_own_frames_of_a_sample() -> None:
-    cube = made(ln_over="valid").eval()
-    part = lambda name: cube.get_parameter(f"blocks.0.time.{name}")
-    later = [mixer for block in cube.blocks for mixer in block.children()][1:]
-    with torch.no_grad():
-        part("norm.bias").fill_(0.5)
-    x, lengths = drawn(3, 9, 3, 6), torch.tensor([9, 4, 0])
-    x = x * (torch.arange(9) < lengths[:, None])[..., None, None]
-    found = cube(x, lengths)
-    for sample, length in enumerate(lengths.tolist()):
-        own = x[sample : sample + 1, :length].movedim(1, -1)
-        centred = own - own.mean(-1, keepdim=True)
-        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
-        normed = scaled * part("norm.weight")[:length] + part("norm.bias")[:length]
-        hidden = gelu(linear(normed, part("fc1.weight")[:, :length], part("fc1.bias")))
-        mixed = linear(hidden, part("fc2.weight"), part("fc2.bias"))
-        y = (mixed + linear(own, part("residual.weight")[:, :length])).movedim(-1, 1)
-        for mixer in later:
-            y = mixer(y)
-        torch.testing.assert_close(found[sample], y[0], rtol=0, atol=1e-10)
-        alone = slice(sample, sample + 1)
-        torch.testing.assert_close(cube(x[alone], lengths[alone])[0], found[sample], rtol=0, atol=1e-12)
-    torch.testing.assert_close(cube(x[:1]), found[:1])
-    cube.config.ln_over = "padded"
-    assert not torch.allclose(cube(x, lengths)[1], found[1])
-
-
-def test_a_norm_behind_the_mixer_has_no_frames_that_are_not_a_samples_own() -> None:
-    x = drawn(2, 5, 3, 6)
-    for norm in ("post", "branch"):
-        cube = made(norm=norm, ln_over="valid").eval()
-        assert torch.equal(cube(x, torch.tensor([5, 2])), cube(x))
 
 
 def test_one_graph_serves_all_batches() -> None:

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from modicum.core.seeding import torch_generator
-from modicum.fusion.placing import (
+from modicum.fusion.inputs import (
     Track,
     absent_tokens,
-    centre_released,
     fit_time,
     frame_sources,
     keep_frames,
@@ -113,8 +112,3 @@ def test_tokens_stand_where_others_have_frames() -> None:
 def test_what_is_behind_the_end_is_zero_even_where_it_is_nan() -> None:
     frames = torch.tensor([[[1.0], [torch.nan], [torch.inf]]])
     assert keep_frames(frames, torch.tensor([1])).flatten().tolist() == [1, 0, 0]
-
-
-def test_the_released_code_centres_by_the_batch_and_fills_zeros() -> None:
-    placed = centre_released(torch.tensor([[[5.0], [0.0], [6.0]]]), torch.tensor([[1, 1, 1, 1, 0, 0]]))
-    assert placed.flatten().tolist() == pytest.approx([1e-6, 5, 1e-6, 6, 0, 0])

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.fusion.made_up import tokenizer
 
 from modicum.errors import ConfigError, ModelError
-from modicum.fusion.words import check_tokenizer, open_tokenizer, split_words
+from modicum.fusion.batches import check_tokenizer, open_tokenizer, split_words
 
 
 def test_each_piece_knows_its_word(tmp_path: Path) -> None:

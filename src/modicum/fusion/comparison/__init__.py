@@ -13,13 +13,13 @@ from torch import nn
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.fusion.batches import BoolArray
+from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.comparison.problem import Problem, score, setup, shuffle
 from modicum.fusion.configuration import COMPARISON, ComparisonSettings
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.fitting import configure, fit
 from modicum.fusion.functional import Norm
 from modicum.fusion.mixer import CubeMLP
-from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
@@ -104,7 +104,7 @@ def _frames(recordings: Recordings, name: str) -> FloatArray:
 
 
 def _trained_alone(problem: Problem, job: Job, name: str) -> tuple[float, Callable[[Recordings], FloatArray], int]:
-    only = lambda recordings: _only(recordings, name)
+    only = lambda recordings: replace(recordings, streams={name: recordings.streams[name]})
     learnt = problem.change(lambda part: only(part).take(np.flatnonzero(part.streams[name].lengths)))
     system = _fit(learnt, replace(job.settings, modality_dropout=0.0), job, _concatenated)
 
@@ -116,10 +116,6 @@ def _trained_alone(problem: Problem, job: Job, name: str) -> tuple[float, Callab
 
     loss = min(system.training.losses) if system.training is not None else np.inf
     return loss, predict, parameters(system.model)
-
-
-def _only(recordings: Recordings, name: str) -> Recordings:
-    return replace(recordings, streams={name: recordings.streams[name]})
 
 
 def _prior(problem: Problem) -> FloatArray:

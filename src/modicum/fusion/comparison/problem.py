@@ -17,12 +17,9 @@ from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import ComparisonSettings
 from modicum.fusion.fitting import split_off
 from modicum.fusion.metrics import concordance
-from modicum.fusion.readers.ces import SYSTEMS, CesSequence, read_ces
-from modicum.fusion.readers.mosi import read_mosi, windows
-from modicum.fusion.readers.motions import read_motions
+from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_ces, read_mosi, read_motions, windows
 from modicum.fusion.readers.opening import open_recordings
-from modicum.fusion.recordings import FloatArray, Ragged, Recordings
-from modicum.fusion.roles import by_role
+from modicum.fusion.recordings import FloatArray, Ragged, Recordings, by_role
 
 _VALID, _TEST = 0.2, 0.3  # ours: shares of the videos, or of a user's samples
 _NEIGHBOURS = 4  # utterances on each side of one, so that the cube has nine

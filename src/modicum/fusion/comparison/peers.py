@@ -36,9 +36,8 @@ class ConcatenationMLP(nn.Module):
             nn.Linear(width, math.prod(self.sizes[1:])),
         )
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Fuse a cube."""
-        del lengths
         frames = (x != 0).any(-1).any(-1)
         return _as_cube(_mean(self.layers(x.flatten(2)), frames), self.sizes)
 
@@ -59,9 +58,8 @@ class AttentionFusion(nn.Module):
         )
         self.leave = nn.Linear(modalities * width, math.prod(self.sizes[1:]))
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Fuse a cube; arguments and result are those of `ConcatenationMLP.forward`."""
-        del lengths
+    def forward(self, x: Tensor) -> Tensor:
+        """Fuse a cube."""
         batch, time, modalities, _ = x.shape
         frames = (x != 0).any(-1)
         positions = cast("Tensor", self.time)[:time, None]
