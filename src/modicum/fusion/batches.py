@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
 
 Batch: TypeAlias = dict[str, Any]  # tensors, and tables of tensors by stream
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+WordTokenizer: TypeAlias = Any  # a fast tokenizer of transformers
 
 OUTSIDE = -1  # the word of a special token, and of padding
 
@@ -65,22 +66,6 @@ def _moments(name: str, stream: Ragged) -> tuple[FloatArray, FloatArray]:
     mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     std[values.min(axis=0) == values.max(axis=0)] = 0  # that of a constant is not exactly 0, as its mean is rounded
     return mean.astype(np.float32), std.astype(np.float32)
-
-
-class WordTokenizer(Protocol):
-    """What is used of a fast tokenizer of transformers."""
-
-    is_fast: bool
-    pad_token_id: Any
-    model_max_length: int
-
-    def __call__(self, text: Any, /, *, is_split_into_words: bool, truncation: bool, max_length: int) -> Any:
-        """Tokenise texts that are lists of words."""
-        ...
-
-    def save_pretrained(self, save_directory: Any, /) -> Any:
-        """Write it to a folder."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,11 +116,8 @@ def split_words(
         for text, pieces in zip(texts, found, strict=True)
     )
     if cut:
-        warnings.warn(
-            f"{cut} of {len(texts)} texts have more than {max_words} words or {limit} pieces and were cut there.",
-            UserWarning,
-            stacklevel=2,
-        )
+        message = f"{cut} of {len(texts)} texts have more than {max_words} words or {limit} pieces and were cut there."
+        warnings.warn(message, UserWarning, stacklevel=2)
     return found
 
 
@@ -169,11 +151,10 @@ class Items(Sequence[Item]):
         self.recordings = recordings if scaling is None else scaling.apply(recordings)
         self.pieces, self.states, self.max_words = pieces, states, max_words
         self.labels = None if recordings.labels is None else _labels(config, recordings)
-        counts = [
-            [len(text) for text in recordings.words or ()] if stream.text else recordings.streams[stream.name].lengths
-            for stream in config.modalities
-        ]
-        self._there: BoolArray = np.stack([np.asarray(count) > 0 for count in counts], axis=1)
+        words = np.array([len(text) for text in recordings.words or ()])
+        frames = {name: stream.lengths for name, stream in recordings.streams.items()}
+        counts = [words if stream.text else frames[stream.name] for stream in config.modalities]
+        self._there: BoolArray = np.stack(counts, axis=1) > 0
         self.present = self._checked(present)
         self._ends = {name: stream.lengths.cumsum() for name, stream in recordings.streams.items()}
 

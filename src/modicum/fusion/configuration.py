@@ -24,7 +24,6 @@ else:
 
 Loss: TypeAlias = Literal["mae", "mse", "ccc", "cross_entropy"]
 Overflow: TypeAlias = Literal["crop", "pool"]
-Placement: TypeAlias = Literal["repeat", "first", "centre"]
 StreamEncoder: TypeAlias = Literal["gru", "lstm", "conv", "linear", "none"]
 Sizes: TypeAlias = Sequence[int]
 
@@ -47,11 +46,10 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "activation": tuple(ACTIVATIONS),
     "loss": get_args(Loss),
     "overflow": get_args(Overflow),
-    "placement": get_args(Placement),
     "encoder": get_args(StreamEncoder),
 }
 # What older releases could do otherwise; a saved configuration that asked for it is refused.
-_CUT = {"compat": None, "compose_time": "mean", "compose_modality": "cat", "ln_over": "padded"}
+_CUT = {"compat": None, "compose_time": "mean", "compose_modality": "cat", "ln_over": "padded", "placement": "repeat"}
 
 
 def _one_of(name: str, value: object) -> None:
@@ -71,7 +69,7 @@ class Stream:
             kernel of three frames, "linear" looks at each frame alone, and "none" takes values that are the channels of
             the cube already. Text has a projection and no more.
         layers: of a recurrent encoder.
-        per_word: whether a frame is a word of the text, so that it belongs where the pieces of its word are.
+        per_word: whether a frame is a word of the text, so that it goes to each piece of its word.
         dropout: rate behind the encoder.
 
     Raises:
@@ -114,7 +112,6 @@ class CubeMLPConfig(PreTrainedConfig):
         text_encoder: configuration of the encoder of transformers for the stream that is text.
         frozen_layers: of the text encoder, from below; -1 freezes all.
         freeze_embeddings: whether those of the text encoder are frozen with its lowest layers.
-        placement: where a frame of a word goes: to each piece of its word, to the first, or all in the middle.
         overflow: what happens to frames beyond ``d_ins[0]``: "crop", or "pool" them into as many means.
         head_size: of the hidden layer that the head has where it reads more values than that.
         head_dropout: rate in it.
@@ -146,7 +143,6 @@ class CubeMLPConfig(PreTrainedConfig):
         text_encoder: PreTrainedConfig | dict[str, Any] | None = None,
         frozen_layers: int = 0,
         freeze_embeddings: bool = True,
-        placement: Placement = "repeat",
         overflow: Overflow = "crop",
         head_size: int = 128,
         head_dropout: float = 0.1,
@@ -171,14 +167,13 @@ class CubeMLPConfig(PreTrainedConfig):
         )
         self.frozen_layers = frozen_layers
         self.freeze_embeddings = freeze_embeddings
-        self.placement: Placement = placement
         self.overflow: Overflow = overflow
         self.head_size = head_size
         self.head_dropout = head_dropout
         self.modality_dropout = modality_dropout
         self.outputs = outputs
         self.loss: Loss = loss
-        for name in ("norm", "activation", "loss", "overflow", "placement"):
+        for name in ("norm", "activation", "loss", "overflow"):
             _one_of(name, getattr(self, name))
         for name, only in _CUT.items():
             if (asked := options.pop(name, only)) != only:
@@ -217,12 +212,12 @@ class CubeMLPConfig(PreTrainedConfig):
         if len(self.dropouts) != len(AXES):
             raise ConfigError(f"dropouts is {self.dropouts}.", hint="Give a rate for time, modality and channel.")
         _check_rates(**dict(zip(("dropout of time", "of modality", "of channel"), self.dropouts, strict=True)))
-        for block, ((d_in, _, d_out), project) in enumerate(zip(self.shapes(), self.res_project, strict=True)):
-            self._check_block(block, d_in, d_out, project=project)
+        for block, (d_in, _, d_out) in enumerate(self.shapes()):
+            self._check_block(block, d_in, d_out)
 
-    def _check_block(self, block: int, d_in: list[int], d_out: list[int], *, project: bool) -> None:
+    def _check_block(self, block: int, d_in: list[int], d_out: list[int]) -> None:
         for axis, before, behind in zip(AXES, d_in, d_out, strict=True):
-            if not project and before != behind:
+            if not self.res_project[block] and before != behind:
                 raise ConfigError(
                     f"Block {block} takes {axis} from {before} to {behind}, but its residual is not projected.",
                     hint="Set res_project, or keep the size.",

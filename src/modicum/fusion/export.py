@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -38,8 +37,7 @@ def onnx_inputs(config: CubeMLPConfig) -> list[str]:
     features = [stream.name for stream in config.modalities if not stream.text]
     names = [name for feature in features for name in (feature, feature + _LENGTHS)]
     if config.text_encoder is not None:
-        placed = config.placement != "centre" and any(stream.per_word for stream in config.modalities)
-        names += _TEXT if placed else _TEXT[:2]
+        names += _TEXT if any(stream.per_word for stream in config.modalities) else _TEXT[:2]
     return names
 
 
@@ -108,7 +106,12 @@ class _Traced(nn.Module):
         named = dict(zip(self.names, inputs, strict=True))
         for name in self.streams:
             named[name] = (named[name] - getattr(self, f"mean_{name}")) * getattr(self, f"factors_{name}")
-        logits = self.model(**_arguments(named)).logits
+        features = [name for name in named if name + _LENGTHS in named]
+        logits = self.model(
+            features={name: named[name] for name in features},
+            lengths={name: named[name + _LENGTHS] for name in features},
+            **{name: named[name] for name in _TEXT if name in named},
+        ).logits
         if self.output == "predicted" and self.model.config.loss == "cross_entropy":
             return logits.softmax(1)
         return logits if self.target_std is None else logits * self.target_std + self.target_mean
@@ -128,16 +131,6 @@ def _traced(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | Cube
             for it in (regressor.mean_, regressor.std_)
         )
     return traced
-
-
-def _arguments(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Give the arguments of the model's forward."""
-    streams = [name for name in inputs if name + _LENGTHS in inputs]
-    return {
-        "features": {name: inputs[name] for name in streams},
-        "lengths": {name: inputs[name + _LENGTHS] for name in streams},
-        **{name: inputs[name] for name in _TEXT if name in inputs},
-    }
 
 
 def _longest(model: CubeMLPForPrediction) -> int:
@@ -180,10 +173,7 @@ def _difference(traced: _Traced, path: Path, batch: int, time: int) -> tuple[flo
     sample = _sample(traced, batch, time)
     (found,) = open_onnx(path)(*sample.values())
     wanted = traced(*sample.values())
-    exact = copy.deepcopy(traced).double()(*_in_double(sample).values())
+    doubles = [values.double() if values.is_floating_point() else values for values in sample.values()]
+    exact = copy.deepcopy(traced).double()(*doubles)
     largest = float(wanted.abs().max().clamp(min=1.0))
     return largest_difference(found, wanted) / largest, largest_difference(exact, wanted) / largest
-
-
-def _in_double(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: values.double() if values.is_floating_point() else values for name, values in sample.items()}

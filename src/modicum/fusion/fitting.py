@@ -64,7 +64,19 @@ def configure(
     """
     if recordings.labels is None:
         raise DataError("The recordings have no labels to train on.", hint="Give one for each sample.")
-    _check_names(recordings, per_word, text)
+    names = ", ".join(recordings.streams) or "none"
+    if unknown := sorted(set(per_word) - recordings.streams.keys()):
+        raise ConfigError(
+            f"There is no stream {unknown[0]!r} to have a frame for each word.",
+            hint=f"Choose per_word (--per-word) of: {names}.",
+        )
+    if text is None and not recordings.streams:
+        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
+    if text is not None and "text" in recordings.streams:
+        raise ConfigError(
+            "The recordings have features of their text, and an encoder shall read the same words.",
+            hint=f"Choose streams (--stream) without text, of: {names}.",
+        )
     streams = [
         Stream(name=name, size=stream.size, encoder=encoder, layers=layers, per_word=name in per_word)
         for name, stream in recordings.streams.items()
@@ -75,14 +87,16 @@ def configure(
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
     time = _LONGEST if text is not None else min(_LONGEST, max(2, longest))
-    sizes: dict[str, Any] = {
-        "d_ins": [time, len(streams), channels],
-        "d_hiddens": [
-            [max(2, -(-time // 2)), len(streams), channels],
-            [max(2, -(-time // 10)), len(streams), min(channels, max(_FEWEST, channels // 4))],
-        ],
-    }
-    return CubeMLPConfig(**{**sizes, **_outputs(recordings), "streams": streams, **settings})
+    half, tenth, count = max(2, -(-time // 2)), max(2, -(-time // 10)), len(streams)
+    last = min(channels, max(_FEWEST, channels // 4))
+    made: dict[str, Any] = {"d_ins": [time, count, channels], "streams": streams}
+    made["d_hiddens"] = [[half, count, channels], [tenth, count, last]]
+    labels = np.asarray(recordings.labels)
+    if labels.dtype.kind in "iu":
+        made |= {"outputs": len(recordings.classes) or int(labels.max(initial=0)) + 1, "loss": "cross_entropy"}
+    else:
+        made["outputs"] = labels.shape[1] if labels.ndim == 2 else 1
+    return CubeMLPConfig(**{**made, **settings})
 
 
 def fit(
@@ -132,22 +146,14 @@ def fit(
         )
     tokenizer = None if text is None else open_tokenizer(text)
     scaling = Scaling.fit(training)
-    items, valid = (
-        prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words) for part in (training, validation)
-    )
+    read = lambda part: prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words)
+    items, valid = read(training), read(validation)
     with seeded_globally(seed, "initialisation"):
         model = CubeMLPForPrediction(config, None if text is None else open_text_encoder(text, extra="fusion"))
         if fusion is not None:
             model.cube = fusion(model.cube)  # type: ignore[assignment] - it has the forward of a cube
-    took = train(
-        model,
-        items,
-        valid,
-        recipe=recipe or Recipe(),
-        seed=seed,
-        collator=Collator.of(tokenizer),
-        device=device,
-    )
+    how = {"recipe": recipe or Recipe(), "seed": seed, "collator": Collator.of(tokenizer), "device": device}
+    took = train(model, items, valid, **how)
     return FusionSystem(
         model=model,
         scaling=scaling,
@@ -180,9 +186,7 @@ def fit_seeds(
         All of them; none is better than another by chance, so none is picked.
 
     Raises:
-        ConfigError: if there is no seed, or one twice or below 0, or the streams do not fit the configuration.
-        DataError: if a sample cannot be read, or no part can be split off.
-        RunError: if a training diverges.
+        ConfigError: if there is no seed, or one twice or below 0.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ConfigError(f"The seeds are {list(seeds)}.", hint="Give one or more from 0 on, each once.")
@@ -217,27 +221,3 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
         labels = labels if counts.min() >= 2 and len(counts) <= share * count else None
     rest, part = hold_out(count, share, seed, labels=labels, groups=groups)
     return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
-
-
-def _check_names(recordings: Recordings, per_word: Collection[str], text: str | None) -> None:
-    names = ", ".join(recordings.streams) or "none"
-    if unknown := sorted(set(per_word) - recordings.streams.keys()):
-        raise ConfigError(
-            f"There is no stream {unknown[0]!r} to have a frame for each word.",
-            hint=f"Choose per_word (--per-word) of: {names}.",
-        )
-    if text is None and not recordings.streams:
-        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
-    if text is not None and "text" in recordings.streams:
-        raise ConfigError(
-            "The recordings have features of their text, and an encoder shall read the same words.",
-            hint=f"Choose streams (--stream) without text, of: {names}.",
-        )
-
-
-def _outputs(recordings: Recordings) -> dict[str, Any]:
-    labels = np.asarray(recordings.labels)
-    if labels.dtype.kind in "iu":
-        outputs = len(recordings.classes) or int(labels.max(initial=0)) + 1
-        return {"outputs": outputs, "loss": "cross_entropy"}
-    return {"outputs": labels.shape[1] if labels.ndim == 2 else 1}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.configuration import Overflow, Placement, Stream
+from modicum.fusion.configuration import Overflow, Stream
 
 
 class Text(NamedTuple):
@@ -33,11 +33,12 @@ class Text(NamedTuple):
             raise ConfigError("There is a mask or word_ids, but no text.", hint="Give input_ids or text_states too.")
         if input_ids is not None and states is not None:
             raise ConfigError("There are input_ids and text_states.", hint="Give one of them.")
-        mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device) if mask is None else mask
-        if mask.shape != given.shape[:2] or (word_ids is not None and word_ids.shape != mask.shape):
+        shape = given.shape[:2]
+        mask = torch.ones(shape, dtype=torch.long, device=given.device) if mask is None else mask
+        if mask.shape != shape or (word_ids is not None and word_ids.shape != shape):
+            words = "" if word_ids is None else f" and its word_ids {tuple(word_ids.shape)}"
             raise DataError(
-                f"The text has the shape {tuple(given.shape[:2])}, but its mask {tuple(mask.shape)}"
-                + (f" and its word_ids {tuple(word_ids.shape)}." if word_ids is not None else "."),
+                f"The text has the shape {tuple(shape)}, but its mask {tuple(mask.shape)}{words}.",
                 hint="Give one number for each token.",
             )
         return cls(mask, input_ids, states, word_ids)
@@ -52,7 +53,8 @@ def present_lengths(
 ) -> Tensor:
     """Count the frames of each modality in each sample."""
     _check_names(streams, features, lengths, text)
-    counted = {name: lengths.get(name, _whole(values)) for name, values in features.items()}
+    all_frames = lambda x: torch.full(x.shape[:1], x.shape[1], dtype=torch.long, device=x.device)
+    counted = {name: lengths.get(name, all_frames(values)) for name, values in features.items()}
     for stream in streams:
         if text is not None and stream.text:
             counted[stream.name] = text.mask.long().sum(1)
@@ -74,14 +76,16 @@ def present_lengths(
     return torch.where(present.bool(), counts, 0)
 
 
-def check_present(counts: Tensor, widths: Sequence[int], text: Text | None) -> None:
+def check_present(streams: Sequence[Stream], counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> None:
     """Check the numbers in a batch, which a graph that is being exported cannot do."""
-    limits = torch.tensor(widths, device=counts.device)
-    if wrong := ((counts < 0) | (counts > limits)).nonzero().tolist():
+    widths = {name: values.shape[1] for name, values in features.items()}
+    tokens = 0 if text is None else text.mask.shape[1]
+    limits = [tokens if stream.text else widths.get(stream.name, 0) for stream in streams]
+    if wrong := ((counts < 0) | (counts > torch.tensor(limits, device=counts.device))).nonzero().tolist():
         row, stream = wrong[0]
         raise DataError(
             f"Sample {row} of the batch has {int(counts[row, stream])} frames of stream {stream}, which has room for "
-            f"{widths[stream]}.",
+            f"{limits[stream]}.",
             hint="Give lengths that count the frames from the first on.",
         )
     if text is not None and (text.mask.long().diff(dim=1) > 0).any():
@@ -99,19 +103,13 @@ def drop_modalities(counts: Tensor, rate: float) -> Tensor:
     return torch.where(chosen & taken[:, None], 0, counts)
 
 
-def _whole(values: Tensor) -> Tensor:
-    return torch.full(values.shape[:1], values.shape[1], dtype=torch.long, device=values.device)
-
-
 def _check_names(
     streams: Sequence[Stream], features: Mapping[str, Tensor], lengths: Mapping[str, Tensor], text: Text | None
 ) -> None:
     known = [stream.name for stream in streams if not stream.text]
-    unknown = [name for name in (*features, *lengths) if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"There is no stream of features {unknown[0]!r}.", hint=f"The model has: {', '.join(known) or 'none'}."
-        )
+    if unknown := [name for name in (*features, *lengths) if name not in known]:
+        hint = f"The model has: {', '.join(known) or 'none'}."
+        raise ConfigError(f"There is no stream of features {unknown[0]!r}.", hint=hint)
     if missing := [name for name in lengths if name not in features]:
         raise ConfigError(f"The stream {missing[0]!r} has lengths and no features.", hint="Give both, or neither.")
     if text is not None and len(known) == len(streams):
@@ -151,34 +149,20 @@ def pad_time(frames: Tensor, time: int) -> Tensor:
     return torch.cat([frames, zeros], 1)[:, :time]
 
 
-def frame_sources(word_ids: Tensor, words: Tensor, tokens: Tensor, how: Placement) -> Tensor:
-    """Tell which frame of a stream of words goes to each piece of the text."""
-    places = torch.arange(word_ids.shape[1], device=word_ids.device)
-    if how == "centre":
-        sources = places - torch.div(tokens - words, 2, rounding_mode="trunc")[:, None]
-    elif how == "first":
-        before = functional.pad(word_ids[:, :-1], (1, 0), value=-1)
-        sources = torch.where(word_ids == before, -1, word_ids)
-    else:
-        sources = word_ids
-    given = (sources >= 0) & (sources < words[:, None]) & (places < tokens[:, None])
-    return torch.where(given, sources, -1)
-
-
 def take_frames(frames: Tensor, sources: Tensor) -> Tensor:
-    """Put frames where `frame_sources` says."""
+    """Take the frame of each number, and 0 for -1."""
     places = sources.clamp(min=0)[..., None].expand(-1, -1, frames.shape[2])
     return torch.where(sources[..., None] >= 0, frames.gather(1, places), 0.0)
 
 
-def place_words(track: Track, word_ids: Tensor, tokens: Tensor, how: Placement) -> Track:
-    """Put the frames of words where the pieces of their words are."""
+def place_words(track: Track, word_ids: Tensor, tokens: Tensor) -> Track:
+    """Put the frames of words at each piece of their words."""
     # In a graph that is being exported they are no numbers yet, and max() would settle which is the larger.
     width = cast("int", torch.sym_max(track.frames.shape[1], word_ids.shape[1]))
     places = torch.arange(width, device=tokens.device).expand(tokens.shape[0], -1)
     apart = torch.where(frames_within(track.lengths, width), places, -1)
-    sources = frame_sources(word_ids, track.lengths, tokens, how)
-    sources = pad_time(sources + 1, width) - 1
+    known = (word_ids >= 0) & (word_ids < track.lengths[:, None]) & frames_within(tokens, word_ids.shape[1])
+    sources = pad_time(torch.where(known, word_ids, -1) + 1, width) - 1
     frames = take_frames(track.frames, torch.where(tokens[:, None] > 0, sources, apart))
     ends = torch.where(tokens > 0, tokens, track.lengths)
     return Track(frames, torch.where(track.lengths > 0, ends, 0))

@@ -54,13 +54,9 @@ class Mixer(nn.Module):
 
     @property
     def weights(self) -> MixerWeights:
-        """The numbers, as `functional.mix` takes them."""
-        return MixerWeights(
-            (self.fc1.weight, self.fc1.bias),
-            (self.fc2.weight, self.fc2.bias),
-            (self.norm.weight, self.norm.bias),
-            None if self.residual is None else self.residual.weight,
-        )
+        """The parameters, as `functional.mix` takes them."""
+        first, second, norm = ((part.weight, part.bias) for part in (self.fc1, self.fc2, self.norm))
+        return MixerWeights(first, second, norm, None if self.residual is None else self.residual.weight)
 
     @property
     def manner(self) -> Manner:
@@ -130,11 +126,9 @@ class CubeMLP(nn.Module):
         """
         most, *sizes = self.config.d_ins
         if x.ndim != 4 or list(x.shape[2:]) != sizes or x.shape[1] > most:
-            raise ModelError(
-                f"A cube of shape (batch, up to {most}, {', '.join(map(str, sizes))}) was expected, got "
-                f"{tuple(x.shape)}.",
-                hint="Stack the modalities on axis 2, and crop the time.",
-            )
+            wanted = f"(batch, up to {most}, {', '.join(map(str, sizes))})"
+            hint = "Stack the modalities on axis 2, and crop the time."
+            raise ModelError(f"A cube of shape {wanted} was expected, got {tuple(x.shape)}.", hint=hint)
         if torch.compiler.is_exporting():  # A graph for all numbers of frames cannot cut its weights to one of them.
             x = functional.pad(x, (0, 0, 0, 0, 0, most - x.shape[1]))
         x = x.permute(2, 0, 1, 3)
@@ -196,7 +190,11 @@ def _affine(x: Tensor, map_: Affine) -> Tensor:
 
 
 def _with_residual(branch: Tensor, x: Tensor, projection: Tensor | None, rate: float) -> Tensor:
-    residual = _with_zeros(x, branch.shape[1]) if projection is None else _affine(x, (projection, None))
+    if projection is not None:
+        residual = _affine(x, (projection, None))
+    else:  # frames that are not given are zeros
+        missing = branch.shape[1] - x.shape[1] if x.ndim == 3 else 0
+        residual = functional.pad(x, (0, 0, 0, missing)) if missing > 0 else x
     if not rate:
         return residual + branch
     if branch.device.type != "cpu":
@@ -214,7 +212,3 @@ def dropout_mask(like: Tensor, rate: float) -> Tensor:
 @dropout_mask.register_fake
 def _(like: Tensor, rate: float) -> Tensor:  # noqa: ARG001 - it has no part in the shape
     return torch.empty_like(like)
-
-
-def _with_zeros(x: Tensor, size: int) -> Tensor:
-    return functional.pad(x, (0, 0, 0, size - x.shape[1])) if x.ndim == 3 and x.shape[1] < size else x

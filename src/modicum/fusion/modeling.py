@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modicum.core.extras import require
-from modicum.core.pretrained import open_text_encoder
-from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.configuration import CubeMLPConfig, Loss, Stream
 from modicum.fusion.encoders import FeatureEncoder, TextEncoder, TextProjection
@@ -78,45 +76,16 @@ class CubeMLPForPrediction(PreTrainedModel):
         channels, eps = config.d_ins[2], config.layer_norm_eps
         self.text: Any = None
         if config.text_encoder is not None:
-            self.text = TextEncoder(
-                encoder or AutoModel.from_config(config.text_encoder, trust_remote_code=False),
-                frozen_layers=config.frozen_layers,
-                freeze_embeddings=config.freeze_embeddings,
-            )
-        self.streams = nn.ModuleDict(
-            {
-                stream.name: TextProjection(stream, channels)
-                if stream.text
-                else FeatureEncoder(stream, channels, eps=eps)
-                for stream in self.modalities
-            }
-        )
+            encoder = encoder or AutoModel.from_config(config.text_encoder, trust_remote_code=False)
+            frozen = {"frozen_layers": config.frozen_layers, "freeze_embeddings": config.freeze_embeddings}
+            self.text = TextEncoder(encoder, **frozen)
+        encode = lambda it: TextProjection(it, channels) if it.text else FeatureEncoder(it, channels, eps=eps)
+        self.streams = nn.ModuleDict({stream.name: encode(stream) for stream in self.modalities})
         # The released code has no such tokens: it takes an absent stream for one of zeros.
         self.absent = nn.Parameter(torch.zeros(config.d_ins[1], channels))
         self.cube = CubeMLP(config)
         self.head = _head(config)
         self.post_init()
-
-    @classmethod
-    def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> CubeMLPForPrediction:
-        """Put a new model on a pre-trained text encoder.
-
-        Args:
-            place: a hub id, a folder, or "offline" for the packaged MiniLM.
-            seed: of the weights that are new.
-            **settings: of `CubeMLPConfig`.
-
-        Returns:
-            The model, in float32 whatever the encoder was saved in.
-
-        Raises:
-            ConfigError: if the encoder cannot be loaded, or a setting is wrong.
-            MissingExtraError: if the packaged encoder is asked for and not installed.
-            ModelError: if the encoder does not fit.
-        """
-        with seeded_globally(seed, "initialisation"):
-            encoder = open_text_encoder(place, extra="fusion")
-            return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **options: Any) -> Any:
@@ -140,11 +109,7 @@ class CubeMLPForPrediction(PreTrainedModel):
                     nn.init.orthogonal_(weight)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Give the word embeddings of the text encoder.
-
-        Raises:
-            ModelError: if no stream is text.
-        """
+        """Give the word embeddings of the text encoder."""
         if self.text is None:
             raise ModelError("A model without text has no word embeddings.", hint="Ask one with a stream of text.")
         return self.text.encoder.get_input_embeddings()
@@ -189,7 +154,7 @@ class CubeMLPForPrediction(PreTrainedModel):
         features = features or {}
         counts = present_lengths(self.modalities, features, lengths or {}, present, text)
         if not torch.compiler.is_compiling():
-            check_present(counts, self._widths(features, text), text)
+            check_present(self.modalities, counts, features, text)
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
         # The mean over time, and the modalities side by side.
@@ -197,11 +162,6 @@ class CubeMLPForPrediction(PreTrainedModel):
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
-
-    def _widths(self, features: Mapping[str, Tensor], text: Text | None) -> list[int]:
-        sizes = {name: values.shape[1] for name, values in features.items()}
-        tokens = 0 if text is None else text.mask.shape[1]
-        return [tokens if stream.text else sizes.get(stream.name, 0) for stream in self.modalities]
 
     def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> Tensor:
         """Give the cube."""
@@ -234,13 +194,12 @@ class CubeMLPForPrediction(PreTrainedModel):
         track = Track(self.streams[stream.name](values, own), own)
         if not stream.per_word or text is None:
             return track
-        if text.word_ids is None and self.config.placement != "centre":
+        if text.word_ids is None:
             raise DataError(
                 f"The frames of {stream.name!r} belong to words, but there are no word_ids.",
                 hint="Give the word of each piece, -1 for pieces of none.",
             )
-        word_ids = text.mask if text.word_ids is None else text.word_ids
-        return place_words(track, word_ids, tokens, self.config.placement)
+        return place_words(track, text.word_ids, tokens)
 
     def _nothing(self, counts: Tensor) -> Tensor:
         return torch.zeros(counts.shape[0], 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
@@ -252,9 +211,9 @@ def _check_config(config: CubeMLPConfig) -> None:
     if not modalities:
         raise ConfigError("The configuration has no streams.", hint="Give one for each modality, or use CubeMLP alone.")
     if bool(texts) != (config.text_encoder is not None):
+        encoder = "no" if config.text_encoder is None else "a"
         raise ConfigError(
-            f"There are {len(texts)} streams of text, and {'a' if config.text_encoder is not None else 'no'} text "
-            "encoder.",
+            f"There are {len(texts)} streams of text, and {encoder} text encoder.",
             hint="Give the encoder's configuration as text_encoder, and a stream with text=True.",
         )
     width = getattr(config.text_encoder, "hidden_size", None)
@@ -280,15 +239,9 @@ def _head(config: CubeMLPConfig) -> nn.Module:
 def prediction_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     """Compute what a batch of predictions costs."""
     if loss == "cross_entropy":
-        return functional.cross_entropy(logits, _classes(labels, logits.shape))
-    targets = _targets(labels, logits)
-    match loss:
-        case "mae":
-            return functional.l1_loss(logits, targets)
-        case "mse":
-            return functional.mse_loss(logits, targets)
-        case "ccc":
-            return _ccc_loss(logits, targets)
+        return functional.cross_entropy(logits, _classes(labels, logits))
+    compute = {"mae": functional.l1_loss, "mse": functional.mse_loss, "ccc": _ccc_loss}[loss]
+    return compute(logits, _targets(labels, logits))
 
 
 def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -302,30 +255,27 @@ def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _targets(labels: Tensor, logits: Tensor) -> Tensor:
-    if labels.numel() != logits.numel() or len(labels) != len(logits):
-        raise DataError(
-            f"Labels of shape {tuple(logits.shape)} were expected, got {tuple(labels.shape)}.",
-            hint="Give a number for each sample and output.",
-        )
-    targets = labels.to(logits.dtype).reshape(logits.shape)
+    wanted, found = tuple(logits.shape), tuple(labels.shape)
+    if labels.numel() != logits.numel() or found[0] != wanted[0]:
+        hint = "Give a number for each sample and output."
+        raise DataError(f"Labels of shape {wanted} were expected, got {found}.", hint=hint)
+    targets = labels.to(logits.dtype).reshape(wanted)
     if not targets.isfinite().all():
         row = int((~targets.isfinite()).any(1).nonzero()[0])
         raise DataError(f"The label of sample {row} of the batch is not finite.", hint="Leave out what has no label.")
     return targets
 
 
-def _classes(labels: Tensor, shape: torch.Size) -> Tensor:
-    if labels.shape != shape[:1] or labels.is_floating_point():
+def _classes(labels: Tensor, logits: Tensor) -> Tensor:
+    wanted, found, count = tuple(logits.shape[:1]), tuple(labels.shape), logits.shape[1]
+    if found != wanted or labels.is_floating_point():
         raise DataError(
-            f"Classes as integers of shape {tuple(shape[:1])} were expected, got {labels.dtype} of shape "
-            f"{tuple(labels.shape)}.",
+            f"Classes as integers of shape {wanted} were expected, got {labels.dtype} of shape {found}.",
             hint="Give the number of its class for each sample, or use a loss of targets.",
         )
-    wrong = (labels < 0) | (labels >= shape[1])
+    wrong = (labels < 0) | (labels >= count)
     if wrong.any():
         row = int(wrong.nonzero()[0])
-        raise DataError(
-            f"Sample {row} of the batch has the class {int(labels[row])} of {shape[1]}.",
-            hint=f"Number the classes from 0 to {shape[1] - 1}, or set outputs.",
-        )
+        hint = f"Number the classes from 0 to {count - 1}, or set outputs."
+        raise DataError(f"Sample {row} of the batch has the class {int(labels[row])} of {count}.", hint=hint)
     return labels.long()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
@@ -73,10 +73,9 @@ class Ragged:
     def take(self, samples: npt.ArrayLike) -> Ragged:
         """Give some samples, in the order asked for."""
         ends = self.lengths.cumsum()
-        places = np.asarray(samples, dtype=np.int64)
-        parts = [self.values[ends[place] - self.lengths[place] : ends[place]] for place in places]
-        values = np.concatenate(parts) if parts else self.values[:0]
-        return Ragged(values=values, lengths=self.lengths[places])
+        chosen = np.asarray(samples, dtype=np.int64)
+        parts = [self.values[ends[sample] - self.lengths[sample] : ends[sample]] for sample in chosen]
+        return Ragged(values=np.concatenate([self.values[:0], *parts]), lengths=self.lengths[chosen])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -148,29 +147,23 @@ class Recordings:
 
     def describe(self) -> dict[str, Any]:
         """Give counts and sizes as what JSON can hold."""
-        return {
-            "samples": len(self),
-            "streams": {
-                name: {
-                    "size": stream.size,
-                    "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
-                    "absent": int((stream.lengths == 0).sum()),
-                }
-                for name, stream in self.streams.items()
-            },
-            "words": self.words is not None,
-            "classes": list(self.classes),
-            "labelled": self.labels is not None,
+        streams = {
+            name: {
+                "size": stream.size,
+                "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
+                "absent": int((stream.lengths == 0).sum()),
+            }
+            for name, stream in self.streams.items()
         }
+        known = {"words": self.words is not None, "classes": list(self.classes), "labelled": self.labels is not None}
+        return {"samples": len(self), "streams": streams, **known}
 
     def __repr__(self) -> str:
         """Say how many samples there are, and of what."""
         streams = ", ".join(f"{name} of {stream.size} values" for name, stream in self.streams.items()) or "no streams"
-        words = "" if self.words is None else ", words"
-        labels = (
-            "no labels" if self.labels is None else f"classes {', '.join(self.classes)}" if self.classes else "labels"
-        )
-        return f"Recordings({len(self):,} samples: {streams}{words}; {labels})"
+        labels = f"classes {', '.join(self.classes)}" if self.classes else "labels"
+        labels = "no labels" if self.labels is None else labels
+        return f"Recordings({len(self):,} samples: {streams}{'' if self.words is None else ', words'}; {labels})"
 
     @classmethod
     def from_arrays(
@@ -216,15 +209,14 @@ class Recordings:
 
     def take(self, samples: npt.ArrayLike) -> Recordings:
         """Give some samples, in the order asked for."""
-        places = np.asarray(samples, dtype=np.int64)
-        return Recordings(
-            ids=tuple(self.ids[place] for place in places),
-            streams={name: stream.take(places) for name, stream in self.streams.items()},
-            words=None if self.words is None else tuple(self.words[place] for place in places),
-            labels=None if self.labels is None else self.labels[places],
-            classes=self.classes,
-            groups=tuple(self.groups[place] for place in places) if self.groups else (),
-            replaced=self.replaced,
+        chosen = np.asarray(samples, dtype=np.int64)
+        return replace(
+            self,
+            ids=tuple(self.ids[sample] for sample in chosen),
+            streams={name: stream.take(chosen) for name, stream in self.streams.items()},
+            words=None if self.words is None else tuple(self.words[sample] for sample in chosen),
+            labels=None if self.labels is None else self.labels[chosen],
+            groups=tuple(self.groups[sample] for sample in chosen) if self.groups else (),
         )
 
 
@@ -293,9 +285,8 @@ def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | 
             hint="Name one of them train.",
         )
     if unused := [name for name in splits if len(splits) > 1 and split_called(name) is None]:
-        warnings.warn(
-            f"Not used, since they are no split to train, choose or score by: {', '.join(unused)}.", stacklevel=2
-        )
+        named_so = ", ".join(unused)
+        warnings.warn(f"Not used, since they are no split to train, choose or score by: {named_so}.", stacklevel=2)
     for name in ("train", "valid", "test"):
         if name in named:
             _check_role(name, named[name], named["train"])

@@ -29,6 +29,14 @@ _FORMAT = Format(name="modicum.fusion", version=1, what="fusion system", hint=_H
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Written:
+    task: Task
+    classes: tuple[str, ...]
+    max_words: int
+    scaling: Scaling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FusionSystem:
     """Estimates from recordings; what a stream is called and in which order they come is in the model's configuration.
 
@@ -68,8 +76,7 @@ class FusionSystem:
     @property
     def config(self) -> CubeMLPConfig:
         """That of the model."""
-        config: Any = self.model.config
-        return config
+        return self.model.config
 
     def predict(self, recordings: Recordings, *, present: npt.ArrayLike | None = None, batch: int = 64) -> FloatArray:
         """Estimate; labels that recordings carry are not looked at.
@@ -90,14 +97,7 @@ class FusionSystem:
         return self.predict_items(items.with_present(present), batch=batch)
 
     def score(self, recordings: Recordings, *, present: npt.ArrayLike | None = None) -> dict[str, float]:
-        """Compare estimates with labels.
-
-        Args:
-            recordings: with labels.
-            present: as for `predict`.
-
-        Returns:
-            The scores of the task; see `task_scores`.
+        """Compare estimates with labels, by the scores of the task; ``present`` is that of `predict`.
 
         Raises:
             ConfigError: if the streams or classes are others than in training.
@@ -106,18 +106,7 @@ class FusionSystem:
         return self.score_items(self.items(recordings).with_present(present))
 
     def items(self, recordings: Recordings) -> Items:
-        """Prepare recordings once, to ask for several subsets of their modalities.
-
-        Args:
-            recordings: as they were read.
-
-        Returns:
-            The samples, scaled and split into pieces, with what frozen layers make of these.
-
-        Raises:
-            ConfigError: if the streams or classes are others than in training.
-            DataError: if a sample cannot be read.
-        """
+        """Prepare recordings once, to ask for several subsets of their modalities."""
         if recordings.classes and recordings.classes != self.classes:
             raise ConfigError(
                 f"The classes are {', '.join(recordings.classes)}, but the system tells apart "
@@ -135,17 +124,7 @@ class FusionSystem:
         return (logits.squeeze(1) if self.config.outputs == 1 else logits).numpy()
 
     def score_items(self, items: Items) -> dict[str, float]:
-        """Score as `score` does, what `items` prepared.
-
-        Args:
-            items: with labels.
-
-        Returns:
-            The scores.
-
-        Raises:
-            DataError: if there are no labels.
-        """
+        """Score as `score` does, what `items` prepared."""
         if items.labels is None or not len(items):
             raise DataError("The recordings have no labels to score by.", hint="Give one for each sample.")
         return task_scores(self.task, items.labels, self.predict_items(items))
@@ -153,31 +132,19 @@ class FusionSystem:
     def save(self, folder: Path) -> None:
         """Write a new folder: system.json, the model as safetensors and the tokenizer, without a pickle.
 
-        Args:
-            folder: not there yet, or empty.
-
         Raises:
             ConfigError: if the folder has something in it, or cannot be written.
         """
-        document = {
-            "task": self.task,
-            "classes": list(self.classes),
-            "max_words": self.max_words,
-            "scaling": asdict(self.scaling),
-        }
+        written = _Written(task=self.task, classes=self.classes, max_words=self.max_words, scaling=self.scaling)
         with new_folder(folder) as part, quiet_transformers():
             self.model.save_pretrained(part / _MODEL)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(part / _TOKENIZER)
-            _FORMAT.write(part / _DOCUMENT, document)
+            _FORMAT.write(part / _DOCUMENT, asdict(written))
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> FusionSystem:
-        """Read what `save` wrote.
-
-        Args:
-            folder: of the system.
-            device: where the model shall run.
+        """Read what `save` wrote, for a device.
 
         Raises:
             ConfigError: if there is no such folder or device, its tokenizer cannot be read, or its parts do not fit.
@@ -189,17 +156,14 @@ class FusionSystem:
             raise ConfigError(f"There is no folder {folder}.", hint=_HINT)
         read = _FORMAT.read(folder / _DOCUMENT, _Written)
         model: Any = open_folder(CubeMLPForPrediction, Path(_part(folder, _MODEL)), hint=_HINT)
-        _check_scaling(read.scaling, model.config)
+        wanted = {stream.name: stream.size for stream in model.modalities if not stream.text}
+        for values in (read.scaling.means, read.scaling.deviations):
+            if (sizes := {name: len(each) for name, each in values.items()}) != wanted:
+                raise DataError(f"A scaling has the sizes {sizes}, but the model's streams {wanted}.", hint=_HINT)
         model.to(device)
         tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
-        return cls(
-            model=model,
-            scaling=read.scaling,
-            task=read.task,
-            classes=read.classes,
-            tokenizer=tokenizer,
-            max_words=read.max_words,
-        )
+        known = {"task": read.task, "classes": read.classes, "max_words": read.max_words}
+        return cls(model=model, scaling=read.scaling, tokenizer=tokenizer, **known)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +173,12 @@ class Spread:
     mean: float  # over the seeds
     std: float  # of the sample, with n - 1; 0 for one seed
     values: tuple[float, ...]  # of each seed
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Measure the scores of all seeds."""
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return cls(mean=float(np.mean(values)), std=std, values=tuple(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,88 +196,37 @@ class FusionEnsemble:
         return np.mean([system.predict(recordings, present=present) for system in self.systems.values()], axis=0)
 
     def score(self, recordings: Recordings) -> dict[str, Spread]:
-        """Score each system on its own.
-
-        Args:
-            recordings: with labels.
-
-        Returns:
-            By score, how it spreads over the seeds. Of the mean of the systems nothing is said.
-
-        Raises:
-            ConfigError: if the streams or classes are others than in training.
-            DataError: if a sample cannot be read, or there are no labels.
-        """
+        """Score each system on its own; of the mean of the systems nothing is said. See `FusionSystem.score`."""
         scores = [system.score(recordings) for system in self.systems.values()]
-        return {name: _spread([score[name] for score in scores]) for name in scores[0]}
+        return {name: Spread.of([score[name] for score in scores]) for name in scores[0]}
 
     def save(self, folder: Path) -> None:
-        """Write a new folder with one of a system for each seed.
-
-        Args:
-            folder: not there yet, or empty.
-
-        Raises:
-            ConfigError: if the folder has something in it, or cannot be written.
-        """
+        """Write a new folder with one of a system for each seed; see `FusionSystem.save`."""
         with new_folder(folder) as part:
             for seed, system in self.systems.items():
                 system.save(part / f"seed-{seed}")
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> FusionEnsemble:
-        """Read what `save` wrote, or a single system.
-
-        Args:
-            folder: of the ensemble or of a system.
-            device: where the models shall run.
-
-        Raises:
-            ConfigError: if there is no such folder, or no system in it.
-            DataError: if a system is damaged.
-            ModelError: if weights are damaged, incomplete or of other sizes.
-        """
+        """Read what `save` wrote, or a single system; see `FusionSystem.load`."""
         parts = {int(part.name[5:]): part for part in folder.glob("seed-*") if part.name[5:].isdecimal()}
         if not parts:
             return cls({0: FusionSystem.load(folder, device=device)})
         return cls({seed: FusionSystem.load(parts[seed], device=device) for seed in sorted(parts)})
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return Spread(mean=float(np.mean(values)), std=std, values=tuple(values))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Written:
-    task: Task
-    classes: tuple[str, ...]
-    max_words: int
-    scaling: Scaling
-
-
 def prepare(
-    config: CubeMLPConfig,
-    scaling: Scaling,
-    recordings: Recordings,
-    *,
-    tokenizer: WordTokenizer | None,
-    max_words: int,
+    config: CubeMLPConfig, scaling: Scaling, recordings: Recordings, *, tokenizer: WordTokenizer | None, max_words: int
 ) -> Items:
     """Scale recordings and split their words, as a model of that configuration takes them."""
-    if config.text_encoder is not None and tokenizer is None:
-        raise ConfigError("The model reads text, but there is no tokenizer.", hint="Give that of its text encoder.")
     pieces = None
-    if config.text_encoder is not None and tokenizer is not None and recordings.words is not None:
-        pieces = split_words(tokenizer, recordings.words, max_words=max_words)
+    if config.text_encoder is not None:
+        if tokenizer is None:
+            hint = "Give that of its text encoder."
+            raise ConfigError("The model reads text, but there is no tokenizer.", hint=hint)
+        if recordings.words is not None:
+            pieces = split_words(tokenizer, recordings.words, max_words=max_words)
     return Items(config, recordings, scaling=scaling, pieces=pieces, max_words=max_words)
-
-
-def _check_scaling(scaling: Scaling, config: CubeMLPConfig) -> None:
-    wanted = {stream.name: stream.size for stream in config.modalities if not stream.text}
-    for values in (scaling.means, scaling.deviations):
-        if (sizes := {name: len(each) for name, each in values.items()}) != wanted:
-            raise DataError(f"A scaling has the sizes {sizes}, but the model's streams {wanted}.", hint=_HINT)
 
 
 def _part(folder: Path, name: str) -> str:

@@ -5,8 +5,7 @@ Each is an HDF5 file with one stream of all videos: frames, and when they begin 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -58,32 +57,29 @@ class _Source:
 
 def read_csd(path: Path, *, max_bytes: int = MAX_BYTES) -> Csd:
     """Read a computational sequence."""
-    with _opened(path) as file:
-        if len(file) != 1:
-            raise DataError(f"{path} has {len(file)} roots, not one.", hint="Check that it is a .csd file.")
-        source, videos = _Source(path, max_bytes), dict[str, Timed]()
-        root = _group(file, next(iter(file)), source)
-        data = _group(root, "data", source)
-        for name in data:
-            video, where = _group(data, name, source), f"{path}, {name}"
-            if missing := {"features", "intervals"} - set(video):
-                raise DataError(f"{where}: {min(missing)} are missing.", hint="Remove the video, or correct the file.")
-            videos[name] = _timed(_array(video, "intervals", source), _array(video, "features", source), where)
-        return Csd(name=root.name.strip("/"), videos=videos)
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[Group]:
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
     try:
         with h5py.File(path, "r") as file:
-            yield file
+            return _sequence(file, _Source(path, max_bytes))
     except (OSError, RuntimeError) as error:  # also what h5py raises in the middle of a truncated file
         hint = "Fetch it again, and check its size."
         raise DataError(f"{path} is not a complete HDF5 file ({error}).", hint=hint) from error
 
 
-def _member(group: Group, name: str, source: _Source) -> Group:
+def _sequence(file: Group, source: _Source) -> Csd:
+    if len(file) != 1:
+        raise DataError(f"{source.path} has {len(file)} roots, not one.", hint="Check that it is a .csd file.")
+    root = _member(file, next(iter(file)), source)
+    data, videos = _member(root, "data", source), dict[str, Timed]()
+    for name in data:
+        video, where = _member(data, name, source), f"{source.path}, {name}"
+        if missing := {"features", "intervals"} - set(video):
+            raise DataError(f"{where}: {min(missing)} are missing.", hint="Remove the video, or correct the file.")
+        videos[name] = _timed(_array(video, "intervals", source), _array(video, "features", source), where)
+    return Csd(name=root.name.strip("/"), videos=videos)
+
+
+def _member(group: Group, name: str, source: _Source, *, array: bool = False) -> Group:
     # A name must stay inside the file: HDF5 has links to others.
     h5py = require("h5py", extra="fusion", purpose="Reading .csd files")
     link = group.get(name, getlink=True)
@@ -93,24 +89,19 @@ def _member(group: Group, name: str, source: _Source) -> Group:
         hint = "Ask its maker for a complete file."
         raise UnsafeFileError(f"{source.path} refers from {name!r} to another folder.", hint=hint)
     try:
-        return group[name]
+        member = group[name]
     except (KeyError, RuntimeError, OSError) as error:  # what h5py raises where the header of an object is damaged
         hint = "It is damaged: copy it again."
         raise DataError(f"{source.path}: {name!r} cannot be opened ({error}).", hint=hint) from error
-
-
-def _group(group: Group, name: str, source: _Source) -> Group:
-    member = _member(group, name, source)
-    if not hasattr(member, "create_group"):
-        raise DataError(f"{source.path}: {member.name} is no group.", hint="Check that it is a .csd file.")
+    if not hasattr(member, "dtype" if array else "create_group"):
+        kind = "array" if array else "group"
+        raise DataError(f"{source.path}: {member.name} is no {kind}.", hint="Check that it is a .csd file.")
     return member
 
 
 def _array(group: Group, name: str, source: _Source) -> npt.NDArray[Any]:
-    dataset = _member(group, name, source)
-    where, hint = f"{source.path}: {dataset.name}", "Check that it is a .csd file."
-    if not hasattr(dataset, "dtype"):
-        raise DataError(f"{where} is no array.", hint=hint)
+    dataset = _member(group, name, source, array=True)
+    where = f"{source.path}: {dataset.name}"
     if dataset.is_virtual or dataset.external:
         raise UnsafeFileError(f"{where} lies in other files.", hint="Ask its maker for a complete file.")
     if dataset.shape is None:  # h5py.Empty
@@ -119,7 +110,7 @@ def _array(group: Group, name: str, source: _Source) -> npt.NDArray[Any]:
     check_size(source.path, source.used, max_bytes=source.max_bytes)
     kind = dataset.dtype.kind
     if kind not in "SfiuOb" or (kind == "O" and dataset.dtype.metadata.get("vlen") is not str):
-        raise DataError(f"{where} has neither values nor text.", hint=hint)
+        raise DataError(f"{where} has neither values nor text.", hint="Check that it is a .csd file.")
     return dataset.asstr(errors="replace")[()] if kind == "O" else dataset[()]
 
 
