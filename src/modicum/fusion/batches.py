@@ -84,24 +84,20 @@ def open_tokenizer(source: str) -> WordTokenizer:
 def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:
     """Refuse a tokenizer that cannot be used."""
     if not tokenizer.is_fast:
-        raise ModelError(
-            f"{type(tokenizer).__name__} does not tell of which word a piece is.",
-            hint="Use a fast tokenizer, as AutoTokenizer gives for BERT, RoBERTa or DeBERTa.",
-        )
+        hint = "Use a fast tokenizer, as AutoTokenizer gives for BERT, RoBERTa or DeBERTa."
+        raise ModelError(f"{type(tokenizer).__name__} does not tell of which word a piece is.", hint=hint)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{type(tokenizer).__name__} has no padding token.", hint="Set its pad_token.")
     return tokenizer
 
 
-def split_words(
-    tokenizer: WordTokenizer, texts: Sequence[Sequence[str]], *, max_words: int = 100, max_pieces: int | None = None
-) -> list[Pieces]:
+def split_words(tokenizer: WordTokenizer, texts: Sequence[Sequence[str]], *, max_words: int = 100) -> list[Pieces]:
     """Split the words of texts into pieces; a warning tells how many texts were cut."""
     if max_words < 1:
         raise ConfigError(f"max_words is {max_words}.", hint="Keep at least 1 word.")
     if not texts:
         return []
-    limit = min(max_pieces or tokenizer.model_max_length, tokenizer.model_max_length)
+    limit = tokenizer.model_max_length
     words = [list(text[:max_words]) for text in texts]
     encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit)
     found = [
@@ -171,12 +167,6 @@ class Items(Sequence[Item]):
             states=None if self.states is None else self.states[sample],
             label=None if self.labels is None else self.labels[sample],
         )
-
-    def with_states(self, states: Sequence[Tensor]) -> Items:
-        """Give the same samples with the states of their text behind the frozen layers."""
-        items = copy.copy(self)
-        items.states = states
-        return items
 
     def with_present(self, present: npt.ArrayLike | None) -> Items:
         """Give the same samples with other modalities; None stands for all that are there."""
@@ -248,10 +238,8 @@ def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
     labels, classes = np.asarray(recordings.labels), config.loss == "cross_entropy"
     shape = (len(labels),) if classes or config.outputs == 1 else (len(labels), config.outputs)
     if labels.shape != shape:
-        raise DataError(
-            f"The labels have the shape {labels.shape}, but the model gives {shape}.",
-            hint="Configure as many outputs as there are targets.",
-        )
+        hint = "Configure as many outputs as there are targets."
+        raise DataError(f"The labels have the shape {labels.shape}, but the model gives {shape}.", hint=hint)
     wrong = np.flatnonzero(~np.isin(labels, np.arange(config.outputs))) if classes else ()
     if len(wrong):
         raise DataError(

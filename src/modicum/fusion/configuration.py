@@ -52,9 +52,10 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 _CUT = {"compat": None, "compose_time": "mean", "compose_modality": "cat", "ln_over": "padded", "placement": "repeat"}
 
 
-def _one_of(name: str, value: object) -> None:
-    if value not in _CHOICES[name]:
-        raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
+def _one_of(**choices: object) -> None:
+    for name, value in choices.items():
+        if value not in _CHOICES[name]:
+            raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +86,7 @@ class Stream:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _one_of("encoder", self.encoder)
+        _one_of(encoder=self.encoder)
         if self.size < 1 or self.layers < 1:
             raise ConfigError(
                 f"The stream {self.name!r} has {self.size} values a frame and {self.layers} layers.",
@@ -173,14 +174,11 @@ class CubeMLPConfig(PreTrainedConfig):
         self.modality_dropout = modality_dropout
         self.outputs = outputs
         self.loss: Loss = loss
-        for name in ("norm", "activation", "loss", "overflow"):
-            _one_of(name, getattr(self, name))
+        _one_of(norm=norm, activation=activation, loss=loss, overflow=overflow)
         for name, only in _CUT.items():
             if (asked := options.pop(name, only)) != only:
-                raise ConfigError(
-                    f"{name} is {asked!r}, but this modicum knows {only!r} alone.",
-                    hint="Leave it out; a model that was trained with it needs the release that trained it.",
-                )
+                hint = "Leave it out; a model that was trained with it needs the release that trained it."
+                raise ConfigError(f"{name} is {asked!r}, but this modicum knows {only!r} alone.", hint=hint)
         self._check_sizes()
         self._check_streams()
         _check_rates(head_dropout=head_dropout, modality_dropout=modality_dropout)
@@ -199,10 +197,8 @@ class CubeMLPConfig(PreTrainedConfig):
         blocks = {"d_hiddens": self.d_hiddens, "d_outs": self.d_outs}
         for name, sizes in {"d_ins": [self.d_ins], **blocks}.items():
             if any(len(triple) != len(AXES) or min(triple) < 1 for triple in sizes) or not sizes:
-                raise ConfigError(
-                    f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.",
-                    hint="Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]].",
-                )
+                hint = "Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]]."
+                raise ConfigError(f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.", hint=hint)
         if not len(self.d_hiddens) == len(self.d_outs) == len(self.res_project):
             raise ConfigError(
                 f"There are {len(self.d_hiddens)} blocks in d_hiddens, {len(self.d_outs)} in d_outs and "

@@ -124,42 +124,32 @@ class TextEncoder(nn.Module):
     def __init__(self, encoder: PreTrainedModel, *, frozen_layers: int = 0, freeze_embeddings: bool = True) -> None:
         super().__init__()
         if getattr(encoder.config, "hidden_size", None) is None or encoder.config.is_encoder_decoder:
-            raise ModelError(
-                f"{type(encoder).__name__} is not an encoder with one hidden state a token.",
-                hint="Use one such as BERT, RoBERTa or XLM-RoBERTa.",
-            )
+            hint = "Use one such as BERT, RoBERTa or XLM-RoBERTa."
+            raise ModelError(f"{type(encoder).__name__} is not an encoder with one hidden state a token.", hint=hint)
         self.encoder: Any = encoder
         if getattr(encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # the cube reads the states of the tokens
         self.frozen_layers = frozen_layers
         self.keeps_states = frozen_layers != 0 and freeze_embeddings
         self._whole = frozen_layers == -1 and freeze_embeddings
+        self._frozen: list[nn.Module] = [self.encoder] if self._whole else []
         if frozen_layers and not self._whole:
-            self._check_layers()
-        self._frozen = self._frozen_parts(embeddings=freeze_embeddings)
+            layers = self._layers()
+            if not -1 <= frozen_layers <= layers:
+                hint = "Freeze as many as it has, or -1 for all."
+                raise ModelError(f"frozen_layers is {frozen_layers}, but the encoder has {layers} layers.", hint=hint)
+            count = layers if frozen_layers == -1 else frozen_layers
+            self._frozen = [self.encoder.embeddings] if freeze_embeddings else []
+            self._frozen += self.encoder.encoder.layer[:count]
         self.train(self.training)
 
-    def _check_layers(self) -> None:
+    def _layers(self) -> int:
+        """Count the layers of an encoder that can be cut between them."""
         kind = self.encoder.config.model_type
         if kind not in _LAYERED:
-            raise ModelError(
-                f"An encoder of the kind {kind!r} cannot be frozen in part.",
-                hint=f"Freeze all of it (-1) or nothing (0), or use one of: {', '.join(_LAYERED)}.",
-            )
-        if not -1 <= self.frozen_layers <= len(self.encoder.encoder.layer):
-            raise ModelError(
-                f"frozen_layers is {self.frozen_layers}, but the encoder has {len(self.encoder.encoder.layer)} layers.",
-                hint="Freeze as many as it has, or -1 for all.",
-            )
-
-    def _frozen_parts(self, *, embeddings: bool) -> list[nn.Module]:
-        if not self.frozen_layers:
-            return []
-        if self._whole:
-            return [self.encoder]
-        layers = self.encoder.encoder.layer
-        count = len(layers) if self.frozen_layers == -1 else self.frozen_layers
-        return [*([self.encoder.embeddings] if embeddings else []), *layers[:count]]
+            hint = f"Freeze all of it (-1) or nothing (0), or use one of: {', '.join(_LAYERED)}."
+            raise ModelError(f"An encoder of the kind {kind!r} cannot be frozen in part.", hint=hint)
+        return len(self.encoder.encoder.layer)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - the signature of torch
         """Switch dropout on or off, but never on in what is frozen and whose states are kept."""
@@ -174,10 +164,8 @@ class TextEncoder(nn.Module):
     def text_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Give the states behind the frozen layers, which can be kept and given to `from_states` in each epoch."""
         if not self.keeps_states:
-            raise ModelError(
-                "No states of this text encoder stay the same in training.",
-                hint="Set frozen_layers, and freeze_embeddings with them.",
-            )
+            hint = "Set frozen_layers, and freeze_embeddings with them."
+            raise ModelError("No states of this text encoder stay the same in training.", hint=hint)
         ids, seen = self._seen(input_ids, attention_mask)
         if self._whole:
             return self.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
@@ -186,10 +174,8 @@ class TextEncoder(nn.Module):
     def from_states(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """Run the layers that are not frozen."""
         if not self.keeps_states or states.shape[-1] != self.encoder.config.hidden_size:
-            raise ModelError(
-                f"States of shape {tuple(states.shape)} do not belong to this text encoder.",
-                hint="Give states that its text_states made, or input_ids.",
-            )
+            hint = "Give states that its text_states made, or input_ids."
+            raise ModelError(f"States of shape {tuple(states.shape)} do not belong to this text encoder.", hint=hint)
         if self._whole:
             return states
         return self._through(slice(self.frozen_layers, None), states, _visible(attention_mask))

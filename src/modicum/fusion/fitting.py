@@ -58,18 +58,15 @@ def configure(
         The configuration, with the stream "text" first.
 
     Raises:
-        ConfigError: if the encoder cannot be loaded, a stream is unknown or called as the text is, or a setting is
-            wrong.
+        ConfigError: if a stream is unknown or called as the text is, or a setting is wrong.
         DataError: if there are no labels, or there is nothing to learn from.
     """
     if recordings.labels is None:
         raise DataError("The recordings have no labels to train on.", hint="Give one for each sample.")
     names = ", ".join(recordings.streams) or "none"
     if unknown := sorted(set(per_word) - recordings.streams.keys()):
-        raise ConfigError(
-            f"There is no stream {unknown[0]!r} to have a frame for each word.",
-            hint=f"Choose per_word (--per-word) of: {names}.",
-        )
+        hint = f"Choose per_word (--per-word) of: {names}."
+        raise ConfigError(f"There is no stream {unknown[0]!r} to have a frame for each word.", hint=hint)
     if text is None and not recordings.streams:
         raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
     if text is not None and "text" in recordings.streams:
@@ -140,10 +137,8 @@ def fit(
         training, validation = split_off(training, seed=seed)
     check_classes("validation", validation, training)
     if (text is None) != (config.text_encoder is None):
-        raise ConfigError(
-            "The configuration and `text` do not agree on whether there is a text encoder.",
-            hint="Give `text` to `configure` and to `fit`, or to neither.",
-        )
+        hint = "Give `text` to `configure` and to `fit`, or to neither."
+        raise ConfigError("The configuration and `text` do not agree on whether there is a text encoder.", hint=hint)
     tokenizer = None if text is None else open_tokenizer(text)
     scaling = Scaling.fit(training)
     read = lambda part: prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words)
@@ -166,12 +161,7 @@ def fit(
 
 
 def fit_seeds(
-    training: Recordings,
-    validation: Recordings | None,
-    *,
-    config: CubeMLPConfig,
-    seeds: Sequence[int],
-    **settings: Any,
+    training: Recordings, validation: Recordings | None, *, config: CubeMLPConfig, seeds: Sequence[int], **settings: Any
 ) -> FusionEnsemble:
     """Train once for each seed; each is logged (`logging`, level INFO).
 

@@ -59,7 +59,13 @@ def present_lengths(
         if text is not None and stream.text:
             counted[stream.name] = text.mask.long().sum(1)
         elif stream.name in features:
-            _check_shape(stream, features[stream.name], counted[stream.name])
+            shape, given = tuple(features[stream.name].shape), tuple(counted[stream.name].shape)
+            if len(shape) != 3 or shape[2] != stream.size or given != shape[:1]:
+                raise DataError(
+                    f"The stream {stream.name!r} needs the shape (batch, frames, {stream.size}) and lengths of "
+                    f"(batch,), got {shape} and {given}.",
+                    hint="Give frames of that size, padded to the longest of the batch.",
+                )
     sizes = [counts.shape[0] for counts in counted.values()]
     if not sizes or any(size != sizes[0] for size in sizes):
         named = ", ".join(f"{name} {size}" for name, size in zip(counted, sizes, strict=True)) or "none at all"
@@ -114,15 +120,6 @@ def _check_names(
         raise ConfigError(f"The stream {missing[0]!r} has lengths and no features.", hint="Give both, or neither.")
     if text is not None and len(known) == len(streams):
         raise ConfigError("There is text, but no stream of the model is text.", hint="Leave it out.")
-
-
-def _check_shape(stream: Stream, values: Tensor, lengths: Tensor) -> None:
-    if values.ndim != 3 or values.shape[2] != stream.size or lengths.shape != values.shape[:1]:
-        raise DataError(
-            f"The stream {stream.name!r} needs the shape (batch, frames, {stream.size}) and lengths of (batch,), got "
-            f"{tuple(values.shape)} and {tuple(lengths.shape)}.",
-            hint="Give frames of that size, padded to the longest of the batch.",
-        )
 
 
 class Track(NamedTuple):

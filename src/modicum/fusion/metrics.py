@@ -7,13 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from sklearn.metrics import (
-    accuracy_score,
-    f1_score,
-    mean_absolute_error,
-    recall_score,
-    root_mean_squared_error,
-)
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, recall_score, root_mean_squared_error
 
 Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 

@@ -195,10 +195,8 @@ class CubeMLPForPrediction(PreTrainedModel):
         if not stream.per_word or text is None:
             return track
         if text.word_ids is None:
-            raise DataError(
-                f"The frames of {stream.name!r} belong to words, but there are no word_ids.",
-                hint="Give the word of each piece, -1 for pieces of none.",
-            )
+            hint = "Give the word of each piece, -1 for pieces of none."
+            raise DataError(f"The frames of {stream.name!r} belong to words, but there are no word_ids.", hint=hint)
         return place_words(track, text.word_ids, tokens)
 
     def _nothing(self, counts: Tensor) -> Tensor:
@@ -212,10 +210,8 @@ def _check_config(config: CubeMLPConfig) -> None:
         raise ConfigError("The configuration has no streams.", hint="Give one for each modality, or use CubeMLP alone.")
     if bool(texts) != (config.text_encoder is not None):
         encoder = "no" if config.text_encoder is None else "a"
-        raise ConfigError(
-            f"There are {len(texts)} streams of text, and {encoder} text encoder.",
-            hint="Give the encoder's configuration as text_encoder, and a stream with text=True.",
-        )
+        hint = "Give the encoder's configuration as text_encoder, and a stream with text=True."
+        raise ConfigError(f"There are {len(texts)} streams of text, and {encoder} text encoder.", hint=hint)
     width = getattr(config.text_encoder, "hidden_size", None)
     if texts and width is not None and texts[0].size != width:
         raise ModelError(
@@ -246,10 +242,8 @@ def prediction_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
 
 def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
     if len(logits) < 2:
-        raise ConfigError(
-            f"The loss 'ccc' compares the samples of a batch, which has {len(logits)}.",
-            hint="Use batches of 2 samples or more, or the loss 'mae'.",
-        )
+        hint = "Use batches of 2 samples or more, or the loss 'mae'."
+        raise ConfigError(f"The loss 'ccc' compares the samples of a batch, which has {len(logits)}.", hint=hint)
     columns = zip(logits.unbind(1), targets.unbind(1), strict=True)
     return torch.stack([1 - concordance(*pair, eps=_CCC_EPS) for pair in columns]).mean()
 

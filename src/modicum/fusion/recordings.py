@@ -108,10 +108,8 @@ class Recordings:
         parts = {**self.streams, "words": self.words, "labels": self.labels, "groups": self.groups or None}
         for name, part in parts.items():
             if part is not None and len(part) != len(self.ids):
-                raise DataError(
-                    f"There are {len(self.ids)} samples, but {name} has {len(part)}.",
-                    hint="Give each sample its part; a modality that it lacks has 0 frames.",
-                )
+                hint = "Give each sample its part; a modality that it lacks has 0 frames."
+                raise DataError(f"There are {len(self.ids)} samples, but {name} has {len(part)}.", hint=hint)
         for name, stream in self.streams.items():
             rows = np.flatnonzero(~np.isfinite(stream.values).all(axis=1))
             if len(rows):
@@ -189,8 +187,7 @@ class Recordings:
             The recordings, which scikit-learn can split: ``cross_val_score(CubeMLPRegressor(), recordings, y)``.
 
         Raises:
-            DataError: if shapes disagree, there are lengths of a stream that is not there, or what should be numbers
-                is not, such as names of classes.
+            DataError: if shapes disagree, or what should be numbers is not, such as names of classes.
         """
         arrays = {name: _floats(f"The stream {name!r}", values) for name, values in streams.items()}
         if unknown := sorted((lengths or {}).keys() - arrays.keys()):
@@ -238,17 +235,13 @@ def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
 
 def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:
     if values.ndim != 3:
-        raise DataError(
-            f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
-            hint="Give one frame, values[:, None], where there is no time.",
-        )
+        hint = "Give one frame, values[:, None], where there is no time."
+        raise DataError(f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).", hint=hint)
     count, frames, _ = values.shape
     counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
     if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
-        raise DataError(
-            f"The lengths of {name!r} should be {count} integers from 0 to {frames}.",
-            hint="Give the frames of each sample.",
-        )
+        hint = "Give the frames of each sample."
+        raise DataError(f"The lengths of {name!r} should be {count} integers from 0 to {frames}.", hint=hint)
     return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
 
 
@@ -311,8 +304,6 @@ def _check_role(name: str, part: Recordings, training: Recordings) -> None:
     sizes = [{stream: it.size for stream, it in recordings.streams.items()} for recordings in (part, training)]
     if sizes[0] != sizes[1]:
         own, trained = (", ".join(f"{name} of {size} values" for name, size in it.items()) or "none" for it in sizes)
-        raise ConfigError(
-            f"The split {name} has the streams {own}, and train {trained}.",
-            hint="Give all splits the same streams; one that a sample lacks has 0 frames there.",
-        )
+        hint = "Give all splits the same streams; one that a sample lacks has 0 frames there."
+        raise ConfigError(f"The split {name} has the streams {own}, and train {trained}.", hint=hint)
     check_classes(name, part, training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,7 +110,7 @@ def train(
         device=device,
         extra="fusion",
         collate=collator,
-        callbacks=[_ClipByValue(recipe.clip), keeper],
+        callbacks=[keeper],
         optimizers=(optimizer, LambdaLR(optimizer, _factor(recipe, updates))),
         per_device_train_batch_size=recipe.batch,
         num_train_epochs=recipe.epochs,
@@ -131,10 +132,8 @@ def _check(model: CubeMLPForPrediction, items: Items, valid: Items | None, recip
         if split is not None and split.labels is None:
             raise DataError("The samples to train or to choose by have no labels.", hint="Give one for each.")
         if split is not None and len(split) < (2 if ccc else 1):
-            raise DataError(
-                f"There are {len(split)} samples for the loss {model.config.loss!r}.",
-                hint="Give at least 1, and 2 for 'ccc', which compares samples.",
-            )
+            hint = "Give at least 1, and 2 for 'ccc', which compares samples."
+            raise DataError(f"There are {len(split)} samples for the loss {model.config.loss!r}.", hint=hint)
     if ccc and recipe.batch == 1:
         raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", hint="Give 2 or more.")
     return ccc and len(items) % recipe.batch == 1  # a last batch of one sample has no concordance
@@ -168,7 +167,9 @@ def with_text_states(
         for sample, row, length in zip(samples.tolist(), found, mask.sum(1).tolist(), strict=True):
             states[sample] = row[:length].clone()
     model.text.train(mode)
-    return items.with_states([states[sample] for sample in range(len(items))])
+    known = copy.copy(items)
+    known.states = [states[sample] for sample in range(len(items))]
+    return known
 
 
 def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[str, Any]]:
@@ -177,23 +178,18 @@ def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[s
     return training.parameter_groups(model, rate=recipe.rate, weight_decay=recipe.weight_decay, factor=factor)
 
 
-class _ClipByValue(TrainerCallback):
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
-        if self.value:
-            torch.nn.utils.clip_grad_value_(model.parameters(), self.value)
-
-
 class _BestEpoch(TrainerCallback):
-    """Keeps the weights of the epoch of the lowest validation loss; those that are frozen need no copy."""
+    """Clips gradients, and keeps the weights of the epoch of the lowest validation loss; frozen ones need no copy."""
 
     def __init__(self, model: CubeMLPForPrediction, valid: Items | None, collator: Collator, recipe: Recipe) -> None:
         self.model, self.valid, self.collator, self.recipe = model, valid, collator, recipe
         self.losses: list[float] = []
         self.epoch = 0
         self.weights: dict[str, Tensor] = {}
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_value_(self.model.parameters(), self.recipe.clip)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - Trainer's names
         if self.valid is None:

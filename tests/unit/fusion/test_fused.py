@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.unit.fusion.equations import by_equations
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.utils.flop_counter import FlopCounterMode
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.functional import MixerWeights
-from modicum.fusion.mixer import Manner, mix_in_place, standardise
+from modicum.fusion.functional import Manner, MixerWeights, mix, standardise
 
 SMALL: dict[str, Any] = {"d_ins": (9, 3, 6), "d_hiddens": ((7, 3, 5), (4, 3, 4))}
 
@@ -28,13 +28,6 @@ def made(**settings: Any) -> CubeMLP:
 
 def drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch_generator(0, "x"), dtype=torch.float64)
-
-
-def by_equations(cube: CubeMLP, x: Tensor) -> Tensor:
-    for block in cube.blocks:
-        for mixer in block.children():
-            x = mixer(x)
-    return x
 
 
 def test_statistics_keep_the_digits_that_a_single_pass_loses() -> None:
@@ -74,8 +67,8 @@ def test_dropout_keeps_a_value_of_the_branch_in_full_or_not_at_all(norm: Any) ->
     x = torch.randn(20, 40, 50, generator=generator, dtype=torch.float64)
     manner = Manner(norm, nn.Identity(), 0.3, 1e-6, training=False)
     with seeded_globally(0, "dropout"):
-        dropped = mix_in_place(x, weights, manner._replace(training=True)) - x
-    full = (mix_in_place(x, weights, manner) - x) / 0.7
+        dropped = mix(x, weights, manner._replace(training=True)) - x
+    full = (mix(x, weights, manner) - x) / 0.7
     kept = dropped != 0
     torch.testing.assert_close(dropped, torch.where(kept, full, 0.0), rtol=1e-9, atol=1e-12)
     deviation = (0.3 * 0.7 / kept.numel()) ** 0.5
@@ -90,7 +83,7 @@ def test_a_compiled_gradient_has_the_values_that_were_kept() -> None:
     ones, zeros = eye.new_ones(8), eye.new_zeros(8)
     weights = MixerWeights((eye, None), (eye, None), (ones, zeros), eye)
     manner = Manner("pre", nn.Identity(), 0.3, 1e-6, training=True)
-    compiled = torch.compile(lambda x: mix_in_place(x, weights, manner), backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(lambda x: mix(x, weights, manner), backend="aot_eager", fullgraph=True)
     x = drawn(4, 8, 5).requires_grad_()
     y = compiled(x)
     kept = (y - x).detach().abs() > 1e-12

@@ -11,16 +11,7 @@ import numpy as np
 from modicum.core.safeload import load_npy
 from modicum.core.tables import parse_header, read_records, read_text
 from modicum.errors import DataError
-from modicum.fusion.readers.common import (
-    Reading,
-    Say,
-    finished,
-    first_line,
-    frames,
-    is_number,
-    read_matrix,
-    split_in,
-)
+from modicum.fusion.readers.common import Reading, Say, finished, first_line, frames, is_number, read_matrix, split_in
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
 _ID = ("Participant_ID", "participant_ID", "ids", "ID")
@@ -87,10 +78,8 @@ def read_avec(folder: Path, how: Reading) -> dict[str, Recordings]:
         raise DataError(f"{folder} is no folder.", hint="Check the path.")
     features, files = _features_in(folder), label_files(folder, how.say)
     if not features or not files:
-        raise DataError(
-            f"{folder} has {len(files)} files of scores and {len(features)} streams.",
-            hint="Put train_split.csv and the like in it, and a folder of features for each stream.",
-        )
+        hint = "Put train_split.csv and the like in it, and a folder of features for each stream."
+        raise DataError(f"{folder} has {len(files)} files of scores and {len(features)} streams.", hint=hint)
     return {split: _split(folder, features, path, f"{folder}, {split}", how.say) for split, path in files.items()}
 
 

@@ -48,17 +48,13 @@ def splits_in(content: object, where: object, say: Say) -> dict[str, object]:
         if split is None:
             others.append(repr(name))
         elif split in splits:
-            raise DataError(
-                f"{where} has the parts {splits[split][0]!r} and {name!r}, both of {split}.",
-                hint="Keep one of them, or give each a file of its own.",
-            )
+            hint = "Keep one of them, or give each a file of its own."
+            raise DataError(f"{where} has the parts {splits[split][0]!r} and {name!r}, both of {split}.", hint=hint)
         else:
             splits[split] = name, part
     if not splits:
-        raise DataError(
-            f"{where} has the parts {', '.join(map(str, content))}, and none is a split.",
-            hint="Name the parts train, valid and test.",
-        )
+        hint = "Name the parts train, valid and test."
+        raise DataError(f"{where} has the parts {', '.join(map(str, content))}, and none is a split.", hint=hint)
     if others:
         say(f"{where}: {', '.join(others)} {'are' if len(others) > 1 else 'is'} no split, and left out.")
     return {split: part for split, (_, part) in splits.items()}
@@ -93,10 +89,8 @@ def scores(values: object, where: str, names: Sequence[str], how: Reading) -> Fl
     """Take sentiments as float32 and hold them against their scale."""
     array, (low, high) = frames(values, None, where), SENTIMENT
     if array.ndim == 0 or array.size != len(array):
-        raise DataError(
-            f"{where} has the shape {array.shape}, not (samples,) or (samples, 1).",
-            hint="Only files with one score for each sample are read.",
-        )
+        hint = "Only files with one score for each sample are read."
+        raise DataError(f"{where} has the shape {array.shape}, not (samples,) or (samples, 1).", hint=hint)
     labels = array.reshape(-1)
     wrong = np.flatnonzero(~((labels >= low) & (labels <= high)))  # NaN is wrong, too
     if not len(wrong):

@@ -45,9 +45,9 @@ def _recordings(part: object, parse: Callable[[Any, str], Utterance], where: str
     for row, item in enumerate(cast("list[object]", part)):
         try:
             rows.append(parse(item, f"{where}, row {row}"))
+        except DataError:
+            raise
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
             hint = "Check the format."
             raise DataError(f"{where}, row {row}, is no utterance of this format ({error}).", hint=hint) from error
     words = tuple(row[0] for row in rows if row[0] is not None)

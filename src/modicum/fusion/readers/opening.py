@@ -36,11 +36,8 @@ FORMATS: Mapping[Format, str] = {
 
 _HINT = "Give one of: " + "; ".join(f"{name} ({what})" for name, what in FORMATS.items()) + "."
 _PICKLES = {".pkl", ".pickle"}
-_Parse: TypeAlias = Callable[[object, Path, Reading], dict[str, Recordings]]
-_PARSERS: Mapping[Format, _Parse] = {
-    "mmsa": parse_mmsa,
-    "mult": parse_mult,
-    "misa": parse_misa,
+_PARSERS: Mapping[Format, Callable[[object, Path, Reading], dict[str, Recordings]]] = {
+    **{"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa},
     "released": parse_released,
 }
 _READERS: Mapping[Format, Callable[[Path, Reading], dict[str, Recordings]]] = {
@@ -110,14 +107,11 @@ def _by_name(path: Path) -> Format | None:
         return "avec"
     if path.is_file() and is_stored(path):
         return "modicum"
-    raise DataError(
-        _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"),
-        hint=_HINT,
-    )
+    raise _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known")
 
 
-def _unknown(path: Path, reason: str) -> str:
-    return f"{path} is in no format that is known: it {reason}."
+def _unknown(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} is in no format that is known: it {reason}.", hint=_HINT)
 
 
 def _read_pickles(path: Path, asked: Format | None, how: Reading) -> tuple[Format, dict[str, Recordings]]:
@@ -153,14 +147,12 @@ def _by_content(content: object, path: Path) -> Format:
                 return "mult"
             if "id" in keys and keys & {"vision", "audio", "text"}:
                 return "mmsa"
-            raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), hint=_HINT)
+            raise _unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}")
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]
         if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
             # MISA begins with words, the released code with a list of six features of the text.
-            return "released" if _is_list_of_features(item[0][0]) else "misa"
-    raise DataError(_unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows"), hint=_HINT)
-
-
-def _is_list_of_features(value: object) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(part, np.ndarray) for part in value)
+            start = item[0][0]
+            features = isinstance(start, list | tuple) and any(isinstance(part, np.ndarray) for part in start)
+            return "released" if features else "misa"
+    raise _unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows")
