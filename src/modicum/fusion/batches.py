@@ -240,8 +240,8 @@ def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
     if labels.shape != shape:
         hint = "Configure as many outputs as there are targets."
         raise DataError(f"The labels have the shape {labels.shape}, but the model gives {shape}.", hint=hint)
-    wrong = np.flatnonzero(~np.isin(labels, np.arange(config.outputs))) if classes else ()
-    if len(wrong):
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(config.outputs)))
+    if classes and len(wrong):
         raise DataError(
             f"The label of {recordings.ids[wrong[0]]} is {labels[wrong[0]]}, not a class from 0 to "
             f"{config.outputs - 1}.",

@@ -126,7 +126,7 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
     found: list[SubsetScore] = []
     for chosen in (chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)):
         left = items.present & np.isin(names, chosen)
-        has = left.any(axis=1)
+        has: BoolArray = np.any(left, axis=1)
         if has.any():
             # A sample of which nothing is left would be refused: it is predicted whole, and not counted.
             predicted = system.predict_items(items.with_present(np.where(has[:, None], left, items.present)))

@@ -96,9 +96,10 @@ class _Traced(nn.Module):
         self.names = tuple(onnx_inputs(model.config))
         self.output = "logits" if scaling is None else "predicted"
         self.streams = () if scaling is None else tuple(scaling.means)
-        for name in self.streams if scaling is not None else ():
-            self.register_buffer(f"mean_{name}", torch.from_numpy(scaling.mean(name)).to(model.device))
-            self.register_buffer(f"factors_{name}", torch.from_numpy(scaling.factors(name)).to(model.device))
+        if scaling is not None:
+            for name in self.streams:
+                self.register_buffer(f"mean_{name}", torch.from_numpy(scaling.mean(name)).to(model.device))
+                self.register_buffer(f"factors_{name}", torch.from_numpy(scaling.factors(name)).to(model.device))
         self.register_buffer("target_mean", None)
         self.register_buffer("target_std", None)
 

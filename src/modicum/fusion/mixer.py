@@ -29,8 +29,8 @@ class Mixer(nn.Module):
     @property
     def weights(self) -> MixerWeights:
         """The parameters, as `functional.mix` takes them."""
-        maps = [(part.weight, part.bias) for part in (self.fc1, self.fc2, self.norm)]
-        return MixerWeights(*maps, None if self.residual is None else self.residual.weight)
+        first, second, norm = [(part.weight, part.bias) for part in (self.fc1, self.fc2, self.norm)]
+        return MixerWeights(first, second, norm, None if self.residual is None else self.residual.weight)
 
     @property
     def manner(self) -> Manner:

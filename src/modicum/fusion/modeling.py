@@ -76,9 +76,11 @@ class CubeMLPForPrediction(PreTrainedModel):
         channels, eps = config.d_ins[2], config.layer_norm_eps
         self.text: Any = None
         if config.text_encoder is not None:
-            encoder = encoder or AutoModel.from_config(config.text_encoder, trust_remote_code=False)
-            frozen = {"frozen_layers": config.frozen_layers, "freeze_embeddings": config.freeze_embeddings}
-            self.text = TextEncoder(encoder, **frozen)
+            self.text = TextEncoder(
+                encoder or AutoModel.from_config(config.text_encoder, trust_remote_code=False),
+                frozen_layers=config.frozen_layers,
+                freeze_embeddings=config.freeze_embeddings,
+            )
         encode = lambda it: TextProjection(it, channels) if it.text else FeatureEncoder(it, channels, eps=eps)
         self.streams = nn.ModuleDict({stream.name: encode(stream) for stream in self.modalities})
         # The released code has no such tokens: it takes an absent stream for one of zeros.

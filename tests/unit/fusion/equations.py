@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
 
 from modicum.fusion import CubeMLP
 from modicum.fusion.functional import AXES, Activation, MixerWeights
-from modicum.fusion.mixer import Mixer
 
 
 def mlp(x: Tensor, weights: MixerWeights, activation: Activation) -> Tensor:
     return functional.linear(activation(functional.linear(x, *weights.first)), *weights.second)
 
 
-def mix(mixer: Mixer, x: Tensor) -> Tensor:
+def mix(mixer: Any, x: Tensor) -> Tensor:
     """Mix a cube of shape (batch, time, modality, channel) by the equations."""
     weights, (norm, activation, dropout, eps, training) = mixer.weights, mixer.manner
     moved = x.movedim(AXES[mixer.axis], -1)
@@ -28,11 +29,11 @@ def mix(mixer: Mixer, x: Tensor) -> Tensor:
 def by_equations(cube: CubeMLP, x: Tensor) -> Tensor:
     for block in cube.blocks:
         for mixer in block.children():
-            x = mix(mixer, x)  # type: ignore[arg-type]
+            x = mix(mixer, x)
     return x
 
 
-def along(mixer: Mixer, x: Tensor) -> Tensor:
+def along(mixer: Any, x: Tensor) -> Tensor:
     """Mix a cube by the mixer itself, which takes the axis where it lies."""
     axis = AXES[mixer.axis]
     if mixer.axis == "channel":

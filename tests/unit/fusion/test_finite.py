@@ -26,4 +26,6 @@ def test_a_finite_stream_is_left_as_it_is():
 
 def test_counts_of_the_file_are_kept():
     streams = {"audio": Ragged.of(BAD, 2), "video": Ragged.of([[[1.0]], [[2.0]], [[3.0]]], 1)}
-    assert finished("a", str, ids=("a", "b", "c"), streams=streams, replaced={"audio": 5}).replaced == {"audio": 9}
+    assert finished("a", lambda _: None, ids=("a", "b", "c"), streams=streams, replaced={"audio": 5}).replaced == {
+        "audio": 9
+    }

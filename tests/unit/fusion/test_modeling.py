@@ -160,7 +160,7 @@ def test_what_an_absent_text_contains_changes_nothing() -> None:  # CUBEMLP-C7
 
 
 def test_a_token_is_learned_for_what_is_absent_and_read_for_nothing_else() -> None:
-    network = model()
+    network: Any = model()
     network(**batch([0, 3, 5])).logits.sum().backward()
     assert not network.absent.grad.any()
     network(**batch([0, 1, 4])).logits.sum().backward()

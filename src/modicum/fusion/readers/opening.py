@@ -88,7 +88,7 @@ def open_recordings(
     notes: list[str] = []
     how = Reading(say=notes.append, clip=clip_labels, max_bytes=max_bytes)
     chosen = _by_name(path) if format == "auto" else format
-    if chosen in _READERS:
+    if chosen is not None and chosen in _READERS:
         return Opened(format=chosen, splits=_READERS[chosen](path, how), notes=tuple(notes))
     chosen, splits = _read_pickles(path, chosen, how)
     return Opened(format=chosen, splits=splits, notes=tuple(notes))
