@@ -19,7 +19,7 @@ def mix(mixer: Any, x: Tensor) -> Tensor:
     """Mix a cube of shape (batch, time, modality, channel) by the equations."""
     weights, (norm, activation, dropout, eps, training) = mixer.weights, mixer.manner
     moved = x.movedim(AXES[mixer.axis], -1)
-    scale = lambda y: functional.layer_norm(y, y.shape[-1:], *weights.norm, eps)
+    scale = lambda y: functional.layer_norm(y, y.shape[-1:], weights.norm[0], weights.norm[1], eps)
     branch = mlp(scale(moved) if norm == "pre" else moved, weights, activation)
     branch = functional.dropout(scale(branch) if norm == "branch" else branch, dropout, training)
     mixed = branch + (moved if weights.residual is None else functional.linear(moved, weights.residual))
