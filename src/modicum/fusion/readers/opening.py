@@ -107,11 +107,8 @@ def _by_name(path: Path) -> Format | None:
         return "avec"
     if path.is_file() and is_stored(path):
         return "modicum"
-    raise _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known")
-
-
-def _unknown(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} is in no format that is known: it {reason}.", hint=_HINT)
+    reason = f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"
+    raise DataError(f"{path} is in no format that is known: it {reason}.", hint=_HINT)
 
 
 def _read_pickles(path: Path, asked: Format | None, how: Reading) -> tuple[Format, dict[str, Recordings]]:
@@ -147,7 +144,8 @@ def _by_content(content: object, path: Path) -> Format:
                 return "mult"
             if "id" in keys and keys & {"vision", "audio", "text"}:
                 return "mmsa"
-            raise _unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}")
+            kind = f"tables with {', '.join(map(repr, keys))}"
+            raise DataError(f"{path} is in no format that is known: it is a pickle of {kind}.", hint=_HINT)
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]
         if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
@@ -155,4 +153,5 @@ def _by_content(content: object, path: Path) -> Format:
             start = item[0][0]
             features = isinstance(start, list | tuple) and any(isinstance(part, np.ndarray) for part in start)
             return "released" if features else "misa"
-    raise _unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows")
+    kind = f"a {type(content).__name__} that no reader knows"
+    raise DataError(f"{path} is in no format that is known: it is a pickle of {kind}.", hint=_HINT)
