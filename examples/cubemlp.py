@@ -14,7 +14,7 @@ import numpy as np
 
 from modicum.errors import MissingExtraError
 from modicum.fusion import FusionSystem, Recipe, all_subsets, configure, export_onnx, fit
-from modicum.fusion.readers.motions import read_motions
+from modicum.fusion.readers import read_motions
 
 
 def main() -> None:

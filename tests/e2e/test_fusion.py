@@ -269,6 +269,14 @@ class Code:
         return os.system, ("touch pwned",)
 
 
+def write_spoiled(path: Path, splits: dict[str, Recordings], **arrays: np.ndarray) -> None:
+    """Write recordings of which some arrays are others, as no `Recordings` can have them."""
+    save_recordings(path, splits)
+    with np.load(path) as file:
+        spoiled = {**file, **arrays}
+    np.savez(path, **spoiled)
+
+
 @pytest.fixture(scope="module")
 def bad(place: Path) -> Path:
     """The same folder, with files that are not as they should be."""
@@ -288,13 +296,14 @@ def bad(place: Path) -> Path:
     part = recordings(16, classes=2)
     save_recordings(place / "bare.npz", {"train": replace(part, labels=None, classes=())})
     save_recordings(place / "range.npz", {"train": replace(part, labels=np.arange(16))})
-    save_recordings(place / "nan.npz", {"train": replace(part, labels=np.full(16, np.nan, np.float32), classes=())})
+    targets = replace(part, labels=np.ones(16, np.float32), classes=())
+    write_spoiled(place / "nan.npz", {"train": targets}, **{"0.labels": np.full(16, np.nan, np.float32)})
     save_recordings(place / "none.npz", {"train": part, "test": part.take([])})
     save_recordings(place / "several.npz", {"first": part, "second": part})
     other = replace(part, streams={**part.streams, "audio": Ragged.of([np.ones((2, 5))] * 16, 5)})
     save_recordings(place / "other.npz", {"train": part, "test": other})
-    wild = Ragged(values=part.streams["audio"].values * np.float32(np.inf), lengths=part.streams["audio"].lengths)
-    save_recordings(place / "wild.npz", {"train": part, "test": replace(part, streams={**part.streams, "audio": wild})})
+    wild = part.streams["audio"].values * np.float32(np.inf)
+    write_spoiled(place / "wild.npz", {"train": part, "test": part}, **{"1.0.values": wild})
     void = {name: Ragged.of([np.ones((int(it != 3), 2)) for it in range(16)], 2) for name in ("audio", "video")}
     save_recordings(place / "void.npz", {"train": replace(part, streams=void)})
     save_recordings(place / "silent.npz", {"train": replace(part, streams={})})
@@ -366,8 +375,8 @@ def bad(place: Path) -> Path:
         ("predict classes.npz --model nowhere", "There is no folder nowhere"),
         ("predict classes.npz --model hollow", "hollow/system.json cannot be read"),
         ("predict classes.npz --model resized", "are not those of its config.json"),
-        ("predict deaf.npz --model classifier", "The streams are video, but the scaling was measured on audio, video"),
-        ("predict other.npz --model classifier", "A frame of audio has 5 values, but the scaling was measured on 3"),
+        ("predict deaf.npz --model classifier", "takes the streams audio, video, but the recordings have video"),
+        ("predict other.npz --model classifier", "A frame of audio has 5 values, but the model takes 3"),
         ("predict none.npz --model classifier", "The split test has no sample"),
         ("predict several.npz --model classifier", "The source has several splits. Write --split with one of: first"),
         ("predict classes.npz --model classifier --split dev", "There is no split 'dev'"),

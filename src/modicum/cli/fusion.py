@@ -29,9 +29,9 @@ from modicum.errors import ConfigError, DataError, UnsafeFileError
 
 if TYPE_CHECKING:
     from modicum.fusion.degradation import SubsetScore
-    from modicum.fusion.ensemble import FusionEnsemble
     from modicum.fusion.readers.opening import Opened
     from modicum.fusion.recordings import Recordings
+    from modicum.fusion.system import FusionEnsemble
 
 
 app = typer.Typer(help="Predict from text, audio, video and other streams together.", no_args_is_help=True)
@@ -128,7 +128,7 @@ def train(  # noqa: PLR0913 - one argument an option
     check_device(device)
     import numpy as np
 
-    from modicum.fusion.roles import by_role
+    from modicum.fusion.recordings import by_role
 
     splits = {
         name: _chosen(part, stream) for name, part in _opened(source, form, gigabytes, clip=clip_labels).splits.items()
@@ -140,8 +140,7 @@ def train(  # noqa: PLR0913 - one argument an option
             hint="Name two or more by --stream, or add the words by --text.",
         )
     # Torch takes seconds to import: what is wrong in the arguments and the source is said before.
-    from modicum.fusion.ensemble import fit_seeds
-    from modicum.fusion.fitting import configure
+    from modicum.fusion.fitting import configure, fit_seeds
     from modicum.fusion.training import Recipe
 
     targets = np.asarray(training.labels).dtype.kind not in "iu"
@@ -317,7 +316,7 @@ def _split_of(found: Opened, name: str | None) -> Recordings:
 
 def _loaded(model: Path, device: str, recordings: Recordings) -> tuple[FusionEnsemble, Recordings]:
     """Load the systems; leave out, and say, the streams that they were not trained on."""
-    from modicum.fusion.ensemble import FusionEnsemble  # torch takes seconds to import
+    from modicum.fusion.system import FusionEnsemble  # torch takes seconds to import
 
     ensemble = FusionEnsemble.load(model, device=device)
     scaled = next(iter(ensemble.systems.values())).scaling.means

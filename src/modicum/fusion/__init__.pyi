@@ -3,13 +3,12 @@ from .configuration import CubeMLPConfig as CubeMLPConfig
 from .configuration import Stream as Stream
 from .degradation import all_subsets as all_subsets
 from .degradation import degradation_curve as degradation_curve
-from .ensemble import FusionEnsemble as FusionEnsemble
-from .ensemble import fit_seeds as fit_seeds
 from .estimators import CubeMLPClassifier as CubeMLPClassifier
 from .estimators import CubeMLPRegressor as CubeMLPRegressor
 from .export import export_onnx as export_onnx
 from .fitting import configure as configure
 from .fitting import fit as fit
+from .fitting import fit_seeds as fit_seeds
 from .mixer import CubeMLP as CubeMLP
 from .modeling import CubeMLPForPrediction as CubeMLPForPrediction
 from .readers.opening import open_recordings as open_recordings
@@ -18,5 +17,6 @@ from .recordings import Recordings as Recordings
 from .released import load_released_state_dict as load_released_state_dict
 from .storage import load_recordings as load_recordings
 from .storage import save_recordings as save_recordings
+from .system import FusionEnsemble as FusionEnsemble
 from .system import FusionSystem as FusionSystem
 from .training import Recipe as Recipe

@@ -44,10 +44,8 @@ def align(intervals: npt.ArrayLike, features: npt.ArrayLike, reference: npt.Arra
     times, windows = check_intervals(intervals, "frame"), check_intervals(reference, "reference interval")
     frames = np.asarray(features, dtype=np.float64)
     if frames.ndim != 2 or len(frames) != len(times):
-        raise DataError(
-            f"There are {len(times)} intervals for features of shape {frames.shape}.",
-            hint="Give one interval and one row of features for each frame.",
-        )
+        hint = "Give one interval and one row of features for each frame."
+        raise DataError(f"There are {len(times)} intervals for features of shape {frames.shape}.", hint=hint)
     good = np.isfinite(frames)
     replaced = int(good.size - np.count_nonzero(good))
     if replaced:
@@ -81,8 +79,6 @@ def check_intervals(intervals: npt.ArrayLike, what: str) -> npt.NDArray[np.float
     wrong = np.flatnonzero(~(np.isfinite(times).all(axis=1) & (times[:, 1] >= times[:, 0])))
     if len(wrong):
         begin, end = times[wrong[0]]
-        raise DataError(
-            f"The interval of {what} {wrong[0]} goes from {begin} s to {end} s.",
-            hint="Give finite times, and no end before the beginning.",
-        )
+        hint = "Give finite times, and no end before the beginning."
+        raise DataError(f"The interval of {what} {wrong[0]} goes from {begin} s to {end} s.", hint=hint)
     return times

@@ -1,24 +1,120 @@
-"""Recordings as the keyword tensors that a model takes, checked before the first of them is made."""
+"""Recordings as the keyword tensors that a model takes: scaled, split into word pieces, and put into batches."""
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modicum.errors import ConfigError, DataError
+from modicum.core.pretrained import open_part
+from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.configuration import CubeMLPConfig, Stream
-from modicum.fusion.recordings import FloatArray, Ragged, Recordings
-from modicum.fusion.words import OUTSIDE, Pieces
+from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
 
 Batch: TypeAlias = dict[str, Any]  # tensors, and tables of tensors by stream
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+WordTokenizer: TypeAlias = Any  # a fast tokenizer of transformers
+
+OUTSIDE = -1  # the word of a special token, and of padding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """Mean and std of each feature of each stream, measured on the training split and nothing else; as JSON has it."""
+
+    means: Mapping[str, list[float]]  # by stream, of float32, which a list keeps to the last bit
+    deviations: Mapping[str, list[float]]
+
+    @classmethod
+    def fit(cls, recordings: Recordings) -> Self:
+        """Measure the frames of a training split; a sample that lacks a stream has none there."""
+        moments = {name: _moments(name, stream) for name, stream in recordings.streams.items()}
+        return cls(
+            means={name: mean.tolist() for name, (mean, _) in moments.items()},
+            deviations={name: std.tolist() for name, (_, std) in moments.items()},
+        )
+
+    def apply(self, recordings: Recordings) -> Recordings:
+        """Bring the features of recordings to mean 0 and std 1."""
+        streams = {
+            name: Ragged(values=(stream.values - self.mean(name)) * self.factors(name), lengths=stream.lengths)
+            for name, stream in recordings.streams.items()
+        }
+        return replace(recordings, streams=streams)
+
+    def mean(self, name: str) -> FloatArray:
+        """Give the mean of each feature of a stream, shape (size,)."""
+        return np.array(self.means[name], dtype=np.float32)
+
+    def factors(self, name: str) -> FloatArray:
+        """Give 1 / std of each feature of a stream, and 0 for one that never changes, shape (size,)."""
+        std = np.array(self.deviations[name], dtype=np.float32)
+        return np.divide(1, std, out=np.zeros_like(std), where=std >= np.finfo(np.float32).tiny)
+
+
+def _moments(name: str, stream: Ragged) -> tuple[FloatArray, FloatArray]:
+    values = stream.values
+    if not len(values):
+        raise DataError(f"No sample of the training split has a frame of {name}.", hint="Leave the stream out.")
+    mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    std[values.min(axis=0) == values.max(axis=0)] = 0  # that of a constant is not exactly 0, as its mean is rounded
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pieces:
+    """The word pieces of one text."""
+
+    input_ids: IntArray  # int64, shape (pieces,), special tokens among them
+    word_ids: IntArray  # int64, shape (pieces,): the index of each piece's word, -1 for a special token
+
+
+def open_tokenizer(source: str) -> WordTokenizer:
+    """Open the tokenizer of a text encoder."""
+    return check_tokenizer(open_part("AutoTokenizer", source, extra="fusion"))
+
+
+def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:
+    """Refuse a tokenizer that cannot be used."""
+    if not tokenizer.is_fast:
+        hint = "Use a fast tokenizer, as AutoTokenizer gives for BERT, RoBERTa or DeBERTa."
+        raise ModelError(f"{type(tokenizer).__name__} does not tell of which word a piece is.", hint=hint)
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{type(tokenizer).__name__} has no padding token.", hint="Set its pad_token.")
+    return tokenizer
+
+
+def split_words(tokenizer: WordTokenizer, texts: Sequence[Sequence[str]], *, max_words: int = 100) -> list[Pieces]:
+    """Split the words of texts into pieces; a warning tells how many texts were cut."""
+    if max_words < 1:
+        raise ConfigError(f"max_words is {max_words}.", hint="Keep at least 1 word.")
+    if not texts:
+        return []
+    limit = tokenizer.model_max_length
+    words = [list(text[:max_words]) for text in texts]
+    encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit)
+    found = [
+        Pieces(
+            input_ids=np.array(ids, dtype=np.int64),
+            word_ids=np.array([OUTSIDE if word is None else word for word in encoded.word_ids(row)], dtype=np.int64),
+        )
+        for row, ids in enumerate(encoded["input_ids"])
+    ]
+    cut = sum(
+        len(text) > max_words or (len(pieces.input_ids) == limit and int(pieces.word_ids.max()) + 1 < len(text))
+        for text, pieces in zip(texts, found, strict=True)
+    )
+    if cut:
+        message = f"{cut} of {len(texts)} texts have more than {max_words} words or {limit} pieces and were cut there."
+        warnings.warn(message, UserWarning, stacklevel=2)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,53 +129,49 @@ class Item:
 
 
 class Items(Sequence[Item]):
-    """The samples of recordings, one by one."""
+    """The samples of recordings, one by one, held against the configuration of the model that takes them."""
 
     def __init__(
         self,
         config: CubeMLPConfig,
         recordings: Recordings,
         *,
+        scaling: Scaling | None = None,
         pieces: Sequence[Pieces] | None = None,
         states: Sequence[Tensor] | None = None,
         present: npt.ArrayLike | None = None,
         max_words: int = 100,
     ) -> None:
-        self.config = config
-        self.recordings = recordings
-        self.pieces, self.states, self.max_words = pieces, states, max_words
         self._features = [stream for stream in config.modalities if not stream.text]
         _check_streams(config, recordings, self._features)
-        _check_words(recordings, self._features)
+        self.recordings = recordings if scaling is None else scaling.apply(recordings)
+        self.pieces, self.states, self.max_words = pieces, states, max_words
         self.labels = None if recordings.labels is None else _labels(config, recordings)
-        self._there = _there(config, recordings)
-        self.present = _present(recordings, self._there, present)
+        words = np.array([len(text) for text in recordings.words or ()])
+        frames = {name: stream.lengths for name, stream in recordings.streams.items()}
+        counts = [words if stream.text else frames[stream.name] for stream in config.modalities]
+        self._there: BoolArray = np.stack(counts, axis=1) > 0
+        self.present = self._checked(present)
         self._ends = {name: stream.lengths.cumsum() for name, stream in recordings.streams.items()}
 
     def __len__(self) -> int:
         """Count the samples."""
         return len(self.recordings)
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, sample: Any) -> Any:
         """Give one sample."""
         return Item(
-            features={stream.name: self._frames(stream, place) for stream in self._features},
-            present=self.present[place],
-            pieces=None if self.pieces is None else self.pieces[place],
-            states=None if self.states is None else self.states[place],
-            label=None if self.labels is None else self.labels[place],
+            features={stream.name: self._frames(stream, sample) for stream in self._features},
+            present=self.present[sample],
+            pieces=None if self.pieces is None else self.pieces[sample],
+            states=None if self.states is None else self.states[sample],
+            label=None if self.labels is None else self.labels[sample],
         )
 
-    def with_states(self, states: Sequence[Tensor]) -> Items:
-        """Give the same samples with the states of their text behind the frozen layers."""
+    def with_present(self, present: npt.ArrayLike | None) -> Items:
+        """Give the same samples with other modalities; None stands for all that are there."""
         items = copy.copy(self)
-        items.states = states
-        return items
-
-    def with_present(self, present: npt.ArrayLike) -> Items:
-        """Give the same samples with other modalities."""
-        items = copy.copy(self)
-        items.present = _present(self.recordings, self._there, present)
+        items.present = self._checked(present)
         return items
 
     def longest(self) -> npt.NDArray[np.int64]:
@@ -89,10 +181,73 @@ class Items(Sequence[Item]):
             lengths.append(np.array([len(pieces.input_ids) for pieces in self.pieces], dtype=np.int64))
         return np.max(lengths, axis=0)
 
-    def _frames(self, stream: Stream, place: int) -> FloatArray:
-        ragged, end = self.recordings.streams[stream.name], self._ends[stream.name][place]
-        frames = ragged.values[end - ragged.lengths[place] : end]
+    def _frames(self, stream: Stream, sample: int) -> FloatArray:
+        ragged, end = self.recordings.streams[stream.name], self._ends[stream.name][sample]
+        frames = ragged.values[end - ragged.lengths[sample] : end]
         return frames[: self.max_words] if stream.per_word and self.pieces is not None else frames
+
+    def _checked(self, present: npt.ArrayLike | None) -> BoolArray:
+        there = self._there
+        asked = there if present is None else np.asarray(present, dtype=np.bool_)
+        if asked.shape != there.shape:
+            raise ConfigError(
+                f"present has the shape {asked.shape}, but there are {len(there)} samples of {there.shape[1]} "
+                "modalities.",
+                hint="Give a row for each sample and a column for each modality.",
+            )
+        empty = np.flatnonzero(~(there & asked).any(axis=1))
+        if empty.size:
+            raise DataError(
+                f"{len(empty)} samples have no frame of any modality, the first is {self.recordings.ids[empty[0]]}.",
+                hint="Leave such samples out; nothing can be predicted for them.",
+            )
+        return there & asked
+
+
+def _check_streams(config: CubeMLPConfig, recordings: Recordings, expected: Sequence[Stream]) -> None:
+    streams = recordings.streams
+    if {stream.name for stream in expected} != streams.keys():
+        raise ConfigError(
+            f"The model takes the streams {', '.join(sorted(stream.name for stream in expected)) or 'none'}, but the "
+            f"recordings have {', '.join(sorted(streams)) or 'none'}.",
+            hint="Give those streams; one that a sample lacks has 0 frames there.",
+        )
+    if len(expected) < len(config.modalities) and recordings.words is None:
+        raise ConfigError("The model reads text, but the recordings have no words.", hint="Give the words.")
+    for stream in expected:
+        lengths, size = streams[stream.name].lengths, streams[stream.name].size
+        if size != stream.size:
+            raise ConfigError(
+                f"A frame of {stream.name} has {size} values, but the model takes {stream.size}.",
+                hint="Extract the features as for training, or configure the model for these.",
+            )
+        if not stream.per_word or recordings.words is None:
+            continue
+        words = np.array([len(text) for text in recordings.words])
+        wrong = np.flatnonzero((lengths > 0) & (lengths != words))
+        if wrong.size:
+            sample = wrong[0]
+            raise DataError(
+                f"{recordings.ids[sample]} has {words[sample]} words, but {lengths[sample]} frames of {stream.name}, "
+                "which should have one a word.",
+                hint="Align the stream with the words, or configure it without per_word.",
+            )
+
+
+def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
+    labels, classes = np.asarray(recordings.labels), config.loss == "cross_entropy"
+    shape = (len(labels),) if classes or config.outputs == 1 else (len(labels), config.outputs)
+    if labels.shape != shape:
+        hint = "Configure as many outputs as there are targets."
+        raise DataError(f"The labels have the shape {labels.shape}, but the model gives {shape}.", hint=hint)
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(config.outputs)))
+    if classes and len(wrong):
+        raise DataError(
+            f"The label of {recordings.ids[wrong[0]]} is {labels[wrong[0]]}, not a class from 0 to "
+            f"{config.outputs - 1}.",
+            hint="Correct it, or leave the sample out.",
+        )
+    return labels.astype(np.int64 if classes else np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,40 +256,38 @@ class Collator:
 
     padding: int = 0  # number of the padding token; of no meaning without text
 
+    @classmethod
+    def of(cls, tokenizer: WordTokenizer | None) -> Self:
+        """Make the collator that goes with a tokenizer."""
+        return cls(padding=0 if tokenizer is None else int(tokenizer.pad_token_id))
+
     def __call__(self, items: Sequence[Item]) -> Batch:
         """Make a batch."""
         names = items[0].features
         features = {name: [torch.from_numpy(item.features[name]) for item in items] for name in names}
         batch: Batch = {
             "features": {name: _padded(frames) for name, frames in features.items()},
-            "lengths": {name: torch.tensor([len(it) for it in frames]) for name, frames in features.items()},
+            "lengths": {name: torch.tensor([len(each) for each in frames]) for name, frames in features.items()},
             "present": torch.from_numpy(np.stack([item.present for item in items])),
         }
-        pieces = [item.pieces for item in items if item.pieces is not None]
-        states = [item.states for item in items if item.states is not None]
-        if pieces:
-            batch |= self._text(pieces, states)
         if items[0].label is not None:
             batch["labels"] = torch.from_numpy(np.stack([item.label for item in items]))
-        return batch
+        pieces = [item.pieces for item in items if item.pieces is not None]
+        if not pieces:
+            return batch
+        ids = [torch.from_numpy(each.input_ids) for each in pieces]
+        batch["attention_mask"] = _padded([torch.ones_like(each) for each in ids])
+        batch["word_ids"] = _padded([torch.from_numpy(each.word_ids) for each in pieces], OUTSIDE)
+        states = [item.states for item in items if item.states is not None]
+        return batch | ({"text_states": _padded(states)} if states else {"input_ids": _padded(ids, self.padding)})
 
-    def _text(self, pieces: Sequence[Pieces], states: Sequence[Tensor]) -> Batch:
-        ids = [torch.from_numpy(it.input_ids) for it in pieces]
-        text: Batch = {
-            "attention_mask": _padded([torch.ones_like(it) for it in ids]),
-            "word_ids": _padded([torch.from_numpy(it.word_ids) for it in pieces], OUTSIDE),
-        }
-        return text | ({"text_states": _padded(states)} if states else {"input_ids": _padded(ids, self.padding)})
 
-
-def batches_of_like_length(
-    items: Items, collator: Collator, size: int
-) -> Iterator[tuple[npt.NDArray[np.int64], Batch]]:
+def batches_of_like_length(items: Items, collator: Collator, size: int) -> Iterator[tuple[IntArray, Batch]]:
     """Go through samples, those of like length together."""
     order = np.argsort(items.longest(), kind="stable").astype(np.int64)
     for start in range(0, len(order), size):
-        places = order[start : start + size]
-        yield places, collator([items[place] for place in places])
+        samples = order[start : start + size]
+        yield samples, collator([items[sample] for sample in samples])
 
 
 def moved(batch: Batch, device: torch.device | str) -> Batch:
@@ -146,97 +299,3 @@ def _padded(samples: Sequence[Tensor], value: float = 0) -> Tensor:
     batch = torch.nn.utils.rnn.pad_sequence(list(samples), batch_first=True, padding_value=value)
     # An encoder needs a frame, also where no sample of the batch has one.
     return batch if batch.shape[1] else batch.new_zeros(len(batch), 1, *batch.shape[2:])
-
-
-def _check_streams(config: CubeMLPConfig, recordings: Recordings, expected: Sequence[Stream]) -> None:
-    names = {stream.name for stream in expected}
-    if names != recordings.streams.keys():
-        raise ConfigError(
-            f"The model takes the streams {', '.join(sorted(names)) or 'none'}, but the recordings have "
-            f"{', '.join(sorted(recordings.streams)) or 'none'}.",
-            hint="Give those streams; one that a sample lacks has 0 frames there.",
-        )
-    if len(expected) < len(config.modalities) and recordings.words is None:
-        raise ConfigError("The model reads text, but the recordings have no words.", hint="Give the words.")
-    for stream in expected:
-        ragged = recordings.streams[stream.name]
-        if ragged.size != stream.size:
-            raise ConfigError(
-                f"A frame of {stream.name} has {ragged.size} values, but the model takes {stream.size}.",
-                hint="Extract the features as for training, or configure the model for these.",
-            )
-        _check_finite(recordings, stream.name, ragged)
-
-
-def _check_finite(recordings: Recordings, name: str, ragged: Ragged) -> None:
-    rows = np.flatnonzero(~np.isfinite(ragged.values).all(axis=1))
-    if rows.size:
-        sample = int(np.searchsorted(ragged.lengths.cumsum(), rows[0], side="right"))
-        raise DataError(
-            f"{len(rows)} frames of {name} have a value that is not finite, the first in {recordings.ids[sample]}."
-            if len(rows) > 1
-            else f"A frame of {name} has a value that is not finite, in {recordings.ids[sample]}.",
-            hint="Replace such values by 0 where they are read, and say so.",
-        )
-
-
-def _check_words(recordings: Recordings, expected: Sequence[Stream]) -> None:
-    if recordings.words is None:
-        return
-    words = np.array([len(text) for text in recordings.words], dtype=np.int64)
-    for stream in expected:
-        lengths = recordings.streams[stream.name].lengths
-        wrong = np.flatnonzero((lengths != words) & (lengths > 0)) if stream.per_word else []
-        if len(wrong):
-            raise DataError(
-                f"{recordings.ids[wrong[0]]} has {words[wrong[0]]} words, but {lengths[wrong[0]]} frames of "
-                f"{stream.name}, which should have one a word.",
-                hint="Align the stream with the words, or configure it without per_word.",
-            )
-
-
-def _there(config: CubeMLPConfig, recordings: Recordings) -> BoolArray:
-    counts = [
-        [len(text) for text in recordings.words or ()] if stream.text else recordings.streams[stream.name].lengths
-        for stream in config.modalities
-    ]
-    return np.stack([np.asarray(count) > 0 for count in counts], axis=1)
-
-
-def _present(recordings: Recordings, there: BoolArray, wanted: npt.ArrayLike | None) -> BoolArray:
-    asked = there if wanted is None else np.asarray(wanted, dtype=np.bool_)
-    if asked.shape != there.shape:
-        raise ConfigError(
-            f"present has the shape {asked.shape}, but there are {there.shape[0]} samples of {there.shape[1]} "
-            "modalities.",
-            hint="Give a row for each sample and a column for each modality.",
-        )
-    empty = np.flatnonzero(~(there & asked).any(axis=1))
-    if empty.size:
-        raise DataError(
-            f"{len(empty)} samples have no frame of any modality, the first is {recordings.ids[empty[0]]}.",
-            hint="Leave such samples out; nothing can be predicted for them.",
-        )
-    return there & asked
-
-
-def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
-    labels = np.asarray(recordings.labels)
-    if config.loss == "cross_entropy":
-        wrong = ~np.isin(labels, np.arange(config.outputs))
-        expected, shape = f"a class from 0 to {config.outputs - 1}", (len(labels),)
-    else:
-        wrong = ~np.isfinite(labels)
-        expected, shape = "a finite number", (len(labels),) if config.outputs == 1 else (len(labels), config.outputs)
-    if labels.shape != shape:
-        raise DataError(
-            f"The labels have the shape {labels.shape}, but the model gives {shape}.",
-            hint="Configure as many outputs as there are targets.",
-        )
-    rows = np.flatnonzero(wrong.reshape(len(labels), -1).any(axis=1))
-    if rows.size:
-        raise DataError(
-            f"The label of {recordings.ids[rows[0]]} is {labels[rows[0]]}, not {expected}.",
-            hint="Correct it, or leave the sample out.",
-        )
-    return labels.astype(np.int64 if config.loss == "cross_entropy" else np.float32)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from annotated_types import Ge, Lt
+from torch import nn
 
 from modicum.core.extras import require
 from modicum.core.method import Budget
 from modicum.core.settings import Help
 from modicum.errors import ConfigError
-from modicum.fusion.activations import ACTIVATIONS
 from modicum.fusion.functional import AXES, Norm
 
 if TYPE_CHECKING:
@@ -22,28 +22,40 @@ else:
     AutoConfig, PreTrainedConfig = _transformers.AutoConfig, _transformers.PreTrainedConfig
 
 
-Compose: TypeAlias = Literal["mean", "sum", "cat"]
 Loss: TypeAlias = Literal["mae", "mse", "ccc", "cross_entropy"]
-Placement: TypeAlias = Literal["repeat", "first", "centre"]
+Overflow: TypeAlias = Literal["crop", "pool"]
 StreamEncoder: TypeAlias = Literal["gru", "lstm", "conv", "linear", "none"]
 Sizes: TypeAlias = Sequence[int]
 
-_CHOICES = {
-    "norm": ("pre", "post", "branch"),
-    "activation": tuple(ACTIVATIONS),
-    "compose_time": ("mean", "sum", "cat"),
-    "compose_modality": ("mean", "sum", "cat"),
-    "loss": ("mae", "mse", "ccc", "cross_entropy"),
-    "ln_over": ("padded", "valid"),
-    "overflow": ("crop", "pool"),
-    "placement": ("repeat", "first", "centre"),
-    "encoder": ("gru", "lstm", "conv", "linear", "none"),
+# The activations between the two affine maps of a mixer, by the names of the released code.
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,  # exact, by the error function
+    "hardshrink": nn.Hardshrink,
+    "hardtanh": nn.Hardtanh,
+    "identity": nn.Identity,
+    "leakyrelu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "relu": nn.ReLU,
+    "rrelu": nn.RReLU,
+    "tanh": nn.Tanh,
 }
 
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "norm": get_args(Norm),
+    "activation": tuple(ACTIVATIONS),
+    "loss": get_args(Loss),
+    "overflow": get_args(Overflow),
+    "encoder": get_args(StreamEncoder),
+}
+# What older releases could do otherwise; a saved configuration that asked for it is refused.
+_CUT = {"compat": None, "compose_time": "mean", "compose_modality": "cat", "ln_over": "padded", "placement": "repeat"}
 
-def _one_of(name: str, value: object) -> None:
-    if value not in _CHOICES[name]:
-        raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
+
+def _one_of(**choices: object) -> None:
+    for name, value in choices.items():
+        if value not in _CHOICES[name]:
+            raise ConfigError(f"{name} is {value!r}.", hint=f"Use one of: {', '.join(_CHOICES[name])}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +70,7 @@ class Stream:
             kernel of three frames, "linear" looks at each frame alone, and "none" takes values that are the channels of
             the cube already. Text has a projection and no more.
         layers: of a recurrent encoder.
-        per_word: whether a frame is a word of the text, so that it belongs where the pieces of its word are.
+        per_word: whether a frame is a word of the text, so that it goes to each piece of its word.
         dropout: rate behind the encoder.
 
     Raises:
@@ -74,7 +86,7 @@ class Stream:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _one_of("encoder", self.encoder)
+        _one_of(encoder=self.encoder)
         if self.size < 1 or self.layers < 1:
             raise ConfigError(
                 f"The stream {self.name!r} has {self.size} values a frame and {self.layers} layers.",
@@ -101,18 +113,12 @@ class CubeMLPConfig(PreTrainedConfig):
         text_encoder: configuration of the encoder of transformers for the stream that is text.
         frozen_layers: of the text encoder, from below; -1 freezes all.
         freeze_embeddings: whether those of the text encoder are frozen with its lowest layers.
-        placement: where a frame of a word goes: to each piece of its word, to the first, or all in the middle.
         overflow: what happens to frames beyond ``d_ins[0]``: "crop", or "pool" them into as many means.
-        ln_over: whether layer norms over time count the zeros behind the end ("padded", as the released code does) or
-            the sample's own frames ("valid").
-        compose_time: how time leaves the cube; "cat" keeps all of it.
-        compose_modality: how modalities do.
         head_size: of the hidden layer that the head has where it reads more values than that.
         head_dropout: rate in it.
         modality_dropout: share of samples of which a stream is taken away in training.
         outputs: of the head; classes, or targets.
         loss: "mae", "mse" and "ccc" of targets, "cross_entropy" of classes.
-        compat: "official" computes what the released code does, whose predictions depend on their batch.
         **options: of every configuration.
 
     Raises:
@@ -138,17 +144,12 @@ class CubeMLPConfig(PreTrainedConfig):
         text_encoder: PreTrainedConfig | dict[str, Any] | None = None,
         frozen_layers: int = 0,
         freeze_embeddings: bool = True,
-        placement: Placement = "repeat",
-        overflow: Literal["crop", "pool"] = "crop",
-        ln_over: Literal["padded", "valid"] = "padded",
-        compose_time: Compose = "mean",
-        compose_modality: Compose = "cat",
+        overflow: Overflow = "crop",
         head_size: int = 128,
         head_dropout: float = 0.1,
         modality_dropout: float = 0.0,
         outputs: int = 1,
         loss: Loss = "mae",
-        compat: Literal["official"] | None = None,
         **options: Any,
     ) -> None:
         self.d_ins = list(d_ins)
@@ -167,22 +168,17 @@ class CubeMLPConfig(PreTrainedConfig):
         )
         self.frozen_layers = frozen_layers
         self.freeze_embeddings = freeze_embeddings
-        self.placement: Placement = placement
-        self.overflow: Literal["crop", "pool"] = overflow
-        self.ln_over: Literal["padded", "valid"] = ln_over
-        self.compose_time: Compose = compose_time
-        self.compose_modality: Compose = compose_modality
+        self.overflow: Overflow = overflow
         self.head_size = head_size
         self.head_dropout = head_dropout
         self.modality_dropout = modality_dropout
         self.outputs = outputs
         self.loss: Loss = loss
-        self.compat: Literal["official"] | None = compat
-        for name in ("norm", "activation", "compose_time", "compose_modality", "loss", "ln_over", "overflow"):
-            _one_of(name, getattr(self, name))
-        _one_of("placement", placement)
-        if compat not in (None, "official"):
-            raise ConfigError(f"compat is {compat!r}.", hint="Use 'official' or None.")
+        _one_of(norm=norm, activation=activation, loss=loss, overflow=overflow)
+        for name, only in _CUT.items():
+            if (asked := options.pop(name, only)) != only:
+                hint = "Leave it out; a model that was trained with it needs the release that trained it."
+                raise ConfigError(f"{name} is {asked!r}, but this modicum knows {only!r} alone.", hint=hint)
         self._check_sizes()
         self._check_streams()
         _check_rates(head_dropout=head_dropout, modality_dropout=modality_dropout)
@@ -201,10 +197,8 @@ class CubeMLPConfig(PreTrainedConfig):
         blocks = {"d_hiddens": self.d_hiddens, "d_outs": self.d_outs}
         for name, sizes in {"d_ins": [self.d_ins], **blocks}.items():
             if any(len(triple) != len(AXES) or min(triple) < 1 for triple in sizes) or not sizes:
-                raise ConfigError(
-                    f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.",
-                    hint="Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]].",
-                )
+                hint = "Give three sizes for each block, such as [[50, 3, 128], [10, 3, 32]]."
+                raise ConfigError(f"{name} is {sizes}, not (time, modality, channel) of at least 1 each.", hint=hint)
         if not len(self.d_hiddens) == len(self.d_outs) == len(self.res_project):
             raise ConfigError(
                 f"There are {len(self.d_hiddens)} blocks in d_hiddens, {len(self.d_outs)} in d_outs and "
@@ -214,31 +208,32 @@ class CubeMLPConfig(PreTrainedConfig):
         if len(self.dropouts) != len(AXES):
             raise ConfigError(f"dropouts is {self.dropouts}.", hint="Give a rate for time, modality and channel.")
         _check_rates(**dict(zip(("dropout of time", "of modality", "of channel"), self.dropouts, strict=True)))
-        for place, ((d_in, _, d_out), project) in enumerate(zip(self.shapes(), self.res_project, strict=True)):
-            self._check_block(place, d_in, d_out, project=project)
+        for block, (d_in, _, d_out) in enumerate(self.shapes()):
+            self._check_block(block, d_in, d_out)
 
-    def _check_block(self, place: int, d_in: list[int], d_out: list[int], *, project: bool) -> None:
+    def _check_block(self, block: int, d_in: list[int], d_out: list[int]) -> None:
         for axis, before, behind in zip(AXES, d_in, d_out, strict=True):
-            if not project and before != behind:
+            if not self.res_project[block] and before != behind:
                 raise ConfigError(
-                    f"Block {place} takes {axis} from {before} to {behind}, but its residual is not projected.",
+                    f"Block {block} takes {axis} from {before} to {behind}, but its residual is not projected.",
                     hint="Set res_project, or keep the size.",
                 )
             normed = before if self.norm == "pre" else behind
             if normed == 1 and not self.allow_degenerate:
                 raise ConfigError(
-                    f"Block {place} has a layer norm over 1 {axis}, which replaces its input by a constant.",
+                    f"Block {block} has a layer norm over 1 {axis}, which replaces its input by a constant.",
                     hint="Give that axis a length of 2 or more, another norm, or set allow_degenerate.",
                 )
 
     def _check_streams(self) -> None:
-        names = [stream.name for stream in self.modalities]
+        modalities = self.modalities
+        names = [stream.name for stream in modalities]
         if names and (len(names) != self.d_ins[1] or len(set(names)) != len(names)):
             raise ConfigError(
                 f"d_ins has room for {self.d_ins[1]} modalities, and the streams are {', '.join(names)}.",
                 hint="Give as many streams, each with a name of its own.",
             )
-        texts = [stream.name for stream in self.modalities if stream.text]
+        texts = [stream.name for stream in modalities if stream.text]
         if len(texts) > 1:
             raise ConfigError(f"Several streams are text: {', '.join(texts)}.", hint="Give one of them its features.")
 

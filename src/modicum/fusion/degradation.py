@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,10 @@ import numpy.typing as npt
 from modicum.core.files import aside, check_picture
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.batches import BoolArray, Items
+from modicum.fusion.batches import BoolArray
+from modicum.fusion.metrics import task_scores
 from modicum.fusion.recordings import Recordings
-from modicum.fusion.system import FusionSystem, task_scores
+from modicum.fusion.system import FusionSystem
 
 _COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#475569")
 
@@ -67,10 +67,12 @@ def degradation_curve(
 
     Raises:
         ConfigError: if a rate is out of range, there is none, or no seed, or a modality is unknown.
-        DataError: if the recordings cannot be scored.
     """
     names = [stream.name for stream in system.config.modalities]
-    _check_draws(rates, seeds)
+    if not rates or not seeds:
+        raise ConfigError("There are no rates, or no seeds.", hint="Give one of each.")
+    if wrong := [rate for rate in rates if not 0 <= rate <= 1]:
+        raise ConfigError(f"A rate is {wrong[0]}.", hint="Give probabilities.")
     if unknown := sorted(set(modalities or ()) - set(names)):
         raise ConfigError(f"There is no modality {unknown[0]!r}.", hint=f"Use some of: {', '.join(names)}.")
     losable = np.array([modalities is None or name in modalities for name in names])
@@ -115,20 +117,22 @@ def all_subsets(system: FusionSystem, recordings: Recordings) -> list[SubsetScor
         The scores of each subset that a sample has; compare them only where ``samples`` is the same.
 
     Raises:
-        ConfigError: if the streams are others than in training.
         DataError: if the recordings cannot be scored.
     """
     names = tuple(stream.name for stream in system.config.modalities)
     items = system.items(recordings)
     if items.labels is None:
         raise DataError("The recordings have no labels to score by.", hint="Give one for each sample.")
-    subsets = [chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
-    found = [_subset_score(system, items, items.labels, np.isin(names, chosen)) for chosen in subsets]
-    return [
-        SubsetScore(modalities=chosen, samples=samples, scores=scores)
-        for chosen, (samples, scores) in zip(subsets, found, strict=True)
-        if samples
-    ]
+    found: list[SubsetScore] = []
+    for chosen in (chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)):
+        left = items.present & np.isin(names, chosen)
+        has: BoolArray = np.any(left, axis=1)
+        if has.any():
+            # A sample of which nothing is left would be refused: it is predicted whole, and not counted.
+            predicted = system.predict_items(items.with_present(np.where(has[:, None], left, items.present)))
+            scores = task_scores(system.task, items.labels[has], predicted[has])
+            found.append(SubsetScore(modalities=chosen, samples=int(has.sum()), scores=scores))
+    return found
 
 
 def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: str) -> None:
@@ -142,30 +146,11 @@ def draw_degradation(path: Path, curves: Mapping[str, Degradation], *, metric: s
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    for place, (name, curve) in enumerate(curves.items()):
-        values, colour = curve.scores[metric], _COLOURS[place % len(_COLOURS)]
+    for (name, curve), colour in zip(curves.items(), cycle(_COLOURS)):
+        values = curve.scores[metric]
         axes.fill_between(curve.rates, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.rates, values.mean(axis=1), "o-", color=colour, markersize=4, label=name)
     axes.set(xlabel="probability that a modality of a sample is missing", ylabel=metric)
     axes.legend(frameon=False)
     with aside(path) as part:
         figure.savefig(part, dpi=160)
-
-
-def _subset_score(
-    system: FusionSystem, items: Items, labels: npt.NDArray[Any], wanted: BoolArray
-) -> tuple[int, dict[str, float]]:
-    left = items.present & wanted
-    has: BoolArray = np.any(left, axis=1)
-    if not has.any():
-        return 0, {}
-    # A sample of which nothing is left would be refused: it is predicted whole, and not counted.
-    predicted = system.predict_items(items.with_present(np.where(has[:, None], left, items.present)))
-    return int(has.sum()), task_scores(system.task, labels[has], predicted[has])
-
-
-def _check_draws(rates: Sequence[float], seeds: Sequence[int]) -> None:
-    if not rates or not seeds:
-        raise ConfigError("There are no rates, or no seeds.", hint="Give one of each.")
-    if wrong := [rate for rate in rates if not 0 <= rate <= 1]:
-        raise ConfigError(f"A rate is {wrong[0]}.", hint="Give probabilities.")

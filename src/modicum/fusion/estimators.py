@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - X is the name of scikit-learn
 """CubeMLP as scikit-learn has estimators: streams as arrays in, targets or classes out."""
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from modicum.fusion.functional import Norm
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.training import Recipe
 
-Streams: TypeAlias = Mapping[str, npt.ArrayLike]
-Lengths: TypeAlias = Mapping[str, npt.ArrayLike]
+Given: TypeAlias = Mapping[str, npt.ArrayLike] | Recordings
+Labels: TypeAlias = npt.ArrayLike | None
+Lengths: TypeAlias = Mapping[str, npt.ArrayLike] | None
 
 
 class _Estimator(BaseEstimator):
@@ -61,14 +63,6 @@ class _Estimator(BaseEstimator):
         self.device = device
 
     def _fit(self, recordings: Recordings) -> Self:
-        recipe = Recipe(
-            epochs=self.epochs,
-            batch=self.batch,
-            rate=self.rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            schedule="linear",
-        )
         config = configure(
             recordings,
             encoder=self.encoder,
@@ -78,6 +72,8 @@ class _Estimator(BaseEstimator):
             dropouts=(self.dropout,) * 3,
             modality_dropout=self.modality_dropout,
         )
+        names = ("epochs", "batch", "rate", "weight_decay", "patience")
+        recipe = Recipe(**{name: getattr(self, name) for name in names}, schedule="linear")
         self.system_ = fit(recordings, config=config, recipe=recipe, seed=self.seed, device=self.device)
         return self
 
@@ -101,14 +97,7 @@ class CubeMLPRegressor(RegressorMixin, _Estimator):
         (24,)
     """
 
-    def fit(
-        self,
-        X: Streams | Recordings,  # noqa: N803 - the names of scikit-learn
-        y: npt.ArrayLike | None = None,
-        *,
-        lengths: Lengths | None = None,
-        groups: npt.ArrayLike | None = None,
-    ) -> Self:
+    def fit(self, X: Given, y: Labels = None, *, lengths: Lengths = None, groups: Labels = None) -> Self:
         """Fit.
 
         Args:
@@ -132,28 +121,12 @@ class CubeMLPRegressor(RegressorMixin, _Estimator):
         self.std_ = np.where(std > 0, std, np.float32(1))
         return self._fit(replace(recordings, labels=(targets - self.mean_) / self.std_, classes=()))
 
-    def predict(
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        *,
-        lengths: Lengths | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Estimate the targets, shape (n,) or (n, targets).
-
-        Raises:
-            ConfigError: if the streams are others than in fitting.
-            DataError: if a sample cannot be read.
-        """
+    def predict(self, X: Given, *, lengths: Lengths = None) -> npt.NDArray[np.float32]:
+        """Estimate the targets, shape (n,) or (n, targets), of the streams of `fit`."""
         check_is_fitted(self)
         return self.system_.predict(to_recordings(X, lengths=lengths)) * self.std_ + self.mean_
 
-    def score(  # pyright: ignore[reportIncompatibleMethodOverride] - lengths in place of weights
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        y: npt.ArrayLike | None = None,
-        *,
-        lengths: Lengths | None = None,
-    ) -> float:
+    def score(self, X: Given, y: Labels = None, *, lengths: Lengths = None) -> float:  # pyright: ignore
         """Give the coefficient of determination, R2, of at least 2 samples."""
         recordings = to_recordings(X, lengths=lengths)
         return float(r2_score(_given(recordings, y), self.predict(recordings)))
@@ -167,74 +140,30 @@ class CubeMLPClassifier(ClassifierMixin, _Estimator):
         classes_: in the order of the probabilities.
     """
 
-    def fit(
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        y: npt.ArrayLike | None = None,
-        *,
-        lengths: Lengths | None = None,
-        groups: npt.ArrayLike | None = None,
-    ) -> Self:
-        """Fit.
-
-        Args:
-            X: streams by name, each of shape (n, frames, size); or recordings.
-            y: classes of any kind, shape (n,); None takes the labels of recordings.
-            lengths: as for `CubeMLPRegressor.fit`.
-            groups: the same.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ConfigError: if a setting is wrong.
-            DataError: if shapes disagree, a value is not finite, a sample has no frame, or there is one class.
-        """
+    def fit(self, X: Given, y: Labels = None, *, lengths: Lengths = None, groups: Labels = None) -> Self:
+        """Fit to classes ``y`` of any kind, shape (n,), at least two; all else is as for `CubeMLPRegressor.fit`."""
         recordings = to_recordings(X, lengths=lengths, groups=groups)
         self.classes_, numbers = np.unique(_given(recordings, y), return_inverse=True)
         if len(self.classes_) < 2:
             raise DataError(f"All samples are of the class {self.classes_[0]!r}.", hint="Give two classes or more.")
         return self._fit(replace(recordings, labels=numbers.astype(np.int64), classes=()))
 
-    def predict_proba(
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        *,
-        lengths: Lengths | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Give the probabilities of the classes, shape (n, classes).
-
-        Raises:
-            ConfigError: if the streams are others than in fitting.
-            DataError: if a sample cannot be read.
-        """
+    def predict_proba(self, X: Given, *, lengths: Lengths = None) -> npt.NDArray[np.float32]:
+        """Give the probabilities of the classes, shape (n, classes)."""
         check_is_fitted(self)
         return self.system_.predict(to_recordings(X, lengths=lengths))
 
-    def predict(
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        *,
-        lengths: Lengths | None = None,
-    ) -> npt.NDArray[Any]:
+    def predict(self, X: Given, *, lengths: Lengths = None) -> npt.NDArray[Any]:
         """Give the likeliest class of each sample, shape (n,)."""
         return self.classes_[self.predict_proba(X, lengths=lengths).argmax(axis=1)]
 
-    def score(  # pyright: ignore[reportIncompatibleMethodOverride] - lengths in place of weights
-        self,
-        X: Streams | Recordings,  # noqa: N803
-        y: npt.ArrayLike | None = None,
-        *,
-        lengths: Lengths | None = None,
-    ) -> float:
+    def score(self, X: Given, y: Labels = None, *, lengths: Lengths = None) -> float:  # pyright: ignore
         """Give the accuracy."""
         recordings = to_recordings(X, lengths=lengths)
         return float(accuracy_score(_given(recordings, y), self.predict(recordings)))
 
 
-def to_recordings(
-    streams: Streams | Recordings, *, lengths: Lengths | None = None, groups: npt.ArrayLike | None = None
-) -> Recordings:
+def to_recordings(streams: Given, *, lengths: Lengths = None, groups: Labels = None) -> Recordings:
     """Take arrays apart into the frames that each sample has."""
     if isinstance(streams, Recordings):
         if lengths is not None or groups is not None:
@@ -243,7 +172,7 @@ def to_recordings(
     return Recordings.from_arrays(streams, lengths=lengths, groups=groups)
 
 
-def _given(recordings: Recordings, y: npt.ArrayLike | None) -> npt.NDArray[Any]:
+def _given(recordings: Recordings, y: Labels) -> npt.NDArray[Any]:
     labels = np.asarray(recordings.labels if y is None else y)
     if labels.ndim == 0 or len(labels) != len(recordings):
         raise DataError(

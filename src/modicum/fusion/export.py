@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -17,14 +16,14 @@ from modicum.core.export import largest_difference, open_onnx, require_onnx, wri
 from modicum.core.files import aside, check_target
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, RunError
+from modicum.fusion.batches import Scaling
 from modicum.fusion.configuration import CubeMLPConfig
+from modicum.fusion.inputs import frames_within
 from modicum.fusion.modeling import CubeMLPForPrediction
-from modicum.fusion.placing import frames_within
 from modicum.fusion.system import FusionSystem
 
 if TYPE_CHECKING:
     from modicum.fusion.estimators import CubeMLPClassifier, CubeMLPRegressor
-    from modicum.fusion.scaling import Scaling
 
 
 _TOLERANCE = 1e-5  # what two float32 libraries differ by, with room; a wrong graph differs by far more
@@ -38,8 +37,7 @@ def onnx_inputs(config: CubeMLPConfig) -> list[str]:
     features = [stream.name for stream in config.modalities if not stream.text]
     names = [name for feature in features for name in (feature, feature + _LENGTHS)]
     if config.text_encoder is not None:
-        placed = config.placement != "centre" and any(stream.per_word for stream in config.modalities)
-        names += _TEXT if placed else _TEXT[:2]
+        names += _TEXT if any(stream.per_word for stream in config.modalities) else _TEXT[:2]
     return names
 
 
@@ -62,16 +60,13 @@ def export_onnx(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | 
         above 1.
 
     Raises:
-        ConfigError: if the model depends on its batch (``compat="official"``) or is not in float32, or the file cannot
-            be written.
+        ConfigError: if the model is not in float32, or the file cannot be written.
         MissingExtraError: if onnx, onnxruntime or onnxscript is not installed.
         RunError: if onnxruntime computes something else.
     """
     require_onnx()
     traced = _traced(model)
     network = traced.model
-    if network.config.compat is not None:
-        raise ConfigError("A model with compat='official' cannot be exported.", hint="Unset compat.")
     if network.dtype != torch.float32:
         raise ConfigError(f"A model in {network.dtype} cannot be exported.", hint="Call its float() before.")
     check_target(path)
@@ -100,12 +95,11 @@ class _Traced(nn.Module):
         self.model = model
         self.names = tuple(onnx_inputs(model.config))
         self.output = "logits" if scaling is None else "predicted"
-        means = {} if scaling is None else scaling.means
-        factors = {} if scaling is None else {name: scaling.factors(name) for name in means}
-        self.streams = tuple(means)
-        for name in self.streams:
-            self.register_buffer(f"mean_{name}", torch.from_numpy(means[name]).to(model.device))
-            self.register_buffer(f"factors_{name}", torch.from_numpy(factors[name]).to(model.device))
+        self.streams = () if scaling is None else tuple(scaling.means)
+        if scaling is not None:
+            for name in self.streams:
+                self.register_buffer(f"mean_{name}", torch.from_numpy(scaling.mean(name)).to(model.device))
+                self.register_buffer(f"factors_{name}", torch.from_numpy(scaling.factors(name)).to(model.device))
         self.register_buffer("target_mean", None)
         self.register_buffer("target_std", None)
 
@@ -113,7 +107,12 @@ class _Traced(nn.Module):
         named = dict(zip(self.names, inputs, strict=True))
         for name in self.streams:
             named[name] = (named[name] - getattr(self, f"mean_{name}")) * getattr(self, f"factors_{name}")
-        logits = self.model(**_arguments(named)).logits
+        features = [name for name in named if name + _LENGTHS in named]
+        logits = self.model(
+            features={name: named[name] for name in features},
+            lengths={name: named[name + _LENGTHS] for name in features},
+            **{name: named[name] for name in _TEXT if name in named},
+        ).logits
         if self.output == "predicted" and self.model.config.loss == "cross_entropy":
             return logits.softmax(1)
         return logits if self.target_std is None else logits * self.target_std + self.target_mean
@@ -133,16 +132,6 @@ def _traced(model: CubeMLPForPrediction | FusionSystem | CubeMLPRegressor | Cube
             for it in (regressor.mean_, regressor.std_)
         )
     return traced
-
-
-def _arguments(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Give the arguments of the model's forward."""
-    streams = [name for name in inputs if name + _LENGTHS in inputs]
-    return {
-        "features": {name: inputs[name] for name in streams},
-        "lengths": {name: inputs[name + _LENGTHS] for name in streams},
-        **{name: inputs[name] for name in _TEXT if name in inputs},
-    }
 
 
 def _longest(model: CubeMLPForPrediction) -> int:
@@ -185,10 +174,7 @@ def _difference(traced: _Traced, path: Path, batch: int, time: int) -> tuple[flo
     sample = _sample(traced, batch, time)
     (found,) = open_onnx(path)(*sample.values())
     wanted = traced(*sample.values())
-    exact = copy.deepcopy(traced).double()(*_in_double(sample).values())
+    doubles = [values.double() if values.is_floating_point() else values for values in sample.values()]
+    exact = copy.deepcopy(traced).double()(*doubles)
     largest = float(wanted.abs().max().clamp(min=1.0))
     return largest_difference(found, wanted) / largest, largest_difference(exact, wanted) / largest
-
-
-def _in_double(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: values.double() if values.is_floating_point() else values for name, values in sample.items()}

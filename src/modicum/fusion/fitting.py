@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from modicum.core.devices import check_device
@@ -14,15 +14,17 @@ from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.seeding import seeded_globally
 from modicum.core.splits import hold_out
 from modicum.errors import ConfigError, DataError
+from modicum.fusion.batches import Collator, Scaling, open_tokenizer
 from modicum.fusion.configuration import CubeMLPConfig, Stream, StreamEncoder
+from modicum.fusion.metrics import Task
 from modicum.fusion.mixer import CubeMLP
 from modicum.fusion.modeling import CubeMLPForPrediction
-from modicum.fusion.recordings import Recordings
-from modicum.fusion.scaling import Scaling
-from modicum.fusion.system import FusionSystem, Task, collator_for, prepare
+from modicum.fusion.recordings import Recordings, check_classes
+from modicum.fusion.system import FusionEnsemble, FusionSystem, prepare
 from modicum.fusion.training import Recipe, train
-from modicum.fusion.words import open_tokenizer
 
+_LOGGER = logging.getLogger(__name__)
+_TASKS: Mapping[str, Task] = {"cross_entropy": "classes", "ccc": "depression"}  # by loss; of others sentiment
 _LONGEST = 100  # frames of the cube, as published
 _FEWEST = 8  # channels at the end of the cube; with 2, drawn signals were not learnt from some seeds
 
@@ -56,13 +58,22 @@ def configure(
         The configuration, with the stream "text" first.
 
     Raises:
-        ConfigError: if the encoder cannot be loaded, a stream is unknown or called as the text is, or a setting is
-            wrong.
+        ConfigError: if a stream is unknown or called as the text is, or a setting is wrong.
         DataError: if there are no labels, or there is nothing to learn from.
     """
     if recordings.labels is None:
         raise DataError("The recordings have no labels to train on.", hint="Give one for each sample.")
-    _check_names(recordings, per_word, text)
+    names = ", ".join(recordings.streams) or "none"
+    if unknown := sorted(set(per_word) - recordings.streams.keys()):
+        hint = f"Choose per_word (--per-word) of: {names}."
+        raise ConfigError(f"There is no stream {unknown[0]!r} to have a frame for each word.", hint=hint)
+    if text is None and not recordings.streams:
+        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
+    if text is not None and "text" in recordings.streams:
+        raise ConfigError(
+            "The recordings have features of their text, and an encoder shall read the same words.",
+            hint=f"Choose streams (--stream) without text, of: {names}.",
+        )
     streams = [
         Stream(name=name, size=stream.size, encoder=encoder, layers=layers, per_word=name in per_word)
         for name, stream in recordings.streams.items()
@@ -73,14 +84,16 @@ def configure(
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
     time = _LONGEST if text is not None else min(_LONGEST, max(2, longest))
-    sizes: dict[str, Any] = {
-        "d_ins": [time, len(streams), channels],
-        "d_hiddens": [
-            [max(2, -(-time // 2)), len(streams), channels],
-            [max(2, -(-time // 10)), len(streams), min(channels, max(_FEWEST, channels // 4))],
-        ],
-    }
-    return CubeMLPConfig(**{**sizes, **_outputs(recordings), "streams": streams, **settings})
+    half, tenth, count = max(2, -(-time // 2)), max(2, -(-time // 10)), len(streams)
+    last = min(channels, max(_FEWEST, channels // 4))
+    made: dict[str, Any] = {"d_ins": [time, count, channels], "streams": streams}
+    made["d_hiddens"] = [[half, count, channels], [tenth, count, last]]
+    labels = np.asarray(recordings.labels)
+    if labels.dtype.kind in "iu":
+        made |= {"outputs": len(recordings.classes) or int(labels.max(initial=0)) + 1, "loss": "cross_entropy"}
+    else:
+        made["outputs"] = labels.shape[1] if labels.ndim == 2 else 1
+    return CubeMLPConfig(**{**made, **settings})
 
 
 def fit(
@@ -122,31 +135,60 @@ def fit(
     check_device(device)
     if validation is None:
         training, validation = split_off(training, seed=seed)
-    _check_agreement(training, validation, config, text)
+    check_classes("validation", validation, training)
+    if (text is None) != (config.text_encoder is None):
+        hint = "Give `text` to `configure` and to `fit`, or to neither."
+        raise ConfigError("The configuration and `text` do not agree on whether there is a text encoder.", hint=hint)
     tokenizer = None if text is None else open_tokenizer(text)
     scaling = Scaling.fit(training)
-    items, valid = (
-        prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words) for part in (training, validation)
-    )
-    model = _new_model(config, text, seed, fusion)
-    took = train(
-        model,
-        items,
-        valid,
-        recipe=recipe or Recipe(),
-        seed=seed,
-        collator=collator_for(tokenizer),
-        device=device,
-    )
+    read = lambda part: prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words)
+    items, valid = read(training), read(validation)
+    with seeded_globally(seed, "initialisation"):
+        model = CubeMLPForPrediction(config, None if text is None else open_text_encoder(text, extra="fusion"))
+        if fusion is not None:
+            model.cube = fusion(model.cube)  # type: ignore[assignment] - it has the forward of a cube
+    how = {"recipe": recipe or Recipe(), "seed": seed, "collator": Collator.of(tokenizer), "device": device}
+    took = train(model, items, valid, **how)
     return FusionSystem(
         model=model,
         scaling=scaling,
-        task=task or _task(config),
+        task=task or _TASKS.get(config.loss, "sentiment"),
         classes=training.classes,
         tokenizer=tokenizer,
         max_words=max_words,
         training=took,
     )
+
+
+def fit_seeds(
+    training: Recordings, validation: Recordings | None, *, config: CubeMLPConfig, seeds: Sequence[int], **settings: Any
+) -> FusionEnsemble:
+    """Train once for each seed; each is logged (`logging`, level INFO).
+
+    Args:
+        training: with labels.
+        validation: with labels; None splits a part off, another one for each seed.
+        config: of each model.
+        seeds: at least one, from 0 on, each once.
+        **settings: of `fit`.
+
+    Returns:
+        All of them; none is better than another by chance, so none is picked.
+
+    Raises:
+        ConfigError: if there is no seed, or one twice or below 0.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"The seeds are {list(seeds)}.", hint="Give one or more from 0 on, each once.")
+    systems: dict[int, FusionSystem] = {}
+    for seed in seeds:
+        systems[seed] = fit(training, validation, config=config, seed=seed, **settings)
+        if (took := systems[seed].training) is not None:
+            _LOGGER.info(
+                "Seed %d: epoch %d of %d, validation loss %.4f, %.0f s",
+                *(seed, took.epoch, len(took.losses), min(took.losses), took.seconds),
+            )
+    return FusionEnsemble(systems)
 
 
 def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tuple[Recordings, Recordings]:
@@ -162,68 +204,10 @@ def split_off(recordings: Recordings, *, seed: int, share: float = 0.15) -> tupl
             hint="Give a validation split.",
         )
     labels = recordings.labels
-    shared = labels if groups is None and labels is not None and _can_stratify(labels, share) else None
-    rest, part = hold_out(count, share, seed, labels=shared, groups=groups)
+    if groups is not None or labels is None or labels.dtype.kind not in "iu":
+        labels = None
+    else:
+        counts = np.unique(labels, return_counts=True)[1]
+        labels = labels if counts.min() >= 2 and len(counts) <= share * count else None
+    rest, part = hold_out(count, share, seed, labels=labels, groups=groups)
     return recordings.take(np.sort(rest)), recordings.take(np.sort(part))
-
-
-def _check_names(recordings: Recordings, per_word: Collection[str], text: str | None) -> None:
-    names = ", ".join(recordings.streams) or "none"
-    if unknown := sorted(set(per_word) - recordings.streams.keys()):
-        raise ConfigError(
-            f"There is no stream {unknown[0]!r} to have a frame for each word.",
-            hint=f"Choose per_word (--per-word) of: {names}.",
-        )
-    if text is None and not recordings.streams:
-        raise DataError("The recordings have no stream of features.", hint="Name an encoder for their words (--text).")
-    if text is not None and "text" in recordings.streams:
-        raise ConfigError(
-            "The recordings have features of their text, and an encoder shall read the same words.",
-            hint=f"Choose streams (--stream) without text, of: {names}.",
-        )
-
-
-def _can_stratify(labels: npt.NDArray[Any], share: float) -> bool:
-    if labels.dtype.kind not in "iu":
-        return False
-    counts = np.unique(labels, return_counts=True)[1]
-    return bool(counts.min() >= 2 and len(counts) <= share * len(labels))
-
-
-def _outputs(recordings: Recordings) -> dict[str, Any]:
-    labels = np.asarray(recordings.labels)
-    if labels.dtype.kind in "iu":
-        outputs = len(recordings.classes) or int(labels.max(initial=0)) + 1
-        return {"outputs": outputs, "loss": "cross_entropy"}
-    return {"outputs": labels.shape[1] if labels.ndim == 2 else 1}
-
-
-def _check_agreement(training: Recordings, validation: Recordings, config: CubeMLPConfig, text: str | None) -> None:
-    if (text is None) != (config.text_encoder is None):
-        raise ConfigError(
-            "The configuration and `text` do not agree on whether there is a text encoder.",
-            hint="Give `text` to `configure` and to `fit`, or to neither.",
-        )
-    if training.classes != validation.classes:
-        raise ConfigError(
-            f"The classes of training are {', '.join(training.classes) or 'none'}, those of validation "
-            f"{', '.join(validation.classes) or 'none'}.",
-            hint="Give labels of the same classes in the same order.",
-        )
-
-
-def _new_model(
-    config: CubeMLPConfig, text: str | None, seed: int, fusion: Callable[[CubeMLP], nn.Module] | None
-) -> CubeMLPForPrediction:
-    with seeded_globally(seed, "initialisation"):
-        encoder = None if text is None else open_text_encoder(text, extra="fusion")
-        model = CubeMLPForPrediction(config, encoder)
-        if fusion is not None:
-            model.cube = fusion(model.cube)  # type: ignore[assignment] - it has the forward of a cube
-        return model
-
-
-def _task(config: CubeMLPConfig) -> Task:
-    if config.loss == "cross_entropy":
-        return "classes"
-    return "depression" if config.loss == "ccc" else "sentiment"

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from sklearn.metrics import (
-    accuracy_score,
-    f1_score,
-    mean_absolute_error,
-    recall_score,
-    root_mean_squared_error,
-)
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, recall_score, root_mean_squared_error
 
-from modicum.errors import DataError
+Task: TypeAlias = Literal["sentiment", "depression", "classes"]
 
-PHQ_SCALE = 25.0  # AVEC 2019 divides by it, although a PHQ-8 score is at most 24
-_HIGHEST_PHQ = 24.0
 _ZERO_DIVISION: object = 0  # the annotations of scikit-learn know only the values that are text
 _RANGES = {"acc7": 3.0, "acc5": 2.0, "acc3": 1.0}
 _Series = npt.NDArray[np.float64]
+
+
+def task_scores(task: Task, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> dict[str, float]:
+    """Score predictions by what their task is scored by."""
+    if task == "classes":
+        return class_scores(truth, predicted.argmax(1))
+    score = sentiment_scores if task == "sentiment" else depression_scores
+    if truth.ndim == 1:
+        return score(truth, predicted)
+    each = [score(*pair) for pair in zip(truth.T, predicted.T, strict=True)]
+    common = [name for name in each[0] if all(name in scores for scores in each)]
+    means = {name: float(np.mean([scores[name] for scores in each])) for name in common}
+    return means | {f"{name}_{target}": value for target, scores in enumerate(each) for name, value in scores.items()}
 
 
 def sentiment_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
@@ -32,8 +37,8 @@ def sentiment_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str
         classes, guessed = (np.round(np.clip(values, -end, end)) for values in (y, guess))
         scores[name] = float(accuracy_score(classes, guessed))
     scores |= _two_classes("has0", y >= 0, guess >= 0)
-    told = y != 0
-    return scores | (_two_classes("non0", y[told] > 0, guess[told] > 0) if told.any() else {})
+    other = y != 0
+    return scores | (_two_classes("non0", y[other] > 0, guess[other] > 0) if other.any() else {})
 
 
 def depression_scores(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
@@ -80,23 +85,6 @@ def concordance(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, variant: Lite
     return 2 * covariance / spread
 
 
-def phq_to_unit(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Divide PHQ-8 scores by 25, as AVEC 2019 does before training."""
-    points = np.asarray(scores, dtype=np.float64)
-    wrong = np.flatnonzero(~((points >= 0) & (points <= _HIGHEST_PHQ)))  # NaN is wrong, too
-    if wrong.size:
-        raise DataError(
-            f"The PHQ-8 score at index {wrong[0]} is {points.ravel()[wrong[0]]}, and scores go from 0 to 24.",
-            hint="Correct it, or leave that person out.",
-        )
-    return (points / PHQ_SCALE).astype(np.float32)
-
-
-def phq_from_unit(scaled: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Undo `phq_to_unit`; a prediction may lie out of the range."""
-    return np.asarray(scaled, dtype=np.float64) * PHQ_SCALE
-
-
 def _two_classes(convention: str, truth: npt.NDArray[np.bool_], guess: npt.NDArray[np.bool_]) -> dict[str, float]:
     return {
         f"acc2_{convention}": float(accuracy_score(truth, guess)),
@@ -113,16 +101,4 @@ def _constant(values: _Series) -> bool:
 
 
 def _series(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[_Series, _Series]:
-    y, guess = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if y.ndim != 1 or y.shape != guess.shape or not y.size:
-        raise DataError(
-            f"The truth has the shape {y.shape} and the prediction {guess.shape}; both should be (n,), n at least 1.",
-            hint="Give one prediction for each sample, in the same order.",
-        )
-    for name, values in {"truth": y, "prediction": guess}.items():
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if wrong.size:
-            raise DataError(
-                f"The {name} of sample {wrong[0]} is {values[wrong[0]]}.", hint="Leave such samples out of the score."
-            )
-    return y, guess
+    return np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)

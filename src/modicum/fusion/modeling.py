@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modicum.core.extras import require
-from modicum.core.pretrained import open_text_encoder
-from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.fusion.configuration import Compose, CubeMLPConfig, Stream
-from modicum.fusion.inputs import Text, check_present, drop_modalities, present_lengths
-from modicum.fusion.losses import prediction_loss
-from modicum.fusion.mixer import CubeMLP
-from modicum.fusion.placing import (
+from modicum.fusion.configuration import CubeMLPConfig, Loss, Stream
+from modicum.fusion.encoders import FeatureEncoder, TextEncoder, TextProjection
+from modicum.fusion.functional import concordance
+from modicum.fusion.inputs import (
+    Text,
     Track,
     absent_tokens,
-    centre_released,
+    check_present,
+    drop_modalities,
     fit_time,
     frames_within,
     keep_frames,
-    pad_time,
     place_words,
+    present_lengths,
     stack_tracks,
 )
-from modicum.fusion.streams import FeatureEncoder, TextProjection
-from modicum.fusion.text import TextEncoder
+from modicum.fusion.mixer import CubeMLP
 
 if TYPE_CHECKING:
     from transformers import AutoModel, PreTrainedModel
@@ -38,6 +37,8 @@ else:
     _transformers = require("transformers", extra="fusion", purpose="CubeMLP")
     AutoModel, PreTrainedModel = _transformers.AutoModel, _transformers.PreTrainedModel
     ModelOutput = _transformers.utils.generic.ModelOutput
+
+_CCC_EPS = 1e-8  # ours: so that a constant batch costs 1 and not 0/0
 
 
 @dataclass
@@ -53,7 +54,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     """Encoders of the streams, a `CubeMLP` of their frames, and a head.
 
     What it says of a sample does not depend on the other samples of the batch, nor on how far they are padded, nor on
-    what an absent stream contains; with ``compat="official"`` it does, as in the released code.
+    what an absent stream contains.
 
     Args:
         config: of the whole model, with its streams.
@@ -71,6 +72,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def __init__(self, config: CubeMLPConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         _check_config(config)
+        self.modalities = config.modalities
         channels, eps = config.d_ins[2], config.layer_norm_eps
         self.text: Any = None
         if config.text_encoder is not None:
@@ -79,40 +81,13 @@ class CubeMLPForPrediction(PreTrainedModel):
                 frozen_layers=config.frozen_layers,
                 freeze_embeddings=config.freeze_embeddings,
             )
-        self.streams = nn.ModuleDict(
-            {
-                stream.name: TextProjection(stream, channels)
-                if stream.text
-                else FeatureEncoder(stream, channels, eps=eps)
-                for stream in config.modalities
-            }
-        )
+        encode = lambda it: TextProjection(it, channels) if it.text else FeatureEncoder(it, channels, eps=eps)
+        self.streams = nn.ModuleDict({stream.name: encode(stream) for stream in self.modalities})
         # The released code has no such tokens: it takes an absent stream for one of zeros.
-        self.absent: Any = None if config.compat else nn.Parameter(torch.zeros(config.d_ins[1], channels))
+        self.absent = nn.Parameter(torch.zeros(config.d_ins[1], channels))
         self.cube = CubeMLP(config)
         self.head = _head(config)
         self.post_init()
-
-    @classmethod
-    def from_encoder(cls, place: str, *, seed: int = 0, **settings: Any) -> CubeMLPForPrediction:
-        """Put a new model on a pre-trained text encoder.
-
-        Args:
-            place: a hub id, a folder, or "offline" for the packaged MiniLM.
-            seed: of the weights that are new.
-            **settings: of `CubeMLPConfig`.
-
-        Returns:
-            The model, in float32 whatever the encoder was saved in.
-
-        Raises:
-            ConfigError: if the encoder cannot be loaded, or a setting is wrong.
-            MissingExtraError: if the packaged encoder is asked for and not installed.
-            ModelError: if the encoder does not fit.
-        """
-        with seeded_globally(seed, "initialisation"):
-            encoder = open_text_encoder(place, extra="fusion")
-            return cls(CubeMLPConfig(text_encoder=encoder.config, **settings), encoder)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **options: Any) -> Any:
@@ -127,8 +102,7 @@ class CubeMLPForPrediction(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # PreTrainedModel would draw all from one normal distribution; the released code keeps torch's own.
         if module is self:
-            if self.absent is not None:
-                nn.init.zeros_(self.absent)
+            nn.init.zeros_(self.absent)
         elif reset := cast("Callable[[], None] | None", getattr(module, "reset_parameters", None)):
             reset()
         if isinstance(module, nn.RNNBase):
@@ -137,11 +111,7 @@ class CubeMLPForPrediction(PreTrainedModel):
                     nn.init.orthogonal_(weight)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Give the word embeddings of the text encoder.
-
-        Raises:
-            ModelError: if no stream is text.
-        """
+        """Give the word embeddings of the text encoder."""
         if self.text is None:
             raise ModelError("A model without text has no word embeddings.", hint="Ask one with a stream of text.")
         return self.text.encoder.get_input_embeddings()
@@ -161,8 +131,7 @@ class CubeMLPForPrediction(PreTrainedModel):
 
         A stream that is not given, has no frame, or is not present is absent: a learned token stands for it at the
         frames that the sample's other streams have. Frames of words go where the pieces of their words are; where the
-        text is absent, they stand one behind the other. With ``compat="official"`` an absent stream is one of zeros,
-        and text cannot be absent.
+        text is absent, they stand one behind the other.
 
         Args:
             features: streams by name, each of shape (batch, frames, size).
@@ -185,47 +154,38 @@ class CubeMLPForPrediction(PreTrainedModel):
         """
         text = Text.of(input_ids, attention_mask, word_ids, text_states)
         features = features or {}
-        counts = present_lengths(self.config.modalities, features, lengths or {}, present, text)
+        counts = present_lengths(self.modalities, features, lengths or {}, present, text)
         if not torch.compiler.is_compiling():
-            check_present(counts, self._widths(features, text), text)
+            check_present(self.modalities, counts, features, text)
         if self.training and self.config.modality_dropout:
             counts = drop_modalities(counts, self.config.modality_dropout)
-        assemble = self._assemble if self.config.compat is None else self._assemble_released
-        hidden = _compose(self.cube(*assemble(counts, features, text)), self.config)
+        # The mean over time, and the modalities side by side.
+        hidden = self.cube(self._assemble(counts, features, text)).mean(1).flatten(1)
         logits = self.head(hidden)
         loss = None if labels is None else prediction_loss(self.config.loss, logits, labels)
         return CubeMLPOutput(loss=loss, logits=logits, hidden=hidden)
 
-    def _widths(self, features: Mapping[str, Tensor], text: Text | None) -> list[int | None]:
-        sizes = {name: values.shape[1] for name, values in features.items()}
-        return [
-            (None if text is None else text.mask.shape[1]) if stream.text else sizes.get(stream.name)
-            for stream in self.config.modalities
-        ]
-
-    def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> tuple[Tensor, Tensor]:
-        """Give the cube and the frames that each sample has in it."""
+    def _assemble(self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None) -> Tensor:
+        """Give the cube."""
+        texts = [own for stream, own in zip(self.modalities, counts.unbind(1), strict=True) if stream.text]
+        tokens = texts[0] if texts else torch.zeros_like(counts[:, 0])
         tracks: list[Track] = []
-        tokens = self._tokens(counts)
-        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
+        for stream, own in zip(self.modalities, counts.unbind(1), strict=True):
             if stream.text:
                 track = Track(self._text_frames(stream, own, text), own)
             else:
                 track = self._feature_track(stream, own, features.get(stream.name), tokens, text)
             tracks.append(fit_time(track, self.config.d_ins[0], self.config.overflow))
-        cube, lengths = stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1)
-        return absent_tokens(cube, lengths, self.absent), lengths.amax(1)
-
-    def _tokens(self, counts: Tensor) -> Tensor:
-        places = [place for place, stream in enumerate(self.config.modalities) if stream.text]
-        return counts[:, places[0]] if places else torch.zeros_like(counts[:, 0])
+        return absent_tokens(stack_tracks(tracks), torch.stack([track.lengths for track in tracks], 1), self.absent)
 
     def _text_frames(self, stream: Stream, tokens: Tensor, text: Text | None) -> Tensor:
         if text is None:
             return self._nothing(tokens)
-        if text.states is not None:
-            text = text._replace(states=keep_frames(text.states, tokens))
-        states = self._text_states(text._replace(mask=frames_within(tokens, text.mask.shape[1])))
+        mask = frames_within(tokens, text.mask.shape[1])
+        if text.states is None:
+            states = self.text(text.input_ids, mask)
+        else:
+            states = self.text.from_states(keep_frames(text.states, tokens), mask)
         return self.streams[stream.name](keep_frames(states, tokens))
 
     def _feature_track(
@@ -236,70 +196,34 @@ class CubeMLPForPrediction(PreTrainedModel):
         track = Track(self.streams[stream.name](values, own), own)
         if not stream.per_word or text is None:
             return track
-        if text.word_ids is None and self.config.placement != "centre":
-            raise DataError(
-                f"The frames of {stream.name!r} belong to words, but there are no word_ids.",
-                hint="Give the word of each piece, -1 for pieces of none.",
-            )
-        word_ids = text.mask if text.word_ids is None else text.word_ids
-        return place_words(track, word_ids, tokens, self.config.placement)
+        if text.word_ids is None:
+            hint = "Give the word of each piece, -1 for pieces of none."
+            raise DataError(f"The frames of {stream.name!r} belong to words, but there are no word_ids.", hint=hint)
+        return place_words(track, text.word_ids, tokens)
 
     def _nothing(self, counts: Tensor) -> Tensor:
         return torch.zeros(counts.shape[0], 0, self.config.d_ins[2], dtype=self.dtype, device=counts.device)
 
-    def _text_states(self, text: Text) -> Tensor:
-        if text.states is not None:
-            return self.text.from_states(text.states, text.mask)
-        return self.text(text.input_ids, text.mask)
-
-    def _assemble_released(
-        self, counts: Tensor, features: Mapping[str, Tensor], text: Text | None
-    ) -> tuple[Tensor, Tensor]:
-        # The released code: what it computes depends on how far the batch is padded.
-        tokens = self._tokens(counts)
-        if text is None or not tokens.all():
-            raise DataError("The released code cannot do without text.", hint="Give it, or unset compat.")
-        words = max((values.shape[1] for values in features.values()), default=0)
-        frames: list[Tensor] = []
-        for stream, own in zip(self.config.modalities, counts.unbind(1), strict=True):
-            encoder: Any = self.streams[stream.name]
-            if stream.text:
-                frames.append(encoder(self._text_states(text)))
-            else:
-                values = features.get(stream.name, text.mask.new_zeros(len(own), words, stream.size, dtype=self.dtype))
-                x = centre_released(pad_time(keep_frames(values, own), words), text.mask)
-                frames.append(encoder.released(x, tokens))
-        return torch.stack(frames, dim=2)[:, : self.config.d_ins[0]], tokens
-
 
 def _check_config(config: CubeMLPConfig) -> None:
-    texts = [stream for stream in config.modalities if stream.text]
-    if not config.modalities:
+    modalities = config.modalities
+    texts = [stream for stream in modalities if stream.text]
+    if not modalities:
         raise ConfigError("The configuration has no streams.", hint="Give one for each modality, or use CubeMLP alone.")
     if bool(texts) != (config.text_encoder is not None):
-        raise ConfigError(
-            f"There are {len(texts)} streams of text, and {'a' if config.text_encoder is not None else 'no'} text "
-            "encoder.",
-            hint="Give the encoder's configuration as text_encoder, and a stream with text=True.",
-        )
+        encoder = "no" if config.text_encoder is None else "a"
+        hint = "Give the encoder's configuration as text_encoder, and a stream with text=True."
+        raise ConfigError(f"There are {len(texts)} streams of text, and {encoder} text encoder.", hint=hint)
     width = getattr(config.text_encoder, "hidden_size", None)
     if texts and width is not None and texts[0].size != width:
         raise ModelError(
             f"The stream {texts[0].name!r} has {texts[0].size} values a frame, but its encoder gives {width}.",
             hint="Set the stream's size to that of the encoder.",
         )
-    if config.compat and not texts:
-        raise ConfigError("The released code has no model without text.", hint="Unset compat.")
-    if config.compat and config.modality_dropout:
-        raise ConfigError(
-            "The released code takes no modality away in training.", hint="Set modality_dropout to 0, or unset compat."
-        )
 
 
 def _head(config: CubeMLPConfig) -> nn.Module:
-    time, modality, channel = config.d_outs[-1]
-    width = channel * (time if config.compose_time == "cat" else 1)
-    width *= modality if config.compose_modality == "cat" else 1
+    width = config.d_outs[-1][1] * config.d_outs[-1][2]
     if width <= config.head_size:
         return nn.Linear(width, config.outputs)
     return nn.Sequential(
@@ -310,14 +234,44 @@ def _head(config: CubeMLPConfig) -> nn.Module:
     )
 
 
-def _compose(cube: Tensor, config: CubeMLPConfig) -> Tensor:
-    # Time is joined before modality, so that "cat" of both has the order (modality, time, channel).
-    joined = _join(cube.transpose(1, 2), config.compose_time, released=config.compat is not None)
-    return _join(joined, config.compose_modality, released=config.compat is not None)
+def prediction_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute what a batch of predictions costs."""
+    if loss == "cross_entropy":
+        return functional.cross_entropy(logits, _classes(labels, logits))
+    compute = {"mae": functional.l1_loss, "mse": functional.mse_loss, "ccc": _ccc_loss}[loss]
+    return compute(logits, _targets(labels, logits))
 
 
-def _join(values: Tensor, how: Compose, *, released: bool) -> Tensor:
-    """Join the last axis but one with the last."""
-    if how == "cat":
-        return values.flatten(-2)
-    return values.sum(-2) if how == "sum" and not released else values.mean(-2)  # its "sum" is a mean
+def _ccc_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    if len(logits) < 2:
+        hint = "Use batches of 2 samples or more, or the loss 'mae'."
+        raise ConfigError(f"The loss 'ccc' compares the samples of a batch, which has {len(logits)}.", hint=hint)
+    columns = zip(logits.unbind(1), targets.unbind(1), strict=True)
+    return torch.stack([1 - concordance(*pair, eps=_CCC_EPS) for pair in columns]).mean()
+
+
+def _targets(labels: Tensor, logits: Tensor) -> Tensor:
+    wanted, found = tuple(logits.shape), tuple(labels.shape)
+    if labels.numel() != logits.numel() or found[0] != wanted[0]:
+        hint = "Give a number for each sample and output."
+        raise DataError(f"Labels of shape {wanted} were expected, got {found}.", hint=hint)
+    targets = labels.to(logits.dtype).reshape(wanted)
+    if not targets.isfinite().all():
+        row = int((~targets.isfinite()).any(1).nonzero()[0])
+        raise DataError(f"The label of sample {row} of the batch is not finite.", hint="Leave out what has no label.")
+    return targets
+
+
+def _classes(labels: Tensor, logits: Tensor) -> Tensor:
+    wanted, found, count = tuple(logits.shape[:1]), tuple(labels.shape), logits.shape[1]
+    if found != wanted or labels.is_floating_point():
+        raise DataError(
+            f"Classes as integers of shape {wanted} were expected, got {labels.dtype} of shape {found}.",
+            hint="Give the number of its class for each sample, or use a loss of targets.",
+        )
+    wrong = (labels < 0) | (labels >= count)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        hint = f"Number the classes from 0 to {count - 1}, or set outputs."
+        raise DataError(f"Sample {row} of the batch has the class {int(labels[row])} of {count}.", hint=hint)
+    return labels.long()

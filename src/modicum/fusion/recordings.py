@@ -1,18 +1,29 @@
-"""Samples of several modalities, each with frames of its own number: what readers give and models are trained on."""
+"""Samples of several modalities, each with frames of its own number: what readers give and models are trained on.
+
+What is valid is checked here, where samples enter; behind this door values and labels are finite and go together.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev", "devel", "development"),
+    "test": ("test", "testing"),
+}
+_SPLITS = {spelling: split for split, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +73,9 @@ class Ragged:
     def take(self, samples: npt.ArrayLike) -> Ragged:
         """Give some samples, in the order asked for."""
         ends = self.lengths.cumsum()
-        places = np.asarray(samples, dtype=np.int64)
-        parts = [self.values[ends[place] - self.lengths[place] : ends[place]] for place in places]
-        values = np.concatenate(parts) if parts else self.values[:0]
-        return Ragged(values=values, lengths=self.lengths[places])
+        chosen = np.asarray(samples, dtype=np.int64)
+        parts = [self.values[ends[sample] - self.lengths[sample] : ends[sample]] for sample in chosen]
+        return Ragged(values=np.concatenate([self.values[:0], *parts]), lengths=self.lengths[chosen])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -74,15 +84,16 @@ class Recordings:
 
     Args:
         ids: a name for each sample, such as "video[3]".
-        streams: the modalities by name, all of as many samples.
+        streams: the modalities by name, all of as many samples, their values finite.
         words: of each sample, where there is text; else None.
-        labels: float32 targets, shape (samples,) or (samples, targets); int64 for classes; None if there are none.
+        labels: finite float32 targets, shape (samples,) or (samples, targets); int64 for classes; None if there are
+            none.
         classes: their names, where labels are classes.
         groups: what must not be split between training and test, such as the video; empty if there is nothing.
         replaced: values by stream that were not finite in the file, and are 0 here.
 
     Raises:
-        DataError: if a part has another number of samples than there are ids.
+        DataError: if a part has another number of samples than there are ids, or a value or label is not finite.
     """
 
     ids: tuple[str, ...]
@@ -97,9 +108,24 @@ class Recordings:
         parts = {**self.streams, "words": self.words, "labels": self.labels, "groups": self.groups or None}
         for name, part in parts.items():
             if part is not None and len(part) != len(self.ids):
+                hint = "Give each sample its part; a modality that it lacks has 0 frames."
+                raise DataError(f"There are {len(self.ids)} samples, but {name} has {len(part)}.", hint=hint)
+        for name, stream in self.streams.items():
+            rows = np.flatnonzero(~np.isfinite(stream.values).all(axis=1))
+            if len(rows):
+                first = self.ids[int(np.searchsorted(stream.lengths.cumsum(), rows[0], side="right"))]
                 raise DataError(
-                    f"There are {len(self.ids)} samples, but {name} has {len(part)}.",
-                    hint="Give each sample its part; a modality that it lacks has 0 frames.",
+                    f"{len(rows)} frames of {name} have a value that is not finite, the first in {first}."
+                    if len(rows) > 1
+                    else f"A frame of {name} has a value that is not finite, in {first}.",
+                    hint="Replace such values by 0 where they are read, and say so.",
+                )
+        if self.labels is not None:
+            bad = np.flatnonzero(~np.isfinite(self.labels).all(axis=tuple(range(1, self.labels.ndim))))
+            if len(bad):
+                raise DataError(
+                    f"The label of {self.ids[bad[0]]} is {self.labels[bad[0]]}, not a finite number.",
+                    hint="Correct it, or leave the sample out.",
                 )
 
     def __len__(self) -> int:
@@ -119,29 +145,23 @@ class Recordings:
 
     def describe(self) -> dict[str, Any]:
         """Give counts and sizes as what JSON can hold."""
-        return {
-            "samples": len(self),
-            "streams": {
-                name: {
-                    "size": stream.size,
-                    "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
-                    "absent": int((stream.lengths == 0).sum()),
-                }
-                for name, stream in self.streams.items()
-            },
-            "words": self.words is not None,
-            "classes": list(self.classes),
-            "labelled": self.labels is not None,
+        streams = {
+            name: {
+                "size": stream.size,
+                "frames": [int(stream.lengths.min()), int(stream.lengths.max())] if len(stream) else [0, 0],
+                "absent": int((stream.lengths == 0).sum()),
+            }
+            for name, stream in self.streams.items()
         }
+        known = {"words": self.words is not None, "classes": list(self.classes), "labelled": self.labels is not None}
+        return {"samples": len(self), "streams": streams, **known}
 
     def __repr__(self) -> str:
         """Say how many samples there are, and of what."""
         streams = ", ".join(f"{name} of {stream.size} values" for name, stream in self.streams.items()) or "no streams"
-        words = "" if self.words is None else ", words"
-        labels = (
-            "no labels" if self.labels is None else f"classes {', '.join(self.classes)}" if self.classes else "labels"
-        )
-        return f"Recordings({len(self):,} samples: {streams}{words}; {labels})"
+        labels = f"classes {', '.join(self.classes)}" if self.classes else "labels"
+        labels = "no labels" if self.labels is None else labels
+        return f"Recordings({len(self):,} samples: {streams}{'' if self.words is None else ', words'}; {labels})"
 
     @classmethod
     def from_arrays(
@@ -167,8 +187,7 @@ class Recordings:
             The recordings, which scikit-learn can split: ``cross_val_score(CubeMLPRegressor(), recordings, y)``.
 
         Raises:
-            DataError: if shapes disagree, there are lengths of a stream that is not there, or what should be numbers
-                is not, such as names of classes.
+            DataError: if shapes disagree, or what should be numbers is not, such as names of classes.
         """
         arrays = {name: _floats(f"The stream {name!r}", values) for name, values in streams.items()}
         if unknown := sorted((lengths or {}).keys() - arrays.keys()):
@@ -187,15 +206,14 @@ class Recordings:
 
     def take(self, samples: npt.ArrayLike) -> Recordings:
         """Give some samples, in the order asked for."""
-        places = np.asarray(samples, dtype=np.int64)
-        return Recordings(
-            ids=tuple(self.ids[place] for place in places),
-            streams={name: stream.take(places) for name, stream in self.streams.items()},
-            words=None if self.words is None else tuple(self.words[place] for place in places),
-            labels=None if self.labels is None else self.labels[places],
-            classes=self.classes,
-            groups=tuple(self.groups[place] for place in places) if self.groups else (),
-            replaced=self.replaced,
+        chosen = np.asarray(samples, dtype=np.int64)
+        return replace(
+            self,
+            ids=tuple(self.ids[sample] for sample in chosen),
+            streams={name: stream.take(chosen) for name, stream in self.streams.items()},
+            words=None if self.words is None else tuple(self.words[sample] for sample in chosen),
+            labels=None if self.labels is None else self.labels[chosen],
+            groups=tuple(self.groups[sample] for sample in chosen) if self.groups else (),
         )
 
 
@@ -217,15 +235,75 @@ def _labels(given: npt.ArrayLike) -> FloatArray | IntArray:
 
 def _ragged(name: str, values: npt.NDArray[np.float32], lengths: npt.ArrayLike | None) -> Ragged:
     if values.ndim != 3:
-        raise DataError(
-            f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).",
-            hint="Give one frame, values[:, None], where there is no time.",
-        )
+        hint = "Give one frame, values[:, None], where there is no time."
+        raise DataError(f"The stream {name!r} has the shape {values.shape}, expected (n, frames, size).", hint=hint)
     count, frames, _ = values.shape
     counts = np.full(count, frames) if lengths is None else np.asarray(lengths)
     if counts.shape != (count,) or counts.dtype.kind not in "iu" or ((counts < 0) | (counts > frames)).any():
-        raise DataError(
-            f"The lengths of {name!r} should be {count} integers from 0 to {frames}.",
-            hint="Give the frames of each sample.",
-        )
+        hint = "Give the frames of each sample."
+        raise DataError(f"The lengths of {name!r} should be {count} integers from 0 to {frames}.", hint=hint)
     return Ragged(values=values[np.arange(frames) < counts[:, None]], lengths=counts.astype(np.int64))
+
+
+def make_finite(stream: Ragged) -> tuple[Ragged, int]:
+    """Put 0 in the place of each NaN and infinity, as COVAREP has where there is no voice, and count them."""
+    # A stream none of whose values is finite in a sample says nothing of it, and has 0 frames there afterwards.
+    good = np.isfinite(stream.values)
+    count = int(good.size - np.count_nonzero(good))
+    if count == 0:
+        return stream, 0
+    sample_of_frame = np.repeat(np.arange(len(stream)), stream.lengths)
+    known = np.zeros(len(stream), dtype=bool)
+    known[sample_of_frame[good.any(axis=1)]] = True
+    values = np.where(good, stream.values, np.float32(0))[known[sample_of_frame]]
+    return Ragged(values=values, lengths=np.where(known, stream.lengths, 0)), count
+
+
+def split_called(name: str) -> str | None:
+    """Tell of which split "train", "valid" or "test" a name is a spelling; None if of none."""
+    return _SPLITS.get(name.strip().lower())
+
+
+def by_role(splits: Mapping[str, Recordings]) -> tuple[Recordings, Recordings | None, Recordings | None]:
+    """Tell what to train on, to choose the epoch by, and to score."""
+    named: dict[str, Recordings] = {}
+    for name, part in splits.items():
+        role = "train" if len(splits) == 1 else split_called(name) or name
+        if role in named:
+            raise DataError(f"There are two splits of {role}, and one of them is {name}.", hint="Keep one of them.")
+        named[role] = part
+    if "train" not in named:
+        raise DataError(
+            f"There are the splits {', '.join(named) or 'none'}, and which to train on is not given.",
+            hint="Name one of them train.",
+        )
+    if unused := [name for name in splits if len(splits) > 1 and split_called(name) is None]:
+        named_so = ", ".join(unused)
+        warnings.warn(f"Not used, since they are no split to train, choose or score by: {named_so}.", stacklevel=2)
+    for name in ("train", "valid", "test"):
+        if name in named:
+            _check_role(name, named[name], named["train"])
+    return named["train"], named.get("valid"), named.get("test")
+
+
+def check_classes(name: str, part: Recordings, training: Recordings) -> None:
+    """Refuse labels of other classes than those of training."""
+    if part.labels is not None and part.classes != training.classes:
+        raise ConfigError(
+            f"The classes of {name} are {', '.join(part.classes) or 'none'}, those of train "
+            f"{', '.join(training.classes) or 'none'}.",
+            hint="Give labels of the same classes in the same order.",
+        )
+
+
+def _check_role(name: str, part: Recordings, training: Recordings) -> None:
+    if not len(part):
+        raise DataError(f"The split {name} has no sample.", hint="Leave it out, or give it samples.")
+    if part.labels is None and name != "test":
+        raise DataError(f"The split {name} has no labels to learn from.", hint="Give one for each sample.")
+    sizes = [{stream: it.size for stream, it in recordings.streams.items()} for recordings in (part, training)]
+    if sizes[0] != sizes[1]:
+        own, trained = (", ".join(f"{name} of {size} values" for name, size in it.items()) or "none" for it in sizes)
+        hint = "Give all splits the same streams; one that a sample lacks has 0 frames there."
+        raise ConfigError(f"The split {name} has the streams {own}, and train {trained}.", hint=hint)
+    check_classes(name, part, training)

@@ -41,14 +41,22 @@ def load_released_state_dict(model: ModelT, state_dict: Mapping[str, Any] | Path
     Source:
         The names are those of kiva12138/CubeMLP at 49f75bd.
     """
-    cube = _cube_of(model)
+    cube = getattr(model, "cube", model)
+    if not isinstance(cube, CubeMLP):
+        raise ModelError(f"{type(model).__name__} is no CubeMLP, and has none as .cube.", hint="Give one of both.")
     tensors = _tensors_of_cube(_read(state_dict) if isinstance(state_dict, (Path, str)) else state_dict)
-    wanted = cube.state_dict()
-    names = {name: released_name(name) for name in wanted}
-    _check_names(set(names.values()), set(tensors))
-    for name, released in names.items():
-        _check_size(released, wanted[name], tensors[released])
-    cube.load_state_dict({name: tensors[released] for name, released in names.items()})
+    names = {released_name(name): name for name in cube.state_dict()}
+    for name in sorted(names.keys() ^ tensors.keys()):
+        differs = "lacks it" if name in names else "has it, and the model has no parameter for it"
+        hint = "Give the configuration as many blocks, and the same bias and res_project, as the released model has."
+        raise ModelError(f"Released and own parameters differ in {name}: the state dictionary {differs}.", hint=hint)
+    for name, own in names.items():
+        given, wanted = tensors[name], tuple(cube.state_dict()[own].shape)
+        size = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        if size != wanted:
+            hint = "Give the configuration the d_ins, d_hiddens, d_outs and norm of the released model."
+            raise ModelError(f"{name} was expected to have the size {wanted}, got {size}.", hint=hint)
+    cube.load_state_dict({own: tensors[name] for name, own in names.items()})
     return model
 
 
@@ -58,13 +66,6 @@ def released_name(name: str) -> str:
     if match is None or match[3] not in _PARTS:
         raise ModelError(f"The released CubeMLP has no parameter {name}.", hint="Use an activation without weights.")
     return f"{_ROOT}{match[1]}.{_PARTS[match[3]].format(_LETTERS[match[2]])}.{match[4]}"
-
-
-def _cube_of(model: nn.Module) -> CubeMLP:
-    cube = getattr(model, "cube", model)
-    if not isinstance(cube, CubeMLP):
-        raise ModelError(f"{type(model).__name__} is no CubeMLP, and has none as .cube.", hint="Give one of both.")
-    return cube
 
 
 def _read(path: Path | str) -> Mapping[str, Any]:
@@ -83,21 +84,3 @@ def _tensors_of_cube(state_dict: Mapping[str, Any]) -> dict[str, Any]:
         raise ModelError(f"Tensors of one {_ROOT}* were expected, got {found}.", hint="Give those of one cube.")
     prefix = prefixes.pop()
     return {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-
-
-def _check_names(wanted: set[str], given: set[str]) -> None:
-    for name in sorted(wanted ^ given):
-        differs = "lacks it" if name in wanted else "has it, and the model has no parameter for it"
-        raise ModelError(
-            f"Released and own parameters differ in {name}: the state dictionary {differs}.",
-            hint="Give the configuration as many blocks, and the same bias and res_project, as the released model has.",
-        )
-
-
-def _check_size(name: str, wanted: Tensor, given: Any) -> None:
-    size = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-    if size != tuple(wanted.shape):
-        raise ModelError(
-            f"{name} was expected to have the size {tuple(wanted.shape)}, got {size}.",
-            hint="Give the configuration the d_ins, d_hiddens, d_outs and norm of the released model.",
-        )

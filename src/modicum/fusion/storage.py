@@ -104,7 +104,7 @@ def load_recordings(path: Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str
     _FORMAT.check(path, _FORMAT.name, found.get("form"))
     tensors = Tensors(path, arrays, hint=_FORMAT.hint)
     splits = parsed(found.get("splits"), list[_Split], source=path, hint=_FORMAT.hint)
-    return {split.name: _recordings(split, place, tensors) for place, split in enumerate(splits)}
+    return {split.name: _recordings(split, number, tensors) for number, split in enumerate(splits)}
 
 
 def is_stored(path: Path) -> bool:
@@ -115,24 +115,15 @@ def is_stored(path: Path) -> bool:
 def check_suffix(path: Path) -> None:
     """Refuse a name that `save_recordings` cannot write to."""
     if not is_stored(path):
-        raise ConfigError(
-            f"{path} ends in {path.suffix!r}.", hint=f"Name a file that ends in {' or '.join(_SUFFIXES)}."
-        )
+        hint = f"Name a file that ends in {' or '.join(_SUFFIXES)}."
+        raise ConfigError(f"{path} ends in {path.suffix!r}.", hint=hint)
 
 
-def _recordings(split: _Split, place: int, tensors: Tensors) -> Recordings:
-    return Recordings(
-        ids=split.ids,
-        streams={
-            name: Ragged(
-                values=tensors.take(f"{place}.{number}.values", np.float32),
-                lengths=tensors.take(f"{place}.{number}.lengths", np.int64),
-            )
-            for number, name in enumerate(split.streams)
-        },
-        words=split.words,
-        labels=tensors.take(f"{place}.labels", np.float32, np.int64) if f"{place}.labels" in tensors else None,
-        classes=split.classes,
-        groups=split.groups,
-        replaced=split.replaced,
-    )
+def _recordings(split: _Split, number: int, tensors: Tensors) -> Recordings:
+    streams: dict[str, Ragged] = {}
+    for index, name in enumerate(split.streams):
+        values = tensors.take(f"{number}.{index}.values", np.float32)
+        streams[name] = Ragged(values=values, lengths=tensors.take(f"{number}.{index}.lengths", np.int64))
+    labels = tensors.take(f"{number}.labels", np.float32, np.int64) if f"{number}.labels" in tensors else None
+    parts = {name: getattr(split, name) for name in ("ids", "words", "classes", "groups", "replaced")}
+    return Recordings(streams=streams, labels=labels, **parts)

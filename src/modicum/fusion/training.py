@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +15,7 @@ from modicum.core import training
 from modicum.core.extras import require
 from modicum.errors import ConfigError, DataError, RunError
 from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved
-from modicum.fusion.losses import prediction_loss
-from modicum.fusion.modeling import CubeMLPForPrediction
+from modicum.fusion.modeling import CubeMLPForPrediction, prediction_loss
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -96,15 +96,13 @@ def train(
     """Train a model in place, and leave it in evaluation mode with the weights of its best epoch."""
     # That epoch is chosen by the validation loss and serves all metrics; weights wait for it in memory.
     collator = collator or Collator()
-    for split in (items, valid):
-        _check_split(model, split)
+    drop_last = _check(model, items, valid, recipe)
     if cache_text:
         items = with_text_states(model, items, collator, device=device)
         valid = None if valid is None else with_text_states(model, valid, collator, device=device)
     keeper = _BestEpoch(model, valid, collator, recipe)
-    drop_last = _drops_last(model, items, recipe)
     optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
-    whole = math.floor if drop_last else math.ceil
+    updates = (math.floor if drop_last else math.ceil)(len(items) / recipe.batch)
     _, result = training.fine_tune(
         model,
         items,
@@ -112,8 +110,8 @@ def train(
         device=device,
         extra="fusion",
         collate=collator,
-        callbacks=[_ClipByValue(recipe.clip), keeper],
-        optimizers=(optimizer, LambdaLR(optimizer, _factor(recipe, whole(len(items) / recipe.batch)))),
+        callbacks=[keeper],
+        optimizers=(optimizer, LambdaLR(optimizer, _factor(recipe, updates))),
         per_device_train_batch_size=recipe.batch,
         num_train_epochs=recipe.epochs,
         learning_rate=recipe.rate,
@@ -121,14 +119,24 @@ def train(
         dataloader_drop_last=drop_last,
         remove_unused_columns=False,
     )
-    epoch = keeper.restore()
+    epoch = keeper.restore() or recipe.epochs
     model.eval()
-    return Training(
-        losses=tuple(keeper.losses),
-        epoch=epoch or recipe.epochs,
-        updates=result.global_step,
-        seconds=result.metrics["train_runtime"],
-    )
+    took = {"updates": result.global_step, "seconds": result.metrics["train_runtime"]}
+    return Training(losses=tuple(keeper.losses), epoch=epoch, **took)
+
+
+def _check(model: CubeMLPForPrediction, items: Items, valid: Items | None, recipe: Recipe) -> bool:
+    """Refuse splits that cannot be trained on, and tell whether the last batch is left out."""
+    ccc = model.config.loss == "ccc"
+    for split in (items, valid):
+        if split is not None and split.labels is None:
+            raise DataError("The samples to train or to choose by have no labels.", hint="Give one for each.")
+        if split is not None and len(split) < (2 if ccc else 1):
+            hint = "Give at least 1, and 2 for 'ccc', which compares samples."
+            raise DataError(f"There are {len(split)} samples for the loss {model.config.loss!r}.", hint=hint)
+    if ccc and recipe.batch == 1:
+        raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", hint="Give 2 or more.")
+    return ccc and len(items) % recipe.batch == 1  # a last batch of one sample has no concordance
 
 
 @torch.inference_mode()
@@ -137,9 +145,9 @@ def compute_logits(model: CubeMLPForPrediction, items: Items, collator: Collator
     logits = torch.empty(len(items), model.config.outputs)
     mode = model.training
     model.eval()
-    for places, tensors in batches_of_like_length(items, collator, batch):
+    for samples, tensors in batches_of_like_length(items, collator, batch):
         tensors.pop("labels", None)
-        logits[torch.from_numpy(places)] = model(**moved(tensors, model.device)).logits.float().cpu()
+        logits[torch.from_numpy(samples)] = model(**moved(tensors, model.device)).logits.float().cpu()
     model.train(mode)
     return logits
 
@@ -153,36 +161,25 @@ def with_text_states(
     mode = model.text.training
     model.text.to(device).eval()
     states: dict[int, Tensor] = {}
-    for places, tensors in batches_of_like_length(items, collator, batch):
+    for samples, tensors in batches_of_like_length(items, collator, batch):
         mask = tensors["attention_mask"]
         found = model.text.text_states(tensors["input_ids"].to(device), mask.to(device)).cpu()
-        for place, row, length in zip(places.tolist(), found, mask.sum(1).tolist(), strict=True):
-            states[place] = row[:length].clone()
+        for sample, row, length in zip(samples.tolist(), found, mask.sum(1).tolist(), strict=True):
+            states[sample] = row[:length].clone()
     model.text.train(mode)
-    return items.with_states([states[place] for place in range(len(items))])
+    known = copy.copy(items)
+    known.states = [states[sample] for sample in range(len(items))]
+    return known
 
 
 def parameter_groups(model: CubeMLPForPrediction, recipe: Recipe) -> list[dict[str, Any]]:
     """Group the parameters that are trained by learning rate and weight decay."""
-    return training.parameter_groups(
-        model,
-        rate=recipe.rate,
-        weight_decay=recipe.weight_decay,
-        factor=lambda name: recipe.text_rate if name.startswith("text.") else 1.0,
-    )
-
-
-class _ClipByValue(TrainerCallback):
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def on_pre_optimizer_step(self, *_: Any, model: Any = None, **__: Any) -> None:
-        if self.value:
-            torch.nn.utils.clip_grad_value_(model.parameters(), self.value)
+    factor = lambda name: recipe.text_rate if name.startswith("text.") else 1.0
+    return training.parameter_groups(model, rate=recipe.rate, weight_decay=recipe.weight_decay, factor=factor)
 
 
 class _BestEpoch(TrainerCallback):
-    """Keeps the weights of the epoch of the lowest validation loss; those that are frozen need no copy."""
+    """Clips gradients, and keeps the weights of the epoch of the lowest validation loss; frozen ones need no copy."""
 
     def __init__(self, model: CubeMLPForPrediction, valid: Items | None, collator: Collator, recipe: Recipe) -> None:
         self.model, self.valid, self.collator, self.recipe = model, valid, collator, recipe
@@ -190,10 +187,16 @@ class _BestEpoch(TrainerCallback):
         self.epoch = 0
         self.weights: dict[str, Tensor] = {}
 
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_value_(self.model.parameters(), self.recipe.clip)
+
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - Trainer's names
         if self.valid is None:
             return
-        self.losses.append(self._loss(self.valid))
+        logits = compute_logits(self.model, self.valid, self.collator, batch=self.recipe.batch)
+        loss = prediction_loss(self.model.config.loss, logits, torch.from_numpy(self.valid.labels))
+        self.losses.append(float(loss))
         if self.losses[-1] < min([math.inf, *self.losses[:-1]]):
             self.epoch = len(self.losses)
             trained = {name: it for name, it in self.model.named_parameters() if it.requires_grad}
@@ -201,38 +204,14 @@ class _BestEpoch(TrainerCallback):
         if self.recipe.patience is not None and len(self.losses) - self.epoch >= self.recipe.patience:
             control.should_training_stop = True
 
-    def _loss(self, valid: Items) -> float:
-        logits = compute_logits(self.model, valid, self.collator, batch=self.recipe.batch)
-        return float(prediction_loss(self.model.config.loss, logits, torch.from_numpy(valid.labels)))
-
     def restore(self) -> int | None:
         if self.valid is None:
             return None
         if not self.epoch:
-            raise RunError(
-                f"The validation loss was finite in none of {len(self.losses)} epochs.", hint="Lower the learning rate."
-            )
+            hint = "Lower the learning rate."
+            raise RunError(f"The validation loss was finite in none of {len(self.losses)} epochs.", hint=hint)
         self.model.load_state_dict(self.weights, strict=False)
         return self.epoch
-
-
-def _check_split(model: CubeMLPForPrediction, items: Items | None) -> None:
-    if items is None:
-        return
-    if items.labels is None:
-        raise DataError("The samples to train or to choose by have no labels.", hint="Give one for each.")
-    if len(items) < (2 if model.config.loss == "ccc" else 1):
-        raise DataError(
-            f"There are {len(items)} samples for the loss {model.config.loss!r}.",
-            hint="Give at least 1, and 2 for 'ccc', which compares samples.",
-        )
-
-
-def _drops_last(model: CubeMLPForPrediction, items: Items, recipe: Recipe) -> bool:
-    if model.config.loss == "ccc" and recipe.batch == 1:
-        raise ConfigError("batch is 1, but the loss 'ccc' compares the samples of a batch.", hint="Give 2 or more.")
-    # A last batch of one sample has no concordance.
-    return model.config.loss == "ccc" and len(items) % recipe.batch == 1
 
 
 def _factor(recipe: Recipe, updates: int) -> Any:

@@ -12,16 +12,14 @@ from torch import Tensor, nn
 
 from modicum.core.seeding import derive, numpy_generator, seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.activations import make_activation
+from modicum.fusion.configuration import ACTIVATIONS
 from modicum.fusion.released import load_released_state_dict, released_name
 
 # "identity" is ours, and the released prelu raises for want of a weight.
-ACTIVATIONS = ["elu", "gelu", "hardshrink", "hardtanh", "leakyrelu", "relu", "rrelu", "tanh"]
+KINDS = ["elu", "gelu", "hardshrink", "hardtanh", "leakyrelu", "relu", "rrelu", "tanh"]
 CASES = [
     (activation, norm, bias, project)
-    for activation, (norm, bias, project) in product(
-        ACTIVATIONS, product(("pre", "post"), (True, False), (True, False))
-    )
+    for activation, (norm, bias, project) in product(KINDS, product(("pre", "post"), (True, False), (True, False)))
 ]
 
 
@@ -68,7 +66,7 @@ def largest_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) ->
 def encoder(config: CubeMLPConfig, case: str) -> ReleasedEncoder:
     options = {"bias": config.bias, "ln_first": config.norm == "pre", "res_project": config.res_project[0]}
     with seeded_globally(derive(0, case), "weights"):
-        theirs = ReleasedEncoder(config.shapes(), make_activation(config.activation), **options)
+        theirs = ReleasedEncoder(config.shapes(), ACTIVATIONS[config.activation](), **options)
     randomise(theirs, torch_generator(derive(0, case), "noise"))
     return theirs.double().eval()
 

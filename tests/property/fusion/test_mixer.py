@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.fusion.equations import along, by_equations, mlp
 from torch import Tensor, nn
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.activations import ACTIVATIONS
-from modicum.fusion.functional import AXES, Axis, MixerWeights, mlp
+from modicum.fusion.configuration import ACTIVATIONS
+from modicum.fusion.functional import AXES, Axis, MixerWeights
 
 
 def made(config: CubeMLPConfig, generator: torch.Generator) -> CubeMLP:
@@ -23,13 +24,6 @@ def made(config: CubeMLPConfig, generator: torch.Generator) -> CubeMLP:
         for parameter in cube.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter), alpha=0.2)
     return cube.eval()
-
-
-def by_equations(cube: CubeMLP, x: Tensor) -> Tensor:
-    for block in cube.blocks:
-        for mixer in block.children():
-            x = mixer(x)
-    return x
 
 
 def padded(cube: CubeMLP, x: Tensor) -> Tensor:
@@ -78,7 +72,10 @@ def test_a_mixer_does_not_see_the_order_of_the_other_axes(drawn: tuple[CubeMLP, 
             random.shuffle(order)
             moved = torch.tensor(order)
             torch.testing.assert_close(
-                mixer(x.index_select(place, moved)), mixer(x).index_select(place, moved), rtol=0, atol=1e-10
+                along(mixer, x.index_select(place, moved)),
+                along(mixer, x).index_select(place, moved),
+                rtol=0,
+                atol=1e-10,
             )
 
 

@@ -228,7 +228,9 @@ def _open(path: Path) -> object:
 
 
 def _csd(folder: Path) -> None:
-    from modicum.fusion.readers.csd import Csd, Timed, write_csd
+    from tests.unit.fusion.made_up import write_csd
+
+    from modicum.fusion.readers.csd import Csd, Timed
 
     times = np.array([[0.0, 0.5], [0.5, 1.0]])
     write_csd(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from modicum.core.seeding import numpy_generator, seeded_globally
-from modicum.fusion import Ragged, Recordings
+from modicum.fusion import Ragged, Recordings, open_recordings
+from modicum.fusion.readers.csd import Csd
 
 WORDS = ["bad", "dull", "film", "fine", "good"]
 _VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##ly", "##s"]
@@ -65,3 +68,24 @@ def write_encoder(folder: Path) -> str:
         BertModel(text_config()).save_pretrained(place)
     tokenizer(folder).save_pretrained(place)
     return str(place)
+
+
+def reader(form: str) -> Callable[..., Mapping[str, Recordings]]:
+    """Make a reader of one format, which passes on its notes."""
+
+    def read(path: Path, *, say: Callable[[str], object] = str) -> Mapping[str, Recordings]:
+        opened = open_recordings(path, form)  # type: ignore[arg-type]
+        for note in opened.notes:
+            say(note)
+        return opened.splits
+
+    return read
+
+
+def write_csd(path: Path, sequence: Csd) -> None:
+    """Write a computational sequence as the SDK of its makers does."""
+    with h5py.File(path, "w") as file:
+        for name, video in sequence.videos.items():
+            rows: Any = video.features
+            file[f"{sequence.name}/data/{name}/features"] = np.char.encode(rows) if rows.dtype.kind == "U" else rows
+            file[f"{sequence.name}/data/{name}/intervals"] = video.intervals

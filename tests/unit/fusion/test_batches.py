@@ -13,8 +13,7 @@ from tests.unit.fusion.made_up import recordings, text_config, tokenizer
 
 from modicum.errors import ConfigError, DataError
 from modicum.fusion import CubeMLPConfig, Ragged, Recordings, Stream
-from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved
-from modicum.fusion.words import split_words
+from modicum.fusion.batches import Collator, Items, batches_of_like_length, moved, split_words
 
 AUDIO, VIDEO = Stream(name="audio", size=3), Stream(name="video", size=2)
 
@@ -152,9 +151,10 @@ def test_recordings_that_do_not_fit_are_refused(
 
 def test_a_value_that_is_not_finite_is_refused() -> None:
     drawn = recordings(5)
-    drawn.streams["audio"].values[drawn.streams["audio"].lengths[:3].sum(), 1] = -np.inf
+    audio = drawn.streams["audio"]
+    audio.values[audio.lengths[:3].sum(), 1] = -np.inf
     with pytest.raises(DataError, match=r"A frame of audio .* in film0\[3\]"):
-        Items(config(AUDIO, VIDEO), drawn)
+        replace(drawn, streams={"audio": audio})
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,5 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
     ],
 )
 def test_labels_that_the_model_cannot_have_are_refused(labels: Any, settings: dict[str, Any], message: str) -> None:
-    drawn = replace(recordings(2), labels=np.asarray(labels))
     with pytest.raises(DataError, match=message):
-        Items(config(AUDIO, VIDEO, **settings), drawn)
+        Items(config(AUDIO, VIDEO, **settings), replace(recordings(2), labels=np.asarray(labels)))

@@ -5,7 +5,7 @@ import pytest
 
 from modicum.core.catalogue import fetch
 from modicum.errors import DataError
-from modicum.fusion.readers.ces import SYSTEMS, TARGETS, CesSequence, read_ces
+from modicum.fusion.readers.catalogue import SYSTEMS, TARGETS, CesSequence, read_ces
 
 # Section 8.2 of the specification and the notes of the catalogue: arousal, valence, liking.
 PUBLISHED = {

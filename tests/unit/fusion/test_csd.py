@@ -3,10 +3,11 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from tests.unit.fusion.made_up import write_csd
 
-from modicum.errors import ConfigError, DataError, UnsafeFileError
-from modicum.fusion.readers.csd import Csd, Timed, read_csd, write_csd
-from modicum.fusion.readers.csd_folder import cut, read_csd_folder
+from modicum.errors import DataError, UnsafeFileError
+from modicum.fusion.readers.common import Reading
+from modicum.fusion.readers.csd import Csd, Timed, cut, read_csd, read_csd_folder
 
 
 def timed(features, times=None):
@@ -31,10 +32,10 @@ def test_what_was_written_is_read_again(tmp_path):  # CUBEMLP-C11
     frames = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     words = np.array([["so"], ["naïve"]])
     for features in (frames, words):
-        given = Csd(name="A name", videos={"abc": timed(features)}, metadata={"version": "1.0", "fps": 10})
+        given = Csd(name="A name", videos={"abc": timed(features)})
         write_csd(tmp_path / "a.csd", given)
         read = read_csd(tmp_path / "a.csd")
-        assert (read.name, read.metadata) == (given.name, given.metadata)
+        assert read.name == given.name
         assert read.is_text == (features is words)
         np.testing.assert_array_equal(read.videos["abc"].features, features)
         np.testing.assert_array_equal(read.videos["abc"].intervals, given.videos["abc"].intervals)
@@ -103,13 +104,6 @@ def test_a_file_of_another_form_is_refused(tmp_path):
             read_csd(tmp_path / "a.csd")
 
 
-def test_metadata_that_is_no_json_is_text(tmp_path):
-    with h5py.File(raw(tmp_path / "a.csd", features=np.zeros((1, 2)), intervals=[[0.0, 1.0]]), "a") as file:
-        file["COVAREP/metadata/version"] = ["1.0 of May"]
-        file["COVAREP/metadata/uuid"] = "bare"
-    assert read_csd(tmp_path / "a.csd").metadata == {"version": "1.0 of May", "uuid": "bare"}
-
-
 def test_a_file_that_refers_to_others_or_is_too_large_is_refused(tmp_path):
     path = raw(tmp_path / "a.csd", features=np.zeros((9, 2)), intervals=np.zeros((9, 2)))
     with pytest.raises(UnsafeFileError, match="at most 200 are read"):
@@ -119,15 +113,6 @@ def test_a_file_that_refers_to_others_or_is_too_large_is_refused(tmp_path):
         file["COVAREP/data/abc/features"] = h5py.ExternalLink("/etc/passwd", "/x")
     with pytest.raises(UnsafeFileError, match="refers from 'features' to another folder"):
         read_csd(path)
-
-
-def test_what_cannot_be_read_is_not_written(tmp_path):
-    path = tmp_path / "a.csd"
-    with pytest.raises(DataError, match="2 intervals for features"):
-        write_csd(path, stream(abc=timed(np.zeros((1, 2)), [(0, 1), (1, 2)])))
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ConfigError, match="cannot be written"):
-        write_csd(tmp_path / "nowhere" / "a.csd", stream(abc=timed(np.zeros((1, 2)))))
 
 
 # Two segments of abc with three words and a pause; audio at 10 Hz; no video for def.
@@ -148,7 +133,7 @@ LABELS = Csd(
 def test_segments_are_cut_and_frames_brought_to_the_words():
     notes: list[str] = []
     video = stream(abc=timed([[1.0, np.nan]] * 13))
-    samples = cut({"audio": AUDIO, "video": video}, words=WORDS, labels=LABELS, say=notes.append)
+    samples = cut({"audio": AUDIO, "video": video}, Reading(say=notes.append), words=WORDS, labels=LABELS)
     assert samples.ids == ("abc[0]", "abc[1]", "def[0]")
     assert samples.groups == ("abc", "abc", "def")
     assert samples.words == (("so", "good"), ("no",), ("hm",))
@@ -164,14 +149,14 @@ def test_segments_are_cut_and_frames_brought_to_the_words():
 
 def test_without_words_frames_stay_and_without_labels_a_video_is_a_sample():
     notes: list[str] = []
-    samples = cut({"audio": AUDIO}, labels=LABELS, say=notes.append)
+    samples = cut({"audio": AUDIO}, Reading(say=notes.append), labels=LABELS)
     assert samples.words is None
     assert samples.ids == ("abc[0]", "def[0]")
     assert samples.labels is not None
     assert samples.labels.tolist() == [2.0, 0.5]
     assert samples.streams["audio"][0].ravel().tolist() == [0, 1, 2, 3, 4]
     assert any("1 samples have no word and no frame, and are left out: 'abc[1]' first" in note for note in notes)
-    whole = cut({"audio": AUDIO}, words=WORDS)
+    whole = cut({"audio": AUDIO}, Reading(), words=WORDS)
     assert whole.ids == ("abc", "def")
     assert whole.words == (("so", "good", "no"), ("hm",))
     assert whole.labels is None
@@ -180,22 +165,22 @@ def test_without_words_frames_stay_and_without_labels_a_video_is_a_sample():
 def test_a_label_off_the_scale_or_without_a_video_is_refused():
     labels = Csd(name="labels", videos={"abc": timed([[3.5]], [(0.0, 0.5)])})
     with pytest.raises(DataError, match=r"row 0, is 3\.5"):
-        cut({"audio": AUDIO}, labels=labels)
+        cut({"audio": AUDIO}, Reading(), labels=labels)
     with pytest.raises(DataError, match="'xyz' has labels, and is in no stream"):
-        cut({"audio": AUDIO}, labels=Csd(name="labels", videos={"xyz": timed([[1.0]])}))
+        cut({"audio": AUDIO}, Reading(), labels=Csd(name="labels", videos={"xyz": timed([[1.0]])}))
 
 
 def test_a_folder_is_read_by_what_its_files_hold(tmp_path):
     for name, sequence in {"covarep": AUDIO, "transcript": WORDS, "opinion_labels": LABELS}.items():
         write_csd(tmp_path / f"{name}.csd", sequence)
     notes: list[str] = []
-    samples = read_csd_folder(tmp_path, say=notes.append)["all"]
+    samples = read_csd_folder(tmp_path, Reading(say=notes.append))["all"]
     assert list(samples.streams) == ["covarep"]
     assert samples.words == (("so", "good"), ("no",), ("hm",))
     assert notes[:3] == ["covarep: a stream.", "opinion_labels: labels.", "transcript: words."]
     (tmp_path / "covarep.csd").unlink()
     with pytest.raises(DataError, match="has 0 streams, 1 files of labels and 1 of words"):
-        read_csd_folder(tmp_path)
+        read_csd_folder(tmp_path, Reading())
 
 
 def test_an_array_without_a_shape_is_refused(tmp_path):  # case 21
@@ -207,4 +192,4 @@ def test_an_array_without_a_shape_is_refused(tmp_path):  # case 21
 def test_frames_of_several_sizes_are_named_with_a_video(tmp_path):  # case 10
     streams = {"audio": stream(a=timed([[1.0]]), b=timed([[1.0, 2.0]]))}
     with pytest.raises(DataError, match="several sizes: 1 in 'a', 2 in 'b'"):
-        cut(streams)
+        cut(streams, Reading())

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.fusion.made_up import recordings
 
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.ensemble import FusionEnsemble, fit_seeds
+from modicum.fusion import FusionEnsemble, fit_seeds
 from modicum.fusion.fitting import configure
 from modicum.fusion.training import Recipe
 

@@ -141,7 +141,6 @@ def test_the_file_takes_what_it_says() -> None:
     text = ["input_ids", "attention_mask"]
     features = ["audio", "audio_lengths", "video", "video_lengths"]
     assert onnx_inputs(model(TEXT, AUDIO, VIDEO).config) == [*features, *text, "word_ids"]
-    assert onnx_inputs(model(TEXT, AUDIO, VIDEO, placement="centre").config) == [*features, *text]
     assert onnx_inputs(model(TEXT, VIDEO).config) == [*features[2:], *text]
 
 
@@ -162,8 +161,6 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, exported: Path, monk
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"in torch\.float64 cannot be exported"):
         export_onnx(model(GAZE, VIDEO).double(), tmp_path / "model.onnx")
-    with pytest.raises(ConfigError, match="compat='official' cannot be exported"):
-        export_onnx(model(TEXT, AUDIO, compat="official"), tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])

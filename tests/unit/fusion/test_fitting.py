@@ -76,7 +76,7 @@ def test_the_scaling_is_of_the_training_part_alone() -> None:
 
 def test_other_classes_in_validation_are_refused() -> None:
     three, two = recordings(16, classes=3), recordings(16, classes=2)
-    with pytest.raises(ConfigError, match="of validation mood 0, mood 1"):
+    with pytest.raises(ConfigError, match="classes of validation are mood 0, mood 1"):
         fit(three, two, config=configure(three))
 
 

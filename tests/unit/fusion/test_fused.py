@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.unit.fusion.equations import by_equations
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
-from torch.nn.functional import gelu, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.functional import MixerWeights
-from modicum.fusion.fused import Manner, mix_in_place, standardise
+from modicum.fusion.functional import Manner, MixerWeights, mix, standardise
 
 SMALL: dict[str, Any] = {"d_ins": (9, 3, 6), "d_hiddens": ((7, 3, 5), (4, 3, 4))}
 
@@ -29,13 +28,6 @@ def made(**settings: Any) -> CubeMLP:
 
 def drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch_generator(0, "x"), dtype=torch.float64)
-
-
-def by_equations(cube: CubeMLP, x: Tensor) -> Tensor:
-    for block in cube.blocks:
-        for mixer in block.children():
-            x = mixer(x)
-    return x
 
 
 def test_statistics_keep_the_digits_that_a_single_pass_loses() -> None:
@@ -75,8 +67,8 @@ def test_dropout_keeps_a_value_of_the_branch_in_full_or_not_at_all(norm: Any) ->
     x = torch.randn(20, 40, 50, generator=generator, dtype=torch.float64)
     manner = Manner(norm, nn.Identity(), 0.3, 1e-6, training=False)
     with seeded_globally(0, "dropout"):
-        dropped = mix_in_place(x, weights, manner._replace(training=True)) - x
-    full = (mix_in_place(x, weights, manner) - x) / 0.7
+        dropped = mix(x, weights, manner._replace(training=True)) - x
+    full = (mix(x, weights, manner) - x) / 0.7
     kept = dropped != 0
     torch.testing.assert_close(dropped, torch.where(kept, full, 0.0), rtol=1e-9, atol=1e-12)
     deviation = (0.3 * 0.7 / kept.numel()) ** 0.5
@@ -91,7 +83,7 @@ def test_a_compiled_gradient_has_the_values_that_were_kept() -> None:
     ones, zeros = eye.new_ones(8), eye.new_zeros(8)
     weights = MixerWeights((eye, None), (eye, None), (ones, zeros), eye)
     manner = Manner("pre", nn.Identity(), 0.3, 1e-6, training=True)
-    compiled = torch.compile(lambda x: mix_in_place(x, weights, manner), backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(lambda x: mix(x, weights, manner), backend="aot_eager", fullgraph=True)
     x = drawn(4, 8, 5).requires_grad_()
     y = compiled(x)
     kept = (y - x).detach().abs() > 1e-12
@@ -107,40 +99,6 @@ def test_only_training_is_random() -> None:
         x = drawn(2, 9, 3, 6)
         assert not torch.equal(cube(x), cube(x))
         assert torch.equal(cube.eval()(x), cube(x))
-
-
-def test_the_norm_may_count_only_the_own_frames_of_a_sample() -> None:
-    cube = made(ln_over="valid").eval()
-    part = lambda name: cube.get_parameter(f"blocks.0.time.{name}")
-    later = [mixer for block in cube.blocks for mixer in block.children()][1:]
-    with torch.no_grad():
-        part("norm.bias").fill_(0.5)
-    x, lengths = drawn(3, 9, 3, 6), torch.tensor([9, 4, 0])
-    x = x * (torch.arange(9) < lengths[:, None])[..., None, None]
-    found = cube(x, lengths)
-    for sample, length in enumerate(lengths.tolist()):
-        own = x[sample : sample + 1, :length].movedim(1, -1)
-        centred = own - own.mean(-1, keepdim=True)
-        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
-        normed = scaled * part("norm.weight")[:length] + part("norm.bias")[:length]
-        hidden = gelu(linear(normed, part("fc1.weight")[:, :length], part("fc1.bias")))
-        mixed = linear(hidden, part("fc2.weight"), part("fc2.bias"))
-        y = (mixed + linear(own, part("residual.weight")[:, :length])).movedim(-1, 1)
-        for mixer in later:
-            y = mixer(y)
-        torch.testing.assert_close(found[sample], y[0], rtol=0, atol=1e-10)
-        alone = slice(sample, sample + 1)
-        torch.testing.assert_close(cube(x[alone], lengths[alone])[0], found[sample], rtol=0, atol=1e-12)
-    torch.testing.assert_close(cube(x[:1]), found[:1])
-    cube.config.ln_over = "padded"
-    assert not torch.allclose(cube(x, lengths)[1], found[1])
-
-
-def test_a_norm_behind_the_mixer_has_no_frames_that_are_not_a_samples_own() -> None:
-    x = drawn(2, 5, 3, 6)
-    for norm in ("post", "branch"):
-        cube = made(norm=norm, ln_over="valid").eval()
-        assert torch.equal(cube(x, torch.tensor([5, 2])), cube(x))
 
 
 def test_one_graph_serves_all_batches() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.losses import prediction_loss
+from modicum.fusion.modeling import prediction_loss
 
 LOGITS = torch.tensor([[1.0, 0.0], [3.0, 2.0], [2.0, 4.0]], dtype=torch.float64)
 TARGETS = torch.tensor([[2.0, 0.0], [1.0, 2.0], [2.0, 1.0]], dtype=torch.float64)

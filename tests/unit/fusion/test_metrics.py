@@ -14,18 +14,15 @@ from torchmetrics.functional import (
 
 from modicum.core.catalogue import fetch
 from modicum.core.seeding import numpy_generator
-from modicum.errors import DataError
 from modicum.fusion import functional
 from modicum.fusion.metrics import (
     class_scores,
     concordance,
     depression_scores,
     pearson,
-    phq_from_unit,
-    phq_to_unit,
     sentiment_scores,
 )
-from modicum.fusion.readers.ces import SYSTEMS, read_ces
+from modicum.fusion.readers.catalogue import SYSTEMS, read_ces
 
 
 @pytest.fixture(name="series")
@@ -108,31 +105,6 @@ def test_classes() -> None:
     assert scores["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
     assert scores["f1_macro"] == pytest.approx((0.8 + 1 + 0) / 3)
     assert scores["f1_weighted"] == pytest.approx(0.75 * 0.8 + 0.25)
-
-
-def test_phq_scores_go_there_and_back() -> None:
-    assert phq_to_unit([0, 5, 24]).tolist() == pytest.approx([0, 0.2, 0.96])
-    assert phq_from_unit(phq_to_unit([7, 12])) == pytest.approx(np.array([7, 12]))
-    with pytest.raises(DataError, match="PHQ-8 score at index 1 is 25"):
-        phq_to_unit([3, 25])
-    with pytest.raises(DataError, match="is nan"):
-        phq_to_unit([float("nan")])
-
-
-@pytest.mark.parametrize(
-    ("truth", "predicted", "message"),
-    [
-        ([1.0, 2.0], [1.0], r"shape \(2,\) and the prediction \(1,\)"),
-        ([], [], "n at least 1"),
-        ([[1.0]], [[1.0]], r"\(n,\)"),
-        ([1.0, 2.0], [0.0, np.nan], "prediction of sample 1 is nan"),
-        ([np.inf, 2.0], [0.0, 1.0], "truth of sample 0 is inf"),
-    ],
-)
-def test_what_cannot_be_scored_is_refused(truth: list[float], predicted: list[float], message: str) -> None:
-    for scores in (sentiment_scores, depression_scores, class_scores):
-        with pytest.raises(DataError, match=message):
-            scores(truth, predicted)
 
 
 def test_pearson_is_scipys(series: tuple[np.ndarray, np.ndarray]) -> None:

@@ -5,9 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
+from tests.unit.fusion.made_up import reader
 
 from modicum.errors import DataError, UnsafeFileError
-from modicum.fusion.readers.misa import read_misa
+
+read_misa = reader("misa")
 
 
 def utterance(words, *, video=None, audio=None, label: object = 1.5, segment="abc[3]", actual=None):

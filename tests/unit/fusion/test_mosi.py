@@ -7,8 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modicum.core.catalogue import fetch
-from modicum.errors import ConfigError, DataError
-from modicum.fusion.readers.mosi import read_mosi, windows
+from modicum.errors import DataError
+from modicum.fusion.readers.catalogue import read_mosi, windows
 from modicum.fusion.recordings import Ragged, Recordings
 
 
@@ -89,11 +89,6 @@ def test_a_window_of_the_utterance_alone_changes_nothing():
 def test_what_has_no_neighbours_is_refused(recordings, message):
     with pytest.raises(DataError, match=message):
         windows(recordings, 1, 1)
-
-
-def test_a_window_cannot_be_shorter_than_nothing():
-    with pytest.raises(ConfigError, match="-1 before and 0 after"):
-        windows(utterances(["a_1"]), -1, 0)
 
 
 def write(folder, *, labels=(1, 0), transcripts=('"a_1","SO GOOD","1","1"', '"a_2","NO","1","0"'), rows=(0, 1)):

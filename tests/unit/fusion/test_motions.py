@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sktime.datasets import load_basic_motions
 
-from modicum.fusion.readers.motions import read_motions
+from modicum.fusion.readers import read_motions
 
 
 def test_basic_motions_are_two_streams_of_three_axes():

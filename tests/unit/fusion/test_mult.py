@@ -4,9 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from tests.unit.fusion.made_up import reader
 
 from modicum.errors import DataError
-from modicum.fusion.readers.mult import read_mult
+
+read_mult = reader("mult")
 
 IDS = np.array([[b"abc", b"0.5", b"2.5"], [b"def", b"1.0", b"3.0"]])
 

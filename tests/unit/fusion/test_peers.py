@@ -8,7 +8,7 @@ import torch
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
+from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 
 KINDS = [ConcatenationMLP, AttentionFusion]
 SMALL = CubeMLPConfig((12, 3, 16), [[6, 3, 16], [4, 2, 8]], dropouts=(0.0, 0.0, 0.0))

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from modicum.core.seeding import torch_generator
-from modicum.fusion.placing import (
+from modicum.fusion.inputs import (
     Track,
     absent_tokens,
-    centre_released,
     fit_time,
-    frame_sources,
     keep_frames,
     pad_time,
     place_words,
@@ -20,32 +18,14 @@ from modicum.fusion.placing import (
 
 WORD_IDS = torch.tensor([[-1, 0, 0, 1, 2, 2, -1, -1], [-1, 0, 1, -1, -1, -1, -1, -1]])
 TOKENS = torch.tensor([7, 4])
-WORDS = torch.tensor([3, 2])
 
 
 def numbered(batch: int, time: int, channel: int = 2) -> torch.Tensor:
     return torch.arange(1.0, batch * time * channel + 1, dtype=torch.float64).reshape(batch, time, channel)
 
 
-@pytest.mark.parametrize(
-    ("how", "wanted"),
-    [
-        ("repeat", [[-1, 0, 0, 1, 2, 2, -1, -1], [-1, 0, 1, -1, -1, -1, -1, -1]]),
-        ("first", [[-1, 0, -1, 1, 2, -1, -1, -1], [-1, 0, 1, -1, -1, -1, -1, -1]]),
-        ("centre", [[-1, -1, 0, 1, 2, -1, -1, -1], [-1, 0, 1, -1, -1, -1, -1, -1]]),
-    ],
-)
-def test_where_the_frame_of_a_word_goes(how: str, wanted: list[list[int]]) -> None:
-    assert frame_sources(WORD_IDS, WORDS, TOKENS, how).tolist() == wanted  # type: ignore[arg-type]
-
-
-def test_more_words_than_pieces_are_cut_at_both_ends() -> None:
-    sources = frame_sources(torch.zeros(1, 4, dtype=torch.long), torch.tensor([7]), torch.tensor([4]), "centre")
-    assert sources.tolist() == [[1, 2, 3, 4]]  # int(-3 / 2) is -1
-
-
 def test_a_word_without_a_frame_has_zeros() -> None:
-    placed = place_words(Track(numbered(2, 3), torch.tensor([2, 1])), WORD_IDS, TOKENS, "repeat")
+    placed = place_words(Track(numbered(2, 3), torch.tensor([2, 1])), WORD_IDS, TOKENS)
     assert placed.frames[0, :, 0].tolist() == [0, 1, 1, 3, 0, 0, 0, 0]
     assert placed.frames[1, :, 0].tolist() == [0, 7, 0, 0, 0, 0, 0, 0]
     assert placed.lengths.tolist() == [7, 4]
@@ -53,14 +33,14 @@ def test_a_word_without_a_frame_has_zeros() -> None:
 
 def test_without_text_frames_stand_one_behind_the_other() -> None:
     frames = keep_frames(numbered(2, 9), torch.tensor([9, 3]))
-    placed = place_words(Track(frames, torch.tensor([9, 3])), WORD_IDS, torch.tensor([0, 4]), "repeat")
+    placed = place_words(Track(frames, torch.tensor([9, 3])), WORD_IDS, torch.tensor([0, 4]))
     assert placed.frames.shape == (2, 9, 2)
     assert torch.equal(placed.frames[0], frames[0])
     assert placed.lengths.tolist() == [9, 4]
 
 
 def test_an_absent_stream_of_words_stays_absent() -> None:
-    placed = place_words(Track(torch.zeros(2, 3, 2), torch.tensor([0, 2])), WORD_IDS, TOKENS, "repeat")
+    placed = place_words(Track(torch.zeros(2, 3, 2), torch.tensor([0, 2])), WORD_IDS, TOKENS)
     assert placed.lengths.tolist() == [0, 4]
 
 
@@ -113,8 +93,3 @@ def test_tokens_stand_where_others_have_frames() -> None:
 def test_what_is_behind_the_end_is_zero_even_where_it_is_nan() -> None:
     frames = torch.tensor([[[1.0], [torch.nan], [torch.inf]]])
     assert keep_frames(frames, torch.tensor([1])).flatten().tolist() == [1, 0, 0]
-
-
-def test_the_released_code_centres_by_the_batch_and_fills_zeros() -> None:
-    placed = centre_released(torch.tensor([[[5.0], [0.0], [6.0]]]), torch.tensor([[1, 1, 1, 1, 0, 0]]))
-    assert placed.flatten().tolist() == pytest.approx([1e-6, 5, 1e-6, 6, 0, 0])

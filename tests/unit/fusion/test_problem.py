@@ -19,8 +19,7 @@ from modicum.fusion import Recordings, save_recordings
 from modicum.fusion.comparison import METHOD
 from modicum.fusion.comparison.problem import Problem, frames_of_sequences, join, setup, shuffle
 from modicum.fusion.metrics import concordance
-from modicum.fusion.readers.ces import SYSTEMS, CesSequence
-from modicum.fusion.readers.mosi import read_mosi
+from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_mosi
 
 
 def job(options: Mapping[str, str] | None = None, *, budget: Budget = "demo") -> Job:

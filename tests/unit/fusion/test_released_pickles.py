@@ -4,9 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from tests.unit.fusion.made_up import reader
 
 from modicum.errors import DataError
-from modicum.fusion.readers.released import AUDIO, TEXT, VIDEO, read_released
+
+read_released = reader("released")
 
 
 def item(words=("so", "good"), *, single=False, label=1.5, segment="abc[3]", seven=True):
@@ -36,32 +38,10 @@ def test_the_features_of_the_recipes_are_read(tmp_path):
     assert {name: stream.size for name, stream in mosei["valid"].streams.items()} == {"audio": 2, "video": 4}
 
 
-def test_each_feature_can_be_asked_for_by_its_name(tmp_path):
-    path = write(tmp_path, [item()])
-    for number, name in enumerate(AUDIO):
-        assert read_released(path, audio=name)["train"].streams["audio"].size == 2 + number
-    for number, name in enumerate(VIDEO):
-        assert read_released(path, video=name)["train"].streams["video"].size == 4 + number
-    for number, name in enumerate(TEXT[1:], start=1):
-        assert (read_released(path, text=name)["train"].streams["text"].values == number).all()
-
-
-def test_a_pooled_text_is_one_frame(tmp_path):
-    text = read_released(write(tmp_path, [item()]), text="pooler_output")["train"].streams["text"]
-    assert text.lengths.tolist() == [1]
-
-
 def test_a_folder_has_a_file_for_each_split(tmp_path):
     for name in ("mosi_train.pkl", "mosi_valid.pkl", "mosi_test.pkl"):
         write(tmp_path, [item()], name)
     assert set(read_released(tmp_path)) == {"train", "valid", "test"}
-
-
-def test_a_feature_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no feature 'mfcc'"):
-        read_released(write(tmp_path, [item()]), audio="mfcc")
-    with pytest.raises(DataError, match="no 'openface'; it has facet42"):
-        read_released(write(tmp_path, [item(single=True)]), video="openface")
 
 
 def test_streams_that_have_not_a_frame_a_word_are_refused(tmp_path):

@@ -9,7 +9,7 @@ from tests.unit.fusion.made_up import recordings
 
 from modicum.errors import ConfigError, DataError
 from modicum.fusion import Recordings
-from modicum.fusion.roles import by_role
+from modicum.fusion.recordings import by_role
 
 TRAIN, OTHER = recordings(8, classes=2), recordings(6, seed=1, classes=2)
 

@@ -8,7 +8,7 @@ import torch
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.errors import ConfigError
 from modicum.fusion.configuration import Stream
-from modicum.fusion.streams import FeatureEncoder, TextProjection
+from modicum.fusion.encoders import FeatureEncoder, TextProjection
 
 KINDS = ["gru", "lstm", "conv", "linear"]
 LENGTHS = torch.tensor([6, 1, 0, 3])
@@ -77,22 +77,6 @@ def test_sizes_are_those_of_the_published_recipe() -> None:  # CUBEMLP-C3
     video = FeatureEncoder(Stream(name="video", size=47), 128, eps=1e-6)
     assert (count(audio.encoder), count(video.encoder), count(audio.norm) + count(video.norm)) == (453120, 432384, 512)
     assert count(TextProjection(Stream(name="text", size=768, text=True), 128)) == 98304
-
-
-def test_released_padding_is_not_zero() -> None:
-    x = torch.zeros(1, 4, 5, dtype=torch.float64)
-    released = encoder("gru").released(x, torch.tensor([2]))
-    assert released[0, 2:].any()  # what our forward avoids
-    assert torch.allclose(released[0, 2], encoder("gru").norm.bias.clamp(min=0))
-
-
-def test_an_absent_stream_of_the_released_code_is_as_large_as_a_present_one() -> None:
-    encode = encoder("gru")
-    torch.nn.init.ones_(encode.norm.weight)
-    torch.nn.init.zeros_(encode.norm.bias)
-    lengths = torch.full((1,), 6)
-    missing = encode.released(torch.full((1, 6, 5), 1e-6, dtype=torch.float64), lengths)
-    assert missing.square().mean().sqrt().item() > 0.5
 
 
 def test_a_stream_without_an_encoder_is_its_channels() -> None:

@@ -16,8 +16,8 @@ from tests.unit.fusion.made_up import recordings, write_encoder
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion import Ragged, Recordings
 from modicum.fusion.fitting import configure, fit
-from modicum.fusion.metrics import class_scores, depression_scores, sentiment_scores
-from modicum.fusion.system import FusionSystem, task_scores
+from modicum.fusion.metrics import class_scores, depression_scores, sentiment_scores, task_scores
+from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
 
 SHORT = Recipe(epochs=3, batch=16, rate=5e-3)
@@ -81,7 +81,7 @@ def test_what_an_absent_stream_holds_changes_nothing(system: FusionSystem) -> No
 
 def test_labels_are_not_looked_at_in_predicting(system: FusionSystem) -> None:
     test = recordings(6, seed=1)
-    broken = replace(test, labels=np.full(6, np.nan, np.float32))
+    broken = replace(test, labels=np.full((6, 3), 7, np.float32))
     assert np.array_equal(system.predict(test), system.predict(broken))
     with pytest.raises(DataError, match="no labels to score by"):
         system.score(replace(test, labels=None))
@@ -225,7 +225,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_other_streams_and_classes_are_refused(system: FusionSystem, classifier: FusionSystem) -> None:
     other = Recordings(ids=("a",), streams={"audio": Ragged.of([np.ones((2, 3))], 3)})
-    with pytest.raises(ConfigError, match="streams are audio, but the scaling was measured on audio, video"):
+    with pytest.raises(ConfigError, match="takes the streams audio, video, but the recordings have audio"):
         system.predict(other)
     turned = recordings(4, classes=3)
     turned = replace(turned, classes=turned.classes[::-1])

@@ -18,7 +18,7 @@ from transformers import (
 
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.errors import ModelError
-from modicum.fusion.text import TextEncoder
+from modicum.fusion.encoders import TextEncoder
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,

@@ -15,9 +15,8 @@ from tests.unit.fusion.made_up import recordings, text_config, tokenizer
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, RunError
 from modicum.fusion import CubeMLPConfig, Stream
-from modicum.fusion.batches import Collator, Items
-from modicum.fusion.losses import prediction_loss
-from modicum.fusion.modeling import CubeMLPForPrediction
+from modicum.fusion.batches import Collator, Items, split_words
+from modicum.fusion.modeling import CubeMLPForPrediction, prediction_loss
 from modicum.fusion.training import (
     Recipe,
     _factor,  # pyright: ignore[reportPrivateUsage]
@@ -26,7 +25,6 @@ from modicum.fusion.training import (
     train,
     with_text_states,
 )
-from modicum.fusion.words import split_words
 
 AUDIO = Stream(name="audio", size=3, encoder="linear")
 VIDEO = Stream(name="video", size=2, encoder="gru", layers=1)

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.fusion.made_up import tokenizer
 
 from modicum.errors import ConfigError, ModelError
-from modicum.fusion.words import check_tokenizer, open_tokenizer, split_words
+from modicum.fusion.batches import check_tokenizer, open_tokenizer, split_words
 
 
 def test_each_piece_knows_its_word(tmp_path: Path) -> None:
@@ -29,13 +29,17 @@ def test_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="1 of 2 texts have more than 2 words"):
         cut, whole = split_words(tokenizer(tmp_path), [["good", "film", "fine"], ["good", "film"]], max_words=2)
     assert cut.word_ids.tolist() == whole.word_ids.tolist() == [-1, 0, 1, -1]
+    five = tokenizer(tmp_path)
+    five.model_max_length = 5
     with pytest.warns(UserWarning, match="or 5 pieces"):
-        (short,) = split_words(tokenizer(tmp_path), [["badly", "badly", "badly"]], max_pieces=5)
+        (short,) = split_words(five, [["badly", "badly", "badly"]])
     assert short.word_ids.tolist() == [-1, 0, 0, 1, -1]
 
 
 def test_a_text_that_just_fits_is_not_cut(tmp_path: Path) -> None:
-    (pieces,) = split_words(tokenizer(tmp_path), [["badly", "film"]], max_words=2, max_pieces=5)
+    five = tokenizer(tmp_path)
+    five.model_max_length = 5
+    (pieces,) = split_words(five, [["badly", "film"]], max_words=2)
     assert pieces.word_ids.tolist() == [-1, 0, 0, 1, -1]
 
 

@@ -8,18 +8,17 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.fusion.batches import BoolArray
+from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.comparison.problem import Problem, score, setup, shuffle
 from modicum.fusion.configuration import COMPARISON, ComparisonSettings
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.fitting import configure, fit
 from modicum.fusion.functional import Norm
 from modicum.fusion.mixer import CubeMLP
-from modicum.fusion.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.recordings import FloatArray, Recordings
 from modicum.fusion.system import FusionSystem
 from modicum.fusion.training import Recipe
@@ -27,6 +26,8 @@ from modicum.fusion.training import Recipe
 _HALF = 0.5
 Fusion: TypeAlias = Callable[[CubeMLP], nn.Module]
 Predict: TypeAlias = Callable[[Recordings, BoolArray], FloatArray]
+# A modality's loss on the validation split, what it predicts, and its parameters.
+Alone: TypeAlias = tuple[float, Callable[[Recordings], FloatArray], int]
 
 _concatenated: Fusion = partial(with_parameters_of, make=ConcatenationMLP)
 _attended: Fusion = partial(with_parameters_of, make=AttentionFusion)
@@ -36,7 +37,11 @@ def _single(job: Job, problem: Problem) -> Measurement:
     """Take the modality that is best on the validation split, alone."""
     losses, predictors, sizes = zip(*_alone(problem, job), strict=True)
     best = int(np.argmin(losses))
-    chosen: Predict = lambda recordings, present: _known(problem, predictors[best](recordings), present[:, best])
+
+    def chosen(recordings: Recordings, present: BoolArray) -> FloatArray:
+        predicted = predictors[best](recordings)
+        return np.where(present[:, best].reshape(-1, *[1] * (predicted.ndim - 1)), predicted, _prior(problem))
+
     return _measured(problem, job, chosen, sizes[best])
 
 
@@ -75,51 +80,38 @@ def _fit(problem: Problem, settings: ComparisonSettings, job: Job, fusion: Fusio
     )
     recipe = Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate, schedule="linear")
     return fit(
-        problem.train,
-        problem.valid,
-        config=config,
-        recipe=recipe,
-        seed=job.seed,
-        device=job.device,
-        fusion=fusion,
+        problem.train, problem.valid, config=config, recipe=recipe, seed=job.seed, device=job.device, fusion=fusion
     )
 
 
-def _alone(problem: Problem, job: Job) -> list[tuple[float, Callable[[Recordings], FloatArray], int]]:
-    """Give for each modality its loss on the validation split, what it predicts, and its parameters."""
+def _alone(problem: Problem, job: Job) -> list[Alone]:
     if problem.estimates is not None:
         return [_as_it_is(problem, name, problem.estimates) for name in problem.train.streams]
     return [_trained_alone(problem, job, name) for name in problem.train.streams]
 
 
-def _as_it_is(problem: Problem, name: str, frame: int) -> tuple[float, Callable[[Recordings], FloatArray], int]:
-    predict = lambda recordings: _frames(recordings, name)[:, frame]
+def _as_it_is(problem: Problem, name: str, frame: int) -> Alone:
+    def predict(recordings: Recordings) -> FloatArray:
+        stream = recordings.streams[name]
+        return stream.values.reshape(len(recordings), -1, stream.size)[:, frame]
+
     concordances = [score(part, predict(part)) for part in (problem.train, problem.valid)]
     return 1 - float(np.mean(concordances)), predict, 0
 
 
-def _frames(recordings: Recordings, name: str) -> FloatArray:
-    stream = recordings.streams[name]
-    return stream.values.reshape(len(recordings), -1, stream.size)
-
-
-def _trained_alone(problem: Problem, job: Job, name: str) -> tuple[float, Callable[[Recordings], FloatArray], int]:
-    only = lambda recordings: _only(recordings, name)
+def _trained_alone(problem: Problem, job: Job, name: str) -> Alone:
+    only = lambda recordings: replace(recordings, streams={name: recordings.streams[name]})
     learnt = problem.change(lambda part: only(part).take(np.flatnonzero(part.streams[name].lengths)))
     system = _fit(learnt, replace(job.settings, modality_dropout=0.0), job, _concatenated)
 
     def predict(recordings: Recordings) -> FloatArray:
-        found = np.broadcast_to(_prior(problem), (len(recordings), *np.shape(_prior(problem)))).copy()
+        found = np.repeat(np.asarray(_prior(problem))[None], len(recordings), axis=0)
         there = np.flatnonzero(recordings.streams[name].lengths)
         found[there] = system.predict(only(recordings.take(there)))
         return found
 
     loss = min(system.training.losses) if system.training is not None else np.inf
     return loss, predict, parameters(system.model)
-
-
-def _only(recordings: Recordings, name: str) -> Recordings:
-    return replace(recordings, streams={name: recordings.streams[name]})
 
 
 def _prior(problem: Problem) -> FloatArray:
@@ -129,10 +121,6 @@ def _prior(problem: Problem) -> FloatArray:
         count = len(problem.train.classes) or int(labels.max()) + 1
         return (np.bincount(labels, minlength=count) / len(labels)).astype(np.float32)
     return labels.mean(0)
-
-
-def _known(problem: Problem, predicted: FloatArray, present: npt.NDArray[np.bool_]) -> FloatArray:
-    return np.where(present.reshape(-1, *[1] * (predicted.ndim - 1)), predicted, _prior(problem))
 
 
 def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measurement:

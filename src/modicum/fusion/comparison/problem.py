@@ -17,12 +17,9 @@ from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import ComparisonSettings
 from modicum.fusion.fitting import split_off
 from modicum.fusion.metrics import concordance
-from modicum.fusion.readers.ces import SYSTEMS, CesSequence, read_ces
-from modicum.fusion.readers.mosi import read_mosi, windows
-from modicum.fusion.readers.motions import read_motions
+from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_ces, read_mosi, read_motions, windows
 from modicum.fusion.readers.opening import open_recordings
-from modicum.fusion.recordings import FloatArray, Ragged, Recordings
-from modicum.fusion.roles import by_role
+from modicum.fusion.recordings import FloatArray, Ragged, Recordings, by_role
 
 _VALID, _TEST = 0.2, 0.3  # ours: shares of the videos, or of a user's samples
 _NEIGHBOURS = 4  # utterances on each side of one, so that the cube has nine
@@ -64,24 +61,21 @@ def setup(job: Job) -> Problem:
     if job.data is not None:
         return _fewer(_own(open_recordings(job.data).splits, job.seed), settings.labels, job.seed)
     if settings.task == "motions":
-        splits = read_motions()
-        return _drawn(join([splits["train"], splits["test"]]), settings.labels, job.seed)
+        return _drawn(join([*read_motions().values()]), settings.labels, job.seed)
     if settings.task == "mosi":
-        splits = {name: windows(part, _NEIGHBOURS, _NEIGHBOURS) for name, part in read_mosi(_fetch("mosi")).items()}
+        splits = read_mosi(catalogue.fetch("mosi-features"))
+        splits = {name: windows(part, _NEIGHBOURS, _NEIGHBOURS) for name, part in splits.items()}
         return _fewer(_own(splits, job.seed), settings.labels, job.seed)
-    return _fewer(_parted(read_ces(_fetch("ces")), job.seed), settings.labels, job.seed)
+    return _fewer(_parted(read_ces(catalogue.fetch("avec2019-ces")), job.seed), settings.labels, job.seed)
 
 
 def join(parts: Sequence[Recordings]) -> Recordings:
     """Put recordings of the same streams one behind the other."""
     first = parts[0]
-    streams = {
-        name: Ragged(
-            values=np.concatenate([part.streams[name].values for part in parts]),
-            lengths=np.concatenate([part.streams[name].lengths for part in parts]),
-        )
-        for name in first.streams
-    }
+    streams: dict[str, Ragged] = {}
+    for name in first.streams:
+        values, lengths = zip(*((part.streams[name].values, part.streams[name].lengths) for part in parts), strict=True)
+        streams[name] = Ragged(values=np.concatenate(values), lengths=np.concatenate(lengths))
     return replace(
         first,
         ids=tuple(name for part in parts for name in part.ids),
@@ -96,10 +90,8 @@ def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
     """Give one stream to other samples of the same split."""
     # Samples that lack it go on lacking it: no other could be left without any stream.
     if name not in problem.train.streams:
-        raise ConfigError(
-            f"There is no stream {name!r} to shuffle.",
-            hint=f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}.",
-        )
+        hint = f"Write --option shuffled= with one of: {', '.join(problem.train.streams)}."
+        raise ConfigError(f"There is no stream {name!r} to shuffle.", hint=hint)
 
     def change(part: Recordings) -> Recordings:
         order, there = np.arange(len(part)), np.flatnonzero(part.streams[name].lengths)
@@ -137,17 +129,11 @@ def frames_of_sequences(
     )
 
 
-def _fetch(task: str) -> Any:
-    return catalogue.fetch({"mosi": "mosi-features", "ces": "avec2019-ces"}[task])
-
-
 def _own(splits: Mapping[str, Recordings], seed: int) -> Problem:
     train, valid, test = by_role(splits)
     if len(train.streams) < 2:
-        raise DataError(
-            f"There is nothing to fuse: the streams are {', '.join(train.streams) or 'none'}.",
-            hint="Give two streams of features or more; words are not read here.",
-        )
+        hint = "Give two streams of features or more; words are not read here."
+        raise DataError(f"There is nothing to fuse: the streams are {', '.join(train.streams) or 'none'}.", hint=hint)
     if test is None:
         train, test = split_off(train, seed=legacy_seed(seed, "test"), share=_TEST)
     if test.labels is None:
@@ -192,9 +178,7 @@ def _fewer(problem: Problem, labels: int, seed: int) -> Problem:
     if not labels:
         return problem
     if labels > len(problem.train):
-        raise ConfigError(
-            f"labels is {labels}, but there are {len(problem.train)} training samples.",
-            hint="Write --option labels=0 for all of them.",
-        )
+        hint = "Write --option labels=0 for all of them."
+        raise ConfigError(f"labels is {labels}, but there are {len(problem.train)} training samples.", hint=hint)
     taken = shuffled(len(problem.train), seed, "labels", count=labels)
     return replace(problem, train=problem.train.take(np.sort(taken)))

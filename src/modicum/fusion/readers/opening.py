@@ -9,16 +9,15 @@ from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
+from modicum.core.safeload import load_pickle
 from modicum.core.safeload.limits import MAX_BYTES
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.readers.avec import label_files, read_avec
-from modicum.fusion.readers.csd_folder import read_csd_folder
-from modicum.fusion.readers.fields import PICKLES, Say, load, split_in
-from modicum.fusion.readers.misa import parse_misa, read_lists
-from modicum.fusion.readers.mmsa import parse_mmsa
-from modicum.fusion.readers.mosi import read_mosi
-from modicum.fusion.readers.mult import parse_mult
-from modicum.fusion.readers.released import parse_released
+from modicum.fusion.readers.catalogue import read_mosi
+from modicum.fusion.readers.common import Reading, split_in
+from modicum.fusion.readers.csd import read_csd_folder
+from modicum.fusion.readers.misa import parse_misa, parse_released
+from modicum.fusion.readers.mmsa import parse_mmsa, parse_mult
 from modicum.fusion.recordings import Recordings
 from modicum.fusion.storage import is_stored, load_recordings
 
@@ -36,7 +35,17 @@ FORMATS: Mapping[Format, str] = {
 }
 
 _HINT = "Give one of: " + "; ".join(f"{name} ({what})" for name, what in FORMATS.items()) + "."
-_PARSERS = {"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa, "released": parse_released}
+_PICKLES = {".pkl", ".pickle"}
+_PARSERS: Mapping[Format, Callable[[object, Path, Reading], dict[str, Recordings]]] = {
+    **{"mmsa": parse_mmsa, "mult": parse_mult, "misa": parse_misa},
+    "released": parse_released,
+}
+_READERS: Mapping[Format, Callable[[Path, Reading], dict[str, Recordings]]] = {
+    "csd": read_csd_folder,
+    "avec": read_avec,
+    "mosi": read_mosi,
+    "modicum": lambda path, how: load_recordings(path, max_bytes=how.max_bytes),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,21 +86,12 @@ def open_recordings(
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint="Check the path.")
     notes: list[str] = []
+    how = Reading(say=notes.append, clip=clip_labels, max_bytes=max_bytes)
     chosen = _by_name(path) if format == "auto" else format
-    if chosen is None or chosen in _PARSERS:
-        chosen, splits = _pickles(path, chosen, notes.append, max_bytes, clip=clip_labels)
-    else:
-        splits = _readers(notes.append, max_bytes, clip=clip_labels)[chosen](path)
+    if chosen is not None and chosen in _READERS:
+        return Opened(format=chosen, splits=_READERS[chosen](path, how), notes=tuple(notes))
+    chosen, splits = _read_pickles(path, chosen, how)
     return Opened(format=chosen, splits=splits, notes=tuple(notes))
-
-
-def _readers(say: Say, max_bytes: int, *, clip: bool) -> Mapping[Format, Callable[[Path], dict[str, Recordings]]]:
-    return {
-        "csd": lambda path: read_csd_folder(path, say=say, max_bytes=max_bytes, clip=clip),
-        "avec": lambda path: read_avec(path, say=say),
-        "mosi": read_mosi,
-        "modicum": lambda path: load_recordings(path, max_bytes=max_bytes),
-    }
 
 
 def _by_name(path: Path) -> Format | None:
@@ -99,41 +99,33 @@ def _by_name(path: Path) -> Format | None:
     suffixes = {file.suffix for file in path.iterdir()} if path.is_dir() else {path.suffix}
     if ".csd" in suffixes:
         return "csd"
-    if suffixes & set(PICKLES):
+    if suffixes & _PICKLES:
         return None
     if path.is_dir() and (path / "transcripts.csv").is_file():
         return "mosi"
-    if path.is_dir() and label_files(path):
+    if path.is_dir() and label_files(path, Reading().say):
         return "avec"
     if path.is_file() and is_stored(path):
         return "modicum"
-    raise DataError(
-        _unknown(path, f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"),
-        hint=_HINT,
-    )
+    reason = f"ends in {path.suffix!r}" if path.is_file() else "is a folder without a file that is known"
+    raise DataError(f"{path} is in no format that is known: it {reason}.", hint=_HINT)
 
 
-def _unknown(path: Path, reason: str) -> str:
-    return f"{path} is in no format that is known: it {reason}."
-
-
-def _pickles(
-    path: Path,
-    asked: Format | None,
-    say: Say,
-    max_bytes: int,
-    *,
-    clip: bool,
-) -> tuple[Format, dict[str, Recordings]]:
+def _read_pickles(path: Path, asked: Format | None, how: Reading) -> tuple[Format, dict[str, Recordings]]:
+    """Read a pickle, or each of those in a folder."""
+    files = sorted(file for file in path.iterdir() if file.suffix in _PICKLES) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} has no file whose name ends in .pkl.", hint="Name the file, or its folder.")
     seen: list[Format] = []
-
-    def parse(content: object, file: Path) -> dict[str, Recordings]:
+    splits: dict[str, Recordings] = {}
+    for file in files:
+        # Of any age: in pickles of Python 2, texts and arrays are Latin-1.
+        content = load_pickle(file, encoding="latin1", max_bytes=how.max_bytes)
         seen.append(asked or _by_content(content, file))
-        return _PARSERS[seen[-1]](content, file, say=say, clip=clip)
-
-    splits = (
-        read_lists(path, parse, max_bytes=max_bytes) if path.is_dir() else parse(load(path, max_bytes=max_bytes), path)
-    )
+        found = _PARSERS[seen[-1]](content, file, how)
+        if twice := splits.keys() & found.keys():
+            raise DataError(f"{file} is one more file of {min(twice)!r} in its folder.", hint="Name one of them.")
+        splits |= found
     if len(set(seen)) > 1:
         raise DataError(f"{path} has files of several formats: {', '.join(seen)}.", hint="Name one file.")
     return seen[0], splits
@@ -152,14 +144,14 @@ def _by_content(content: object, path: Path) -> Format:
                 return "mult"
             if "id" in keys and keys & {"vision", "audio", "text"}:
                 return "mmsa"
-            raise DataError(_unknown(path, f"is a pickle of tables with {', '.join(map(repr, keys))}"), hint=_HINT)
+            kind = f"tables with {', '.join(map(repr, keys))}"
+            raise DataError(f"{path} is in no format that is known: it is a pickle of {kind}.", hint=_HINT)
     if isinstance(first, list) and first:
         item = cast("list[object]", first)[0]
         if isinstance(item, list | tuple) and len(item) > 2 and isinstance(item[0], list | tuple) and len(item[0]) > 2:
             # MISA begins with words, the released code with a list of six features of the text.
-            return "released" if _is_list_of_features(item[0][0]) else "misa"
-    raise DataError(_unknown(path, f"is a pickle of a {type(content).__name__} that no reader knows"), hint=_HINT)
-
-
-def _is_list_of_features(value: object) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(part, np.ndarray) for part in value)
+            start = item[0][0]
+            features = isinstance(start, list | tuple) and any(isinstance(part, np.ndarray) for part in start)
+            return "released" if features else "misa"
+    kind = f"a {type(content).__name__} that no reader knows"
+    raise DataError(f"{path} is in no format that is known: it is a pickle of {kind}.", hint=_HINT)

@@ -36,9 +36,8 @@ class ConcatenationMLP(nn.Module):
             nn.Linear(width, math.prod(self.sizes[1:])),
         )
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Fuse a cube."""
-        del lengths
         frames = (x != 0).any(-1).any(-1)
         return _as_cube(_mean(self.layers(x.flatten(2)), frames), self.sizes)
 
@@ -52,16 +51,17 @@ class AttentionFusion(nn.Module):
         time, modalities, channels = config.d_ins
         self.enter = nn.Linear(channels, width)
         self.modality = nn.Parameter(torch.zeros(modalities, width))
-        self.register_buffer("time", _sinusoids(time, width), persistent=False)
+        angles = torch.arange(time)[:, None] / 10_000 ** (torch.arange(width)[None] // 2 * 2 / width)
+        waves = torch.where(torch.arange(width) % 2 == 0, angles.sin(), angles.cos())
+        self.register_buffer("time", waves, persistent=False)
         heads = next(heads for heads in (4, 2, 1) if width % heads == 0)
         self.layer = nn.TransformerEncoderLayer(
             width, heads, 2 * width, config.dropouts[2], "gelu", batch_first=True, norm_first=True
         )
         self.leave = nn.Linear(modalities * width, math.prod(self.sizes[1:]))
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Fuse a cube; arguments and result are those of `ConcatenationMLP.forward`."""
-        del lengths
+    def forward(self, x: Tensor) -> Tensor:
+        """Fuse a cube."""
         batch, time, modalities, _ = x.shape
         frames = (x != 0).any(-1)
         positions = cast("Tensor", self.time)[:time, None]
@@ -100,8 +100,3 @@ def _mean(values: Tensor, frames: Tensor) -> Tensor:
 
 def _as_cube(values: Tensor, sizes: list[int]) -> Tensor:
     return values.unflatten(-1, sizes[1:])[:, None].expand(-1, sizes[0], -1, -1)
-
-
-def _sinusoids(time: int, width: int) -> Tensor:
-    angles = torch.arange(time)[:, None] / 10_000 ** (torch.arange(width)[None] // 2 * 2 / width)
-    return torch.where(torch.arange(width) % 2 == 0, angles.sin(), angles.cos())
