@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modicum.core.extras import require
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
 from modicum.core.progress import Progress, silent
@@ -23,20 +23,22 @@ from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import MiniFAS
 from modicum.liveness.configuration import FGHVConfig
 from modicum.liveness.data import Photo, read_photos
-from modicum.liveness.faces import IMAGE_ENDINGS, FaceDetector, Image, crop, main_face, read_image
-from modicum.liveness.fit import calibration_rows, fit
-from modicum.liveness.metrics import eer_threshold
-from modicum.liveness.modeling import FGHVForLiveness, Verification
-from modicum.liveness.verification import (
+from modicum.liveness.faces import FaceDetector, Image, crop, files_below, main_face, read_image
+from modicum.liveness.fit import (
     ALPHA,
     OwnScorer,
     attainable,
+    calibration_rows,
+    features_of,
+    fit,
     halves,
     mahalanobis,
     nearest_neighbours,
     refused_when_left_out,
     updated,
 )
+from modicum.liveness.metrics import eer_threshold
+from modicum.liveness.modeling import FGHVForLiveness
 
 Decision = Literal["bona_fide", "attack", "unknown"]
 Source: TypeAlias = "Photo | Path | str | Image"
@@ -144,6 +146,11 @@ class LivenessDetector:
         return self._model
 
     @property
+    def threshold(self) -> float:
+        """Faces of the source from this score on are genuine; a calibration decides by p-values instead."""
+        return self._fitted.threshold
+
+    @property
     def _fitted(self) -> _State:
         assert self.model is not None  # noqa: S101 - it says so itself
         assert self._state is not None  # noqa: S101
@@ -190,7 +197,7 @@ class LivenessDetector:
             progress=progress,
         )
         held = torch.as_tensor(calibration_rows(labels.numpy(), None if "" in people else people, seed)[1])
-        verified = _verified(model, crops[held])
+        verified = model.verify(features_of(model, crops[held]))
         self._model = self._source = model
         box, score = verified.box, verified.sides["score"]
         self._state = _State(
@@ -233,7 +240,7 @@ class LivenessDetector:
             )
         people = [photo.subject if isinstance(photo, Photo) else None for photo in kept]
         groups = None if None in people else [str(person) for person in people]
-        inputs = _inputs(source, crops)
+        inputs = features_of(source, crops)
         near, held = (torch.as_tensor(rows) for rows in halves(groups, len(kept), seed))
         self._model = updated(source, inputs[near])
         scores = self._model.verify(inputs[held]).box
@@ -269,7 +276,7 @@ class LivenessDetector:
         rows = [row for row, reason in enumerate(reasons) if not reason]
         if not rows:
             return results
-        verified = _verified(model, crops)
+        verified = model.verify(features_of(model, crops))
         p_values = F.conformal_p_values(verified.box.double(), torch.tensor(state.calibration, dtype=torch.float64))
         for face, row in enumerate(rows):
             box, side, p = (float(part[face]) for part in (verified.box, verified.sides["score"], p_values))
@@ -292,7 +299,7 @@ class LivenessDetector:
             folder: that does not exist, or is empty.
         """
         model, state = self.model, self._fitted
-        with new_folder(Path(folder)) as part:
+        with new_folder(Path(folder)) as part, quiet_transformers():
             model.save_pretrained(part / "model")
             if self._source is not None and self._source is not model:
                 self._source.save_pretrained(part / "source")
@@ -333,13 +340,8 @@ class LivenessDetector:
             try:
                 image = given if isinstance(given, np.ndarray) else read_image(_path(given))
                 box = given.box if isinstance(given, Photo) else None
-                if box is None:
-                    found = self._faces.detect(image)
-                    main = main_face(found)
-                    box = main.box if main else None
-                    reason = "" if main else "several faces" if found else "no face"
-                if box is not None:
-                    crops.append(crop(image, box, self.scale, size))
+                box = box or main_face(self._faces.detect(image)).box
+                crops.append(crop(image, box, self.scale, size))
             except DataError as error:
                 reason = error.what
             reasons.append(reason)
@@ -364,7 +366,7 @@ def _name(given: Source) -> str:
 
 def _own(folder: Path) -> list[Photo]:
     """List the images of a folder of genuine photos, the first folder below it being the person."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    files = files_below(folder)
     if not files:
         raise DataError(f"There are no images in {folder}.", hint="Name a folder of genuine photos.")
     people = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in files]
@@ -374,29 +376,20 @@ def _own(folder: Path) -> list[Photo]:
     ]
 
 
-@torch.no_grad()
-def _inputs(model: FGHVForLiveness, crops: Tensor) -> Tensor:
-    return torch.cat([model.extract(part) for part in crops.split(32)])
-
-
-def _verified(model: FGHVForLiveness, crops: Tensor) -> Verification:
-    return model.verify(_inputs(model, crops))
-
-
 def _refused(
     source: FGHVForLiveness, inputs: Tensor, crops: Tensor, groups: Sequence[str] | None, alpha: float, seed: int
 ) -> dict[str, int]:
     """Count how many own faces each detector refuses when calibrated on the others."""
     with torch.no_grad():
         features = source.embed(inputs)
-    rows = torch.arange(len(inputs))  # each scorer looks up what it needs of them
     scorers: dict[str, OwnScorer] = {
         "FGHV": lambda own, new: updated(source, inputs[own]).verify(inputs[new]).box,
         "kNN": lambda own, new: nearest_neighbours(features[own], features[new]),
         "Mahalanobis": lambda own, new: mahalanobis(features[own], features[new]),
     }
     refused = {
-        name: refused_when_left_out(scorer, rows, groups, alpha=alpha, seed=seed) for name, scorer in scorers.items()
+        name: refused_when_left_out(score, len(inputs), groups, alpha=alpha, seed=seed)
+        for name, score in scorers.items()
     }
     if isinstance(source.backbone, MiniFAS):
         margin = source.backbone.both(crops.permute(0, 3, 1, 2).float() / 255)[1]

@@ -65,6 +65,19 @@ def _as_rgb(opened: Any, path: Path, pillow: Any) -> Image:
     return np.array(opened.convert("RGB"))
 
 
+def files_below(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
+    """List the images of a folder and those below it, by name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
+
+
+def read_frames(path: Path, every: float) -> Iterator[tuple[float | None, Image]]:
+    """Read an image, which has no time, or frames of a video."""
+    if path.suffix.lower() in VIDEO_ENDINGS:
+        yield from read_video(path, every=every)
+    else:
+        yield None, read_image(path)
+
+
 def read_video(path: Path | str, *, every: float = 0.5) -> Iterator[tuple[float, Image]]:
     """Read frames of a video, one for so many seconds, upright; each with its time in seconds."""
     av: Any = require("av", extra="liveness", purpose="Reading videos")
@@ -153,12 +166,13 @@ class FaceDetector:
         return np.concatenate(scores), np.concatenate(corners)
 
 
-def main_face(faces: Sequence[Face]) -> Face | None:
-    """Give the face that a photo is of, the largest one; None where there is none, or another of like size."""
+def main_face(faces: Sequence[Face]) -> Face:
+    """Give the face that a photo is of, the largest one; it is an error if there is none, or another of like size."""
     # Faces in the background, less than half as long, do not count: a quarter of NUAA's frames has some.
     ranked = sorted(faces, key=lambda face: -max(face.box[2:]))
-    several = len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])
-    return None if several or not ranked else ranked[0]
+    if not ranked or (len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])):
+        raise DataError("several faces" if ranked else "no face", hint="Give photos of one face.")
+    return ranked[0]
 
 
 def _overlaps(box: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -181,6 +195,16 @@ def crop(image: Image, box: Box, scale: float = 1.5, size: int = 128) -> Image:
     left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
     rows, columns = (_mirrored(start, side, total) for start, total in zip((top, left), image.shape[:2], strict=True))
     return _resized(image[rows[:, None], columns], size, size)
+
+
+def covered(image: Image, box: Box, colour: Any, *, face: bool) -> Image:
+    """Put a colour in place of the face, or of all but the face."""
+    left, top, right, bottom = (max(0, round(side)) for side in (*box[:2], box[0] + box[2], box[1] + box[3]))
+    inside = np.zeros(image.shape[:2], bool)
+    inside[top:bottom, left:right] = True
+    changed = image.copy()
+    changed[inside if face else ~inside] = colour
+    return changed
 
 
 def _mirrored(start: int, count: int, total: int) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 The paper's text gives none of them; they are read from its figures (arXiv:2112.14894, the official repository's
 main_framework.jpg), and what the figures leave open is an argument. Everything works on rows: a feature or a
-hypothesis is one row of D numbers.
+hypothesis is one row of D numbers, of length 1 where correlations, which are cosines, are inner products.
 """
 
 from __future__ import annotations
@@ -12,37 +12,9 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import softplus
 
-Correlation = Literal["cosine", "pearson"]
 _FLOOR = 1e-12
-
-
-def unit(rows: Tensor, kind: Correlation = "cosine") -> Tensor:
-    """Scale rows so that their inner products are correlations.
-
-    Args:
-        rows: features or hypotheses, shape (..., D).
-        kind: "cosine", or "pearson", which takes the mean off each row first.
-
-    Returns:
-        Rows of length 1, same shape.
-    """
-    return normalize(rows - rows.mean(-1, keepdim=True) if kind == "pearson" else rows, dim=-1)
-
-
-def correlations(features: Tensor, hypotheses: Tensor, kind: Correlation = "cosine") -> Tensor:
-    """Correlate features with hypotheses.
-
-    Args:
-        features: shape (n, D).
-        hypotheses: shape (K, D).
-        kind: "cosine" or "pearson"; the paper does not say which.
-
-    Returns:
-        Values in [-1, 1], shape (n, K).
-    """
-    return unit(features, kind) @ unit(hypotheses, kind).T
 
 
 def variance_constraint(found: Tensor) -> Tensor:
@@ -94,8 +66,8 @@ def discrimination_constraint(real: Tensor, attack: Tensor) -> Tensor:
     """Compute DDC: the mean correlation of real with attack hypotheses, minus that among the real ones.
 
     Args:
-        real: real hypotheses as `unit` gives them, shape (K, D).
-        attack: attack hypotheses as `unit` gives them, shape (L, D).
+        real: real hypotheses of length 1, shape (K, D).
+        attack: attack hypotheses of length 1, shape (L, D).
 
     Returns:
         A scalar in [-2, 1/4], from the two means alone: no matrix of K times L is made.
@@ -107,23 +79,11 @@ def discrimination_constraint(real: Tensor, attack: Tensor) -> Tensor:
     return mean @ attack.mean(0) - mean @ mean
 
 
-def spread(hypotheses: Tensor) -> Tensor:
-    """Measure how far hypotheses are from being one ray: 1 minus the squared length of their mean.
-
-    Args:
-        hypotheses: as `unit` gives them, shape (K, D).
-
-    Returns:
-        A scalar from 0 (collapsed) to 1.
-    """
-    return 1 - hypotheses.mean(0).square().sum()
-
-
 def diversity(hypotheses: Tensor, ridge: float = 0.01) -> Tensor:
     """Compute the log-determinant that keeps hypotheses apart (our addition E2): subtract it from a loss.
 
     Args:
-        hypotheses: as `unit` gives them, shape (K, D); below K > D the ridge alone keeps it finite.
+        hypotheses: of length 1, shape (K, D); below K > D the ridge alone keeps it finite.
         ridge: added to each eigenvalue of D times the covariance.
 
     Returns:
@@ -138,8 +98,8 @@ def moments(real: Tensor, attack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Reduce two banks of hypotheses to all that scoring needs.
 
     Args:
-        real: real hypotheses as `unit` gives them, shape (K, D).
-        attack: attack hypotheses as `unit` gives them, shape (L, D).
+        real: real hypotheses of length 1, shape (K, D).
+        attack: attack hypotheses of length 1, shape (L, D).
 
     Returns:
         The mean and the unbiased covariance of the real ones, and the mean of the attacks'.
@@ -151,7 +111,7 @@ def closed_form(features: Tensor, direction: Tensor, factor: Tensor) -> tuple[Te
     """Compute s and V over the entire banks, without sampling.
 
     Args:
-        features: as `unit` gives them, shape (n, D).
+        features: of length 1, shape (n, D).
         direction: difference of the two means of `moments`, shape (D,).
         factor: L with L L' the covariance, shape (D, r), of `square_root`.
 
@@ -182,8 +142,8 @@ def leverage(features: Tensor, reference: Tensor, ridge: float = 0.1) -> Tensor:
     """Compute f' (S + ridge mean(eigenvalue) I)^-1 f with S the second moment of genuine faces: no generator.
 
     Args:
-        features: as `unit` gives them, shape (n, D).
-        reference: genuine faces as `unit` gives them, shape (m, D).
+        features: of length 1, shape (n, D).
+        reference: genuine faces of length 1, shape (m, D).
         ridge: in units of the mean eigenvalue of S, above 0 unless S has full rank.
 
     Returns:
@@ -206,7 +166,7 @@ def bayesian_update(covariance: Tensor, features: Tensor, variance: float) -> Te
 
     Args:
         covariance: of the real hypotheses, shape (D, D).
-        features: own genuine faces as `unit` gives them, shape (n, D).
+        features: own genuine faces of length 1, shape (n, D).
         variance: mean V of `closed_form` over the genuine faces of the source.
 
     Returns:
@@ -276,15 +236,6 @@ def moment_matched(latents: Tensor) -> Tensor:
     return (latents - latents.mean(-2, keepdim=True)) / latents.std(-2, correction=0, keepdim=True)
 
 
-class Layers(NamedTuple):
-    """A generator of one hidden layer: g(z) = second relu(first z + bias) + last."""
-
-    first: Tensor  # shape (H, d)
-    bias: Tensor  # shape (H,)
-    second: Tensor  # shape (D, H)
-    last: Tensor  # shape (D,)
-
-
 class Projected(NamedTuple):
     """What of a generator and of some features the correlation's gradient needs; D is gone."""
 
@@ -297,29 +248,23 @@ class Projected(NamedTuple):
     offset: Tensor  # features last, shape (n,)
 
 
-def project(layers: Layers, features: Tensor, kind: Correlation = "cosine") -> Projected:
+def project(first: Tensor, bias: Tensor, second: Tensor, last: Tensor, features: Tensor) -> Projected:
     """Do all of a gradient that depends on the features' size, once for all steps.
 
+    The generator is g(z) = second relu(first z + bias) + last.
+
     Args:
-        layers: the generator.
-        features: as `unit` gives them, shape (n, D).
-        kind: of the correlation; "pearson" takes the mean off what the generator gives.
+        first: shape (H, d).
+        bias: shape (H,).
+        second: shape (D, H).
+        last: shape (D,).
+        features: of length 1, shape (n, D).
 
     Returns:
         What `correlation_gradient` takes.
     """
-    second, last = layers.second, layers.last
-    if kind == "pearson":
-        second, last = second - second.mean(0), last - last.mean()
-    return Projected(
-        layers.first,
-        layers.bias,
-        second.T @ second,
-        second.T @ last,
-        last @ last,
-        features @ second,
-        features @ last,
-    )
+    along, offset = features @ second, features @ last
+    return Projected(first, bias, second.T @ second, second.T @ last, last @ last, along, offset)
 
 
 def correlation_gradient(latents: Tensor, projected: Projected) -> tuple[Tensor, Tensor]:
