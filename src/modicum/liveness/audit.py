@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import laplace
 
 from modicum.core.extras import require
 from modicum.core.files import make_folder, replacing
@@ -34,7 +35,7 @@ _GREY = 128
 
 
 class Scorer(Protocol):
-    """What can be audited: it gives a number a photo, or results with ``score`` and, if they like, ``decision``."""
+    """What can be audited: it gives a result with ``score`` and ``decision`` for each photo."""
 
     def score(self, images: list[Any], /) -> Iterable[Any]: ...  # noqa: D102 - photos with a path and a box
 
@@ -46,7 +47,7 @@ class AuditRow:
     name: str  # what was scored
     auc: float  # chance that the first kind scores higher than the second
     interval: tuple[float, float]  # 95 %, by resampling subjects
-    passed: tuple[float, float] | None  # share of each kind that it takes for bona fide, if it decides
+    passed: tuple[float, float] | None  # share of each kind that it takes for bona fide; a baseline does not decide
     counts: tuple[int, int]  # photos of each kind
 
 
@@ -130,15 +131,10 @@ def _asked(detector: Scorer, name: str, shown: Iterable[tuple[Photo, Image]]) ->
                 pillow.fromarray(image).save(files[-1].path, compress_level=1)
             photos += files
             results += detector.score(files)
-    if len(results) != len(photos):
-        raise DataError(f"The detector gave {len(results)} results for {len(photos)} photos.", hint="Give one each.")
-    values = (getattr(result, "score", result) for result in results)
-    scores = np.array([np.nan if value is None else float(value) for value in values])
+    scores = np.array([np.nan if result.score is None else result.score for result in results])
     labels = np.array([int(photo.label == BONA_FIDE) for photo in photos])
-    passed = None
-    if all(hasattr(result, "decision") for result in results):
-        taken = np.array([result.decision == BONA_FIDE for result in results])
-        passed = float(taken[labels == 1].mean()), float(taken[labels == 0].mean())
+    taken = np.array([result.decision == BONA_FIDE for result in results])
+    passed = float(taken[labels == 1].mean()), float(taken[labels == 0].mean())
     return _row(name, scores, labels, photos, passed)
 
 
@@ -172,10 +168,9 @@ def _colours(image: Image) -> Array:
 def _texture(image: Image) -> Array:
     feature: Any = require("skimage.feature", extra="liveness", purpose="An audit")
     grey = image.mean(axis=2)
-    edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     patterns = (feature.local_binary_pattern(grey.astype(np.uint8), 8, radius, "uniform") for radius in (1, 2))
     shares = [np.bincount(pattern.astype(int).ravel(), minlength=10) / grey.size for pattern in patterns]
-    return np.concatenate([*shares, [np.log1p(edges.std())]])
+    return np.concatenate([*shares, [np.log1p(laplace(grey)[1:-1, 1:-1].std())]])
 
 
 def _baseline(name: str, features: Callable[[Image], Array], train: Sequence[Photo], test: Sequence[Photo]) -> AuditRow:

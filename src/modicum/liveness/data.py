@@ -64,7 +64,7 @@ def read_photos(
     - a folder with ``txt`` and ``frame`` as FLIP lays out MSU, CASIA, Replay-Attack and OULU:
       ``txt/oulu_real_train.txt`` lists files below ``frame``;
     - folders ``DOMAIN/train/real``, ``DOMAIN/test/fake/SPECIES``, ...; domain, train or test, and species may be
-      missing.
+      missing. Images elsewhere are left out, and a logged warning counts them.
 
     Args:
         source: the file or folder.

@@ -22,7 +22,7 @@ from modicum.errors import DataError, StateError
 from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import MiniFAS
 from modicum.liveness.configuration import FGHVConfig
-from modicum.liveness.data import Photo, read_photos
+from modicum.liveness.data import BONA_FIDE, Photo, read_photos
 from modicum.liveness.faces import FaceDetector, Image, crop, files_below, main_face, read_image
 from modicum.liveness.fit import (
     ALPHA,
@@ -161,7 +161,6 @@ class LivenessDetector:
         photos: Path | str | Sequence[Photo],
         *,
         steps: int = 400,
-        rate: float = 1e-3,
         seed: int = 0,
         progress: Progress = silent,
     ) -> LivenessDetector:
@@ -170,7 +169,6 @@ class LivenessDetector:
         Args:
             photos: a folder or manifest as `read_photos` takes it, or its photos.
             steps: updates.
-            rate: learning rate.
             seed: of the training.
             progress: called with (done, in all, what was done).
 
@@ -192,7 +190,6 @@ class LivenessDetector:
             groups=None if "" in people else people,
             domains=[photo.domain or "" for photo in known],
             steps=steps,
-            rate=rate,
             seed=seed,
             progress=progress,
         )
@@ -230,7 +227,7 @@ class LivenessDetector:
             StateError: before `fit` or `load`.
         """
         source, state = self._source or self.model, self._fitted
-        given = _own(Path(photos)) if isinstance(photos, Path | str) else list(photos)
+        given = _own(Path(photos)) if isinstance(photos, Path | str) else [_given(photo) for photo in photos]
         crops, reasons = self._crops(given, source.config.image_size, progress)
         kept = [photo for photo, reason in zip(given, reasons, strict=True) if not reason]
         if len(kept) < FEWEST:
@@ -271,7 +268,7 @@ class LivenessDetector:
             StateError: before `fit` or `load`.
         """
         model, state = self.model, self._fitted
-        crops, reasons = self._crops(list(images), model.config.image_size, silent, warn=False)
+        crops, reasons = self._crops([_given(image) for image in images], model.config.image_size, silent, warn=False)
         results = [LivenessResult(reason=reason) for reason in reasons]
         rows = [row for row, reason in enumerate(reasons) if not reason]
         if not rows:
@@ -330,7 +327,7 @@ class LivenessDetector:
         return detector
 
     def _crops(
-        self, images: Sequence[Source], size: int, progress: Progress, *, warn: bool = True
+        self, images: Sequence[Photo | Image], size: int, progress: Progress, *, warn: bool = True
     ) -> tuple[Tensor, list[str]]:
         """Cut the one face out of each image; the reasons are empty where there is one."""
         crops: list[Image] = []
@@ -338,8 +335,7 @@ class LivenessDetector:
         for done, given in enumerate(images, 1):
             reason = ""
             try:
-                image = given if isinstance(given, np.ndarray) else read_image(_path(given))
-                box = given.box if isinstance(given, Photo) else None
+                image, box = (read_image(given.path), given.box) if isinstance(given, Photo) else (given, None)
                 box = box or main_face(self._faces.detect(image)).box
                 crops.append(crop(image, box, self.scale, size))
             except DataError as error:
@@ -347,7 +343,9 @@ class LivenessDetector:
             reasons.append(reason)
             progress(done, len(images), "faces")
         left_out = [
-            f"{_name(given)} ({reason})" for given, reason in zip(images, reasons, strict=True) if reason and warn
+            f"{given.path if isinstance(given, Photo) else 'an array'} ({reason})"
+            for given, reason in zip(images, reasons, strict=True)
+            if reason and warn
         ]
         if left_out:
             more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
@@ -356,12 +354,8 @@ class LivenessDetector:
         return torch.from_numpy(np.stack(crops) if crops else empty), reasons
 
 
-def _path(given: Photo | Path | str) -> Path:
-    return given.path if isinstance(given, Photo) else Path(given)
-
-
-def _name(given: Source) -> str:
-    return "an array" if isinstance(given, np.ndarray) else str(_path(given))
+def _given(image: Source) -> Photo | Image:
+    return Photo(Path(image), BONA_FIDE, BONA_FIDE) if isinstance(image, Path | str) else image
 
 
 def _own(folder: Path) -> list[Photo]:
@@ -370,10 +364,7 @@ def _own(folder: Path) -> list[Photo]:
     if not files:
         raise DataError(f"There are no images in {folder}.", hint="Name a folder of genuine photos.")
     people = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in files]
-    return [
-        Photo(path=path, label="bona_fide", species="bona_fide", subject=person)
-        for path, person in zip(files, people, strict=True)
-    ]
+    return [Photo(path, BONA_FIDE, BONA_FIDE, person) for path, person in zip(files, people, strict=True)]
 
 
 def _refused(
@@ -431,14 +422,14 @@ def _strange(source: FGHVForLiveness, inputs: Tensor, cameras: Sequence[str], se
             )
 
 
-def _camera(photo: Source) -> str:
+def _camera(photo: Photo | Image) -> str:
     """Tell cameras apart by the domain, the model in the EXIF data, or the size of the image."""
     if isinstance(photo, np.ndarray):
         return f"{photo.shape[1]} x {photo.shape[0]} pixels"
-    if isinstance(photo, Photo) and (photo.domain or photo.session):
+    if photo.domain or photo.session:
         return " ".join(filter(None, (photo.domain, photo.session)))
     pillow: Any = require("PIL.Image", extra="liveness", purpose="Reading images")
-    with pillow.open(_path(photo)) as opened:
+    with pillow.open(photo.path) as opened:
         return str(opened.getexif().get(0x0110) or f"{max(opened.size)} x {min(opened.size)} pixels")
 
 

@@ -17,7 +17,7 @@ from modicum.core import catalogue
 from modicum.core.export import open_onnx
 from modicum.core.extras import require
 from modicum.core.safeload.limits import parsing
-from modicum.errors import ConfigError, DataError, UnsafeFileError
+from modicum.errors import DataError, UnsafeFileError
 
 Image = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
@@ -28,6 +28,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that pil
 _MODELS = "models/face-antispoof-onnx"
 _SIDE = 640  # pixels, of the detector's input
 _STRIDES = (8, 16, 32)
+_SURE = 0.6  # the score of a face, from which on it is one
 _OVERLAP = 0.3  # of two boxes, above which they are one face: OpenCV's default for YuNet
 
 
@@ -107,20 +108,7 @@ class FaceDetector:
     """YuNet (OpenCV zoo, 2023mar, 233 kB, MIT), run by onnxruntime on the CPU.
 
     It looks at the image scaled to 640 pixels, so that faces below some 10 of those pixels are missed.
-
-    Args:
-        threshold: faces with a lower score are left out.
-
-    Raises:
-        ConfigError: if the threshold is not between 0 and 1.
     """
-
-    def __init__(self, threshold: float = 0.6) -> None:
-        if not 0 < threshold < 1:
-            raise ConfigError(
-                f"The threshold of the face detector is between 0 and 1, got {threshold}.", hint="Leave it at 0.6."
-            )
-        self.threshold = threshold
 
     @cached_property
     def _network(self) -> Any:
@@ -142,7 +130,7 @@ class FaceDetector:
         canvas[0, :, :height, :width] = _resized(image, width, height)[..., ::-1].transpose(2, 0, 1)
         scores, corners = self._decoded([output.numpy()[0] for output in self._network(torch.from_numpy(canvas))])
         order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= self.threshold]
+        order = order[scores[order] >= _SURE]
         faces: list[Face] = []
         while order.size:
             best, order = order[0], order[1:]
@@ -209,9 +197,8 @@ def covered(image: Image, box: Box, colour: Any, *, face: bool) -> Image:
 
 def _mirrored(start: int, count: int, total: int) -> npt.NDArray[np.int64]:
     """Give consecutive positions, those outside 0 to total - 1 mirrored at the outermost ones."""
-    period = max(2 * (total - 1), 1)
-    positions = np.arange(start, start + count) % period
-    return np.minimum(positions, period - positions) if total > 1 else np.zeros(count, np.int64)
+    padded = np.pad(np.arange(total), (max(0, -start), max(0, start + count - total)), mode="reflect")
+    return padded[max(0, start) :][:count]
 
 
 def _resized(image: Image, width: int, height: int) -> Image:

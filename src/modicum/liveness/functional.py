@@ -7,7 +7,6 @@ hypothesis is one row of D numbers, of length 1 where correlations, which are co
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -94,26 +93,13 @@ def diversity(hypotheses: Tensor, ridge: float = 0.01) -> Tensor:
     return torch.linalg.slogdet(covariance + ridge * torch.eye(size).to(covariance)).logabsdet / size
 
 
-def moments(real: Tensor, attack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Reduce two banks of hypotheses to all that scoring needs.
-
-    Args:
-        real: real hypotheses of length 1, shape (K, D).
-        attack: attack hypotheses of length 1, shape (L, D).
-
-    Returns:
-        The mean and the unbiased covariance of the real ones, and the mean of the attacks'.
-    """
-    return real.mean(0), torch.cov(real.T), attack.mean(0)
-
-
 def closed_form(features: Tensor, direction: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     """Compute s and V over the entire banks, without sampling.
 
     Args:
         features: of length 1, shape (n, D).
-        direction: difference of the two means of `moments`, shape (D,).
-        factor: L with L L' the covariance, shape (D, r), of `square_root`.
+        direction: mean of the real hypotheses minus that of the attacks', shape (D,).
+        factor: L with L L' the covariance of the real hypotheses, shape (D, r), of `square_root`.
 
     Returns:
         The relative correlation, and the variance of the correlations with the real hypotheses, shape (n,) each.
@@ -210,20 +196,6 @@ def moment_kl(latents: Tensor) -> Tensor:
     return 0.5 * (variance + mean.square() - 1 - variance.log()).sum(-1)
 
 
-def expected_moment_kl(size: int, count: int) -> float:
-    """Compute the expectation of `moment_kl` over latents that are standard normal: it is not 0.
-
-    Args:
-        size: d.
-        count: K, from 2 on.
-
-    Returns:
-        -(d / 2) (digamma((K - 1) / 2) + ln(2 / K)).
-    """
-    half = torch.tensor((count - 1) / 2, dtype=torch.float64)
-    return -size / 2 * (float(torch.digamma(half)) + math.log(2 / count))
-
-
 def moment_matched(latents: Tensor) -> Tensor:
     """Standardise latents so that each dimension has mean 0 and variance 1: their `moment_kl` and its gradient are 0.
 
@@ -302,18 +274,6 @@ def calibrated_z(values: Tensor, median: Tensor, low: Tensor) -> Tensor:
         genuine face, and tie there.
     """
     return (values - median) / (median - low).clamp(min=_FLOOR)
-
-
-def box_score(*values: Tensor) -> Tensor:
-    """Join values so that a threshold is a box: all of them must be above it.
-
-    Args:
-        values: of `calibrated_z`, shape (n,) each.
-
-    Returns:
-        The least of them, shape (n,).
-    """
-    return torch.stack(values).amin(0)
 
 
 def conformal_p_values(scores: Tensor, calibration: Tensor) -> Tensor:

@@ -216,10 +216,9 @@ class FGHVForLiveness(PreTrainedModel):
     def refresh(self) -> None:
         """Reduce the bank's hypotheses to the moments that scoring uses; after training."""
         real, attack = (part.double() for part in self.hypotheses(self.bank))
-        mean, covariance, attack_mean = F.moments(real, attack)
-        self.real_mean.copy_(mean)
-        self.attack_mean.copy_(attack_mean)
-        self.set_covariance(covariance)
+        self.real_mean.copy_(real.mean(0))
+        self.attack_mean.copy_(attack.mean(0))
+        self.set_covariance(torch.cov(real.T))
 
     @torch.no_grad()
     def set_covariance(self, covariance: Tensor) -> None:
@@ -253,7 +252,8 @@ class FGHVForLiveness(PreTrainedModel):
         delta_kl = self._delta_kl(features)
         raw = zip(SIDES, self._raw(score, variance, delta_kl), self.medians, self.lows, strict=True)
         sides = {name: F.calibrated_z(value, median, low) for name, value, median, low in raw}
-        return Verification(score, variance, delta_kl, F.box_score(*(sides[name] for name in self.config.box)), sides)
+        box = torch.stack([sides[name] for name in self.config.box]).amin(0)  # so that a threshold is one for all
+        return Verification(score, variance, delta_kl, box, sides)
 
     def _raw(self, score: Tensor, *spreads: Tensor) -> list[Tensor]:
         """Turn the sides so that more is better."""

@@ -26,6 +26,7 @@ from modicum.liveness.simulator import SIMULATED
 OWN_PHOTOS = (10, 20, 40, 100)  # genuine ones of a new place, that calibrate where there are so many
 _TRAINED = 10  # people of NUAA
 _TOY_SIZE, _TOY_NOISE = 32, 0.5
+_HIDDEN = ("context hidden", "face hidden")
 _DRAWN = 200  # attacks in a test set of the toy, and half as many as genuine faces
 
 
@@ -129,24 +130,21 @@ def _tools() -> tuple[FaceDetector, MiniFAS]:
 # Frames whose features are computed once in a process: by path, what is done to the frame or crop, and the crop's size.
 @cache
 def _one(path: Path, box: Box | None, change: str, scale: float) -> tuple[Tensor, Tensor, Tensor] | None:
-    found = _cut(path, box, scale)
-    if found is None:
+    box = box or _box(path)
+    if box is None:
         return None
-    image, box = found
+    image, box = _cut(path, box, scale)
     seed = zlib.crc32(path.name.encode())
     if change in SIMULATED:
         image = SIMULATED[change](image, seed)
     cut = crop(image, box, scale)
     if change in _HIDDEN:
-        side = len(cut)
-        middle = ((side - side / scale) / 2,) * 2 + (side / scale,) * 2
-        cut = covered(cut, middle, cut.mean((0, 1)), face=change == "face hidden")
+        side = len(cut) / scale
+        edge = (len(cut) - side) / 2
+        cut = covered(cut, (edge, edge, side, side), cut.mean((0, 1)), face=change == "face hidden")
     features, margin = _tools()[1].both(torch.tensor(cut).permute(2, 0, 1)[None].float() / 255)
     pixels = torch.tensor(cut).float().flatten(0, 1) / 255
     return features, margin, torch.cat([pixels.mean(0), pixels.std(0)])[None]
-
-
-_HIDDEN = ("context hidden", "face hidden")
 
 
 @cache
@@ -157,11 +155,8 @@ def _box(path: Path) -> Box | None:
     return None
 
 
-def _cut(path: Path, box: Box | None, scale: float) -> tuple[Image, Box] | None:
+def _cut(path: Path, box: Box, scale: float) -> tuple[Image, Box]:
     """Give a frame around its face: what is further away is in no crop, and simulations take their time."""
-    box = box or _box(path)
-    if box is None:
-        return None
     image = read_image(path)
     x, y, width, height = box
     reach = max(width, height) * (scale / 2 + 0.1)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from modicum.core import catalogue
-from modicum.errors import ConfigError, DataError, UnsafeFileError
+from modicum.errors import DataError, UnsafeFileError
 from modicum.liveness.data import read_photos
 from modicum.liveness.faces import Face, FaceDetector, crop, main_face, read_image, read_video
 
@@ -108,11 +108,6 @@ def test_frames_of_a_video(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"a\.mp4"):
         list(read_video(path))
-
-
-def test_a_threshold_is_between_0_and_1() -> None:
-    with pytest.raises(ConfigError, match=r"between 0 and 1, got 1\.5"):
-        FaceDetector(threshold=1.5)
 
 
 @pytest.mark.data("nuaa-sample", "models/face-antispoof-onnx")

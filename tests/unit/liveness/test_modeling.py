@@ -58,6 +58,7 @@ def test_training_separates_the_classes_and_keeps_hypotheses_apart(fitted: FGHVF
     verified = fitted.verify(inputs)
     assert float(verified.score[labels == 1].min()) > float(verified.score[labels == 0].max())
     assert fitted.spread > 0.05
+    assert torch.equal(verified.box, torch.minimum(verified.sides["score"], verified.sides["variance"]))
     genuine = verified.sides["variance"][labels == 1]
     assert abs(float(genuine.median())) < 0.3, "a genuine face is in the middle of those that calibrated"
 
