@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -63,10 +63,6 @@ class PADMetrics:
     bpnrr: float
     counts: dict[str, int]
     intervals: dict[str, Interval] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it for JSON."""
-        return asdict(self)
 
 
 def eer_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
