@@ -161,7 +161,7 @@ def score(
     images: Annotated[list[Path], typer.Argument(help="Images, videos, or folders of them.")],
     *,
     model: Model,
-    every: Annotated[float, typer.Option(help="Seconds between the frames of a video.")] = 0.5,
+    every: Annotated[float, typer.Option(help="Seconds between the frames of a video; 0 for every frame.")] = 0.5,
 ) -> None:
     """Score images or the frames of videos: one line of JSON each, as it comes.
 
@@ -169,7 +169,10 @@ def score(
     the exit status is 1.
     """
     check_model(model)
+    if not every >= 0:
+        raise ConfigError(f"--every is {every}.", hint="Give seconds, such as 0.5; 0 takes every frame.")
     from modicum.liveness import LivenessDetector
+    from modicum.liveness.detector import LivenessResult
     from modicum.liveness.faces import read_frames
 
     detector, failed = LivenessDetector.load(model), 0
@@ -182,7 +185,7 @@ def score(
             except DataError as error:
                 failed += 1
                 say(f"modicum: {error.what}")
-                typer.echo(json_format.dumps({"image": str(path), "decision": "unknown", "reason": error.what}))
+                typer.echo(json_format.dumps({"image": str(path), **asdict(LivenessResult(reason=error.what))}))
     if failed:
         say(f"{failed} could not be read.")
         raise typer.Exit(1)
@@ -236,6 +239,7 @@ def simulate(
     *,
     folder: NewFolder,
     seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Make simulated attacks of genuine photos: replay on a display and print in halftone.
 
@@ -251,4 +255,7 @@ def simulate(
     with stoppable("Nothing was written."), progress_bar("simulate") as progress, new_folder(folder) as part:
         rows = write_simulated(files, part, seed, progress)
         write_rows(part / "manifest.csv", ("path", "label", "species", "subject"), rows)
+    if json:
+        print_json({"folder": str(folder), "photos": len(files), "pictures": len(rows)})
+        return
     say(f"{len(files)} photos, {len(rows)} pictures: {folder}. Look at {folder / 'contact-sheet.png'} first.")

@@ -46,7 +46,7 @@ class AuditRow:
 
     name: str  # what was scored
     auc: float  # chance that the first kind scores higher than the second
-    interval: tuple[float, float]  # 95 %, by resampling subjects
+    interval: tuple[float, float] | None  # 95 %, by resampling subjects; None of few of them
     passed: tuple[float, float] | None  # share of each kind that it takes for bona fide; a baseline does not decide
     counts: tuple[int, int]  # photos of each kind
 
@@ -143,7 +143,7 @@ def _row(
 ) -> AuditRow:
     metrics = pad_metrics(scores, labels, subjects=[photo.subject for photo in photos])
     counts = int(labels.sum()), int((1 - labels).sum())
-    return AuditRow(name=name, auc=metrics.auc, interval=metrics.intervals["auc"], passed=passed, counts=counts)
+    return AuditRow(name=name, auc=metrics.auc, interval=metrics.intervals.get("auc"), passed=passed, counts=counts)
 
 
 def _surroundings(photo: Photo) -> tuple[Photo, Image]:
@@ -186,6 +186,12 @@ def _baseline(name: str, features: Callable[[Image], Array], train: Sequence[Pho
 def _findings(rows: dict[str, AuditRow]) -> list[str]:
     own, face, around = (rows[name] for name in ("as they are", "face covered", "surroundings covered"))
     null = rows["genuine, and taken again (null attack)"]
+    if not (own.interval and face.interval and around.interval and null.interval):
+        return [
+            "There are too few people for intervals: nothing here is more than a hint. "
+            f"AUC as they are {own.auc:.3f}, with the face covered {face.auc:.3f}, with the surroundings covered "
+            f"{around.auc:.3f}, of genuine photos against the same taken again {null.auc:.3f}."
+        ]
     words = [
         f"With the face covered it still tells attacks from genuine photos (AUC {face.auc:.3f}): what is around the "
         "face, such as hands and the edge of a print, is enough for it."

@@ -228,6 +228,11 @@ class LivenessDetector:
         """
         source, state = self._source or self.model, self._fitted
         given = _own(Path(photos)) if isinstance(photos, Path | str) else [_given(photo) for photo in photos]
+        if len(given) < FEWEST:  # before any of them is read
+            raise DataError(
+                f"There are {len(given)} photos, expected {FEWEST} to 200.",
+                hint="Give more genuine photos of the camera and the people that the detector is for.",
+            )
         crops, reasons = self._crops(given, source.config.image_size, progress)
         kept = [photo for photo, reason in zip(given, reasons, strict=True) if not reason]
         if len(kept) < FEWEST:

@@ -39,7 +39,7 @@ def read_image(path: Path | str) -> Image:
     pillow.init()  # else open knows no format by name that it has not met yet
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no image {path}.", hint="Check its name.")
+        raise DataError(f"There is no file {path}.", hint="Check its name.")
     try:
         with warnings.catch_warnings(), parsing(path, "image"):
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
@@ -50,6 +50,8 @@ def read_image(path: Path | str) -> Image:
             raise UnsafeFileError(
                 f"{path} has more than {pillow.MAX_IMAGE_PIXELS:,} pixels.", hint="Scale it down, or leave it out."
             ) from error
+        if isinstance(error.__cause__, pillow.UnidentifiedImageError):
+            raise DataError(f"{path} is no image that can be read.", hint="Save it as PNG or JPEG.") from error
         raise
 
 
@@ -82,7 +84,9 @@ def read_frames(path: Path, every: float) -> Iterator[tuple[float | None, Image]
 def read_video(path: Path | str, *, every: float = 0.5) -> Iterator[tuple[float, Image]]:
     """Read frames of a video, one for so many seconds, upright; each with its time in seconds."""
     av: Any = require("av", extra="liveness", purpose="Reading videos")
-    with parsing(path, "video"), av.open(str(path)) as opened:
+    if not Path(path).is_file():
+        raise DataError(f"There is no file {path}.", hint="Check its name.")
+    with parsing(path, "video", quote=False), av.open(str(path)) as opened:
         if not opened.streams.video:
             raise DataError(f"{path} has no pictures.", hint="Give a video.")
         due = 0.0

@@ -143,6 +143,13 @@ def test_no_error_of_ten_persons_is_not_shown_as_certain() -> None:
     assert found.intervals["auc"] == (pytest.approx(1 - exact), 1)
 
 
+def test_five_persons_have_no_interval() -> None:
+    scores, labels = np.random.default_rng(0).normal(size=60), np.repeat([1, 0], 30)
+    for people, keys in ((5, 0), (6, 6)):
+        found = pad_metrics(scores, labels, threshold=0.0, subjects=[str(row % people) for row in range(60)])
+        assert len(found.intervals) == keys
+
+
 @pytest.mark.parametrize(
     ("scores", "labels", "more", "words"),
     [
