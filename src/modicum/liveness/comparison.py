@@ -81,10 +81,11 @@ class Fitted:
         learn = self.rows[0]
         return self.embed(self.problem.faces[learn[self.problem.labels[learn] == 1]])
 
-    @torch.no_grad()
     def embed(self, faces: Faces) -> Tensor:
         """Give the feature that the hypotheses are correlated with."""
-        return self.modicum.embed(faces.features)
+        model = self.modicum  # which may be trained only here, with gradients
+        with torch.no_grad():
+            return model.embed(faces.features)
 
 
 def setup(job: Job) -> Fitted:
