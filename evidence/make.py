@@ -38,6 +38,8 @@ COMMANDS = {
     },
     "rapq-demo": "modicum compare rapq --budget demo --seeds 20 --out runs/evidence/rapq-demo --json",
     "rapq-speed": "python benchmarks/rapq.py --json",
+    "rapq-engine-avx2": "python benchmarks/rapq.py --part engine --images 100 --calibration 32 --latency-rounds 300 "
+    "--quantize-rounds 1 --json",
     **{
         f"rapq-w{weights}a{activations}": f"modicum compare rapq --budget full --seeds 3 "
         f"--option weight_bits={weights} --option activation_bits={activations} "
