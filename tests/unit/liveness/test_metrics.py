@@ -19,7 +19,7 @@ def drawn(seed: int = 0, count: int = 200, shift: float = 1.5) -> tuple[np.ndarr
 
 
 def test_three_attacks_of_ten_pass_and_nobody_is_refused() -> None:
-    """FGHV-7.8: APCER .3, BPCER 0, ACER .15, HTER .15."""
+    """FGHV-C8: APCER .3, BPCER 0, ACER .15, HTER .15."""
     scores = np.r_[np.full(10, 0.9), np.full(7, 0.1), np.full(3, 0.8)]
     found = pad_metrics(scores, np.repeat([1, 0], 10), threshold=0.5)
     assert found.apcer == {"attack": pytest.approx(0.3)}
@@ -27,7 +27,7 @@ def test_three_attacks_of_ten_pass_and_nobody_is_refused() -> None:
     assert (found.auc, found.eer, found.hter_oracle) == (1, 0, 0)
 
 
-# FGHV-7.8, the polarity: both errors, with labels or scores turned.
+# FGHV-C8, the polarity: both errors, with labels or scores turned.
 @pytest.mark.parametrize(
     ("scores", "labels", "apcer", "bpcer", "auc"),
     [
