@@ -1,6 +1,6 @@
 """The equations of the method, written to be read: dense, one pair of molecules at a time.
 
-The library computes the same with `compiled` and `batched`; tests and benchmarks compare them with this module.
+The library computes the same with `kernel.compiled` and `kernel.batched`; tests and benchmarks compare them with this module.
 
 Sources: Tang and de Jong 2019 (J. Chem. Phys. 150, 044107) for the kernel; Xiang et al. 2024 for its normalisation
 and the posterior deviation.
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 
 def product_system(

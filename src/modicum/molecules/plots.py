@@ -12,8 +12,9 @@ import numpy as np
 from modicum.core.files import aside, check_picture
 from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.table import FloatArray, Property
+from modicum.molecules.data.table import Property
+from modicum.molecules.functional import FloatArray
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

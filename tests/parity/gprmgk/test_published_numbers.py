@@ -10,15 +10,15 @@ import functools
 
 import pytest
 
-from modicum.molecules.published import (
+from modicum.molecules.data.published import (
     LABELLED,
     hyperparameters,
     published_labels,
     published_predictions,
     published_selection,
 )
-from modicum.molecules.scores import apart, score_molecules, score_rows, shared_molecules
-from modicum.molecules.table import Quantity
+from modicum.molecules.data.table import Quantity
+from modicum.molecules.predict.scores import apart, score_molecules, score_rows, shared_molecules
 
 pytestmark = [pytest.mark.data("alkanes"), pytest.mark.slow]
 

@@ -6,10 +6,10 @@ from itertools import product
 
 import numpy as np
 
-from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, MoleculeGraph, molecule_graph
 from modicum.molecules.functional import marginalized_kernel
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.microkernels import Composite, Convolution, KroneckerDelta, Microkernel
+from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, MoleculeGraph, molecule_graph
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.kernel.microkernels import Composite, Convolution, KroneckerDelta, Microkernel
 
 
 def dense_kernel(kernel: MarginalizedGraphKernel, first: str, second: str) -> float:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.baselines import equal_shares, pick_per_size, pick_random
-from modicum.molecules.pool import Pool
+from modicum.molecules.comparison import equal_shares, pick_per_size, pick_random
+from modicum.molecules.data.pool import Pool
 
 POOL = Pool.alkanes(4, 10)  # 2, 3, 5, 9, 18, 35, 75 molecules
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.experiment import EXPERIMENTS, experimental_labels, split_density
+from modicum.molecules.data.published import EXPERIMENTS, experimental_labels, split_density
 
 
 # GPRMGK-G15: 111 densities, 153 and 59 enthalpies (57 at the boiling point), 34 heat capacities.

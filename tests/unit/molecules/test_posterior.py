@@ -7,8 +7,8 @@ from sklearn.gaussian_process.kernels import RBF
 from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
 
 from modicum.errors import ConfigError, ModelError
-from modicum.molecules import posterior
-from modicum.molecules.posterior import certify, posterior_deviation
+from modicum.molecules.select import posterior
+from modicum.molecules.select.posterior import certify, posterior_deviation
 
 
 def test_the_deviation_of_one_selected_molecule_by_hand() -> None:

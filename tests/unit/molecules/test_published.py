@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.published import published_labels, published_predictions, published_selection
+from modicum.molecules.data.published import published_labels, published_predictions, published_selection
 
 
 @pytest.mark.parametrize("reader", [published_labels, published_predictions])

@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import RBF
 
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
-from modicum.molecules.regression import (
+from modicum.molecules.predict.gp import (
     TREND_DEVIATION,
     Numbers,
     covariance,

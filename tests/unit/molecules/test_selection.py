@@ -8,8 +8,8 @@ from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
 from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.errors import ConfigError, ModelError, StateError
-from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.selection import ActiveLearner, Selection
+from modicum.molecules.select.learner import ActiveLearner, Selection
+from modicum.molecules.select.posterior import posterior_deviation
 
 
 def learner(kernel: PointKernel, **options: object) -> ActiveLearner[Points]:

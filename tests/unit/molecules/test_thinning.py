@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.table import PropertyTable
-from modicum.molecules.thinning import search_rows, thin
+from modicum.molecules.data.table import PropertyTable
+from modicum.molecules.predict.gp import search_rows, thin
 
 
 def test_the_ends_and_the_middle_are_kept() -> None:

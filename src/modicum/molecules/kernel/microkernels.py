@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.errors import ConfigError
-from modicum.molecules.features import Attribute
+from modicum.molecules.functional import FloatArray
+from modicum.molecules.kernel.features import Attribute
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Bounds: TypeAlias = tuple[float, float] | Literal["fixed"]
 
 

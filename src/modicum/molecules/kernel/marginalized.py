@@ -13,10 +13,10 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from modicum.core.devices import check_device
 from modicum.errors import ConfigError
-from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES
-from modicum.molecules.functional import normalise
-from modicum.molecules.hyperparameters import Hyperparameters, read_hyperparameters, write_hyperparameters
-from modicum.molecules.microkernels import (
+from modicum.molecules.functional import FloatArray, normalise
+from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, Prepared, prepare
+from modicum.molecules.kernel.hyperparameters import Hyperparameters, read_hyperparameters, write_hyperparameters
+from modicum.molecules.kernel.microkernels import (
     Bounds,
     Composite,
     Constant,
@@ -25,14 +25,12 @@ from modicum.molecules.microkernels import (
     Microkernel,
     TensorProduct,
 )
-from modicum.molecules.prepared import Prepared, prepare
-from modicum.molecules.solver import Equation, Solver
+from modicum.molecules.kernel.solver import Equation, Solver
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Molecules: TypeAlias = "Sequence[Mol | str] | npt.NDArray[Any] | Prepared"
 
 

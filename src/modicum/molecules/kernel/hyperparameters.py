@@ -10,7 +10,7 @@ from typing import Any
 
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.microkernels import (
+from modicum.molecules.kernel.microkernels import (
     Bounds,
     Composite,
     Constant,

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from modicum.core.tables import write_rows
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.reading import column, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.data.smiles import column, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.functional import FloatArray
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
 
 HOTTEST = 5000.0  # ours, K: no molecule lasts there, so that the number is in another unit or a slip

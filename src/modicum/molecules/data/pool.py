@@ -14,9 +14,9 @@ import numpy.typing as npt
 from modicum.core.files import replacing
 from modicum.core.tables import read_text
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.reading import Rejected, column, others, parse, refuse, silent_rdkit, table_rows
-from modicum.molecules.table import Property, PropertyTable
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.data.smiles import Rejected, column, others, parse, refuse, silent_rdkit, table_rows
+from modicum.molecules.data.table import Property, PropertyTable
 
 Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 

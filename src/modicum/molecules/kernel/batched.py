@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modicum.molecules.factors import Factors
-from modicum.molecules.prepared import Packed
+from modicum.molecules.functional import FloatArray, IntArray
+from modicum.molecules.kernel.features import Packed
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-IntArray: TypeAlias = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from modicum.molecules.kernel.solver import Factors
 
 _NUMBERS = 1 << 23  # in one padded (pairs, n, m) array: 64 MB of float64, of which about ten are alive
 

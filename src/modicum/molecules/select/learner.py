@@ -13,11 +13,18 @@ import numpy.typing as npt
 from modicum.core.progress import Progress, silent
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError, StateError
-from modicum.molecules.cholesky import FloatArray
-from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, smiles_of
-from modicum.molecules.lazy import LazyPosterior
-from modicum.molecules.posterior import Certificate
-from modicum.molecules.smiles import canonical
+from modicum.molecules.data.smiles import canonical
+from modicum.molecules.functional import FloatArray
+from modicum.molecules.select.lazy import LazyPosterior
+from modicum.molecules.select.posterior import (
+    Certificate,
+    Kernel,
+    Molecules,
+    P,
+    check_noise,
+    check_threshold,
+    smiles_of,
+)
 
 Start: TypeAlias = Sequence[int] | Sequence[str] | Literal["random", "maxvar"]
 
