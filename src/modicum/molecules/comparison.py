@@ -27,16 +27,29 @@ from modicum.molecules.predict.scores import Score, apart, score_molecules, scor
 from modicum.molecules.select.learner import ActiveLearner
 from modicum.molecules.select.posterior import posterior_deviation
 
+Rule: TypeAlias = Literal["active", "random", "per size"]
+
+_SMALLEST, _LARGEST = 4, 9
+_PUBLISHED_DRAWS = (0, 1, 2)
+_FEWEST = 12  # molecules of which a third can be held out
+_FEWEST_LABELS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Which molecules each rule may label, and which are predicted."""
+
+    candidates: Mapping[Rule, PropertyTable]  # all are labelled where the settings name no number
+    test: PropertyTable
+
 
 def pick_random(pool: Pool, n: int, *, seed: int) -> IntArray:
     """Pick molecules at random, each subset with equal chance."""
-    _check(n, len(pool))
     return shuffled(len(pool), seed, "random pick", count=n)
 
 
 def pick_per_size(pool: Pool, n: int, *, seed: int) -> IntArray:
     """Pick equally many molecules of each heavy-atom count, at random within each."""
-    _check(n, len(pool))
     sizes, counts = np.unique(pool.sizes, return_counts=True)
     random = numpy_generator(seed, "pick per size")
     shares = zip(sizes, equal_shares(counts, n), strict=True)
@@ -52,29 +65,6 @@ def equal_shares(counts: IntArray, n: int) -> IntArray:
     unfilled = np.flatnonzero(counts > level)
     shares[unfilled[len(unfilled) - (n - shares.sum()) :]] += 1
     return shares
-
-
-def _check(n: int, there: int) -> None:
-    if not 1 <= n <= there:
-        raise ConfigError(
-            f"A pool of {there:,} molecules gives 1 to {there:,} of them, got {n:,}.", hint="Ask for fewer, or for one."
-        )
-
-
-Rule: TypeAlias = Literal["active", "random", "per size"]
-
-_SMALLEST, _LARGEST = 4, 9
-_PUBLISHED_DRAWS = (0, 1, 2)
-_FEWEST = 12  # molecules of which a third can be held out
-_FEWEST_LABELS = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """Which molecules each rule may label, and which are predicted."""
-
-    candidates: Mapping[Rule, PropertyTable]  # all are labelled where the settings name no number
-    test: PropertyTable
 
 
 def setup(job: Job) -> Problem:
@@ -119,7 +109,7 @@ def _published(seed: int, settings: ComparisonSettings) -> Problem:
 
 def _split(job: Job, settings: ComparisonSettings) -> Problem:
     if job.data is None:
-        labels = experimental_labels(settings.quantity)
+        labels = experimental_labels(cast("Quantity", settings.quantity))
         sizes = Pool.of(labels.molecules).sizes
         within = (sizes >= _SMALLEST) & (sizes <= _LARGEST)
         labels = labels.of(frozenset(np.array(labels.molecules)[within].tolist()))
@@ -166,7 +156,8 @@ def _measure(job: Job, problem: Problem, *, rule: Rule) -> Measurement:
         "largest deviation": float(deviation.max()),
     }
     if job.data is None:  # a user's own labels may be experiments themselves
-        measured = test if settings.test == "experiment" else experimental_labels(settings.quantity)
+        quantity = cast("Quantity", settings.quantity)
+        measured = test if settings.test == "experiment" else experimental_labels(quantity)
         secondary["R2 by experiment"] = _floored(score_rows(_predicted(predictor, measured), measured))
     return Measurement(
         value=_floored(rows), secondary=secondary, costs={"labelled molecules": float(len(training.molecules))}

@@ -63,8 +63,8 @@ class Computed:
     def prepare(self, molecules: Sequence[str], /) -> Rows:
         return Rows(np.array([self._places[canonical(smiles)] for smiles in molecules]))
 
-    def __call__(self, x: Rows, y: Rows, /) -> np.ndarray:
-        return self._values[np.ix_(x.places, y.places)]
+    def __call__(self, x: Rows, y: Rows | None = None, /) -> np.ndarray:
+        return self._values[np.ix_(x.places, (x if y is None else y).places)]
 
     def diag(self, x: Rows, /) -> np.ndarray:
         return self._variance[x.places]

@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from modicum.molecules.select.lazy import FloatArray
 from modicum.molecules.select.posterior import (
-    Kernel,
+    MoleculeKernel,
     Molecules,
     P,
     check_noise,
@@ -22,7 +22,7 @@ TIE = 1e-12  # variances no further apart are equal, and the first in the pool i
 
 
 def pick_brute_force(
-    kernel: Kernel[P],
+    kernel: MoleculeKernel[P],
     pool: Molecules,
     *,
     start: Sequence[int],

@@ -236,7 +236,7 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ConfigError, match="labels that differ"):
         process.fit(labels().of(frozenset()))
     many = np.linspace(1.0, 5000.0, 8001)
-    with pytest.raises(ConfigError, match=r"at most 8000 rows, got 8001.*thin"):
+    with pytest.raises(ConfigError, match=r"at most 8000 rows, got 8001.*four are plenty"):
         process.fit(PropertyTable(quantity="density", smiles=("C",) * 8001, temperature=many, value=many))
     with pytest.raises(ConfigError, match="3 molecules, but temperatures"):
         process.fit(labels()).predict(QUERIES[0], np.array([300.0]))

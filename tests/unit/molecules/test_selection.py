@@ -167,7 +167,7 @@ class Interrupted(PointKernel):
 
     at = -1
 
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         values = super().__call__(x, y)
         if self.calls == self.at:
             raise KeyboardInterrupt
@@ -275,14 +275,14 @@ def test_a_pool_of_failures_has_no_certificate() -> None:
 
 
 class Broken(PointKernel):
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         values = super().__call__(x, y)
         values[np.all(x.values == self.points[3], axis=1)] = math.nan
         return values
 
 
 class Swollen(PointKernel):
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         return 1.5 * super().__call__(x, y)
 
 

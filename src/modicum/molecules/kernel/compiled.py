@@ -1,7 +1,9 @@
 """The inner loops of the kernel, compiled by numba: one preconditioned conjugate-gradient solve a pair of molecules.
 
-Of two graphs with n and m atoms, x solves [D V^-1 - W] x = D 1 (see `functional`), a system of n m unknowns that is
-symmetric and positive definite. W is never built: its product is a sum over the bonds of both atoms.
+Of two graphs with n and m atoms, x solves [D V^-1 - W] x = D 1, a system of n m unknowns that is symmetric and positive
+definite (Tang and de Jong 2019, J. Chem. Phys. 150, 044107): V is the node kernel, D = d d' / (1 - q)^2 with degrees d
+(1 for an atom without bonds), and W = (A x A') E with the edge kernel E; K is p^2 times the sum of x. W is never built:
+its product is a sum over the bonds of both atoms.
 
 Arguments come in bundles. A set of graphs is (starts, bond_starts, bond_ends, bonds, atoms), the fields of `Packed`.
 Factors are the fields of `Factors`. Edges are the kernel of each two classes of bonds. Settings are (product, uniform,

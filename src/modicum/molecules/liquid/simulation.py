@@ -1,4 +1,4 @@
-"""Molecular dynamics of one box: fill it, compress it into a liquid, then sample it at one temperature after another."""
+"""Molecular dynamics of one box: fill it, compress it into a liquid, sample it at one temperature after another."""
 
 from __future__ import annotations
 

@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Kernel
 
 from modicum.core.files import aside, make_folder
 from modicum.core.safeload import load_npz
@@ -22,6 +24,7 @@ from modicum.molecules.data.smiles import canonical, read_molecule
 from modicum.molecules.data.table import Property, PropertyTable, check_labels, kelvins
 from modicum.molecules.functional import FloatArray, IntArray
 from modicum.molecules.predict.scores import calibrate
+from modicum.molecules.select.posterior import MoleculeKernel
 
 TREND_DEVIATION = 10.0  # ours: in units of the spread of the labels, so that the trend is as good as free
 
@@ -49,51 +52,55 @@ def trend(sizes: FloatArray, temperature: FloatArray) -> FloatArray:
     return np.column_stack([np.ones_like(t), n, 1 / n, t, t**2, n * t, t / n])
 
 
-def covariance(
-    numbers: Numbers, molecules: FloatArray, same: FloatArray, gap: FloatArray, basis: tuple[FloatArray, FloatArray]
-) -> FloatArray:
-    """Give the covariance of rows without the noise of the single row."""
-    # b^2 h h' + signal (k + own [same molecule]) exp(-(T - T')^2 / 2 length^2), where b is `TREND_DEVIATION`: a linear
-    # trend with a wide normal prior is one more kernel, and everything else stays the plain formulas.
-    product = molecules + numbers.own * same
-    product *= numbers.signal * np.exp(-0.5 * (gap / numbers.length) ** 2)
-    product += TREND_DEVIATION**2 * (basis[0] @ basis[1].T)
-    return product
+class RowKernel(Kernel):
+    """The covariance of rows, for scikit-learn: a row is the index of a molecule, a temperature and its trend terms."""
 
+    # b^2 h h' + signal (k + own [same molecule]) exp(-(T - T')^2 / 2 length^2) + noise [same row], where b is
+    # `TREND_DEVIATION`: a linear trend with a wide normal prior is one more kernel, and all else stays plain formulas.
 
-def prior_variance(numbers: Numbers, molecules: FloatArray, basis: FloatArray) -> FloatArray:
-    """Give the diagonal of `covariance` of rows with themselves."""
-    return numbers.signal * (molecules + numbers.own) + TREND_DEVIATION**2 * (basis**2).sum(axis=1)
+    def __init__(self, numbers: Numbers, molecules: FloatArray, diagonal: FloatArray) -> None:
+        self.numbers = numbers
+        self.molecules = molecules  # k of each molecule with those that have labels, which come first
+        self.diagonal = diagonal  # k of each molecule with itself
 
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        X: FloatArray,  # noqa: N803
+        Y: FloatArray | None = None,  # noqa: N803
+        eval_gradient: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        """Give the covariance of rows, of X with itself with the noise, and its slopes by `theta`."""
+        numbers, other = self.numbers, X if Y is None else Y
+        first, second = X[:, 0].astype(int), other[:, 0].astype(int)
+        gap = (X[:, 1][:, None] - other[:, 1]) / numbers.length
+        smooth = numbers.signal * np.exp(-0.5 * gap**2)
+        alone = numbers.own * (first[:, None] == second)
+        both = (self.molecules[np.ix_(first, second)] + alone) * smooth
+        full = both + TREND_DEVIATION**2 * (X[:, 2:] @ other[:, 2:].T)
+        if Y is None:
+            full[np.diag_indices_from(full)] += numbers.noise
+        if not eval_gradient:
+            return full
+        return full, np.stack([both, alone * smooth, both * gap**2, numbers.noise * np.eye(len(X))], axis=2)
 
-def negative_log_likelihood(
-    logarithms: FloatArray,
-    target: FloatArray,
-    molecules: FloatArray,
-    same: FloatArray,
-    gap: FloatArray,
-    basis: FloatArray,
-    variance: FloatArray,
-) -> tuple[float, FloatArray]:
-    """Give minus the logarithm of the marginal likelihood, and its slope."""
-    signal, own, length, noise = np.exp(logarithms)
-    smooth = signal * np.exp(-0.5 * (gap / length) ** 2)
-    shared, alone = smooth * molecules, smooth * (own * same)
-    full = shared + alone + TREND_DEVIATION**2 * (basis @ basis.T)
-    full[np.diag_indices_from(full)] += noise + variance
-    lower = cholesky(full, lower=True, overwrite_a=True, check_finite=False)
-    inverse = cho_solve((lower, True), np.eye(len(target)), check_finite=False)
-    weights = inverse @ target
-    value = 0.5 * target @ weights + np.log(np.diag(lower)).sum() + 0.5 * len(target) * np.log(2 * np.pi)
-    inverse -= np.outer(weights, weights)
-    both = shared + alone
-    slopes = [
-        np.vdot(inverse, both),
-        np.vdot(inverse, alone),
-        np.vdot(inverse, both * (gap / length) ** 2),
-        noise * np.trace(inverse),
-    ]
-    return float(value), 0.5 * np.array(slopes)
+    def diag(self, X: FloatArray) -> FloatArray:  # noqa: N803 # pyright: ignore[reportIncompatibleMethodOverride]
+        """Give the variance of a new label of each row."""
+        molecules = self.diagonal[X[:, 0].astype(int)] + self.numbers.own
+        trend = TREND_DEVIATION**2 * (X[:, 2:] ** 2).sum(axis=1)
+        return self.numbers.noise + (self.numbers.signal * molecules + trend)
+
+    def is_stationary(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Tell that it is no function of a difference."""
+        return False
+
+    @property
+    def theta(self) -> FloatArray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Logarithms of the numbers."""
+        return np.log(astuple(self.numbers))
+
+    @theta.setter
+    def theta(self, theta: FloatArray) -> None:
+        self.numbers = Numbers(**dict(zip(Numbers.__slots__, np.exp(theta).tolist(), strict=True)))
 
 
 def leave_groups_out(full: FloatArray, target: FloatArray, groups: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -116,27 +123,15 @@ def leave_groups_out(full: FloatArray, target: FloatArray, groups: IntArray) -> 
 _SEARCH_TEMPERATURES, _SEARCH_ROWS = 4, 1_300
 
 
-def thin(table: PropertyTable, temperatures: int) -> PropertyTable:
-    """Keep some temperatures of each molecule, evenly spread over those that it has, the ends included."""
-    if temperatures < 2:
-        raise ConfigError(f"At least 2 temperatures must be kept, got {temperatures}.", hint="Four are plenty.")
-    names = {smiles: place for place, smiles in enumerate(table.molecules)}
-    rows = _spread(np.array([names[smiles] for smiles in table.smiles]), table.temperature, temperatures)
-    return table.take(rows.tolist())
-
-
-def _spread(molecule: IntArray, temperature: FloatArray, count: int) -> IntArray:
-    kept: list[IntArray] = []
-    for place in np.unique(molecule):
-        rows = np.flatnonzero(molecule == place)
-        rows = rows[np.argsort(temperature[rows], kind="stable")]
-        kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))])
-    return np.sort(np.concatenate(kept))
-
-
 def search_rows(molecule: IntArray, temperature: FloatArray, seed: int) -> IntArray:
     """Choose the rows that the search for hyper-parameters sees: four temperatures of at most 325 molecules or so."""
-    rows = _spread(molecule, temperature, _SEARCH_TEMPERATURES)
+    kept: list[IntArray] = []
+    for index in np.unique(molecule):
+        rows = np.flatnonzero(molecule == index)
+        rows = rows[np.argsort(temperature[rows], kind="stable")]
+        count = min(_SEARCH_TEMPERATURES, len(rows))
+        kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))])
+    rows = np.sort(np.concatenate(kept))
     if len(rows) <= _SEARCH_ROWS:
         return rows
     shuffled = numpy_generator(seed, "search").permutation(np.unique(molecule))
@@ -151,49 +146,20 @@ _START = Numbers(signal=0.1, own=0.05, length=300.0, noise=1e-4)
 _BOUNDS = [(math.log(low), math.log(high)) for low, high in ((1e-4, 1e3), (1e-4, 1e1), (3e1, 1e4), (1e-5, 1.0))]
 
 
-class MoleculeKernel(Protocol):
-    """A positive semi-definite kernel of molecules, such as `MarginalizedGraphKernel`."""
-
-    def prepare(self, molecules: Any, /) -> Any:
-        """Compute the features of molecules once."""
-        ...
-
-    def __call__(self, X: Any, Y: Any = None, /) -> FloatArray:  # noqa: N803
-        """Evaluate it, shape (n, m)."""
-        ...
-
-    def diag(self, X: Any, /) -> FloatArray:  # noqa: N803
-        """Evaluate it of each molecule with itself, shape (n,)."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows as the equations want them: a place in a list of molecules, a temperature, and trend terms."""
-
-    molecule: IntArray
-    temperature: FloatArray
-    basis: FloatArray
-
-    def take(self, rows: IntArray) -> _Rows:
-        return _Rows(self.molecule[rows], self.temperature[rows], self.basis[rows])
-
-
 class GaussianProcess:
     """Predict a property at temperatures, with intervals.
 
     The covariance is ``signal (k + own [same molecule]) RBF(T)``, noise a row, and a free linear trend of seven terms
     in size and T; a property without temperature has one T for all rows. Noise is the label errors, where there are
     any, and a nugget; the four hyper-parameters maximise the marginal likelihood of the training rows (at most four
-    temperatures a molecule and 1,300 rows, drawn by molecule). Rows are dense: 5,000 take some 10 s and 1 GB; `thin`
-    larger tables.
+    temperatures a molecule and 1,300 rows, drawn by molecule). Rows are dense: 5,000 take some 10 s and 1 GB.
 
     Args:
         kernel: of molecules.
         numbers: fixed ones; None learns them.
     """
 
-    def __init__(self, kernel: MoleculeKernel, *, numbers: Numbers | None = None) -> None:
+    def __init__(self, kernel: MoleculeKernel[Any], *, numbers: Numbers | None = None) -> None:
         self.kernel = kernel
         self.numbers = numbers
         self.factor = 1.0
@@ -223,7 +189,7 @@ class GaussianProcess:
         if len(table) > _MOST_ROWS:
             raise ConfigError(
                 f"A dense Gaussian process takes at most {_MOST_ROWS} rows, got {len(table)}.",
-                hint="Give it fewer temperatures a molecule: thin(table, 4).",
+                hint="Give it fewer temperatures a molecule; four are plenty.",
             )
         if len(table) < 2 or np.ptp(table.value) == 0:
             raise ConfigError("A Gaussian process needs labels that differ.", hint="Give rows of more than one value.")
@@ -231,7 +197,7 @@ class GaussianProcess:
         self._set(table)
         if self.numbers is None:
             self.numbers = self._search(seed)
-        self._solve()
+        self._process = self._solved(self.numbers, np.arange(len(table)))
         self.factor = 1.0
         return self
 
@@ -281,8 +247,9 @@ class GaussianProcess:
         Raises:
             StateError: if it was not fitted.
         """
-        table = self._fitted()
-        mean, deviation = leave_groups_out(self._full(), self._target, self._rows.molecule)
+        table, full = self._fitted(), self._process.kernel_(self._rows)
+        full[np.diag_indices_from(full)] += self._variance
+        mean, deviation = leave_groups_out(full, self._target, self._rows[:, 0].astype(int))
         return replace(table, value=mean * self._scale + self._center, error=None), deviation * self._scale
 
     def calibrate(self, held_out: PropertyTable | None = None) -> float:
@@ -359,7 +326,7 @@ class GaussianProcess:
             "temperature": table.temperature,
             "value": table.value,
             "error": np.empty(0) if table.error is None else table.error,
-            "numbers": np.array(astuple(self._known())),
+            "numbers": np.array(astuple(cast("Numbers", self.numbers))),
             "factor": np.array(self.factor),
             "hyperparameters": np.array(hyperparameters),
         }
@@ -368,7 +335,7 @@ class GaussianProcess:
             np.savez_compressed(file, allow_pickle=False, **content)
 
     @classmethod
-    def load(cls, folder: Path, read_kernel: Callable[[Path], MoleculeKernel]) -> GaussianProcess:
+    def load(cls, folder: Path, read_kernel: Callable[[Path], MoleculeKernel[Any]]) -> GaussianProcess:
         """Read a process that `save` wrote, and factor its covariance again.
 
         Args:
@@ -409,101 +376,69 @@ class GaussianProcess:
             raise StateError("The Gaussian process was not fitted.", hint="Call fit, or load a saved one.")
         return self._table
 
-    def _known(self) -> Numbers:
-        if self.numbers is None:
-            raise StateError("The Gaussian process was not fitted.", hint="Call fit, or load a saved one.")
-        return self.numbers
-
     def _set(self, table: PropertyTable) -> None:
         spelt = {smiles: canonical(smiles) for smiles in table.molecules}
         self._places = {name: place for place, name in enumerate(dict.fromkeys(spelt.values()))}
         self._prepared = self.kernel.prepare(list(self._places))
-        self._molecules = self.kernel(self._prepared)
+        self._molecules = np.asarray(self.kernel(self._prepared), dtype=float)
+        self._diagonal = np.asarray(self.kernel.diag(self._prepared), dtype=float)
         temperature = kelvins(table.property, len(table), table.temperature)
         terms = _terms(table.smiles, temperature)
         self._basis_center, self._basis_scale = terms.mean(axis=0), terms.std(axis=0)
         self._basis_center[0] = 0.0  # the first term is the constant 1
         self._basis_scale[self._basis_scale < 1e-9 * np.abs(terms).max(axis=0)] = 1.0
-        self._rows = _Rows(
-            np.array([self._places[spelt[smiles]] for smiles in table.smiles]), temperature, self._standard(terms)
-        )
+        self._rows = self._rows_of([self._places[spelt[smiles]] for smiles in table.smiles], temperature, terms)
         self._center, self._scale = float(table.value.mean()), float(table.value.std())
         self._target = (table.value - self._center) / self._scale
         self._variance = np.zeros(len(table)) if table.error is None else (table.error / self._scale) ** 2
         self._table, self.property = table, table.property
 
-    def _standard(self, terms: FloatArray) -> FloatArray:
-        return (terms - self._basis_center) / self._basis_scale
+    def _rows_of(self, molecules: Sequence[int], temperature: FloatArray, terms: FloatArray) -> FloatArray:
+        return np.column_stack([molecules, temperature, (terms - self._basis_center) / self._basis_scale])
 
-    def _search(self, seed: int) -> Numbers:
-        chosen = search_rows(self._rows.molecule, self._rows.temperature, seed)
-        rows = self._rows.take(chosen)
-        found = minimize(
-            negative_log_likelihood,
-            np.log(astuple(_START)),
-            args=(
-                self._target[chosen],
-                self._molecules[np.ix_(rows.molecule, rows.molecule)],
-                (rows.molecule[:, None] == rows.molecule).astype(float),
-                rows.temperature[:, None] - rows.temperature,
-                rows.basis,
-                self._variance[chosen],
-            ),
-            jac=True,
-            bounds=_BOUNDS,
-            method="L-BFGS-B",
-            options={"ftol": 1e-6, "maxiter": 60},
-        )
-        signal, own, length, noise = np.exp(found.x).tolist()
-        return Numbers(signal=signal, own=own, length=length, noise=noise)
-
-    def _full(self) -> FloatArray:
-        full = self._between(self._rows, self._molecules, np.arange(len(self._places)))
-        full[np.diag_indices_from(full)] += self._known().noise + self._variance
-        return full
-
-    def _solve(self) -> None:
+    def _solved(self, numbers: Numbers, rows: IntArray) -> GaussianProcessRegressor:
+        kernel = RowKernel(numbers, self._molecules, self._diagonal)
+        process = GaussianProcessRegressor(kernel, alpha=self._variance[rows], optimizer=None)
         try:
-            self._lower = cholesky(self._full(), lower=True, overwrite_a=True, check_finite=False)
+            return process.fit(self._rows[rows], self._target[rows])
         except np.linalg.LinAlgError as error:
             raise RunError(
                 "The covariance of the labels cannot be factored: the kernel is not positive semi-definite, or rows "
                 "are the same.",
                 hint="Use a positive semi-definite kernel, and one row for each molecule and temperature.",
             ) from error
-        self._weights = cho_solve((self._lower, True), self._target, check_finite=False)
 
-    def _between(self, rows: _Rows, molecules: FloatArray, places: IntArray) -> FloatArray:
-        """Covariance of some rows with the training rows; places: the row's molecule there, or -1."""
-        train = self._rows
-        return covariance(
-            self._known(),
-            molecules[np.ix_(rows.molecule, train.molecule)],
-            (places[rows.molecule][:, None] == train.molecule).astype(float),
-            rows.temperature[:, None] - train.temperature,
-            (rows.basis, train.basis),
-        )
+    def _search(self, seed: int) -> Numbers:
+        rows = search_rows(self._rows[:, 0].astype(int), self._rows[:, 1], seed)
+        process = self._solved(_START, rows)
+
+        def loss(theta: FloatArray) -> tuple[float, FloatArray]:
+            value, slope = process.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
+            return -value, -slope
+
+        start, options = process.kernel_.theta, {"ftol": 1e-6, "maxiter": 60}
+        found = minimize(loss, start, jac=True, bounds=_BOUNDS, method="L-BFGS-B", options=options)
+        return Numbers(**dict(zip(Numbers.__slots__, np.exp(found.x).tolist(), strict=True)))
 
     def _predict(
         self, smiles: Sequence[str], temperature: FloatArray, *, deviate: bool
     ) -> tuple[FloatArray, FloatArray]:
-        distinct = {molecule: place for place, molecule in enumerate(dict.fromkeys(smiles))}
-        places = np.array([self._places.get(canonical(molecule), -1) for molecule in distinct], dtype=int)
-        prepared = self.kernel.prepare(list(distinct))
-        rows = _Rows(
-            np.array([distinct[molecule] for molecule in smiles], dtype=int),
-            temperature,
-            self._standard(_terms(smiles, temperature)),
-        )
-        cross = self._between(rows, self.kernel(prepared, self._prepared), places)
-        mean = cross @ self._weights
+        places = {text: self._places.get(canonical(text), -1) for text in dict.fromkeys(smiles)}
+        unseen = [text for text, place in places.items() if place < 0]
+        places |= {text: place for place, text in enumerate(unseen, len(self._places))}
+        numbers = cast("Numbers", self.numbers)
+        molecules, diagonal = self._molecules, self._diagonal
+        if unseen:
+            prepared = self.kernel.prepare(unseen)
+            molecules = np.concatenate([molecules, self.kernel(prepared, self._prepared)])
+            diagonal = np.concatenate([diagonal, self.kernel.diag(prepared)])
+        self._process.kernel_ = RowKernel(numbers, molecules, diagonal)
+        rows = self._rows_of([places[text] for text in smiles], temperature, _terms(smiles, temperature))
         if not deviate:
-            return mean, np.zeros_like(mean)
-        numbers = self._known()
-        prior = numbers.noise + prior_variance(numbers, self.kernel.diag(prepared)[rows.molecule], rows.basis)
-        known = solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
+            return self._process.predict(rows), np.zeros(len(rows))
+        mean, deviation = self._process.predict(rows, return_std=True)
         # Rounding can leave a variance below that of the nugget, which no label falls below.
-        return mean, np.sqrt(np.maximum(prior - np.einsum("ij,ij->j", known, known), numbers.noise))
+        return mean, np.maximum(deviation, math.sqrt(numbers.noise))
 
 
 def _terms(smiles: Sequence[str], temperature: FloatArray) -> FloatArray:

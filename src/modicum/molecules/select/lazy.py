@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.molecules.functional import FloatArray, IntArray
-from modicum.molecules.select.posterior import Kernel, P, check_variance, cross_values, prior_variance
+from modicum.molecules.select.posterior import MoleculeKernel, P, check_variance, cross_values, prior_variance
 
 _Values = TypeVar("_Values", float, FloatArray)
 
@@ -142,7 +142,7 @@ class LazyPosterior(Generic[P]):
     # A variance that is behind is an upper bound of the one that is up to date, since a column can only lower it. An
     # interruption between any two steps leaves a state from which every method gives what it would have given.
 
-    def __init__(self, kernel: Kernel[P], names: tuple[str, ...], noise: float) -> None:
+    def __init__(self, kernel: MoleculeKernel[P], names: tuple[str, ...], noise: float) -> None:
         self._kernel, self._names, self._noise = kernel, names, noise
         self._prepared = kernel.prepare(names)
         self._prior = np.zeros(len(names), dtype=STATE)

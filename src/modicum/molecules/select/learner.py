@@ -18,7 +18,7 @@ from modicum.molecules.functional import FloatArray
 from modicum.molecules.select.lazy import LazyPosterior
 from modicum.molecules.select.posterior import (
     Certificate,
-    Kernel,
+    MoleculeKernel,
     Molecules,
     P,
     check_noise,
@@ -105,7 +105,7 @@ class ActiveLearner(Generic[P]):
 
     def __init__(
         self,
-        kernel: Kernel[P],
+        kernel: MoleculeKernel[P],
         pool: Molecules,
         *,
         noise: float = 0.01,

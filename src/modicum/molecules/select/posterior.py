@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
 from modicum.errors import ConfigError, ModelError
+from modicum.molecules.data.pool import Pool
 from modicum.molecules.functional import FloatArray, IntArray
 
 NEGATIVE = -1e-6  # ours: the graph kernel is solved to a relative 1e-7, so that a 0 may come out this far below
@@ -30,15 +31,15 @@ class Prepared(Protocol):
 P = TypeVar("P", bound=Prepared)
 
 
-class Kernel(Protocol[P]):
+class MoleculeKernel(Protocol[P]):
     """A positive semi-definite kernel of molecules, such as ``MarginalizedGraphKernel``."""
 
     def prepare(self, molecules: Sequence[str], /) -> P:
         """Compute the features of molecules once."""
         ...
 
-    def __call__(self, x: P, y: P, /) -> npt.NDArray[np.floating]:
-        """Compute k(x, y) of every pair, shape (n, m)."""
+    def __call__(self, x: P, y: P | None = None, /) -> npt.NDArray[np.floating]:
+        """Compute k(x, y) of every pair, shape (n, m); y is x if it is left out."""
         ...
 
     def diag(self, x: P, /) -> npt.NDArray[np.floating]:
@@ -46,16 +47,7 @@ class Kernel(Protocol[P]):
         ...
 
 
-class Pooled(Protocol):
-    """A pool of molecules, such as ``modicum.molecules.data.pool.Pool``."""
-
-    @property
-    def smiles(self) -> tuple[str, ...]:
-        """Of each molecule."""
-        ...
-
-
-Molecules: TypeAlias = Pooled | Sequence[str]
+Molecules: TypeAlias = Pool | Sequence[str]
 
 
 def smiles_of(molecules: Molecules, *, role: str = "pool") -> tuple[str, ...]:
@@ -64,13 +56,13 @@ def smiles_of(molecules: Molecules, *, role: str = "pool") -> tuple[str, ...]:
         raise ConfigError(
             f"The {role} must be many molecules, got one SMILES string {molecules!r}.", hint="Give a list of SMILES."
         )
-    names = tuple(molecules) if isinstance(molecules, Sequence) else molecules.smiles
+    names = molecules.smiles if isinstance(molecules, Pool) else tuple(molecules)
     if not names:
         raise ConfigError(f"The {role} is empty.", hint="Give at least one molecule.")
     return names
 
 
-def prior_variance(kernel: Kernel[P], prepared: P, name: Callable[[int], str]) -> FloatArray:
+def prior_variance(kernel: MoleculeKernel[P], prepared: P, name: Callable[[int], str]) -> FloatArray:
     """Compute k(x, x) and refuse what no kernel returns."""
     variance = np.array(kernel.diag(prepared), dtype=np.float64)
     if variance.shape != (len(prepared),):
@@ -79,7 +71,7 @@ def prior_variance(kernel: Kernel[P], prepared: P, name: Callable[[int], str]) -
     return variance
 
 
-def cross_values(kernel: Kernel[P], x: P, y: P, name: Callable[[int], str]) -> FloatArray:
+def cross_values(kernel: MoleculeKernel[P], x: P, y: P, name: Callable[[int], str]) -> FloatArray:
     """Compute k(x, y) and refuse what no kernel returns."""
     cross = np.asarray(kernel(x, y), dtype=np.float64)
     if cross.shape != (len(x), len(y)):
@@ -144,7 +136,9 @@ class Certificate:
         return self.largest < self.threshold
 
 
-def posterior_deviation(kernel: Kernel[P], selected: Molecules, pool: Molecules, *, noise: float = 0.01) -> FloatArray:
+def posterior_deviation(
+    kernel: MoleculeKernel[P], selected: Molecules, pool: Molecules, *, noise: float = 0.01
+) -> FloatArray:
     """Compute u(x) = sqrt(k(x, x) - k_xS (K_SS + aI)⁻¹ k_Sx), in chunks of the pool.
 
     Args:
@@ -178,7 +172,7 @@ def posterior_deviation(kernel: Kernel[P], selected: Molecules, pool: Molecules,
 
 
 def certify(
-    kernel: Kernel[P], selected: Molecules, pool: Molecules, *, noise: float = 0.01, threshold: float = 0.5
+    kernel: MoleculeKernel[P], selected: Molecules, pool: Molecules, *, noise: float = 0.01, threshold: float = 0.5
 ) -> Certificate:
     """Find the molecule of a pool that a selected set covers least, whoever selected it.
 
