@@ -21,7 +21,6 @@ from modicum.molecules.data.table import Property, PropertyTable
 Row: TypeAlias = tuple[int, str, tuple[str, ...]]
 
 _HINT = "Correct or remove them, or pass over such rows with skip_invalid=True (--skip-invalid)."
-_SALTS = " Salts are left out with strip_salts=True (--strip-salts)."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,8 +134,7 @@ def read_pool(
                 sizes.append(molecule.GetNumHeavyAtoms())
                 cells.append(rest)
     if rejected and not skip_invalid:
-        salts = _SALTS if not strip_salts and any("molecules, not one" in bad.reason for bad in rejected) else ""
-        refuse(path, [(bad.row, f"{bad.text!r} {bad.reason}") for bad in rejected], _HINT + salts)
+        refuse(path, [(bad.row, f"{bad.text!r} {bad.reason}") for bad in rejected], _HINT, strip_salts=strip_salts)
     if not kept:
         refused = f"; {len(rejected)} rows were left out" if rejected else ""
         raise DataError(f"The pool {path} is empty{refused}.", hint="Give at least one molecule.")

@@ -31,8 +31,10 @@ class Rejected:
     reason: str  # why, as the end of a sentence that begins with the text
 
 
-def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str) -> NoReturn:
+def refuse(path: Path, bad: Sequence[tuple[int, str]], hint: str, *, strip_salts: bool) -> NoReturn:
     """Report all bad rows of a file, each with its number and the reason."""
+    if not strip_salts and any("molecules, not one" in reason for _, reason in bad):
+        hint += " Salts are left out with strip_salts=True (--strip-salts)."
     if len(bad) == 1:
         raise DataError(f"{path}, row {bad[0][0]}: {bad[0][1]}.", hint=hint)
     lines = [f"\n  row {row}: {reason}" for row, reason in bad[:_SHOWN]]

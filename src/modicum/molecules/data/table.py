@@ -18,9 +18,7 @@ from modicum.molecules.functional import FloatArray
 Quantity: TypeAlias = Literal["density", "hvap", "cp"]
 
 HOTTEST = 5000.0  # ours, K: no molecule lasts there, so that the number is in another unit or a slip
-_HINT = "Correct or remove them."
 _VALUES = "Give a file with that column; train and label can take another one by --property."
-_SALTS = " Salts are left out with strip_salts=True (--strip-salts)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,25 +191,24 @@ def read_table(
     error_name = f"{asked.name}_error"
     if error_name in header:
         places[error_name] = column(path, header, error_name)
-    rest = others(header, [*places.values()])
-    reader = _Reader(asked, header, places, strip_salts=strip_salts)
     with silent_rdkit():
-        for row, cells in rows:
-            reader.read(row, cells, rest)
-    if reader.bad:
-        salts = _SALTS if not strip_salts and any("molecules, not one" in reason for _, reason in reader.bad) else ""
-        refuse(path, reader.bad, _HINT + salts)
-    if not reader.smiles:
+        good, bad = _read_rows(rows, asked, len(header), places, strip_salts=strip_salts)
+    if bad:
+        refuse(path, bad, "Correct or remove them.", strip_salts=strip_salts)
+    if not good:
         raise DataError(f"{path} holds no value of {asked.name}.", hint="Give at least one row with a value.")
-    temperature, value, error = np.array(reader.numbers).T
+    smiles, numbers, cells = zip(*good, strict=True)
+    temperature, value, error = np.array(numbers).T
     return PropertyTable(
         quantity=asked.name,
-        smiles=tuple(reader.smiles),
+        smiles=smiles,
         temperature=temperature,
         value=value,
         error=None if np.isnan(error).any() else error,
         unit=asked.unit,
-        columns=dict(zip(rest, zip(*reader.rest, strict=True), strict=True)) if rest else {},
+        columns={
+            name: tuple(row[index] for row in cells) for name, index in others(header, [*places.values()]).items()
+        },
     )
 
 
@@ -221,56 +218,44 @@ def _property(quantity: Property | str, header: Sequence[str]) -> Property:
     return PROPERTIES.get(quantity) or Property(quantity, temperature="T" in header)
 
 
-class _Reader:
-    """Reads the rows of a table one after another, and remembers the bad ones."""
+def _read_rows(
+    rows: Iterable[tuple[int, list[str]]], asked: Property, width: int, columns: Mapping[str, int], *, strip_salts: bool
+) -> tuple[list[tuple[str, tuple[float, float, float], list[str]]], list[tuple[int, str]]]:
+    """Give SMILES, numbers (T, value, error) and cells of each good row, and line and reason of each bad one."""
+    good: list[tuple[str, tuple[float, float, float], list[str]]] = []
+    bad: list[tuple[int, str]] = []
+    molecules: dict[str, tuple[str, str]] = {}
+    for row, read in rows:
+        cells = read + [""] * (width - len(read))
+        names = ("smiles", "T", asked.name, f"{asked.name}_error")
+        smiles, at, given, error = (cells[columns[name]] if name in columns else "" for name in names)
+        if len(cells) > width:
+            bad.append((row, f"expected {width} fields, got {len(cells)}: {', '.join(cells)}"))
+        elif not smiles:
+            bad.append((row, f"the SMILES is empty, got {', '.join(cells)}"))
+        elif given:
+            if smiles not in molecules:
+                molecules[smiles] = _molecule(smiles, strip_salts=strip_salts)
+            spelt, reason = molecules[smiles]
+            numbers = (_number(at), _number(given), _number(error))
+            reasons = [reason] if reason else []
+            if asked.temperature and not 0 < numbers[0] <= HOTTEST:
+                reasons.append(f"T must be a temperature in K, above 0 and at most {HOTTEST:g}, got {at!r}")
+            if not _possible(asked.name, numbers[1]):
+                above = " above 0" if asked.name in PROPERTIES else ""
+                reasons.append(f"{asked.name} must be a number{above}, got {given!r}")
+            if error and not 0 <= numbers[2] < math.inf:
+                reasons.append(f"{asked.name}_error must be a number, 0 or above, got {error!r}")
+            if reasons:
+                bad.append((row, "; ".join(reasons)))
+            else:
+                good.append((spelt, numbers, cells))
+    return good, bad
 
-    def __init__(self, asked: Property, header: Sequence[str], places: Mapping[str, int], *, strip_salts: bool) -> None:
-        self.smiles: list[str] = []
-        self.numbers: list[tuple[float, float, float]] = []
-        self.rest: list[tuple[str, ...]] = []
-        self.bad: list[tuple[int, str]] = []
-        self._asked, self._width, self._places, self._strip_salts = asked, len(header), places, strip_salts
-        self._error = places.get(f"{asked.name}_error")
-        self._molecules: dict[str, tuple[str, str]] = {}
 
-    def read(self, row: int, cells: list[str], rest: Mapping[str, int]) -> None:
-        if len(cells) < self._width:
-            cells += [""] * (self._width - len(cells))
-        smiles, given = cells[self._places["smiles"]], cells[self._places[self._asked.name]]
-        if len(cells) > self._width:
-            self.bad.append((row, f"expected {self._width} fields, got {len(cells)}: {', '.join(cells)}"))
-            return
-        if not smiles:
-            self.bad.append((row, f"the SMILES is empty, got {', '.join(cells)}"))
-            return
-        if not given:
-            return
-        spelt, reason = self._molecules.get(smiles) or self._molecule(smiles)
-        at = cells[self._places["T"]] if self._asked.temperature else ""
-        error = cells[self._error] if self._error is not None else ""
-        numbers = (_number(at), _number(given), _number(error))
-        reasons = [reason] if reason else []
-        if self._asked.temperature and not 0 < numbers[0] <= HOTTEST:
-            reasons.append(f"T must be a temperature in K, above 0 and at most {HOTTEST:g}, got {at!r}")
-        if not _possible(self._asked.name, numbers[1]):
-            above = " above 0" if self._asked.name in PROPERTIES else ""
-            reasons.append(f"{self._asked.name} must be a number{above}, got {given!r}")
-        if error and not 0 <= numbers[2] < math.inf:
-            reasons.append(f"{self._asked.name}_error must be a number, 0 or above, got {error!r}")
-        if reasons:
-            self.bad.append((row, "; ".join(reasons)))
-            return
-        self.smiles.append(spelt)
-        self.numbers.append(numbers)
-        if rest:
-            self.rest.append(tuple(cells[place] for place in rest.values()))
-
-    def _molecule(self, text: str) -> tuple[str, str]:
-        molecule, spelt = parse(text, strip_salts=self._strip_salts)
-        stripped = self._strip_salts and "." in text
-        found = (spelt if stripped else text, "" if molecule is not None else f"{text!r} {spelt}")
-        self._molecules[text] = found
-        return found
+def _molecule(text: str, *, strip_salts: bool) -> tuple[str, str]:
+    molecule, spelt = parse(text, strip_salts=strip_salts)
+    return (spelt if strip_salts and "." in text else text, "" if molecule is not None else f"{text!r} {spelt}")
 
 
 def _possible(name: str, value: float) -> bool:

@@ -220,6 +220,7 @@ class DMPNN:
         Raises:
             DataError: if the file is missing, damaged or something else.
         """
+        # Not a file of chemprop: it is loaded with weights_only=False, which runs code that stands in the file.
         path, again = folder / DMPNN_FILE, "Train it again with DMPNN.fit and save."
         content = cast("dict[str, object]", load_torch(path))
         try:

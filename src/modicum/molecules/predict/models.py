@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from modicum.errors import ConfigError
 from modicum.molecules.configuration import DMPNN_FILE, GP_FILE
@@ -37,9 +37,7 @@ def load_model(folder: Path) -> tuple[GaussianProcess | DMPNN, Property]:
         from modicum.molecules.predict.gp import GaussianProcess
 
         model = GaussianProcess.load(folder, MarginalizedGraphKernel.from_json)
-    if model.property is None:
-        raise ConfigError(f"There is no model in {folder}.", hint="Name a folder that modicum molecules train wrote.")
-    return model, model.property
+    return model, cast("Property", model.property)
 
 
 def predict_table(model: GaussianProcess | DMPNN, asked: PropertyTable) -> PropertyTable:
