@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def problem(molecules: int = 5, temperatures: int = 3):
     temperature = generator.uniform(250, 450, len(group))
     basis = generator.normal(size=(len(group), 7))
     kernel = RowKernel(NUMBERS, np.asarray(RBF(1.0)(points)), np.ones(molecules))
-    return group, generator.normal(size=len(group)), kernel, np.column_stack([group, temperature, basis])
+    return group, generator.normal(size=len(group)), kernel, np.column_stack([group.astype(float), temperature, basis])
 
 
 def test_the_covariance_is_what_the_equation_says_entry_by_entry() -> None:
@@ -41,7 +42,8 @@ def test_the_covariance_is_what_the_equation_says_entry_by_entry() -> None:
 
 def test_the_likelihood_is_that_of_scipys_normal_and_its_slope_is_the_difference_quotient() -> None:
     _, target, kernel, rows = problem()
-    process = GaussianProcessRegressor(kernel, alpha=0.01, optimizer=None).fit(rows, target)
+    regressor: Any = GaussianProcessRegressor
+    process = regressor(kernel, alpha=0.01, optimizer=None).fit(rows, target)
     value, slope = process.log_marginal_likelihood(kernel.theta, eval_gradient=True)
     normal = multivariate_normal(np.zeros(len(target)), kernel(rows) + 0.01 * np.eye(len(target)))
     assert value == pytest.approx(normal.logpdf(target), rel=1e-9)

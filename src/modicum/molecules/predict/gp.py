@@ -396,9 +396,9 @@ class GaussianProcess:
     def _rows_of(self, molecules: Sequence[int], temperature: FloatArray, terms: FloatArray) -> FloatArray:
         return np.column_stack([molecules, temperature, (terms - self._basis_center) / self._basis_scale])
 
-    def _solved(self, numbers: Numbers, rows: IntArray) -> GaussianProcessRegressor:
+    def _solved(self, numbers: Numbers, rows: IntArray) -> Any:
         kernel = RowKernel(numbers, self._molecules, self._diagonal)
-        process = GaussianProcessRegressor(kernel, alpha=self._variance[rows], optimizer=None)
+        process = cast("Any", GaussianProcessRegressor)(kernel, alpha=self._variance[rows], optimizer=None)
         try:
             return process.fit(self._rows[rows], self._target[rows])
         except np.linalg.LinAlgError as error:
@@ -416,8 +416,14 @@ class GaussianProcess:
             value, slope = process.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
             return -value, -slope
 
-        start, options = process.kernel_.theta, {"ftol": 1e-6, "maxiter": 60}
-        found = minimize(loss, start, jac=True, bounds=_BOUNDS, method="L-BFGS-B", options=options)
+        found = minimize(
+            loss,
+            process.kernel_.theta,
+            jac=True,
+            bounds=_BOUNDS,
+            method="L-BFGS-B",
+            options={"ftol": 1e-6, "maxiter": 60},
+        )
         return Numbers(**dict(zip(Numbers.__slots__, np.exp(found.x).tolist(), strict=True)))
 
     def _predict(
@@ -430,8 +436,8 @@ class GaussianProcess:
         molecules, diagonal = self._molecules, self._diagonal
         if unseen:
             prepared = self.kernel.prepare(unseen)
-            molecules = np.concatenate([molecules, self.kernel(prepared, self._prepared)])
-            diagonal = np.concatenate([diagonal, self.kernel.diag(prepared)])
+            molecules = np.concatenate([molecules, np.asarray(self.kernel(prepared, self._prepared), dtype=float)])
+            diagonal = np.concatenate([diagonal, np.asarray(self.kernel.diag(prepared), dtype=float)])
         self._process.kernel_ = RowKernel(numbers, molecules, diagonal)
         rows = self._rows_of([places[text] for text in smiles], temperature, _terms(smiles, temperature))
         if not deviate:
