@@ -9,7 +9,6 @@ from typing import NoReturn, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
 
 from modicum.errors import ConfigError, ModelError
 from modicum.molecules.data.pool import Pool
@@ -153,6 +152,8 @@ def posterior_deviation(
     Source:
         Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), equation 2.26.
     """
+    from scipy.linalg import cholesky, solve_triangular  # the command checks its numbers before it is imported
+
     check_noise(noise)
     chosen, names = smiles_of(selected, role="selected set"), smiles_of(pool)
     support, prepared = kernel.prepare(chosen), kernel.prepare(names)
