@@ -2,9 +2,9 @@
 
 Run: python benchmarks/intervals.py [--draws N] [--json]
 
-``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, for each way to get
-one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share of samples without a single failed run, where one in ten fails:
-no interval can know of it.
+``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, by the way to get
+one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share
+of samples without a single failed run, where one in ten fails: no interval can know of it.
 ``reports``: share of reports of eight arms without any difference between them (a baseline, two methods, five controls)
 that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
 adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
