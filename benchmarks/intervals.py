@@ -77,7 +77,8 @@ def coverage(draws: int) -> list[dict[str, Any]]:
 
 def report_of(values: Values) -> tuple[bool, bool]:
     """Say whether a report of arms (a row each) has a verdict: by intervals alone, and by adjusted p-values."""
-    roles: list[Role] = ["baseline", "method", "method", *["control"] * 5]
+    controls: list[Role] = ["control"] * 5
+    roles: list[Role] = ["baseline", "method", "method", *controls]
     empty: dict[str, Any] = {"summary": "", "mean": 0.0, "std": None, "seconds": 0.0, "memory": 0.0}
     arms = [
         ArmResult(name=str(row), role=role, values=tuple(each), secondary={}, costs={}, **empty)

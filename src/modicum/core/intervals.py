@@ -49,7 +49,8 @@ def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]
     error = float(values.std(ddof=1)) / math.sqrt(count)
     if np.ptp(values) == 0.0:  # no spread to go by: as likely as that all signs agree by chance
         return mean, mean, 2.0 ** (1 - count) if mean else 1.0
-    below, above = stats.t.ppf((_TAIL, 1 - _TAIL), count - 1)
+    above = float(stats.t.ppf(1 - _TAIL, count - 1))
+    below = -above
     p_value = 2 * stats.t.sf(abs(mean) / error, count - 1)
     if count >= FEWEST:
         shares, centred = _drawn_shares(count), values - mean
@@ -57,10 +58,10 @@ def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]
         errors = np.sqrt((shares @ centred**2 - means**2).clip(min=0) / (count - 1))
         some = errors > 1e-6 * error  # one value drawn again and again says nothing of the spread
         t = means[some] / errors[some]
-        below, above = np.minimum(below, np.quantile(t, _TAIL)), np.maximum(above, np.quantile(t, 1 - _TAIL))
+        below, above = min(below, float(np.quantile(t, _TAIL))), max(above, float(np.quantile(t, 1 - _TAIL)))
         beyond = min(np.sum(t >= mean / error), np.sum(t <= mean / error))
         p_value = max(p_value, min(1.0, 2 * (1 + beyond) / (1 + len(t))))
-    return float(mean - above * error), float(mean - below * error), float(p_value)
+    return mean - above * error, mean - below * error, float(p_value)
 
 
 @cache
