@@ -27,7 +27,7 @@ import modicum
 from modicum.cli import main
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
-from modicum.quantize.calibration import check_samples
+from modicum.quantize.quantizer import check_samples
 
 pytestmark = pytest.mark.slow  # all of them together
 

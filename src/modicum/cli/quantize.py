@@ -18,8 +18,8 @@ from modicum.quantize.doors import check_count, check_images, check_network, che
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from modicum.quantize.certificate import Certificate
     from modicum.quantize.configuration import LayerBits
+    from modicum.quantize.inspect.certificate import Certificate
     from modicum.quantize.model import QuantizedModel
 
 
@@ -90,10 +90,9 @@ def run(  # noqa: PLR0913 - one argument an option
     check_device(device)
     # Torch takes seconds to import: what is wrong in the arguments is said before.
     from modicum.core.measure import measured
-    from modicum.quantize.calibration import check_samples
-    from modicum.quantize.opening import open_network, traced
-    from modicum.quantize.quantizer import quantize_graph
-    from modicum.quantize.samples import read_samples, read_test
+    from modicum.quantize.io.images import read_samples, read_test
+    from modicum.quantize.networks import open_network, traced
+    from modicum.quantize.quantizer import check_samples, quantize_graph
 
     with stoppable(_NOTHING_HALF):
         opened = open_network(model)
@@ -201,7 +200,7 @@ def _check_export(file: Path, onnx: Path | None, c: Path | None, example: Path |
 
 
 def _judge(network: nn.Module, quantized: QuantizedModel, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    from modicum.quantize.opening import accuracy
+    from modicum.quantize.networks import accuracy
 
     if tuple(images.shape[1:]) != quantized.shape:
         raise ConfigError(
@@ -245,7 +244,7 @@ def _check_file(file: Path, suffix: str, option: str, inputs: Iterable[Path | st
 
 
 def _images(path: Path, shape: tuple[int, ...]) -> Tensor:
-    from modicum.quantize.samples import read_samples
+    from modicum.quantize.io.images import read_samples
 
     images = read_samples(path)
     if tuple(images.shape[1:]) != shape:
@@ -267,8 +266,8 @@ def _onnx(model: QuantizedModel, path: Path, images: Tensor | None, *, json: boo
 
 
 def _c(model: QuantizedModel, folder: Path) -> list[str]:
-    from modicum.quantize.engine.program import lower
-    from modicum.quantize.engine.source import write_c
+    from modicum.quantize.engine.c_source import write_c
+    from modicum.quantize.graph.lower import lower
 
     written = [str(path) for path in write_c(lower(model), folder)]
     say(f"C: {', '.join(written)}")

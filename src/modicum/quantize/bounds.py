@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from modicum.quantize.codes import ActivationGrid, WeightCode
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import (
+from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import (
     Activation,
     Add,
     BatchNorm,
@@ -24,7 +24,7 @@ from modicum.quantize.graph.operations import (
     Operation,
     Pad,
 )
-from modicum.quantize.model import Codes, Grids, bias_integers
+from modicum.quantize.graph.placement import bias_integers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.graph.folding import fold_batch_norms
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Opaque, Pair
-from modicum.quantize.graph.placement import Site, bits_of_weights, check_layers
+from modicum.quantize.graph.graph import Graph, Node, fold_batch_norms
+from modicum.quantize.graph.ops import BatchNorm, Convolution, Input, Linear, Opaque, Pair
+from modicum.quantize.graph.placement import Site, bits_of_weights, check_layers, simulated
 from modicum.quantize.hessian.layers import Recipe, float_scales, powers_of_two, quantize_layers
-from modicum.quantize.leftover import warn_of_floats
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.inspect.report import warn_of_floats
+from modicum.quantize.model import QuantizedModel
 
 _WHOLE = "python"
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, mse_loss
 
 from modicum.quantize.codes import ActivationGrid, WeightCode
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.units import Unit, units
+from modicum.quantize.graph.graph import Graph, Unit, units
 
 _LOWEST, _HIGHEST = -126, 126
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.functional import learnable_quantize
-from modicum.quantize.graph.network import Graph
+from modicum.quantize.graph.graph import Graph
 from modicum.quantize.hessian.layers import Neighbour
 from modicum.quantize.polish import Moves, State, output_distance
 

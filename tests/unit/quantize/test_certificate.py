@@ -10,13 +10,14 @@ from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, images,
 from torch import Tensor, nn
 
 from modicum.quantize.bounds import Span, aligned, bounds_of
-from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import Rounding
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import Input, Linear, MeanPool
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import Input, Linear, MeanPool
+from modicum.quantize.graph.placement import simulated
+from modicum.quantize.inspect.certificate import certify
+from modicum.quantize.model import QuantizedModel
 
 NETS = {"residual": ResidualNet, "depthwise": DepthwiseNet}
 

@@ -11,9 +11,9 @@ from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.engine.accumulators import known
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.program import lower
+from modicum.quantize.engine.program import Layer, Value
 from modicum.quantize.engine.reference import shift_right
-from modicum.quantize.engine.steps import Layer, Value
+from modicum.quantize.graph.lower import lower
 
 
 def value(low: int, high: int, exponents: list[int]) -> Value:

@@ -9,11 +9,11 @@ from tests.unit.quantize.coded import coded, simulated_logits
 from tests.unit.quantize.engine_networks import NETWORKS, available
 
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
+from modicum.quantize.engine.build import CompiledProgram, find_compiler
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.program import lower
-from modicum.quantize.engine.steps import Copy, Enlarge, Layer, Ravel, Subsample, Total, WindowMaximum
+from modicum.quantize.engine.program import Copy, Enlarge, Layer, Ravel, Subsample, Total, WindowMaximum
 from modicum.quantize.functional import Rounding
+from modicum.quantize.graph.lower import lower
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from tests.unit.quantize.engine_networks import available
 
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.engine.engine import Engine
+from modicum.quantize.engine.program import Copy, Head, Layer, Program, Rescale, Step, Value
 from modicum.quantize.engine.reference import shift_right
-from modicum.quantize.engine.steps import Copy, Head, Layer, Program, Rescale, Step, Value
 from modicum.quantize.functional import Rounding
 from modicum.quantize.functional import shift_right as shift_right_of_torch
 

@@ -18,9 +18,8 @@ from transformers import (
 )
 
 from modicum.errors import ConfigError, DataError, ModelError, ModicumError, UnsafeFileError
-from modicum.quantize.opening import RESNET20, accuracy, logits, open_network, traced
-from modicum.quantize.preparation import PREPARATION_FILE, Preparation, read_preparation
-from modicum.quantize.samples import read_samples, read_test
+from modicum.quantize.io.images import PREPARATION_FILE, Preparation, read_preparation, read_samples, read_test
+from modicum.quantize.networks import RESNET20, accuracy, logits, open_network, traced
 
 SIZES = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
 NORM = {"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Convolution, Linear, Operation
-from modicum.quantize.graph.placement import bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.ops import Convolution, Linear, Operation
+from modicum.quantize.graph.placement import bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
 from modicum.quantize.hessian.layers import (
     Layered,
     Neighbour,
@@ -25,7 +24,6 @@ from modicum.quantize.hessian.layers import (
     quantize_layers,
     with_biases,
 )
-from modicum.quantize.model import simulated
 from modicum.quantize.polish import Moves, Polished, State, distance, grid_moves, polish
 from modicum.quantize.weight_moves import gradients, weight_moves
 

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.codes import ActivationGrid, Codes, FloatActivationGrid, FloatWeightCode, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.operations import Convolution, Linear
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.model import Codes, Grids, QuantizedModel, bias_integers, simulated
+from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.ops import Convolution, Linear
+from modicum.quantize.graph.placement import bias_integers, simulated
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.model import QuantizedModel
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.quantize.certificate import certify
 from modicum.quantize.codes import FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
+from modicum.quantize.inspect.certificate import certify
+from modicum.quantize.inspect.report import LayerQuality, summarise
+from modicum.quantize.io.storage import load, save
 from modicum.quantize.model import QuantizedModel
-from modicum.quantize.report import LayerQuality, summarise
-from modicum.quantize.storage import load, save
 
 Change = Callable[[dict[str, Tensor], dict[str, Any]], object]
 

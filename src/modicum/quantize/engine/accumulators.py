@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from modicum.quantize.codes import ActivationGrid
-from modicum.quantize.engine.steps import Integers, Rescale, Residual, Value
+from modicum.quantize.engine.program import Integers, Rescale, Residual, Value
 
 Bounds = np.ndarray[tuple[int, ...], np.dtype[np.object_]]  # of Python's integers, which do not overflow
 

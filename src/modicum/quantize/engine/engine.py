@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from modicum.errors import ConfigError, DataError
-from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
+from modicum.quantize.engine.build import CompiledProgram, find_compiler
+from modicum.quantize.engine.program import Program
 from modicum.quantize.engine.reference import run_program
-from modicum.quantize.engine.steps import Program
 
 Backend = Literal["auto", "c", "numpy"]
 

@@ -1,186 +1,156 @@
-"""From a quantized model to a program of integer operations, with the largest number that each step can meet."""
+"""What an integer program consists of: values with integer exponents, and steps from one value to the next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from modicum.errors import ConfigError, ModelError
+from modicum.errors import ConfigError
 from modicum.quantize.codes import ActivationGrid
-from modicum.quantize.engine.accumulators import Accumulator, known
-from modicum.quantize.engine.heads import head_of
-from modicum.quantize.engine.steps import Copy, Head, Program, Rescale, Step, Value
-from modicum.quantize.graph.network import Node
-from modicum.quantize.graph.operations import Activation, Add, Input, Slice, is_layer
-from modicum.quantize.model import QuantizedModel
+from modicum.quantize.functional import Rounding
+
+Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+Pair: TypeAlias = tuple[int, int]
+
+LARGEST = 2**31 - 1
+OFFSET = 128  # signed numbers of 8 bits are stored with it, so that all stored numbers are unsigned
 
 
-def lower(model: QuantizedModel) -> Program:
-    """Write a quantized model down as integer operations.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Value:
+    """A tensor of integers k that stand for k 2^e, without the batch."""
 
-    A layer takes the addition, the ReLU and the grid behind it along, so that only 8 bits a number are stored.
-
-    Args:
-        model: weights and activations on grids of powers of two.
-
-    Returns:
-        The program of one sample.
-
-    Raises:
-        ConfigError: if an exponent is not whole or a grid is missing, naming the node.
-        ModelError: if an operation has no integer form, naming the node.
-    """
-    values = {model.graph.nodes[0].name: _given(model)}
-    steps: list[Step] = []
-    for chain in _chains(model):
-        steps.append(_step(model, chain, values))
-        values[steps[-1].result.name] = steps[-1].result
-    result = values[model.graph.output]
-    exponent = int(result.exponents.min())
-    align = result.exponents - exponent
-    return Program(
-        input=next(iter(values.values())),
-        grid=_input_grid(model),
-        steps=tuple(steps),
-        output=result.name,
-        align=align,
-        exponent=exponent,
-        bound=max(abs(result.low), abs(result.high)) << int(align.max()),
-    )
-
-
-@dataclass(kw_only=True, slots=True)
-class _Chain:
-    """The nodes that become one step: a head, unless the step begins with a copy, then what goes along."""
-
-    source: str
-    head: Node | None = None
-    tail: list[Node] = field(default_factory=list[Node])
+    name: str  # of the node of the graph that it is the output of
+    shape: tuple[int, ...]  # (channels, height, width), or (features,)
+    exponents: Integers  # e, shape (channels,)
+    low: int  # no number is smaller
+    high: int  # no number is larger
 
     @property
-    def last(self) -> Node | None:
-        return self.tail[-1] if self.tail else self.head
-
-    def takes(self, kind: type) -> bool:
-        """Tell whether another node fits: one addition, then one ReLU."""
-        return not any(isinstance(node.operation, Activation | kind) for node in self.tail)
+    def image(self) -> tuple[int, int, int]:
+        """The shape as (channels, height, width); features are channels of one pixel."""
+        channels, height, width = self.shape if len(self.shape) == 3 else (self.shape[0], 1, 1)
+        return channels, height, width
 
 
-def _input_grid(model: QuantizedModel) -> ActivationGrid:
-    name = model.graph.nodes[0].name
-    grid = _grid(model, name)
-    if grid is None:
-        raise ConfigError(
-            f"The input {name} has no grid of integer exponents.",
-            hint="Quantize activations, too, with scales='power_of_two'.",
-        )
-    return grid
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Layer:
+    """A convolution; a linear layer is one of a single pixel."""
+
+    weight: np.ndarray[tuple[int, ...], np.dtype[np.int8]]  # int8, shape (outgoing, incoming / groups, height, width)
+    bias: Integers  # in units of the accumulator, int64 of shape (outgoing,)
+    stride: Pair = (1, 1)  # of rows and columns
+    padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
+    dilation: Pair = (1, 1)  # of rows and columns
+    groups: int = 1  # of channels
 
 
-def _given(model: QuantizedModel) -> Value:
-    shape, grid = model.shape, _input_grid(model)
-    if len(shape) not in {1, 3}:
-        raise ModelError(
-            f"A sample must have shape (features,) or (channels, height, width), but it has shape {shape}.",
-            hint="Give the network images or features.",
-        )
-    exponents = np.full(shape[0], grid.exponent, np.int64)
-    return Value(name=model.graph.nodes[0].name, shape=shape, exponents=exponents, low=grid.low, high=grid.high)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Total:
+    """The sum over all pixels of a channel."""
 
 
-def _grid(model: QuantizedModel, name: str) -> ActivationGrid | None:
-    grid = model.grids.get(name)
-    if grid is not None and not isinstance(grid, ActivationGrid):
-        raise ConfigError(f"The grid of {name} has a real scale.", hint="Quantize with scales='power_of_two'.")
-    return grid
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowMaximum:
+    """The largest number of each window; what lies outside of the image does not count."""
+
+    kernel: Pair  # rows and columns of the window
+    stride: Pair  # of rows and columns
+    padding: Pair  # by which windows reach over the edge
 
 
-def _chains(model: QuantizedModel) -> list[_Chain]:
-    """Join nodes into steps, in the order of their last nodes: all that a step reads comes before."""
-    chains: dict[str, _Chain] = {}  # by the name of the last node
-    for node in model.graph:
-        if isinstance(node.operation, Input):
-            continue
-        if isinstance(node.operation, Add | Activation):
-            chain = _joined(model, node, chains)
-            chain.tail.append(node)
-        else:
-            head = _merged(model, node, chains)
-            chain = _Chain(source=head.inputs[0] if head.inputs else "", head=head)
-        chains[node.name] = chain
-    return list(chains.values())
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enlarge:
+    """Zeros around a tensor: before and after its channels, rows and columns."""
+
+    channels: Pair
+    rows: Pair
+    columns: Pair
 
 
-def _merged(model: QuantizedModel, node: Node, chains: dict[str, _Chain]) -> Node:
-    """Make one of two slices in a row, as which x[:, :, ::2, ::2] is traced."""
-    before = chains.get(node.inputs[0]) if node.inputs else None
-    if before is None or before.head is None or before.tail or not _is_open(model, before.head.name):
-        return node
-    one, other = before.head.operation, node.operation
-    if not isinstance(one, Slice) or not isinstance(other, Slice):
-        return node
-    del chains[before.head.name]
-    stride = (one.stride[0] * other.stride[0], one.stride[1] * other.stride[1])
-    return Node(name=node.name, operation=Slice(stride=stride), inputs=before.head.inputs)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subsample:
+    """Every n-th row and column, from the first of each."""
+
+    stride: Pair
 
 
-def _is_open(model: QuantizedModel, name: str) -> bool:
-    return len(model.graph.consumers(name)) == 1 and _grid(model, name) is None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ravel:
+    """All channels and pixels in a row, channels first."""
 
 
-def _joined(model: QuantizedModel, node: Node, chains: dict[str, _Chain]) -> _Chain:
-    """Find the chain that a node can end, and take it out of the finished ones."""
-    # A layer rather than what carries a shortcut, so that the accumulator need not be stored.
-    for name in sorted(node.inputs, key=lambda name: not is_layer(model.graph[name].operation)):
-        distinct = len(set(node.inputs)) == len(node.inputs)
-        if distinct and name in chains and _is_open(model, name) and chains[name].takes(type(node.operation)):
-            return chains.pop(name)
-    return _Chain(source=node.inputs[0])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """The numbers as they are, for an addition, a ReLU or a grid that nothing else can take along."""
 
 
-def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value]) -> Step:
-    head: Head = Copy()
-    numbers = known(values[chain.source])
-    if chain.head is not None:
-        head, numbers = head_of(model, chain.head, values)
-    residual, rectify, ceiling = None, False, None
-    at = chain.source if chain.head is None else chain.head.name
-    for node in chain.tail:
-        if isinstance(node.operation, Activation):
-            numbers, rectify, ceiling = numbers.rectified(), True, node.operation.ceiling
-        else:
-            other = node.inputs[1] if node.inputs[0] == at else node.inputs[0]
-            numbers, residual = numbers.plus(values[other])
-        at = node.name
-    grid = _grid(model, at)
-    _check_ceiling(at, ceiling, grid)
-    rescale = None
-    if grid is not None:
-        numbers, rescale, rectify = _on_grid(numbers, grid, rectify)
-    return Step(
-        head=head,
-        source=chain.source,
-        residual=residual,
-        rectify=rectify,
-        rescale=rescale,
-        result=numbers.value(at),
-        bound=numbers.bound,
-    )
+Head: TypeAlias = Layer | Total | WindowMaximum | Enlarge | Subsample | Ravel | Copy
 
 
-def _on_grid(numbers: Accumulator, grid: ActivationGrid, rectify: bool) -> tuple[Accumulator, Rescale, bool]:  # noqa: FBT001
-    # Rounding is monotone and keeps 0: to rectify and to clip at 0 behind the rounding are one.
-    result, rescale = numbers.on(grid)
-    if rectify and rescale.low < 0:
-        return replace(result, low=np.maximum(result.low, 0)), replace(rescale, low=0), False
-    return result, rescale, False
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Residual:
+    """The addition of another value: (number << own) + (other number << other), exact."""
+
+    name: str  # of the other value
+    own: Integers  # left shift of what the head gives, shape (channels,)
+    other: Integers  # left shift of the other value, shape (channels,)
 
 
-def _check_ceiling(name: str, ceiling: float | None, grid: ActivationGrid | None) -> None:
-    # With a ceiling that is no higher, the clip at the top of the grid is the clip of the ReLU.
-    if ceiling is not None and (grid is None or grid.ceiling is None or grid.ceiling > ceiling):
-        raise ConfigError(
-            f"The ReLU {name} has the ceiling {ceiling:g}, but its grid does not know it.",
-            hint="Give its grid that ceiling.",
-        )
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Rescale:
+    """The way to a grid: divide by 2^shift, round, and clip; a negative shift multiplies."""
+
+    shift: Integers  # shape (channels,)
+    rounding: Rounding  # what happens to a tie
+    low: int  # smallest number of the grid
+    high: int  # largest number of the grid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Step:
+    """One pass over the data: head, then addition, then ReLU, then grid."""
+
+    head: Head  # what is computed first
+    source: str  # name of the value that the head reads
+    residual: Residual | None  # what is added to it; None for nothing
+    rectify: bool  # whether negative numbers become 0
+    rescale: Rescale | None  # to which grid; None leaves the accumulator
+    result: Value  # the value that is made
+    bound: int  # no number inside of the step, in any order of summation, is larger in magnitude
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that are read."""
+        return (self.source,) if self.residual is None else (self.source, self.residual.name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Program:
+    """A network of integers."""
+
+    input: Value  # the value that the caller gives
+    grid: ActivationGrid  # that the input is brought to
+    steps: tuple[Step, ...]  # in the order of running
+    output: str  # name of the value that leaves
+    align: Integers  # left shift that brings its channels to one exponent, shape (channels,)
+    exponent: int  # that one
+    bound: int  # no number of the aligned output is larger in magnitude
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """All values by name, in the order in which they are made."""
+        return {self.input.name: self.input, **{step.result.name: step.result for step in self.steps}}
+
+    def certify(self) -> None:
+        """See that no number can leave int32."""
+        bounds = {step.result.name: step.bound for step in self.steps} | {"the output": self.bound}
+        for name, bound in bounds.items():
+            if bound > LARGEST:
+                raise ConfigError(
+                    f"The values of {name} may need {bound.bit_length() + 1} bits, but the engine has 32.",
+                    hint="Use fewer bits there (per_layer), or exponents that lie closer together.",
+                )

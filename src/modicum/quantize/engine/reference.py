@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from modicum.quantize.engine.steps import (
+from modicum.quantize.engine.program import (
     Copy,
     Enlarge,
     Head,

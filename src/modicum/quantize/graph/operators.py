@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, fx
 
-from modicum.quantize.graph.operations import (
+from modicum.quantize.graph.ops import (
     Activation,
     Add,
     BatchNorm,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.engine.accumulators import Accumulator, known
-from modicum.quantize.engine.steps import Enlarge, Head, Layer, Ravel, Subsample, Total, Value, WindowMaximum
-from modicum.quantize.graph.network import Node
-from modicum.quantize.graph.operations import (
+from modicum.quantize.engine.program import OFFSET, Enlarge, Head, Layer, Ravel, Subsample, Total, Value, WindowMaximum
+from modicum.quantize.graph.graph import Node
+from modicum.quantize.graph.ops import (
     Convolution,
     Flatten,
     Linear,
@@ -23,10 +24,10 @@ from modicum.quantize.graph.operations import (
     Pad,
     Slice,
 )
-from modicum.quantize.graph.placement import source
-from modicum.quantize.model import QuantizedModel, bias_integers
+from modicum.quantize.graph.placement import bias_integers, source
 
-OFFSET = 128  # signed numbers of 8 bits are stored with it, so that all stored numbers are unsigned
+if TYPE_CHECKING:
+    from modicum.quantize.model import QuantizedModel
 
 
 def head_of(model: QuantizedModel, node: Node, values: Mapping[str, Value]) -> tuple[Head, Accumulator]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -15,16 +15,18 @@ from torch import Tensor, nn
 
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.quantize.certificate import certify
-from modicum.quantize.codes import ActivationGrid, WeightCode
+from modicum.quantize.codes import ActivationGrid, WeightCode, pack_bits, unpack_bits
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS
-from modicum.quantize.document import Blank, Document, blanks, check_name, read_document, write_document
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import BatchNorm, Opaque
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.model import QuantizedModel, bias_integers, bias_step
-from modicum.quantize.packing import pack_bits, unpack_bits
+from modicum.quantize.graph.graph import Graph, Node, folded
+from modicum.quantize.graph.ops import BatchNorm, Opaque
+from modicum.quantize.graph.placement import bias_integers, bias_step
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.inspect.certificate import certify
+from modicum.quantize.io.document import Blank, Document, blanks, check_name, read_document, write_document
+
+if TYPE_CHECKING:
+    from modicum.quantize.model import QuantizedModel
+
 
 _FORMAT = Format(
     name="modicum.quantize",
@@ -52,7 +54,7 @@ def save(model: QuantizedModel, path: Path | str) -> None:
     write_tensors(Path(path), arrays, metadata={f"{_FORMAT.name}/{_FORMAT.version}": text})
 
 
-def load(path: Path | str, network: nn.Module | None = None) -> QuantizedModel:
+def load(path: Path | str, network: nn.Module | None = None) -> tuple[Graph, dict[str, WeightCode], Document]:
     """Read a network that `save` wrote; nothing in the file is executed."""
     path = Path(path)
     arrays, metadata = read_tensors(path, hint="It is not there, truncated or damaged: copy it again.")
@@ -61,9 +63,10 @@ def load(path: Path | str, network: nn.Module | None = None) -> QuantizedModel:
     try:
         document = read_document(metadata[key])
         tensors = Tensors("It", arrays, hint=_DAMAGED)
-        return _rebuilt(document, tensors, _opaque(document, path, network))
+        graph, codes = _rebuilt(document, tensors, _opaque(document, path, network))
     except DataError as error:
         raise DataError(f"{path}: {error.what}", hint=error.hint) from error
+    return graph, codes, document
 
 
 def _tensors(model: QuantizedModel) -> dict[str, Tensor]:
@@ -125,7 +128,7 @@ def _single(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _rebuilt(document: Document, tensors: Tensors, opaque: Mapping[str, Opaque]) -> QuantizedModel:
+def _rebuilt(document: Document, tensors: Tensors, opaque: Mapping[str, Opaque]) -> tuple[Graph, dict[str, WeightCode]]:
     layers = [it for it in document.nodes if it.kind in {"convolution", "linear"}]
     codes = _codes(layers, tensors)
     nodes = []
@@ -145,9 +148,7 @@ def _rebuilt(document: Document, tensors: Tensors, opaque: Mapping[str, Opaque])
             nodes.append(blank.filled())
     graph = _with_biases(Graph(nodes=tuple(nodes)), codes, document.grids, tensors)
     tensors.check_empty()
-    return QuantizedModel(
-        graph, codes, document.grids, config=document.config, shape=document.shape, quality=document.quality
-    )
+    return graph, codes
 
 
 def _taken(tensors: Tensors, name: str, dtype: type[np.generic], *shape: int | None) -> Tensor:

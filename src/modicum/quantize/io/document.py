@@ -17,8 +17,8 @@ from modicum.errors import ConfigError, DataError
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import Rounding
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import (
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import (
     Activation,
     Add,
     BatchNorm,
@@ -33,7 +33,7 @@ from modicum.quantize.graph.operations import (
     Pad,
     Slice,
 )
-from modicum.quantize.report import LayerQuality
+from modicum.quantize.inspect.report import LayerQuality
 
 _KINDS: dict[str, type[Any]] = {
     "input": Input,

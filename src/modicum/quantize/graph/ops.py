@@ -9,7 +9,7 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-Pair: TypeAlias = tuple[int, int]
+from modicum.quantize.engine.program import Pair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from modicum.quantize.bounds import Bounds, Span, bounds_of
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
-from modicum.quantize.graph.operations import Convolution, Linear
-from modicum.quantize.leftover import float_parts, float_share
-from modicum.quantize.model import QuantizedModel, bias_step
-from modicum.quantize.table import aligned_rows
+from modicum.quantize.graph.ops import Convolution, Linear
+from modicum.quantize.graph.placement import bias_step
+from modicum.quantize.inspect.report import aligned_rows, float_parts, float_share
+
+if TYPE_CHECKING:
+    from modicum.quantize.model import QuantizedModel
+
 
 Width = Literal["int16", "float32-exact", "int32", "int64", "none"]
 
