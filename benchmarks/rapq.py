@@ -31,8 +31,8 @@ from modicum.quantize.comparison import METHOD, Problem, setup
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Backend, Engine
+from modicum.quantize.engine.program import lower
 from modicum.quantize.graph.graph import folded
-from modicum.quantize.graph.lower import lower
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.io.onnx import compare_onnx, export_onnx
 from modicum.quantize.model import QuantizedModel

@@ -91,20 +91,17 @@ def run(  # noqa: PLR0913 - one argument an option
     # Torch takes seconds to import: what is wrong in the arguments is said before.
     from modicum.core.measure import measured
     from modicum.quantize.io.images import read_samples, read_test
-    from modicum.quantize.networks import open_network, traced
-    from modicum.quantize.quantizer import check_samples, quantize_graph
+    from modicum.quantize.networks import open_network
+    from modicum.quantize.quantizer import quantize
 
     with stoppable(_NOTHING_HALF):
         opened = open_network(model)
         images = read_samples(calibration, samples, seed=seed, preparation=lambda: opened.preparation)
-        check_samples(images, opened.network, opened.size)
         judged = None if test is None else read_test(test)
-        network, images = opened.network.to(device), images.to(device)
+        network = opened.sized().to(device)
         with progress_bar("quantize") as progress:
             progress(0, 0, "trace")
-            quantized, cost = measured(
-                lambda: quantize_graph(traced(network, images), images, config, progress=progress)
-            )
+            quantized, cost = measured(lambda: quantize(network, images, config, integers_only=True, progress=progress))
         found = {} if judged is None else _judge(network, quantized, *judged)
         quantized.save(file)
     summary, certificate, size = quantized.report(), quantized.verify(), file.stat().st_size
@@ -267,7 +264,7 @@ def _onnx(model: QuantizedModel, path: Path, images: Tensor | None, *, json: boo
 
 def _c(model: QuantizedModel, folder: Path) -> list[str]:
     from modicum.quantize.engine.c_source import write_c
-    from modicum.quantize.graph.lower import lower
+    from modicum.quantize.engine.program import lower
 
     written = [str(path) for path in write_c(lower(model), folder)]
     say(f"C: {', '.join(written)}")

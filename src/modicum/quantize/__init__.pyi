@@ -2,7 +2,7 @@ from .configuration import LayerBits as LayerBits
 from .configuration import RAPQConfig as RAPQConfig
 from .engine.c_source import write_c as write_c
 from .engine.engine import Engine as Engine
-from .graph.lower import lower as lower
+from .engine.program import lower as lower
 from .inspect.certificate import Certificate as Certificate
 from .io.onnx import compare_onnx as compare_onnx
 from .model import QuantizedModel as QuantizedModel

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-ExponentArgument = Literal["released", "mean_gamma"]
 Rounding = Literal["half_even", "half_up"]
 
 
@@ -136,22 +135,20 @@ def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     return rounded + (x - x.detach())
 
 
-def loss_exponent(gamma: Tensor, slope: float, argument: ExponentArgument = "released") -> float:
-    """Give the exponent of a unit's reconstruction loss, p = round(1 + a sigmoid(m), 1 decimal).
+def loss_exponent(gamma: Tensor, slope: float) -> float:
+    """Give the exponent of a unit's reconstruction loss, p = round(1 + a sigmoid((sum gamma - 1) / C), 1 decimal).
 
     Args:
         gamma: weight of the unit's last batch norm, shape (channels,), as it was before folding.
         slope: a.
-        argument: m: "released" is (sum gamma - 1) / C, "mean_gamma" is mean gamma - 1.
 
     Returns:
         p in [1, 1 + a].
 
     Source:
-        Yao et al. 2022, the batch-norm-based loss; "released" is as in the released code.
+        Yao et al. 2022, the batch-norm-based loss, as in the released code.
     """
-    total = float(gamma.double().sum())
-    mean = (total - 1) / gamma.numel() if argument == "released" else total / gamma.numel() - 1
+    mean = (float(gamma.double().sum()) - 1) / gamma.numel()
     return round(1 + slope / (1 + math.exp(-mean)), 1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +12,6 @@ from modicum.errors import ConfigError
 from modicum.quantize.codes import Codes, Grids
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.graph import Graph
-from modicum.quantize.graph.ops import BatchNorm, Convolution, Linear, Opaque, Operation
 
 if TYPE_CHECKING:
     from modicum.quantize.inspect.certificate import Certificate
@@ -138,16 +136,4 @@ class QuantizedModel(nn.Module):
 
 
 def _mapped(graph: Graph, fn: Callable[[Tensor], Tensor]) -> Graph:
-    operations: dict[str, Operation] = {}
-    for node in graph:
-        it = node.operation
-        if isinstance(it, Convolution | Linear):
-            gamma = None if it.gamma is None else fn(it.gamma)
-            operations[node.name] = replace(it, weight=fn(it.weight), bias=fn(it.bias), gamma=gamma)
-        elif isinstance(it, BatchNorm):
-            operations[node.name] = replace(
-                it, weight=fn(it.weight), bias=fn(it.bias), mean=fn(it.mean), variance=fn(it.variance)
-            )
-        elif isinstance(it, Opaque):
-            operations[node.name] = replace(it, tensors={name: fn(value) for name, value in it.tensors.items()})
-    return graph.with_operations(operations)
+    return graph.with_operations({node.name: node.operation.mapped(fn) for node in graph})

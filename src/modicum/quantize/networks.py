@@ -20,10 +20,6 @@ from modicum.core.seeding import torch_generator
 from modicum.core.training import train_classifier
 from modicum.errors import DataError, ModelError
 from modicum.quantize.doors import PUBLISHED, check_network
-from modicum.quantize.graph.graph import Graph, folded
-from modicum.quantize.graph.ops import Opaque
-from modicum.quantize.graph.trace import trace
-from modicum.quantize.inspect.report import described, float_parts, float_share
 from modicum.quantize.io.images import PREPARATION_FILE, Preparation, read_preparation
 
 RESNET20 = Preparation(  # ImageNet's numbers, as the checkpoint's authors took
@@ -45,13 +41,14 @@ class Opened:
         """How its images are prepared."""
         return RESNET20 if self.folder is None else read_preparation(self.folder)
 
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Rows and columns of an image, where something says them."""
-        if self.folder is not None and not (self.folder / PREPARATION_FILE).is_file():
-            return None
-        prepared = self.preparation
-        return prepared.crop or (prepared.resize if isinstance(prepared.resize, tuple) else None)
+    def sized(self) -> nn.Module:
+        """Give the network, which declares the size of images as those of timm do, where something says it."""
+        if self.folder is None or (self.folder / PREPARATION_FILE).is_file():
+            prepared = self.preparation
+            size = prepared.crop or (prepared.resize if isinstance(prepared.resize, tuple) else None)
+            if size is not None:
+                cast("Any", self.network).pretrained_cfg = {"input_size": (len(prepared.mean), *size)}
+        return self.network
 
 
 def open_network(name: str) -> Opened:
@@ -76,28 +73,6 @@ def open_network(name: str) -> Opened:
     check_network(name)
     folder = Path(name)
     return Opened(name=name, network=_classifier(folder), folder=folder)
-
-
-@torch.no_grad()
-def traced(network: nn.Module, images: Tensor) -> Graph:
-    """Write a network down as a folded graph that can be stored once it is quantized."""
-    try:
-        logits(network, images[:2].clone())  # a network may overwrite its input
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"The network cannot take images of shape {tuple(images.shape[1:])} ({_first_line(error)}).",
-            hint="Calibrate with images of the size and channels that it was made for.",
-        ) from error
-    graph = folded(trace(network, images[:2].clone()))
-    if any(isinstance(node.operation, Opaque) for node in graph):
-        parts = float_parts(graph)
-        raise ModelError(
-            f"{type(network).__name__} cannot be stored as integers: none stand for its operators "
-            f"{described(parts)}, with {float_share(graph, parts):.1%} of the weights.",
-            hint="Quantize a convolutional network with ReLU, such as ResNet, MobileNetV2 or RegNet; in Python, "
-            "quantize() leaves such operators in floating point.",
-        )
-    return graph
 
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:

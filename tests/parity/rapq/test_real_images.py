@@ -11,7 +11,7 @@ from modicum.quantize.comparison import METHOD, setup
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.graph.lower import lower
+from modicum.quantize.engine.program import lower
 from modicum.quantize.quantizer import quantize
 
 

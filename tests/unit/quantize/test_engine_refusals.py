@@ -15,7 +15,7 @@ from modicum.quantize.codes import FloatActivationGrid, FloatWeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.engine.c_source import source_of, write_c
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.graph.lower import Program, lower
+from modicum.quantize.engine.program import Program, lower
 from modicum.quantize.model import QuantizedModel
 
 

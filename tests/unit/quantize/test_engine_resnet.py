@@ -14,7 +14,7 @@ from tests.unit.quantize.engine_networks import available
 from modicum.core.resnet import resnet20
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.graph.lower import lower
+from modicum.quantize.engine.program import lower
 from modicum.quantize.model import QuantizedModel
 
 

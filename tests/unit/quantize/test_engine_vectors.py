@@ -16,8 +16,8 @@ from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.engine.build import CompiledProgram, find_compiler
 from modicum.quantize.engine.c_vector import exact_run
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.program import Layer, Program, Residual, Step, Value
-from modicum.quantize.graph.lower import lower
+from modicum.quantize.engine.program import Program, Residual, Step, Value, lower
+from modicum.quantize.graph.ops import Layer
 
 PATHS: dict[str, list[str]] = {"the processor's": [], "AVX2": ["-DMODICUM_AVX2"]}
 

@@ -7,22 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from modicum.quantize.engine.program import (
-    OFFSET,
-    Copy,
-    Enlarge,
-    Head,
-    Integers,
-    Layer,
-    Pair,
-    Program,
-    Ravel,
-    Step,
-    Subsample,
-    Total,
-    Value,
-    WindowMaximum,
-)
+from modicum.quantize.bounds import Integers
+from modicum.quantize.engine.program import OFFSET, Program, Step, Value
+from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
 
 _LINE = 64  # bytes; what is read together begins at a multiple of it
 
@@ -139,7 +126,7 @@ class Constants:
 
 def moves_only(step: Step, given: Buffer, result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
-    computes = isinstance(step.head, Layer | Total) or step.residual is not None or step.rectify
+    computes = isinstance(step.head, Layer | MeanPool) or step.residual is not None or step.rectify
     return not computes and step.rescale is None and (given.kind, given.zero) == (result.kind, result.zero)
 
 
@@ -183,7 +170,7 @@ def _bias(step: Step, given: Buffer, channels: int) -> Integers:
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
-    count = given.height * given.width if isinstance(step.head, Total) else 1
+    count = given.height * given.width if isinstance(step.head, MeanPool) else 1
     return np.full(channels, -given.zero * count, np.int64)
 
 
@@ -264,25 +251,25 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
     match head:
         case Layer():
             yield from _layer(head, given, _together(head, result))
-        case Total():
+        case MeanPool():
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = 0;"
             yield f"for (int k = 0; k < {given.height}; ++k) {{"
             yield f"for (int l = 0; l < {given.width}; ++l) {{"
             yield f"const {given.kind} *p = x + {given.first} + k * {given.row} + l * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] += p[c];"
             yield from ("}", "}")
-        case WindowMaximum():
+        case MaxPool():
             yield from _window(head, given)
-        case Enlarge():
+        case Pad():
             yield from _enlarged(head, given, result)
-        case Subsample():
+        case Slice():
             yield f"const {given.kind} *p = x + {given.first} + i * {head.stride[0] * given.row}"
             yield f"+ j * {head.stride[1] * given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Copy():
+        case Input():
             yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Ravel():
+        case Flatten():
             yield f"for (int c = 0; c < {given.channels}; ++c) {{"
             yield f"for (int k = 0; k < {given.height * given.width}; ++k) {{"
             at = f"{given.first} + k / {given.width} * {given.row} + k % {given.width} * {given.pixel} + c"
@@ -323,7 +310,7 @@ def _fits_16_bits(head: Layer, given: Buffer) -> bool:
     return given.narrow and int(weight.max()) * given.largest < 2**15
 
 
-def _window(head: WindowMaximum, given: Buffer) -> Iterator[str]:
+def _window(head: MaxPool, given: Buffer) -> Iterator[str]:
     yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = {'0' if given.narrow else 'INT32_MIN'};"
     for name, outer, kernel, stride, padding, side in (
         ("k", "i", head.kernel[0], head.stride[0], head.padding[0], given.height),
@@ -337,7 +324,7 @@ def _window(head: WindowMaximum, given: Buffer) -> Iterator[str]:
     yield from ("}", "}")
 
 
-def _enlarged(head: Enlarge, given: Buffer, result: Buffer) -> Iterator[str]:
+def _enlarged(head: Pad, given: Buffer, result: Buffer) -> Iterator[str]:
     top, left = head.rows[0], head.columns[0]
     yield f"for (int c = 0; c < {result.channels}; ++c) acc[c] = {given.zero};"
     yield f"if (i >= {top} && i < {top + given.height} && j >= {left} && j < {left + given.width}) {{"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modicum.quantize.engine.c_scalar import Buffer, Bytes, Constants, border
-from modicum.quantize.engine.program import Layer
+from modicum.quantize.graph.ops import Layer
 
 LANES = 16  # outgoing channels side by side in the table of weights
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from modicum.errors import ConfigError, ModelError
+from modicum.quantize.bounds import Own
 from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import power_of_two
-from modicum.quantize.graph.graph import Graph
-from modicum.quantize.graph.ops import Activation, Flatten, Input, MaxPool, MeanPool, Operation, Pad, Slice, is_layer
-
-_CARRIERS = (MaxPool, Pad, Slice, Flatten)  # what goes out of them is on the grid of what went in
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import Activation, Input, MeanPool, Operation, is_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +28,7 @@ class Site:
 def source(graph: Graph, name: str) -> str:
     """Give the node whose grid the output of a node is on: itself, or what pools, pads and slices before it read."""
     node = graph[name]
-    return source(graph, node.inputs[0]) if isinstance(node.operation, _CARRIERS) else name
+    return source(graph, node.inputs[0]) if node.operation.carries else name
 
 
 def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
@@ -62,6 +61,15 @@ def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor
     if step is None:
         raise ConfigError(f"{name} has a real scale.", hint="Quantize weights and activations to powers of two.")
     return torch.round(graph.layers[name].bias.double() / step).to(torch.int64)
+
+
+def own_of(graph: Graph, node: Node, codes: Codes, grids: Grids) -> Own:
+    """Give what the bounds of a node are made from, beside its inputs."""
+    name, code = node.name, codes.get(node.name)
+    bias = None
+    if code is not None and bias_step(graph, codes, grids, name) is not None:
+        bias = bias_integers(graph, codes, grids, name)
+    return Own(name=name, code=code, bias=bias, bare=name not in grids)
 
 
 def check_layers(graph: Graph, config: RAPQConfig) -> None:

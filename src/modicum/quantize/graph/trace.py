@@ -20,11 +20,11 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from modicum.errors import ModelError
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.operators import READERS, Call
-from modicum.quantize.graph.ops import BatchNorm, Convolution, Input, Linear, Opaque, Operation, Slice
+from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Call, Convolution, Input, Linear, Opaque, Operation, Slice
 
 # Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
 _COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
+_READERS = {name: kind for kind in OPERATORS for name in kind.torch_names}
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
@@ -91,15 +91,15 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        reader = READERS.get(call.name)
-        found = reader(call) if reader else None
-        inputs = self._inputs(node, found[1]) if found else None
-        if found is None or inputs is None or self._is_foreign_norm(call, found[0], inputs):
+        reader = _READERS.get(call.name)
+        found = reader.from_fx(call) if reader else None
+        inputs = self._inputs(node, found.inputs) if found else None
+        if found is None or inputs is None or self._is_foreign_norm(call, found, inputs):
             self._append_opaque(node, call.name)
-        elif isinstance(found[0], Slice) and found[0].stride == (1, 1):
+        elif isinstance(found, Slice) and found.stride == (1, 1):
             self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
         else:
-            self._append(node, found[0], inputs)
+            self._append(node, found, inputs)
 
     def _is_identity(self, call: Call) -> bool:
         known = call.name in _IDENTITIES and not call.node.kwargs.get("dtype")

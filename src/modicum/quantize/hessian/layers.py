@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
@@ -64,14 +64,6 @@ def float_scales(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, sha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Neighbour:
-    """A layer with the exponents of all channels one higher, or one lower, each rounded anew."""
-
-    code: WeightCode  # its weights
-    bias: Tensor  # that goes with them, not on a grid yet
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Layered:
     """What the walk found."""
 
@@ -79,7 +71,6 @@ class Layered:
     biases: dict[str, Tensor]  # of the quantized layers, not on a grid yet, by name
     codes: dict[str, WeightCode] | dict[str, FloatWeightCode]  # of every layer
     grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]  # of every site
-    neighbours: Mapping[str, tuple[Neighbour, ...]] = field(default_factory=dict[str, tuple[Neighbour, ...]])
 
     @property
     def corrected(self) -> Graph:
@@ -105,7 +96,6 @@ class Recipe:
     absorbing: bool = False  # let rectified channels take the mantissas
     correcting: bool = True  # aim at the float network's outputs, with free biases
     rounding: Rounding = "half_even"  # of requantization
-    neighbouring: bool = False  # also find the weights beside those that are chosen, for the polish
 
 
 def quantize_layers(
@@ -129,7 +119,6 @@ def quantize_layers(
         biases=walk.biases,
         codes=walk.codes,  # type: ignore[arg-type] - all of one kind
         grids=walk.grids,  # type: ignore[arg-type]
-        neighbours=walk.neighbours,
     )
 
 
@@ -139,7 +128,6 @@ class _Walk:
         self.biases: dict[str, Tensor] = {}
         self.codes: dict[str, WeightCode | FloatWeightCode] = {}
         self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
-        self.neighbours: dict[str, tuple[Neighbour, ...]] = {}
         self._images = images
         self._recipe = recipe
         self._float: dict[str, Tensor] = {}
@@ -186,29 +174,8 @@ class _Walk:
         code = _code(found, layer, self._recipe.bits[name], power=self._recipe.power)
         bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
-        if self._recipe.neighbouring:
-            rows = _rows(wanted, gram)
-            self.neighbours[name] = tuple(
-                self._neighbour(found, rows, gram, layer, self._recipe.bits[name], moments, step) for step in (2.0, 0.5)
-            )
         self._float[name] = target
         self._quantized[name] = self._simulated(name).run(given)
-
-    def _neighbour(
-        self,
-        found: Solution,
-        rows: Tensor,
-        gram: Tensor,
-        layer: Convolution | Linear,
-        bits: int,
-        moments: Moments,
-        step: float,
-    ) -> Neighbour:
-        scales = (found.scale * step).clamp(2.0**-127, 2.0**127).view(1, *rows.shape[:2])
-        beside = solve(rows, gram, bits, power=True, keep=1, scales=scales)
-        code = cast("WeightCode", _code(beside, layer, bits, power=True))
-        bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
-        return Neighbour(code=code, bias=bias.to(layer.bias.dtype))
 
     def _simulated(self, name: str) -> Convolution | Linear:
         # With its bias on the grid, since later layers make up for what that costs, too.

@@ -18,38 +18,10 @@ from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.ops import (
-    Activation,
-    Add,
-    BatchNorm,
-    Convolution,
-    Flatten,
-    Input,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Opaque,
-    Operation,
-    Pad,
-    Slice,
-)
+from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Convolution, Linear, Operation
 from modicum.quantize.inspect.report import LayerQuality
 
-_KINDS: dict[str, type[Any]] = {
-    "input": Input,
-    "convolution": Convolution,
-    "linear": Linear,
-    "batch_norm": BatchNorm,
-    "add": Add,
-    "activation": Activation,
-    "max_pool": MaxPool,
-    "mean_pool": MeanPool,
-    "pad": Pad,
-    "slice": Slice,
-    "flatten": Flatten,
-    "opaque": Opaque,
-}
-_INPUTS = {"input": 0, "add": 2}  # all others read one node, opaque ones any number
+_KINDS: dict[str, type[Any]] = {it.kind: it for it in OPERATORS}
 # Far beyond any picture; a damaged file must not ask for all memory.
 _MOST_INPUTS = 2**27
 _LONGEST = 2**15
@@ -118,7 +90,7 @@ def described(graph: Graph, bits: Mapping[str, int]) -> list[list[Any]]:
     """Give the nodes as what JSON can hold: name, kind, places of the inputs, settings."""
     places = {node.name: place for place, node in enumerate(graph)}
     return [
-        [node.name, _kind(node.operation), [places[it] for it in node.inputs], _settings(node, bits)] for node in graph
+        [node.name, node.operation.kind, [places[it] for it in node.inputs], _settings(node, bits)] for node in graph
     ]
 
 
@@ -200,10 +172,6 @@ def check_name(name: str) -> None:
         )
 
 
-def _kind(operation: Operation) -> str:
-    return next(name for name, kind in _KINDS.items() if type(operation) is kind)
-
-
 def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
     operation = node.operation
     kept: dict[str, Any] = {}
@@ -221,7 +189,7 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
 def _blank(entry: Entry, before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
     check_name(name)
-    if kind not in _KINDS or (kind != "opaque" and len(inputs) != _INPUTS.get(kind, 1)):
+    if kind not in _KINDS or (kind != "opaque" and len(inputs) != _KINDS[kind].inputs):
         raise DataError(f"{name} in the file is no node, but a {kind} of {len(inputs)} inputs.", hint=_DAMAGED)
     if any(not 0 <= place < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)

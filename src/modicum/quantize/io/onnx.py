@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,22 +19,6 @@ from modicum.core.files import aside
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
-from modicum.quantize.graph.graph import Node
-from modicum.quantize.graph.ops import (
-    Activation,
-    Add,
-    BatchNorm,
-    Convolution,
-    Flatten,
-    Input,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Opaque,
-    Operation,
-    Pad,
-    Slice,
-)
 from modicum.quantize.graph.placement import bias_integers, bias_step
 from modicum.quantize.io.document import config_to
 
@@ -166,7 +150,6 @@ def _agreement(found: Tensor, expected: Tensor) -> Agreement:
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_TO_THE_END = 2**62
 _MIDDLE = 128  # the zero point of all weights
 
 
@@ -180,10 +163,11 @@ class Call:
     attributes: dict[str, Any]  # of the operator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """What runs, in its order, and on which constants."""
 
+    model: QuantizedModel
     calls: list[Call] = field(default_factory=list[Call])  # the nodes
     constants: dict[str, Array] = field(default_factory=dict[str, Array])  # by name
     result: dict[str, str] = field(default_factory=dict[str, str])
@@ -198,20 +182,17 @@ class Program:
         self.constants[name] = np.asarray(value, dtype=dtype)
         return name
 
+    def weights(self, name: str) -> tuple[str, str]:
+        """Add the weights and biases of a layer, and give their names."""
+        return _weights(self.model, self, name)
+
 
 def program_of(model: QuantizedModel) -> Program:
     """Translate a network."""
-    program = Program()
+    program = Program(model=model)
     for node in model.graph:
         inputs = [program.result[name] for name in node.inputs]
-        write = _WRITERS.get(type(node.operation))
-        if write is None:
-            label = node.operation.label if isinstance(node.operation, Opaque) else type(node.operation).__name__
-            raise ModelError(
-                f"{node.name} is the operator {label}, which is not translated to ONNX.",
-                hint="Take it out of the network, or export the float network with torch.onnx.",
-            )
-        value = write(model, program, node, inputs)
+        value = node.operation.to_onnx(program, node.name, inputs)
         grid = model.grids.get(node.name)
         program.result[node.name] = value if grid is None else _to_grid(program, node.name, value, grid)
     return program
@@ -272,105 +253,3 @@ def _weights(model: QuantizedModel, program: Program, name: str) -> tuple[str, s
     whole = program.constant(f"{name}/bias_codes", integers.cpu(), np.int32)
     scale = program.constant(f"{name}/bias_scale", step.cpu(), np.float32)
     return weight, program.call("DequantizeLinear", [whole, scale], f"{name}/bias", axis=0)
-
-
-def _input(_: QuantizedModel, __: Program, node: Node, ___: list[str]) -> str:
-    return node.name
-
-
-def _add(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    return program.call("Add", inputs, node.name)
-
-
-def _flatten(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    return program.call("Flatten", inputs, node.name, axis=1)
-
-
-def _convolution(model: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, Convolution)  # noqa: S101 - as all writers: chosen by this class
-    weights = _weights(model, program, node.name)
-    return program.call(
-        "Conv",
-        [*inputs, *weights],
-        node.name,
-        kernel_shape=list(it.weight.shape[2:]),
-        strides=list(it.stride),
-        pads=[*it.padding, *it.padding],
-        dilations=list(it.dilation),
-        group=it.groups,
-    )
-
-
-def _linear(model: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    return program.call("Gemm", [*inputs, *_weights(model, program, node.name)], node.name, transB=1)
-
-
-def _batch_norm(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, BatchNorm)  # noqa: S101
-    parts = {"weight": it.weight, "bias": it.bias, "mean": it.mean, "variance": it.variance}
-    names = [program.constant(f"{node.name}/{key}", value.cpu(), np.float32) for key, value in parts.items()]
-    return program.call("BatchNormalization", [*inputs, *names], node.name, epsilon=it.epsilon)
-
-
-def _activation(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, Activation)  # noqa: S101
-    if it.ceiling is None:
-        return program.call("Relu", inputs, node.name)
-    ends = [
-        program.constant(f"{node.name}/{key}", value, np.float32)
-        for key, value in {"floor": 0.0, "ceiling": it.ceiling}.items()
-    ]
-    return program.call("Clip", [*inputs, *ends], node.name)
-
-
-def _max_pool(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, MaxPool)  # noqa: S101
-    pads = [*it.padding, *it.padding]
-    return program.call("MaxPool", inputs, node.name, kernel_shape=list(it.kernel), strides=list(it.stride), pads=pads)
-
-
-def _mean_pool(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, MeanPool)  # noqa: S101
-    # Not GlobalAveragePool: a folded mean divides by another number than that of its pixels.
-    axes = program.constant(f"{node.name}/axes", [2, 3], np.int64)
-    total = program.call("ReduceSum", [*inputs, axes], f"{node.name}/sum", keepdims=int(it.keep))
-    pixels = program.constant(f"{node.name}/pixels", it.pixels, np.float32)
-    return program.call("Div", [total, pixels], node.name)
-
-
-def _pad(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, Pad)  # noqa: S101
-    sides = (it.channels, it.rows, it.columns)
-    pads = [0, *(first for first, _ in sides), 0, *(last for _, last in sides)]
-    return program.call("Pad", [*inputs, program.constant(f"{node.name}/pads", pads, np.int64)], node.name)
-
-
-def _slice(_: QuantizedModel, program: Program, node: Node, inputs: list[str]) -> str:
-    it = node.operation
-    assert isinstance(it, Slice)  # noqa: S101
-    parts = {"starts": [0, 0], "ends": [_TO_THE_END] * 2, "axes": [2, 3], "steps": list(it.stride)}
-    names = [program.constant(f"{node.name}/{key}", value, np.int64) for key, value in parts.items()]
-    return program.call("Slice", [*inputs, *names], node.name)
-
-
-_Writer: TypeAlias = "Callable[[QuantizedModel, Program, Node, list[str]], str]"
-
-_WRITERS: dict[type[Operation], _Writer] = {
-    Input: _input,
-    Convolution: _convolution,
-    Linear: _linear,
-    BatchNorm: _batch_norm,
-    Add: _add,
-    Activation: _activation,
-    MaxPool: _max_pool,
-    MeanPool: _mean_pool,
-    Pad: _pad,
-    Slice: _slice,
-    Flatten: _flatten,
-}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _FORMAT = Format(
     name="modicum.quantize",
-    version=1,
+    version=2,
     what="quantized network",
     hint="Name a file that save() or `modicum quantize run` wrote, complete.",
 )
@@ -45,7 +45,7 @@ def save(model: QuantizedModel, path: Path | str) -> None:
     # those of all layers in the order of running ("real_biases" those of layers whose input has no grid). The gamma of
     # folded batch norms, which nothing needs after quantization, is left out. Of an operator that integers do not stand
     # for there are its label and its tensors ("float/<name>"), and no code. The metadata has one entry,
-    # "modicum.quantize/1" with the version of the format behind the stroke; the same network gives the same bytes.
+    # "modicum.quantize/2" with the version of the format behind the stroke; the same network gives the same bytes.
     tensors = _tensors(model)
     bits = {name: code.bits for name, code in model.codes.items()}
     grids = {name: grid for name, grid in model.grids.items() if isinstance(grid, ActivationGrid)}

@@ -233,7 +233,7 @@ def exponent_of_unit(graph: Graph, unit: Unit, config: RAPQConfig) -> float:
     gamma = last_gamma(graph, unit)
     if gamma is None or config.p_slope is None:
         return 2.0
-    return loss_exponent(gamma, config.p_slope, config.p_argument)
+    return loss_exponent(gamma, config.p_slope)
 
 
 _ROUNDING_WEIGHT, _EXPONENT_WEIGHT = 0.01, 0.1  # lambda and lambda_e
