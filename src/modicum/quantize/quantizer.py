@@ -42,7 +42,8 @@ def quantize(
 
     Args:
         model: takes one tensor and gives one; it is not changed.
-        calibration: samples of its input, as a tensor or as batches; see `calibration.gather`.
+        calibration: samples of its input, as a tensor or as batches, of which the first tensor or
+            `pixel_values` counts.
         config: what is wanted; W4A4 by second moments if left out.
         tracing: "export" writes the network down by torch.export; "eager" quantizes layer by layer inside a network
             that cannot be traced. The latter has no integer engine, file or ONNX export.

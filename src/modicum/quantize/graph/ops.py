@@ -83,6 +83,12 @@ class Operator:
     torch_names: ClassVar[tuple[str, ...]] = ()  # of the calls that `from_fx` reads
     inputs: ClassVar[int] = 1  # how many tensors it reads
     carries: ClassVar[bool] = False  # whether its output is on the grid of its input
+    by_channel: ClassVar[bool] = False  # whether it moves the pixels of a channel, or weighs them alike
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a factor on a channel of its input is one on that channel, or its pixels, of its output."""
+        return self.by_channel
 
     @classmethod
     def from_fx(cls, call: Call) -> Self | None:
@@ -396,6 +402,7 @@ class MaxPool(Operator):
 
     kind: ClassVar = "max_pool"
     torch_names: ClassVar = ("max_pool2d",)
+    by_channel: ClassVar = True
     carries: ClassVar = True
     kernel: Pair  # rows and columns of the window
     stride: Pair  # of rows and columns
@@ -437,6 +444,7 @@ class MeanPool(Operator):
 
     kind: ClassVar = "mean_pool"
     torch_names: ClassVar = ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+    by_channel: ClassVar = True
     pixels: int  # of the map, so that integers can divide by it
     keep: bool = False  # whether the result has shape (batch, channels, 1, 1) in place of (batch, channels)
 
@@ -505,6 +513,11 @@ class Pad(Operator):
     rows: Pair = (0, 0)  # above and below
     columns: Pair = (0, 0)  # left and right
 
+    @property
+    def keeps_channels(self) -> bool:
+        """It does unless it adds channels."""
+        return self.channels == (0, 0)
+
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to a larger tensor."""
         return functional.pad(x, (*self.columns, *self.rows, *self.channels))
@@ -544,6 +557,7 @@ class Slice(Operator):
 
     kind: ClassVar = "slice"
     torch_names: ClassVar = ("slice",)
+    by_channel: ClassVar = True
     carries: ClassVar = True
     stride: Pair  # of rows and columns, from the first of each
 
@@ -587,6 +601,7 @@ class Flatten(Operator):
 
     kind: ClassVar = "flatten"
     torch_names: ClassVar = ("flatten", "view", "reshape")
+    by_channel: ClassVar = True
     carries: ClassVar = True
 
     def run(self, x: Tensor) -> Tensor:

@@ -19,11 +19,8 @@ from modicum.quantize.graph.ops import (
     Convolution,
     Flatten,
     Linear,
-    MaxPool,
     MeanPool,
     Operation,
-    Pad,
-    Slice,
 )
 from modicum.quantize.graph.placement import Site, simulated
 from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
@@ -244,7 +241,7 @@ def readers(graph: Graph, name: str) -> tuple[str, ...]:
         for node in graph.consumers(before):
             if isinstance(node.operation, Convolution if images else Linear):
                 found.append(node.name)
-            elif images and _keeps_channels(node.operation):
+            elif images and node.operation.keeps_channels:
                 open_ends.append((node.name, not _flattens(node.operation)))
             else:
                 return ()
@@ -263,11 +260,6 @@ def absorb(graph: Graph, name: str, factor: Tensor) -> Graph:
 
 def _is_relu(node: Node) -> bool:
     return isinstance(node.operation, Activation) and node.operation.ceiling is None
-
-
-def _keeps_channels(operation: Operation) -> bool:
-    border = isinstance(operation, Pad) and operation.channels == (0, 0)
-    return border or isinstance(operation, MaxPool | MeanPool | Slice | Flatten)
 
 
 def _flattens(operation: Operation) -> bool:

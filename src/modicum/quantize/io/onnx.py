@@ -20,7 +20,7 @@ from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.graph.placement import bias_integers, bias_step
-from modicum.quantize.io.document import config_to
+from modicum.quantize.io.storage import config_to
 
 if TYPE_CHECKING:
     from modicum.quantize.model import QuantizedModel
