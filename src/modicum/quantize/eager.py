@@ -60,7 +60,8 @@ def quantize_eagerly(
             ),
             reference=_input_of(original, name, images),
         )
-        codes, grids = codes | found.codes, grids | found.grids
+        codes |= found.codes
+        grids |= found.grids
         done = simulated(found.corrected, found.codes, found.grids).layers[name]
         graph = graph.with_operations({name: done})
         module = network.get_submodule(name)
@@ -83,10 +84,13 @@ def _layers(network: nn.Module, images: Tensor) -> list[str]:
     with ExitStack() as hooks:
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                hook = module.register_forward_pre_hook(lambda _, __, name=name: order.append(name))
-                hooks.callback(hook.remove)
+                hooks.callback(module.register_forward_pre_hook(functools.partial(_note, order, name)).remove)
         network(images)
     return list(dict.fromkeys(order))
+
+
+def _note(order: list[str], name: str, _module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+    order.append(name)
 
 
 def _input_of(network: nn.Module, name: str, images: Tensor) -> Tensor:

@@ -234,7 +234,7 @@ def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans:
     bound = int(span.magnitude.max())
     if chain.head is not None:
         head, shape, found = _head(model, chain.head, shape, span)
-        bound, span, at = _met(head, span, found), found, chain.head.name
+        bound, span, at = _met(head, span, found, values[chain.source]), found, chain.head.name
     residual, rectify, ceiling = None, False, None
     for node in chain.tail:
         if isinstance(node.operation, Activation):
@@ -289,14 +289,14 @@ def _head(model: QuantizedModel, node: Node, shape: tuple[int, ...], span: Span)
     return head, made, found
 
 
-def _met(head: Head, given: Span, found: Span) -> int:
+def _met(head: Head, given: Span, found: Span, value: Value) -> int:
     # Stored numbers are >= 0: signed ones have an offset, which is taken back in the bias.
     offset = OFFSET if given.low.min() < 0 else 0
     if isinstance(head, Layer):
         weights = np.abs(head.weight.reshape(len(head.bias), -1).astype(np.int64)).sum(1).astype(object)
         return int((found.reach + weights * 2 * offset).max())
     if isinstance(head, MeanPool):
-        return (int(given.magnitude.max()) + offset) * head.pixels
+        return (int(given.magnitude.max()) + offset) * int(np.prod(value.shape[1:]))
     return int(given.magnitude.max())
 
 

@@ -131,8 +131,8 @@ class Operator:
 class Input(Operator):
     """What the network is given; in the engine, integers that are copied."""
 
-    kind: ClassVar = "input"
-    inputs: ClassVar = 0
+    kind: ClassVar[str] = "input"
+    inputs: ClassVar[int] = 0
 
     def run(self, x: Tensor) -> Tensor:
         """Hand it on."""
@@ -175,8 +175,8 @@ def _integers(own: Own) -> tuple[Any, Integers]:
 class Convolution(_Layer):
     """A two-dimensional convolution with zeros around its input."""
 
-    kind: ClassVar = "convolution"
-    torch_names: ClassVar = ("conv2d",)
+    kind: ClassVar[str] = "convolution"
+    torch_names: ClassVar[tuple[str, ...]] = ("conv2d",)
     weight: Tensor  # shape (outgoing, incoming / groups, height, width)
     bias: Tensor  # shape (outgoing,)
     stride: Pair = (1, 1)  # of rows and columns
@@ -253,8 +253,8 @@ class Convolution(_Layer):
 class Linear(_Layer):
     """A product with a matrix."""
 
-    kind: ClassVar = "linear"
-    torch_names: ClassVar = ("linear",)
+    kind: ClassVar[str] = "linear"
+    torch_names: ClassVar[tuple[str, ...]] = ("linear",)
     weight: Tensor  # shape (outgoing, incoming)
     bias: Tensor  # shape (outgoing,)
     gamma: Tensor | None = None  # as of `Convolution`
@@ -287,8 +287,8 @@ class Linear(_Layer):
 class BatchNorm(Operator):
     """A batch norm at rest: each channel is shifted and scaled by constants."""
 
-    kind: ClassVar = "batch_norm"
-    torch_names: ClassVar = ("batch_norm", "_native_batch_norm_legit_no_training")
+    kind: ClassVar[str] = "batch_norm"
+    torch_names: ClassVar[tuple[str, ...]] = ("batch_norm", "_native_batch_norm_legit_no_training")
     weight: Tensor  # gamma, shape (channels,)
     bias: Tensor  # beta, shape (channels,)
     mean: Tensor  # running mean, shape (channels,)
@@ -331,9 +331,9 @@ class BatchNorm(Operator):
 class Add(Operator):
     """The sum of two tensors of one shape."""
 
-    kind: ClassVar = "add"
-    torch_names: ClassVar = ("add",)
-    inputs: ClassVar = 2
+    kind: ClassVar[str] = "add"
+    torch_names: ClassVar[tuple[str, ...]] = ("add",)
+    inputs: ClassVar[int] = 2
 
     def run(self, first: Tensor, second: Tensor) -> Tensor:
         """Add them, never in place."""
@@ -365,8 +365,8 @@ class Add(Operator):
 class Activation(Operator):
     """A ReLU."""
 
-    kind: ClassVar = "activation"
-    torch_names: ClassVar = ("relu", "relu6", "hardtanh")
+    kind: ClassVar[str] = "activation"
+    torch_names: ClassVar[tuple[str, ...]] = ("relu", "relu6", "hardtanh")
     ceiling: float | None = None  # 6 for ReLU6; None for ReLU
 
     def run(self, x: Tensor) -> Tensor:
@@ -400,10 +400,10 @@ class Activation(Operator):
 class MaxPool(Operator):
     """The largest value of each window; what lies outside of the image does not count."""
 
-    kind: ClassVar = "max_pool"
-    torch_names: ClassVar = ("max_pool2d",)
-    by_channel: ClassVar = True
-    carries: ClassVar = True
+    kind: ClassVar[str] = "max_pool"
+    torch_names: ClassVar[tuple[str, ...]] = ("max_pool2d",)
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
     kernel: Pair  # rows and columns of the window
     stride: Pair  # of rows and columns
     padding: Pair = (0, 0)  # minus infinity around rows and columns
@@ -442,9 +442,9 @@ class MaxPool(Operator):
 class MeanPool(Operator):
     """The mean over all pixels of a channel; in the engine, their sum."""
 
-    kind: ClassVar = "mean_pool"
-    torch_names: ClassVar = ("mean", "avg_pool2d", "adaptive_avg_pool2d")
-    by_channel: ClassVar = True
+    kind: ClassVar[str] = "mean_pool"
+    torch_names: ClassVar[tuple[str, ...]] = ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+    by_channel: ClassVar[bool] = True
     pixels: int  # of the map, so that integers can divide by it
     keep: bool = False  # whether the result has shape (batch, channels, 1, 1) in place of (batch, channels)
 
@@ -477,12 +477,11 @@ class MeanPool(Operator):
 
     def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
         """Sum, and divide by a shift; a folded mean divides by more than it sums, never by less."""
-        del own
         if inputs[0] is None:
             return ""
         if not self.is_shift:
             return f"a mean that divides by {self.pixels}"
-        return inputs[0].summed(self.pixels, self.pixels.bit_length() - 1)
+        return inputs[0].summed(own.pixels or self.pixels, self.pixels.bit_length() - 1)
 
     def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
         """Sum; the exponents divide."""
@@ -506,9 +505,9 @@ class MeanPool(Operator):
 class Pad(Operator):
     """Zeros around a tensor."""
 
-    kind: ClassVar = "pad"
-    torch_names: ClassVar = ("pad", "constant_pad_nd")
-    carries: ClassVar = True
+    kind: ClassVar[str] = "pad"
+    torch_names: ClassVar[tuple[str, ...]] = ("pad", "constant_pad_nd")
+    carries: ClassVar[bool] = True
     channels: Pair = (0, 0)  # before and after
     rows: Pair = (0, 0)  # above and below
     columns: Pair = (0, 0)  # left and right
@@ -555,10 +554,10 @@ class Pad(Operator):
 class Slice(Operator):
     """Every n-th pixel."""
 
-    kind: ClassVar = "slice"
-    torch_names: ClassVar = ("slice",)
-    by_channel: ClassVar = True
-    carries: ClassVar = True
+    kind: ClassVar[str] = "slice"
+    torch_names: ClassVar[tuple[str, ...]] = ("slice",)
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
     stride: Pair  # of rows and columns, from the first of each
 
     def run(self, x: Tensor) -> Tensor:
@@ -599,10 +598,10 @@ class Slice(Operator):
 class Flatten(Operator):
     """All channels and pixels of an image in a row, channels first."""
 
-    kind: ClassVar = "flatten"
-    torch_names: ClassVar = ("flatten", "view", "reshape")
-    by_channel: ClassVar = True
-    carries: ClassVar = True
+    kind: ClassVar[str] = "flatten"
+    torch_names: ClassVar[tuple[str, ...]] = ("flatten", "view", "reshape")
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to (batch, features)."""
@@ -633,7 +632,7 @@ class Flatten(Operator):
 class Opaque(Operator):
     """Anything else: it runs in float, and the network that has it has no integer engine."""
 
-    kind: ClassVar = "opaque"
+    kind: ClassVar[str] = "opaque"
     label: str  # name of the operator, for messages
     call: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
     tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # of its own, by their names in the module
