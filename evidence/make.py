@@ -38,6 +38,8 @@ COMMANDS = {
     },
     "rapq-demo": "modicum compare rapq --budget demo --seeds 20 --out runs/evidence/rapq-demo --json",
     "rapq-speed": "python benchmarks/rapq.py --json",
+    "rapq-engine-avx2": "python benchmarks/rapq.py --part engine --images 100 --calibration 32 --latency-rounds 300 "
+    "--quantize-rounds 1 --json",
     **{
         f"rapq-w{weights}a{activations}": f"modicum compare rapq --budget full --seeds 3 "
         f"--option weight_bits={weights} --option activation_bits={activations} "
@@ -73,8 +75,8 @@ COMMANDS = {
     "peerpl-speed": "python benchmarks/peerpl.py --json",
     "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
     **{
-        f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 5 --option task={task} "
-        f"--out runs/evidence/gotuning-{task} --json"
+        f"gotuning-{task}": f"modicum compare gotuning --budget full --workers 1 --seeds 5 --option task={task} "
+        f"--option texts=500 --out runs/evidence/gotuning-{task} --json"
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
     "gotuning-speed": "python benchmarks/gotuning.py --json",

@@ -55,11 +55,11 @@ def test_score_streams_a_line_each_and_goes_on_after_what_it_cannot_read(trained
     assert done.returncode == 1
     assert [Path(line["image"]).name for line in lines] == ["a.png", "b.jpg", "c.png", "d.png", "e.mp4", "e.mp4"]
     assert [line["decision"] for line in lines[1:4]] == ["unknown"] * 3
-    for line, words in zip(lines[1:4], ("b.jpg is not a complete image", "several faces", "no face"), strict=True):
+    for line, words in zip(lines[1:4], ("b.jpg is no image", "several faces", "no face"), strict=True):
         assert words in line["reason"]
     assert lines[0]["score"] is not None
     assert [line["seconds"] for line in lines[4:]] == [0, 1]
-    assert "b.jpg is not a complete image" in done.stderr
+    assert "b.jpg is no image" in done.stderr
     assert "1 could not be read" in done.stderr
 
 
@@ -100,6 +100,7 @@ def test_simulate_writes_what_train_and_audit_read(tmp_path: Path) -> None:
         (("train", "photos", "--out", "new"), "0 photos, none of which is bona_fide"),
         (("train", "photos", "--out", "new", "--test", "photos", "--leave-out", "session=3"), "Give one of them"),
         (("calibrate", "photos", "--model", "photos", "--out", "new", "--alpha", 2), "--alpha is 2.0"),
+        (("score", "photos", "--model", "photos", "--every", "nan"), "--every is nan"),
         (("simulate", "photos", "--out", "new"), "There are no images or videos in photos"),
         (("train", "photos", "--out", "."), "is there already"),
     ],

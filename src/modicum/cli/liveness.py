@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +28,6 @@ from modicum.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from modicum.liveness import LivenessDetector
     from modicum.liveness.data import Photo
-    from modicum.liveness.faces import Image
     from modicum.liveness.metrics import PADMetrics
 
 app = typer.Typer(
@@ -78,7 +77,7 @@ def train(
         detector.save(folder)
     say(f"Detector: {folder}. Its threshold is of the photos it was trained on: calibrate it on your own.")
     if json:
-        print_json({"folder": str(folder), "trained_on": len(known), "test": metrics and metrics.to_dict()})
+        print_json({"folder": str(folder), "trained_on": len(known), "test": metrics and asdict(metrics)})
     elif metrics:
         _show(metrics)
 
@@ -105,21 +104,13 @@ def _parts(
 
 
 def _judge(detector: LivenessDetector, photos: Sequence[Photo]) -> PADMetrics:
-    """Score photos; what passes is what the detector decides, unknown is refused."""
+    """Score photos by the threshold of the source; unknown is refused."""
     from modicum.liveness.metrics import pad_metrics
 
-    results = detector.score(photos)
+    scores = [float("nan") if result.score is None else result.score for result in detector.score(photos)]
     labels = [int(photo.label == "bona_fide") for photo in photos]
     species, subjects = [photo.species for photo in photos], [photo.subject for photo in photos]
-    if not any(subjects):
-        subjects = None
-    scores = [float("nan") if result.score is None else result.score for result in results]
-    ranked = pad_metrics(scores, labels, species, subjects=subjects)
-    taken = [float(result.decision == "bona_fide") for result in results]
-    decided = pad_metrics(taken, labels, species, 0.5, subjects)
-    rates = {name: getattr(decided, name) for name in ("apcer", "apcer_max", "bpcer", "acer", "hter")}
-    intervals = {name: found for name, found in decided.intervals.items() if name != "auc"}
-    return replace(ranked, **rates, intervals={**intervals, **ranked.intervals})
+    return pad_metrics(scores, labels, species, detector.threshold, subjects if any(subjects) else None)
 
 
 def _show(metrics: PADMetrics) -> None:
@@ -170,7 +161,7 @@ def score(
     images: Annotated[list[Path], typer.Argument(help="Images, videos, or folders of them.")],
     *,
     model: Model,
-    every: Annotated[float, typer.Option(help="Seconds between the frames of a video.")] = 0.5,
+    every: Annotated[float, typer.Option(help="Seconds between the frames of a video; 0 for every frame.")] = 0.5,
 ) -> None:
     """Score images or the frames of videos: one line of JSON each, as it comes.
 
@@ -178,43 +169,37 @@ def score(
     the exit status is 1.
     """
     check_model(model)
+    if not every >= 0:
+        raise ConfigError(f"--every is {every}.", hint="Give seconds, such as 0.5; 0 takes every frame.")
     from modicum.liveness import LivenessDetector
+    from modicum.liveness.detector import LivenessResult
+    from modicum.liveness.faces import read_frames
 
     detector, failed = LivenessDetector.load(model), 0
     with stoppable("The lines that are there are complete."):
         for path in _files(images):
             try:
-                for seconds, image in _frames(path, every):
+                for seconds, image in read_frames(path, every):
                     line = {"image": str(path), **({} if seconds is None else {"seconds": round(seconds, 3)})}
                     typer.echo(json_format.dumps({**line, **asdict(detector.score([image])[0])}))
             except DataError as error:
                 failed += 1
                 say(f"modicum: {error.what}")
-                typer.echo(json_format.dumps({"image": str(path), "decision": "unknown", "reason": error.what}))
+                typer.echo(json_format.dumps({"image": str(path), **asdict(LivenessResult(reason=error.what))}))
     if failed:
         say(f"{failed} could not be read.")
         raise typer.Exit(1)
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:
-    from modicum.liveness.faces import IMAGE_ENDINGS, VIDEO_ENDINGS
+    from modicum.liveness.faces import IMAGE_ENDINGS, VIDEO_ENDINGS, files_below
 
     files: list[Path] = []
     for source in sources:
-        found = sorted(source.rglob("*")) if source.is_dir() else [source]
-        files += [path for path in found if path == source or path.suffix.lower() in IMAGE_ENDINGS + VIDEO_ENDINGS]
+        files += files_below(source, IMAGE_ENDINGS + VIDEO_ENDINGS) if source.is_dir() else [source]
     if not files:
         raise DataError(f"There are no images or videos in {sources[0]}.", hint="Name files, or another folder.")
     return files
-
-
-def _frames(path: Path, every: float) -> Iterator[tuple[float | None, Image]]:
-    from modicum.liveness.faces import VIDEO_ENDINGS, read_image, read_video
-
-    if path.suffix.lower() in VIDEO_ENDINGS:
-        yield from read_video(path, every=every)
-    else:
-        yield None, read_image(path)
 
 
 @app.command()
@@ -254,6 +239,7 @@ def simulate(
     *,
     folder: NewFolder,
     seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Make simulated attacks of genuine photos: replay on a display and print in halftone.
 
@@ -269,4 +255,7 @@ def simulate(
     with stoppable("Nothing was written."), progress_bar("simulate") as progress, new_folder(folder) as part:
         rows = write_simulated(files, part, seed, progress)
         write_rows(part / "manifest.csv", ("path", "label", "species", "subject"), rows)
+    if json:
+        print_json({"folder": str(folder), "photos": len(files), "pictures": len(rows)})
+        return
     say(f"{len(files)} photos, {len(rows)} pictures: {folder}. Look at {folder / 'contact-sheet.png'} first.")

@@ -86,14 +86,9 @@ class DepthNet(nn.Module):
 
 
 def hsv(pixels: Tensor) -> Tensor:
-    """Turn RGB into hue, saturation and value, all from 0 to 1, shape (n, 3, height, width)."""
-    value, largest = pixels.max(1)
-    chroma = value - pixels.amin(1)
-    red, green, blue = pixels.unbind(1)
-    safe = chroma.clamp(min=1e-8)
-    sectors = torch.stack([(green - blue) / safe % 6, (blue - red) / safe + 2, (red - green) / safe + 4])
-    hue = sectors.gather(0, largest[None])[0] / 6
-    return torch.stack([torch.where(chroma > 0, hue, 0.0), chroma / value.clamp(min=1e-8), value], dim=1)
+    """Turn RGB into hue, saturation and value, all from 0 to 1, shape (n, 3, height, width); without a gradient."""
+    colour: Any = require("skimage.color", extra="liveness", purpose="DepthNet")
+    return torch.from_numpy(colour.rgb2hsv(pixels.detach().cpu().numpy(), channel_axis=1)).to(pixels)
 
 
 class Pooled(nn.Module):

@@ -25,7 +25,7 @@ Task = Literal["digits", "toy", "nuaa", "mcio"]
 # "paper" is what the figures show; "modicum" adds E1 to E3 of our specification, without which hypotheses collapse.
 _SIZES: Mapping[str, Any] = {
     "embedding_size": 64, "hidden_size": 128, "information_size": 64, "latent_size": 32, "generator_size": 128,
-    "bank_size": 4096, "correlation": "cosine", "rcc_temperature": 0.1, "w_rcc": 1.0,
+    "bank_size": 4096, "w_rcc": 1.0,
 }  # fmt: skip
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "paper": {
@@ -56,9 +56,9 @@ class FGHVConfig(PreTrainedConfig):
         image_std: of its input, by channel.
         **options: of every configuration, and what differs from `PRESETS`, no value of which is the paper's:
             the sizes ``embedding_size``, ``hidden_size`` (encoder), ``latent_size``, ``generator_size`` and
-            ``bank_size`` (fixed latents of the closed form); ``correlation`` ("cosine" or "pearson"); the weights
-            ``w_rcc``, ``w_var``, ``w_ddc`` and ``w_div``, 0 for off; ``rcc`` ("linear", or "logistic" with
-            ``rcc_temperature``); ``hypotheses`` that a step of training draws; ``information_size`` and
+            ``bank_size`` (fixed latents of the closed form); the weights ``w_rcc``, ``w_var``, ``w_ddc`` and
+            ``w_div``, 0 for off; ``rcc`` ("linear" or "logistic"); ``hypotheses`` that a step of training draws;
+            ``information_size`` and
             ``information_weight`` of the backbone's features as they are (E1), 0 for off; ``kl_latents``, ``kl_steps``
             and ``kl_step`` of the ascent, through "both" generators or moment-matched through the "real" one
             (``kl_through``); ``box``, of "score", "variance" and "delta_kl" those that must pass; ``log_scale`` of the
@@ -76,9 +76,7 @@ class FGHVConfig(PreTrainedConfig):
     latent_size: int
     generator_size: int
     bank_size: int
-    correlation: Literal["cosine", "pearson"]
     rcc: Literal["linear", "logistic"]
-    rcc_temperature: float
     w_rcc: float
     w_var: float
     w_ddc: float
@@ -123,7 +121,7 @@ class FGHVConfig(PreTrainedConfig):
         self._check()
 
     def _check(self) -> None:
-        choices = {"correlation": ("cosine", "pearson"), "rcc": ("linear", "logistic"), "kl_through": ("real", "both")}
+        choices = {"rcc": ("linear", "logistic"), "kl_through": ("real", "both")}
         for name, allowed in choices.items():
             _one_of(name, getattr(self, name), allowed)
         for side in self.box:
@@ -135,8 +133,7 @@ class FGHVConfig(PreTrainedConfig):
             )
         least = {"hypotheses": 2, "kl_latents": 2, "bank_size": 2, "kl_steps": 1, "latent_size": 1, "embedding_size": 1}
         zero = dict.fromkeys(("w_rcc", "w_var", "w_ddc", "w_div", "information_weight"), 0)
-        above = dict.fromkeys(("rcc_temperature", "kl_step"), 1e-6)
-        for name, low in {**least, **zero, **above}.items():
+        for name, low in {**least, **zero, "kl_step": 1e-6}.items():
             if not low <= getattr(self, name) < float("inf"):
                 raise ConfigError(
                     f"{name} must be at least {low}, got {getattr(self, name)}.", hint="Give a larger one."

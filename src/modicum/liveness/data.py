@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from modicum.core.splits import hold_out
 from modicum.core.tables import read_records, read_text
 from modicum.errors import DataError
-from modicum.liveness.faces import IMAGE_ENDINGS, Box
+from modicum.liveness.faces import Box, files_below
 
 Label: TypeAlias = Literal["bona_fide", "attack"]
 BONA_FIDE: Label = "bona_fide"
@@ -24,6 +25,7 @@ _WORDS: dict[str, Label] = {
 }
 _COLUMNS = ("path", "label", "species", "subject", "domain", "session", "x", "y", "w", "h")
 _PARTS = ("train", "test")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def read_photos(
     - a folder with ``txt`` and ``frame`` as FLIP lays out MSU, CASIA, Replay-Attack and OULU:
       ``txt/oulu_real_train.txt`` lists files below ``frame``;
     - folders ``DOMAIN/train/real``, ``DOMAIN/test/fake/SPECIES``, ...; domain, train or test, and species may be
-      missing.
+      missing. Images elsewhere are left out, and a logged warning counts them.
 
     Args:
         source: the file or folder.
@@ -200,10 +202,6 @@ def _manifest(path: Path, real: str | None) -> list[Photo]:
     return photos
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-
-
 def _nuaa(folder: Path) -> list[Photo]:
     # ClientRaw/0001/0001_00_07_03_12.jpg: subject, glasses, place, session and number of the frame.
     photos: list[Photo] = []
@@ -212,7 +210,7 @@ def _nuaa(folder: Path) -> list[Photo]:
         ("ImposterRaw", ATTACK, "print"),
     )
     for name, label, species in folders:
-        for path in _images(folder / name):
+        for path in files_below(folder / name):
             if not (found := re.fullmatch(r"(\d+)_\d+_\d+_0*(\d+)_\d+", path.stem)):
                 raise DataError(f"{path} has no name of NUAA.", hint="Names are as 0001_00_07_03_12.jpg.")
             photos.append(Photo(path, label, species, found[1], found[2], "nuaa"))
@@ -221,10 +219,12 @@ def _nuaa(folder: Path) -> list[Photo]:
 
 def _folders(root: Path, part: str | None) -> list[Photo]:
     photos: list[Photo] = []
-    for path in _images(root):
+    outside: list[Path] = []
+    for path in files_below(root):
         above = path.relative_to(root).parts[:-1]
         at = next((at for at, name in enumerate(above) if name.lower() in _WORDS), None)
         if at is None:
+            outside.append(path)
             continue
         before = [name for name in above[:at] if name not in _PARTS]
         if part and part not in above[:at] and any(name in _PARTS for name in above[:at]):
@@ -232,6 +232,8 @@ def _folders(root: Path, part: str | None) -> list[Photo]:
         label = _WORDS[above[at].lower()]
         kind = "/".join(above[at + 1 :]) if label == ATTACK else BONA_FIDE
         photos.append(Photo(path, label, kind or ATTACK, domain="/".join(before) or None))
+    if outside:
+        _LOG.warning("%d images are in no folder real or fake and were left out, such as %s.", len(outside), outside[0])
     return photos
 
 

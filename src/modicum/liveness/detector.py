@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modicum.core.extras import require
+from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
 from modicum.core.progress import Progress, silent
@@ -22,21 +22,23 @@ from modicum.errors import DataError, StateError
 from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import MiniFAS
 from modicum.liveness.configuration import FGHVConfig
-from modicum.liveness.data import Photo, read_photos
-from modicum.liveness.faces import IMAGE_ENDINGS, FaceDetector, Image, crop, main_face, read_image
-from modicum.liveness.fit import calibration_rows, fit
-from modicum.liveness.metrics import eer_threshold
-from modicum.liveness.modeling import FGHVForLiveness, Verification
-from modicum.liveness.verification import (
+from modicum.liveness.data import BONA_FIDE, Photo, read_photos
+from modicum.liveness.faces import FaceDetector, Image, crop, files_below, main_face, read_image
+from modicum.liveness.fit import (
     ALPHA,
     OwnScorer,
     attainable,
+    calibration_rows,
+    features_of,
+    fit,
     halves,
     mahalanobis,
     nearest_neighbours,
     refused_when_left_out,
     updated,
 )
+from modicum.liveness.metrics import eer_threshold
+from modicum.liveness.modeling import FGHVForLiveness
 
 Decision = Literal["bona_fide", "attack", "unknown"]
 Source: TypeAlias = "Photo | Path | str | Image"
@@ -144,6 +146,11 @@ class LivenessDetector:
         return self._model
 
     @property
+    def threshold(self) -> float:
+        """Faces of the source from this score on are genuine; a calibration decides by p-values instead."""
+        return self._fitted.threshold
+
+    @property
     def _fitted(self) -> _State:
         assert self.model is not None  # noqa: S101 - it says so itself
         assert self._state is not None  # noqa: S101
@@ -154,7 +161,6 @@ class LivenessDetector:
         photos: Path | str | Sequence[Photo],
         *,
         steps: int = 400,
-        rate: float = 1e-3,
         seed: int = 0,
         progress: Progress = silent,
     ) -> LivenessDetector:
@@ -163,7 +169,6 @@ class LivenessDetector:
         Args:
             photos: a folder or manifest as `read_photos` takes it, or its photos.
             steps: updates.
-            rate: learning rate.
             seed: of the training.
             progress: called with (done, in all, what was done).
 
@@ -185,12 +190,11 @@ class LivenessDetector:
             groups=None if "" in people else people,
             domains=[photo.domain or "" for photo in known],
             steps=steps,
-            rate=rate,
             seed=seed,
             progress=progress,
         )
         held = torch.as_tensor(calibration_rows(labels.numpy(), None if "" in people else people, seed)[1])
-        verified = _verified(model, crops[held])
+        verified = model.verify(features_of(model, crops[held]))
         self._model = self._source = model
         box, score = verified.box, verified.sides["score"]
         self._state = _State(
@@ -223,7 +227,12 @@ class LivenessDetector:
             StateError: before `fit` or `load`.
         """
         source, state = self._source or self.model, self._fitted
-        given = _own(Path(photos)) if isinstance(photos, Path | str) else list(photos)
+        given = _own(Path(photos)) if isinstance(photos, Path | str) else [_given(photo) for photo in photos]
+        if len(given) < FEWEST:  # before any of them is read
+            raise DataError(
+                f"There are {len(given)} photos, expected {FEWEST} to 200.",
+                hint="Give more genuine photos of the camera and the people that the detector is for.",
+            )
         crops, reasons = self._crops(given, source.config.image_size, progress)
         kept = [photo for photo, reason in zip(given, reasons, strict=True) if not reason]
         if len(kept) < FEWEST:
@@ -233,7 +242,7 @@ class LivenessDetector:
             )
         people = [photo.subject if isinstance(photo, Photo) else None for photo in kept]
         groups = None if None in people else [str(person) for person in people]
-        inputs = _inputs(source, crops)
+        inputs = features_of(source, crops)
         near, held = (torch.as_tensor(rows) for rows in halves(groups, len(kept), seed))
         self._model = updated(source, inputs[near])
         scores = self._model.verify(inputs[held]).box
@@ -264,12 +273,12 @@ class LivenessDetector:
             StateError: before `fit` or `load`.
         """
         model, state = self.model, self._fitted
-        crops, reasons = self._crops(list(images), model.config.image_size, silent, warn=False)
+        crops, reasons = self._crops([_given(image) for image in images], model.config.image_size, silent, warn=False)
         results = [LivenessResult(reason=reason) for reason in reasons]
         rows = [row for row, reason in enumerate(reasons) if not reason]
         if not rows:
             return results
-        verified = _verified(model, crops)
+        verified = model.verify(features_of(model, crops))
         p_values = F.conformal_p_values(verified.box.double(), torch.tensor(state.calibration, dtype=torch.float64))
         for face, row in enumerate(rows):
             box, side, p = (float(part[face]) for part in (verified.box, verified.sides["score"], p_values))
@@ -292,7 +301,7 @@ class LivenessDetector:
             folder: that does not exist, or is empty.
         """
         model, state = self.model, self._fitted
-        with new_folder(Path(folder)) as part:
+        with new_folder(Path(folder)) as part, quiet_transformers():
             model.save_pretrained(part / "model")
             if self._source is not None and self._source is not model:
                 self._source.save_pretrained(part / "source")
@@ -323,7 +332,7 @@ class LivenessDetector:
         return detector
 
     def _crops(
-        self, images: Sequence[Source], size: int, progress: Progress, *, warn: bool = True
+        self, images: Sequence[Photo | Image], size: int, progress: Progress, *, warn: bool = True
     ) -> tuple[Tensor, list[str]]:
         """Cut the one face out of each image; the reasons are empty where there is one."""
         crops: list[Image] = []
@@ -331,21 +340,17 @@ class LivenessDetector:
         for done, given in enumerate(images, 1):
             reason = ""
             try:
-                image = given if isinstance(given, np.ndarray) else read_image(_path(given))
-                box = given.box if isinstance(given, Photo) else None
-                if box is None:
-                    found = self._faces.detect(image)
-                    main = main_face(found)
-                    box = main.box if main else None
-                    reason = "" if main else "several faces" if found else "no face"
-                if box is not None:
-                    crops.append(crop(image, box, self.scale, size))
+                image, box = (read_image(given.path), given.box) if isinstance(given, Photo) else (given, None)
+                box = box or main_face(self._faces.detect(image)).box
+                crops.append(crop(image, box, self.scale, size))
             except DataError as error:
                 reason = error.what
             reasons.append(reason)
             progress(done, len(images), "faces")
         left_out = [
-            f"{_name(given)} ({reason})" for given, reason in zip(images, reasons, strict=True) if reason and warn
+            f"{given.path if isinstance(given, Photo) else 'an array'} ({reason})"
+            for given, reason in zip(images, reasons, strict=True)
+            if reason and warn
         ]
         if left_out:
             more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
@@ -354,33 +359,17 @@ class LivenessDetector:
         return torch.from_numpy(np.stack(crops) if crops else empty), reasons
 
 
-def _path(given: Photo | Path | str) -> Path:
-    return given.path if isinstance(given, Photo) else Path(given)
-
-
-def _name(given: Source) -> str:
-    return "an array" if isinstance(given, np.ndarray) else str(_path(given))
+def _given(image: Source) -> Photo | Image:
+    return Photo(Path(image), BONA_FIDE, BONA_FIDE) if isinstance(image, Path | str) else image
 
 
 def _own(folder: Path) -> list[Photo]:
     """List the images of a folder of genuine photos, the first folder below it being the person."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    files = files_below(folder)
     if not files:
         raise DataError(f"There are no images in {folder}.", hint="Name a folder of genuine photos.")
     people = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in files]
-    return [
-        Photo(path=path, label="bona_fide", species="bona_fide", subject=person)
-        for path, person in zip(files, people, strict=True)
-    ]
-
-
-@torch.no_grad()
-def _inputs(model: FGHVForLiveness, crops: Tensor) -> Tensor:
-    return torch.cat([model.extract(part) for part in crops.split(32)])
-
-
-def _verified(model: FGHVForLiveness, crops: Tensor) -> Verification:
-    return model.verify(_inputs(model, crops))
+    return [Photo(path, BONA_FIDE, BONA_FIDE, person) for path, person in zip(files, people, strict=True)]
 
 
 def _refused(
@@ -389,14 +378,14 @@ def _refused(
     """Count how many own faces each detector refuses when calibrated on the others."""
     with torch.no_grad():
         features = source.embed(inputs)
-    rows = torch.arange(len(inputs))  # each scorer looks up what it needs of them
     scorers: dict[str, OwnScorer] = {
         "FGHV": lambda own, new: updated(source, inputs[own]).verify(inputs[new]).box,
         "kNN": lambda own, new: nearest_neighbours(features[own], features[new]),
         "Mahalanobis": lambda own, new: mahalanobis(features[own], features[new]),
     }
     refused = {
-        name: refused_when_left_out(scorer, rows, groups, alpha=alpha, seed=seed) for name, scorer in scorers.items()
+        name: refused_when_left_out(score, len(inputs), groups, alpha=alpha, seed=seed)
+        for name, score in scorers.items()
     }
     if isinstance(source.backbone, MiniFAS):
         margin = source.backbone.both(crops.permute(0, 3, 1, 2).float() / 255)[1]
@@ -438,14 +427,14 @@ def _strange(source: FGHVForLiveness, inputs: Tensor, cameras: Sequence[str], se
             )
 
 
-def _camera(photo: Source) -> str:
+def _camera(photo: Photo | Image) -> str:
     """Tell cameras apart by the domain, the model in the EXIF data, or the size of the image."""
     if isinstance(photo, np.ndarray):
         return f"{photo.shape[1]} x {photo.shape[0]} pixels"
-    if isinstance(photo, Photo) and (photo.domain or photo.session):
+    if photo.domain or photo.session:
         return " ".join(filter(None, (photo.domain, photo.session)))
     pillow: Any = require("PIL.Image", extra="liveness", purpose="Reading images")
-    with pillow.open(_path(photo)) as opened:
+    with pillow.open(photo.path) as opened:
         return str(opened.getexif().get(0x0110) or f"{max(opened.size)} x {min(opened.size)} pixels")
 
 

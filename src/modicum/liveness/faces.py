@@ -17,7 +17,7 @@ from modicum.core import catalogue
 from modicum.core.export import open_onnx
 from modicum.core.extras import require
 from modicum.core.safeload.limits import parsing
-from modicum.errors import ConfigError, DataError, UnsafeFileError
+from modicum.errors import DataError, UnsafeFileError
 
 Image = npt.NDArray[np.uint8]  # [height, width, 3], RGB
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
@@ -28,6 +28,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # none that pil
 _MODELS = "models/face-antispoof-onnx"
 _SIDE = 640  # pixels, of the detector's input
 _STRIDES = (8, 16, 32)
+_SURE = 0.6  # the score of a face, from which on it is one
 _OVERLAP = 0.3  # of two boxes, above which they are one face: OpenCV's default for YuNet
 
 
@@ -38,7 +39,7 @@ def read_image(path: Path | str) -> Image:
     pillow.init()  # else open knows no format by name that it has not met yet
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no image {path}.", hint="Check its name.")
+        raise DataError(f"There is no file {path}.", hint="Check its name.")
     try:
         with warnings.catch_warnings(), parsing(path, "image"):
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
@@ -49,6 +50,8 @@ def read_image(path: Path | str) -> Image:
             raise UnsafeFileError(
                 f"{path} has more than {pillow.MAX_IMAGE_PIXELS:,} pixels.", hint="Scale it down, or leave it out."
             ) from error
+        if isinstance(error.__cause__, pillow.UnidentifiedImageError):
+            raise DataError(f"{path} is no image that can be read.", hint="Save it as PNG or JPEG.") from error
         raise
 
 
@@ -65,10 +68,25 @@ def _as_rgb(opened: Any, path: Path, pillow: Any) -> Image:
     return np.array(opened.convert("RGB"))
 
 
+def files_below(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
+    """List the images of a folder and those below it, by name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
+
+
+def read_frames(path: Path, every: float) -> Iterator[tuple[float | None, Image]]:
+    """Read an image, which has no time, or frames of a video."""
+    if path.suffix.lower() in VIDEO_ENDINGS:
+        yield from read_video(path, every=every)
+    else:
+        yield None, read_image(path)
+
+
 def read_video(path: Path | str, *, every: float = 0.5) -> Iterator[tuple[float, Image]]:
     """Read frames of a video, one for so many seconds, upright; each with its time in seconds."""
     av: Any = require("av", extra="liveness", purpose="Reading videos")
-    with parsing(path, "video"), av.open(str(path)) as opened:
+    if not Path(path).is_file():
+        raise DataError(f"There is no file {path}.", hint="Check its name.")
+    with parsing(path, "video", quote=False), av.open(str(path)) as opened:
         if not opened.streams.video:
             raise DataError(f"{path} has no pictures.", hint="Give a video.")
         due = 0.0
@@ -94,20 +112,7 @@ class FaceDetector:
     """YuNet (OpenCV zoo, 2023mar, 233 kB, MIT), run by onnxruntime on the CPU.
 
     It looks at the image scaled to 640 pixels, so that faces below some 10 of those pixels are missed.
-
-    Args:
-        threshold: faces with a lower score are left out.
-
-    Raises:
-        ConfigError: if the threshold is not between 0 and 1.
     """
-
-    def __init__(self, threshold: float = 0.6) -> None:
-        if not 0 < threshold < 1:
-            raise ConfigError(
-                f"The threshold of the face detector is between 0 and 1, got {threshold}.", hint="Leave it at 0.6."
-            )
-        self.threshold = threshold
 
     @cached_property
     def _network(self) -> Any:
@@ -129,7 +134,7 @@ class FaceDetector:
         canvas[0, :, :height, :width] = _resized(image, width, height)[..., ::-1].transpose(2, 0, 1)
         scores, corners = self._decoded([output.numpy()[0] for output in self._network(torch.from_numpy(canvas))])
         order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= self.threshold]
+        order = order[scores[order] >= _SURE]
         faces: list[Face] = []
         while order.size:
             best, order = order[0], order[1:]
@@ -153,12 +158,13 @@ class FaceDetector:
         return np.concatenate(scores), np.concatenate(corners)
 
 
-def main_face(faces: Sequence[Face]) -> Face | None:
-    """Give the face that a photo is of, the largest one; None where there is none, or another of like size."""
+def main_face(faces: Sequence[Face]) -> Face:
+    """Give the face that a photo is of, the largest one; it is an error if there is none, or another of like size."""
     # Faces in the background, less than half as long, do not count: a quarter of NUAA's frames has some.
     ranked = sorted(faces, key=lambda face: -max(face.box[2:]))
-    several = len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])
-    return None if several or not ranked else ranked[0]
+    if not ranked or (len(ranked) > 1 and 2 * max(ranked[1].box[2:]) >= max(ranked[0].box[2:])):
+        raise DataError("several faces" if ranked else "no face", hint="Give photos of one face.")
+    return ranked[0]
 
 
 def _overlaps(box: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -183,11 +189,20 @@ def crop(image: Image, box: Box, scale: float = 1.5, size: int = 128) -> Image:
     return _resized(image[rows[:, None], columns], size, size)
 
 
+def covered(image: Image, box: Box, colour: Any, *, face: bool) -> Image:
+    """Put a colour in place of the face, or of all but the face."""
+    left, top, right, bottom = (max(0, round(side)) for side in (*box[:2], box[0] + box[2], box[1] + box[3]))
+    inside = np.zeros(image.shape[:2], bool)
+    inside[top:bottom, left:right] = True
+    changed = image.copy()
+    changed[inside if face else ~inside] = colour
+    return changed
+
+
 def _mirrored(start: int, count: int, total: int) -> npt.NDArray[np.int64]:
     """Give consecutive positions, those outside 0 to total - 1 mirrored at the outermost ones."""
-    period = max(2 * (total - 1), 1)
-    positions = np.arange(start, start + count) % period
-    return np.minimum(positions, period - positions) if total > 1 else np.zeros(count, np.int64)
+    padded = np.pad(np.arange(total), (max(0, -start), max(0, start + count - total)), mode="reflect")
+    return padded[max(0, start) :][:count]
 
 
 def _resized(image: Image, width: int, height: int) -> Image:

@@ -2,47 +2,18 @@
 
 The paper's text gives none of them; they are read from its figures (arXiv:2112.14894, the official repository's
 main_framework.jpg), and what the figures leave open is an argument. Everything works on rows: a feature or a
-hypothesis is one row of D numbers.
+hypothesis is one row of D numbers, of length 1 where correlations, which are cosines, are inner products.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import softplus
 
-Correlation = Literal["cosine", "pearson"]
 _FLOOR = 1e-12
-
-
-def unit(rows: Tensor, kind: Correlation = "cosine") -> Tensor:
-    """Scale rows so that their inner products are correlations.
-
-    Args:
-        rows: features or hypotheses, shape (..., D).
-        kind: "cosine", or "pearson", which takes the mean off each row first.
-
-    Returns:
-        Rows of length 1, same shape.
-    """
-    return normalize(rows - rows.mean(-1, keepdim=True) if kind == "pearson" else rows, dim=-1)
-
-
-def correlations(features: Tensor, hypotheses: Tensor, kind: Correlation = "cosine") -> Tensor:
-    """Correlate features with hypotheses.
-
-    Args:
-        features: shape (n, D).
-        hypotheses: shape (K, D).
-        kind: "cosine" or "pearson"; the paper does not say which.
-
-    Returns:
-        Values in [-1, 1], shape (n, K).
-    """
-    return unit(features, kind) @ unit(hypotheses, kind).T
 
 
 def variance_constraint(found: Tensor) -> Tensor:
@@ -94,8 +65,8 @@ def discrimination_constraint(real: Tensor, attack: Tensor) -> Tensor:
     """Compute DDC: the mean correlation of real with attack hypotheses, minus that among the real ones.
 
     Args:
-        real: real hypotheses as `unit` gives them, shape (K, D).
-        attack: attack hypotheses as `unit` gives them, shape (L, D).
+        real: real hypotheses of length 1, shape (K, D).
+        attack: attack hypotheses of length 1, shape (L, D).
 
     Returns:
         A scalar in [-2, 1/4], from the two means alone: no matrix of K times L is made.
@@ -107,23 +78,11 @@ def discrimination_constraint(real: Tensor, attack: Tensor) -> Tensor:
     return mean @ attack.mean(0) - mean @ mean
 
 
-def spread(hypotheses: Tensor) -> Tensor:
-    """Measure how far hypotheses are from being one ray: 1 minus the squared length of their mean.
-
-    Args:
-        hypotheses: as `unit` gives them, shape (K, D).
-
-    Returns:
-        A scalar from 0 (collapsed) to 1.
-    """
-    return 1 - hypotheses.mean(0).square().sum()
-
-
 def diversity(hypotheses: Tensor, ridge: float = 0.01) -> Tensor:
     """Compute the log-determinant that keeps hypotheses apart (our addition E2): subtract it from a loss.
 
     Args:
-        hypotheses: as `unit` gives them, shape (K, D); below K > D the ridge alone keeps it finite.
+        hypotheses: of length 1, shape (K, D); below K > D the ridge alone keeps it finite.
         ridge: added to each eigenvalue of D times the covariance.
 
     Returns:
@@ -134,26 +93,13 @@ def diversity(hypotheses: Tensor, ridge: float = 0.01) -> Tensor:
     return torch.linalg.slogdet(covariance + ridge * torch.eye(size).to(covariance)).logabsdet / size
 
 
-def moments(real: Tensor, attack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Reduce two banks of hypotheses to all that scoring needs.
-
-    Args:
-        real: real hypotheses as `unit` gives them, shape (K, D).
-        attack: attack hypotheses as `unit` gives them, shape (L, D).
-
-    Returns:
-        The mean and the unbiased covariance of the real ones, and the mean of the attacks'.
-    """
-    return real.mean(0), torch.cov(real.T), attack.mean(0)
-
-
 def closed_form(features: Tensor, direction: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     """Compute s and V over the entire banks, without sampling.
 
     Args:
-        features: as `unit` gives them, shape (n, D).
-        direction: difference of the two means of `moments`, shape (D,).
-        factor: L with L L' the covariance, shape (D, r), of `square_root`.
+        features: of length 1, shape (n, D).
+        direction: mean of the real hypotheses minus that of the attacks', shape (D,).
+        factor: L with L L' the covariance of the real hypotheses, shape (D, r), of `square_root`.
 
     Returns:
         The relative correlation, and the variance of the correlations with the real hypotheses, shape (n,) each.
@@ -182,8 +128,8 @@ def leverage(features: Tensor, reference: Tensor, ridge: float = 0.1) -> Tensor:
     """Compute f' (S + ridge mean(eigenvalue) I)^-1 f with S the second moment of genuine faces: no generator.
 
     Args:
-        features: as `unit` gives them, shape (n, D).
-        reference: genuine faces as `unit` gives them, shape (m, D).
+        features: of length 1, shape (n, D).
+        reference: genuine faces of length 1, shape (m, D).
         ridge: in units of the mean eigenvalue of S, above 0 unless S has full rank.
 
     Returns:
@@ -206,7 +152,7 @@ def bayesian_update(covariance: Tensor, features: Tensor, variance: float) -> Te
 
     Args:
         covariance: of the real hypotheses, shape (D, D).
-        features: own genuine faces as `unit` gives them, shape (n, D).
+        features: own genuine faces of length 1, shape (n, D).
         variance: mean V of `closed_form` over the genuine faces of the source.
 
     Returns:
@@ -250,20 +196,6 @@ def moment_kl(latents: Tensor) -> Tensor:
     return 0.5 * (variance + mean.square() - 1 - variance.log()).sum(-1)
 
 
-def expected_moment_kl(size: int, count: int) -> float:
-    """Compute the expectation of `moment_kl` over latents that are standard normal: it is not 0.
-
-    Args:
-        size: d.
-        count: K, from 2 on.
-
-    Returns:
-        -(d / 2) (digamma((K - 1) / 2) + ln(2 / K)).
-    """
-    half = torch.tensor((count - 1) / 2, dtype=torch.float64)
-    return -size / 2 * (float(torch.digamma(half)) + math.log(2 / count))
-
-
 def moment_matched(latents: Tensor) -> Tensor:
     """Standardise latents so that each dimension has mean 0 and variance 1: their `moment_kl` and its gradient are 0.
 
@@ -274,15 +206,6 @@ def moment_matched(latents: Tensor) -> Tensor:
         Same shape.
     """
     return (latents - latents.mean(-2, keepdim=True)) / latents.std(-2, correction=0, keepdim=True)
-
-
-class Layers(NamedTuple):
-    """A generator of one hidden layer: g(z) = second relu(first z + bias) + last."""
-
-    first: Tensor  # shape (H, d)
-    bias: Tensor  # shape (H,)
-    second: Tensor  # shape (D, H)
-    last: Tensor  # shape (D,)
 
 
 class Projected(NamedTuple):
@@ -297,29 +220,23 @@ class Projected(NamedTuple):
     offset: Tensor  # features last, shape (n,)
 
 
-def project(layers: Layers, features: Tensor, kind: Correlation = "cosine") -> Projected:
+def project(first: Tensor, bias: Tensor, second: Tensor, last: Tensor, features: Tensor) -> Projected:
     """Do all of a gradient that depends on the features' size, once for all steps.
 
+    The generator is g(z) = second relu(first z + bias) + last.
+
     Args:
-        layers: the generator.
-        features: as `unit` gives them, shape (n, D).
-        kind: of the correlation; "pearson" takes the mean off what the generator gives.
+        first: shape (H, d).
+        bias: shape (H,).
+        second: shape (D, H).
+        last: shape (D,).
+        features: of length 1, shape (n, D).
 
     Returns:
         What `correlation_gradient` takes.
     """
-    second, last = layers.second, layers.last
-    if kind == "pearson":
-        second, last = second - second.mean(0), last - last.mean()
-    return Projected(
-        layers.first,
-        layers.bias,
-        second.T @ second,
-        second.T @ last,
-        last @ last,
-        features @ second,
-        features @ last,
-    )
+    along, offset = features @ second, features @ last
+    return Projected(first, bias, second.T @ second, second.T @ last, last @ last, along, offset)
 
 
 def correlation_gradient(latents: Tensor, projected: Projected) -> tuple[Tensor, Tensor]:
@@ -357,18 +274,6 @@ def calibrated_z(values: Tensor, median: Tensor, low: Tensor) -> Tensor:
         genuine face, and tie there.
     """
     return (values - median) / (median - low).clamp(min=_FLOOR)
-
-
-def box_score(*values: Tensor) -> Tensor:
-    """Join values so that a threshold is a box: all of them must be above it.
-
-    Args:
-        values: of `calibrated_z`, shape (n,) each.
-
-    Returns:
-        The least of them, shape (n,).
-    """
-    return torch.stack(values).amin(0)
 
 
 def conformal_p_values(scores: Tensor, calibration: Tensor) -> Tensor:

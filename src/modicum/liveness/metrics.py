@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from modicum.errors import DataError
 
 Array = npt.NDArray[Any]
 Interval = tuple[float, float]
+_FEWEST = 6  # people; resampling fewer gives intervals that are far too narrow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +45,7 @@ class PADMetrics:
         bpnrr: share of bona fide photos without a score.
         counts: photos by species, those of "bona_fide" among them.
         intervals: 95 %, of apcer (by species: "apcer print"), apcer_max, bpcer, acer, hter and auc: by resampling
-            subjects where they are known, else exact ones of the first three.
+            subjects where they are known, and none below six of them; else exact ones of the first three.
     """
 
     threshold: float | None
@@ -63,10 +64,6 @@ class PADMetrics:
     bpnrr: float
     counts: dict[str, int]
     intervals: dict[str, Interval] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it for JSON."""
-        return asdict(self)
 
 
 def eer_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -199,6 +196,8 @@ def _by_subject(
     """Draw persons again and again; a photo of nobody known is of a person of its own."""
     who = [f"{row}?" if subject is None else f"={subject}" for row, subject in enumerate(subjects)]
     persons, person = np.unique(who, return_inverse=True)
+    if len(persons) < _FEWEST:
+        return {}
     totals = {key: np.bincount(person[rows], minlength=len(persons)) for key, rows in groups.items()}
     pairs = _pairs(found, groups["bpcer"], person, len(persons))
     intervals: dict[str, Interval] = {}

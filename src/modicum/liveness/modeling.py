@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from modicum.core.extras import require
 from modicum.core.pretrained import open_part
@@ -165,11 +166,10 @@ class FGHVForLiveness(PreTrainedModel):
         """
         inputs = self.extract(inputs) if inputs.ndim == 4 else inputs
         scaled = (inputs - self.input_mean) / self.input_std
-        encoded, kind = F.unit(self.encoder(scaled)), self.config.correlation
-        if not self.config.information_weight:
-            return F.unit(encoded, kind)
-        kept = F.unit(scaled @ self.information.T)
-        return F.unit(torch.cat([encoded, self.config.information_weight * kept], dim=1), kind)
+        parts = [normalize(self.encoder(scaled))]
+        if self.config.information_weight:
+            parts.append(self.config.information_weight * normalize(scaled @ self.information.T))
+        return normalize(torch.cat(parts, dim=1))
 
     def hypotheses(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Generate a real-face and a known-attack hypothesis from each latent.
@@ -180,8 +180,7 @@ class FGHVForLiveness(PreTrainedModel):
         Returns:
             Two sets of rows of length 1.
         """
-        kind = self.config.correlation
-        return F.unit(self.real_generator(latents), kind), F.unit(self.attack_generator(latents), kind)
+        return normalize(self.real_generator(latents)), normalize(self.attack_generator(latents))
 
     def forward(
         self, inputs: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None
@@ -204,7 +203,7 @@ class FGHVForLiveness(PreTrainedModel):
         real, attack = self.hypotheses(latents)
         scores = features @ (real.mean(0) - attack.mean(0))
         losses = {
-            "rcc": F.relative_correlation_constraint(scores, labels, config.rcc, config.rcc_temperature),
+            "rcc": F.relative_correlation_constraint(scores, labels, config.rcc),
             "var": F.variance_constraint(features.detach()[labels == 1] @ real.T),
             "ddc": F.discrimination_constraint(real, attack),
         }
@@ -217,10 +216,9 @@ class FGHVForLiveness(PreTrainedModel):
     def refresh(self) -> None:
         """Reduce the bank's hypotheses to the moments that scoring uses; after training."""
         real, attack = (part.double() for part in self.hypotheses(self.bank))
-        mean, covariance, attack_mean = F.moments(real, attack)
-        self.real_mean.copy_(mean)
-        self.attack_mean.copy_(attack_mean)
-        self.set_covariance(covariance)
+        self.real_mean.copy_(real.mean(0))
+        self.attack_mean.copy_(attack.mean(0))
+        self.set_covariance(torch.cov(real.T))
 
     @torch.no_grad()
     def set_covariance(self, covariance: Tensor) -> None:
@@ -251,43 +249,35 @@ class FGHVForLiveness(PreTrainedModel):
         else:
             real, attack = (features @ part.T for part in self.hypotheses(self.bank[:samples]))
             score, variance = F.relative_correlation(real, attack), real.var(1)
-        return self.judged(score, variance, self._delta_kl(features))
+        delta_kl = self._delta_kl(features)
+        raw = zip(SIDES, self._raw(score, variance, delta_kl), self.medians, self.lows, strict=True)
+        sides = {name: F.calibrated_z(value, median, low) for name, value, median, low in raw}
+        box = torch.stack([sides[name] for name in self.config.box]).amin(0)  # so that a threshold is one for all
+        return Verification(score, variance, delta_kl, box, sides)
 
-    def judged(self, score: Tensor, variance: Tensor, delta_kl: Tensor) -> Verification:
-        """Apply the calibration and the rule."""
-        raw = [score, variance, delta_kl]
-        if self.config.log_scale:
-            raw[1:] = [part.clamp(min=1e-12).log() for part in raw[1:]]
-        raw[1:] = [-part for part in raw[1:]]
-        sides = {
-            name: F.calibrated_z(value, self.medians[i], self.lows[i])
-            for i, (name, value) in enumerate(zip(SIDES, raw, strict=True))
-        }
-        return Verification(score, variance, delta_kl, F.box_score(*(sides[name] for name in self.config.box)), sides)
+    def _raw(self, score: Tensor, *spreads: Tensor) -> list[Tensor]:
+        """Turn the sides so that more is better."""
+        return [score, *(-part.clamp(min=1e-12).log() if self.config.log_scale else -part for part in spreads)]
 
     @torch.no_grad()
     def calibrate_sides(self, verified: Verification) -> None:
         """Take genuine faces that nothing was fitted to as the measure of all sides."""
         self.source_variance.copy_(verified.variance.mean())
-        plain = self.medians.zero_(), self.lows.fill_(-1)
-        raw = torch.stack(list(self.judged(verified.score, verified.variance, verified.delta_kl).sides.values()))
-        plain[0].copy_(raw.median(1).values)
-        plain[1].copy_(raw.quantile(0.05, dim=1))
+        self.measure_by(verified.score, verified.variance, verified.delta_kl)
 
     @torch.no_grad()
-    def measure_by(self, score: Tensor, variance: Tensor) -> None:
-        """Take genuine faces of a new place as the measure of the score and of the variance."""
-        raw = -variance.clamp(min=1e-12).log() if self.config.log_scale else -variance
-        for side, values in enumerate((score, raw)):
-            self.medians[side], self.lows[side] = values.median(), values.quantile(0.05)
+    def measure_by(self, *values: Tensor) -> None:
+        """Take genuine faces as the measure of the first sides."""
+        for side, raw in enumerate(self._raw(*values)):
+            self.medians[side], self.lows[side] = raw.median(), raw.quantile(0.05)
 
     def _delta_kl(self, features: Tensor) -> Tensor:
         config, matched = self.config, self.config.kl_through == "real"
         latents = self.bank[: config.kl_latents]
         latents = F.moment_matched(latents) if matched else latents
         before = 0.0 if matched else F.moment_kl(latents)
-        real = F.project(_layers(self.real_generator), features, config.correlation)
-        attack = None if matched else F.project(_layers(self.attack_generator), features, config.correlation)
+        real = _projected(self.real_generator, features)
+        attack = None if matched else _projected(self.attack_generator, features)
         moved = latents.expand(len(features), -1, -1)
         for _ in range(config.kl_steps):
             step = F.correlation_gradient(moved, real)[1]
@@ -301,8 +291,6 @@ def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
-def _layers(generator: nn.Sequential) -> F.Layers:
-    first, second = generator[0], generator[2]
-    assert isinstance(first, nn.Linear)  # noqa: S101 - for the type checker
-    assert isinstance(second, nn.Linear)  # noqa: S101
-    return F.Layers(first.weight, first.bias, second.weight, second.bias)
+def _projected(generator: Any, features: Tensor) -> F.Projected:
+    first, _, second = generator
+    return F.project(first.weight, first.bias, second.weight, second.bias, features)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,18 +19,18 @@ from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.core.splits import hold_out
 from modicum.errors import ConfigError, DataError
 from modicum.liveness.backbones import MiniFAS
-from modicum.liveness.configuration import ComparisonSettings
-from modicum.liveness.data import Photo, read_photos
-from modicum.liveness.faces import Box, FaceDetector, Image, crop, main_face, read_image
-from modicum.liveness.simulator import halftone, null_attack, replay
+from modicum.liveness.data import ATTACK, BONA_FIDE, Photo, read_photos
+from modicum.liveness.faces import Box, FaceDetector, Image, covered, crop, main_face, read_image
+from modicum.liveness.simulator import SIMULATED
 
 OWN_PHOTOS = (10, 20, 40, 100)  # genuine ones of a new place, that calibrate where there are so many
 _TRAINED = 10  # people of NUAA
 _TOY_SIZE, _TOY_NOISE = 32, 0.5
+_HIDDEN = ("context hidden", "face hidden")
 _DRAWN = 200  # attacks in a test set of the toy, and half as many as genuine faces
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Faces:
     """Some faces: the backbone's features, and where there are images, what two controls look at."""
 
@@ -129,52 +130,39 @@ def _tools() -> tuple[FaceDetector, MiniFAS]:
 # Frames whose features are computed once in a process: by path, what is done to the frame or crop, and the crop's size.
 @cache
 def _one(path: Path, box: Box | None, change: str, scale: float) -> tuple[Tensor, Tensor, Tensor] | None:
-    found = _cut(path, box, scale)
-    if found is None:
+    box = box or _box(path)
+    if box is None:
         return None
-    image, box = found
+    image, box = _cut(path, box, scale)
     seed = zlib.crc32(path.name.encode())
-    if change in _FRAMES:
-        image = _FRAMES[change](image, seed)
+    if change in SIMULATED:
+        image = SIMULATED[change](image, seed)
     cut = crop(image, box, scale)
     if change in _HIDDEN:
-        cut = _hidden(cut, scale, face=change == "face hidden")
+        side = len(cut) / scale
+        edge = (len(cut) - side) / 2
+        cut = covered(cut, (edge, edge, side, side), cut.mean((0, 1)), face=change == "face hidden")
     features, margin = _tools()[1].both(torch.tensor(cut).permute(2, 0, 1)[None].float() / 255)
     pixels = torch.tensor(cut).float().flatten(0, 1) / 255
     return features, margin, torch.cat([pixels.mean(0), pixels.std(0)])[None]
 
 
-_FRAMES: dict[str, Callable[[Image, int], Image]] = {"replay": replay, "halftone": halftone, "null attack": null_attack}
-_HIDDEN = ("context hidden", "face hidden")
-
-
 @cache
 def _box(path: Path) -> Box | None:
-    face = main_face(_tools()[0].detect(read_image(path)))
-    return face.box if face else None
+    image = read_image(path)
+    with suppress(DataError):
+        return main_face(_tools()[0].detect(image)).box
+    return None
 
 
-def _cut(path: Path, box: Box | None, scale: float) -> tuple[Image, Box] | None:
+def _cut(path: Path, box: Box, scale: float) -> tuple[Image, Box]:
     """Give a frame around its face: what is further away is in no crop, and simulations take their time."""
-    box = box or _box(path)
-    if box is None:
-        return None
     image = read_image(path)
     x, y, width, height = box
     reach = max(width, height) * (scale / 2 + 0.1)
     left, top = max(0, int(x + width / 2 - reach)), max(0, int(y + height / 2 - reach))
     around = image[top : int(y + height / 2 + reach) + 1, left : int(x + width / 2 + reach) + 1]
     return np.ascontiguousarray(around), (x - left, y - top, width, height)
-
-
-def _hidden(cut: Image, scale: float, *, face: bool) -> Image:
-    """Put the mean colour of the crop in place of the face, or of all but the face."""
-    side, half = cut.shape[0], cut.shape[0] / scale / 2
-    inside = np.abs(np.arange(side) + 0.5 - side / 2) < half
-    square = inside[:, None] & inside[None]
-    hidden = cut.copy()
-    hidden[square if face else ~square] = cut.mean((0, 1))
-    return hidden
 
 
 def faces_of(photos: Sequence[Photo], scale: float, change: str = "") -> tuple[Faces, list[int]]:
@@ -188,7 +176,6 @@ def faces_of(photos: Sequence[Photo], scale: float, change: str = "") -> tuple[F
 
 def nuaa(job: Job) -> Problem:
     """Train on ten people of NUAA in two sessions, and test on others in the third."""
-    _check_full(job)
     photos = read_photos(catalogue.fetch("nuaa-sample"))
     people = numpy_generator(job.seed, "people").permutation(sorted({str(each.subject) for each in photos}))
     trained = set(people[:_TRAINED].tolist())
@@ -207,7 +194,6 @@ def _session(photo: Photo) -> int:
 
 def domains(job: Job) -> Problem:
     """Train on all domains of a folder but one, and test on that one."""
-    _check_full(job)
     if job.data is None:
         raise ConfigError("task=mcio reads data of your own.", hint="Add --data with a folder for each domain.")
     photos = read_photos(job.data)
@@ -219,27 +205,24 @@ def domains(job: Job) -> Problem:
     return _problem(job, known, tested, {})
 
 
-def _check_full(job: Job) -> None:
-    if job.budget == "demo":
-        raise ConfigError("The demo reads no photos.", hint="Add --budget full, or use task=digits or task=toy.")
+def _by_label(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
+    genuine, attack = ([each for each in photos if each.label == label] for label in (BONA_FIDE, ATTACK))
+    return genuine, attack
 
 
 def _pair(photos: Sequence[Photo], scale: float, change: str = "") -> Pair:
-    genuine, attack = ([each for each in photos if (each.label == "bona_fide") is here] for here in (True, False))
-    return Pair(faces_of(genuine, scale, change)[0], faces_of(attack, scale, change)[0])
+    return Pair(*(faces_of(part, scale, change)[0] for part in _by_label(photos)))
 
 
 def _problem(job: Job, known: Sequence[Photo], tested: Sequence[Photo], others: dict[str, list[Photo]]) -> Problem:
-    settings: ComparisonSettings = job.settings
-    scale = settings.scale
+    scale: float = job.settings.scale
     faces, rows = faces_of(known, scale)
     kept = [known[row] for row in rows]
-    genuine = [each for each in tested if each.label == "bona_fide"]
+    genuine, attacks = _by_label(tested)
     # Most of the tested genuine photos are there to calibrate by, and are in no test.
     rest, near = hold_out(len(genuine), 0.6, job.seed, "own")
     test = [genuine[row] for row in rest]
-    attacks = [each for each in tested if each.label == "attack"]
-    plain, null = faces_of(test, scale)[0], faces_of(test, scale, "null attack")[0]
+    plain, null = faces_of(test, scale)[0], faces_of(test, scale, "null")[0]
     pair = Pair(plain, faces_of(attacks, scale)[0])
     tests = {
         # A frame that is taken again is blurred: genuine frames are, too, where attacks are simulated.
@@ -252,7 +235,7 @@ def _problem(job: Job, known: Sequence[Photo], tested: Sequence[Photo], others: 
     own: dict[str, Own] = {}
     pools = {"same people": [genuine[row] for row in near], **others}
     for who, pool in pools.items():
-        photos = [each for each in pool if each.label == "bona_fide"]
+        photos = _by_label(pool)[0]
         order = numpy_generator(job.seed, "draw").permutation(len(photos))
         for count in OWN_PHOTOS:
             drawn = [photos[row] for row in order[:count]]
@@ -262,7 +245,7 @@ def _problem(job: Job, known: Sequence[Photo], tested: Sequence[Photo], others: 
                 own[f"{count} of {who}"] = Own(pair.genuine, pair.attack, found, people)
     return Problem(
         faces,
-        torch.tensor([int(each.label == "bona_fide") for each in kept]),
+        torch.tensor([int(each.label == BONA_FIDE) for each in kept]),
         tests,
         "unknown attacks",
         groups=None if any(each.subject is None for each in kept) else [str(each.subject) for each in kept],

@@ -33,7 +33,6 @@ ANGLES = (15.0, 75.0, 0.0, 45.0)  # degrees, of the screens of cyan, magenta, ye
 _FINE = 4  # points where light is computed, along each side of a sensor's pixel
 _REACH = 2  # pixels of the sensor, as far as the lens blurs
 _ROWS = 64  # of those points that are computed at once
-_FILL = 1.0  # of a sensor's pixel that gathers light, along each side: it has a lens of its own
 _LIT = 0.9  # of a display's pixel, from top to bottom; the rest is black
 _STRIPES = np.array([0, 1 / 3, 2 / 3], np.float32)  # where red, green and blue begin
 _BLACK = 0.003  # light of a display's black
@@ -202,7 +201,7 @@ def _aperture(blur: float) -> list[float]:
     """Give what a pixel gathers from each point of the fine grid around it: its sensitive part, blurred by a lens."""
     taps = _FINE * (2 * _REACH + 1)
     x = ((np.arange(taps * 32) + 0.5) / (_FINE * 32) - _REACH - 0.5) / max(blur, 1e-6)
-    half = _FILL / 2 / max(blur, 1e-6)
+    half = 0.5 / max(blur, 1e-6)  # all of a sensor's pixel gathers light: it has a lens of its own
     weights = (ndtr(x + half) - ndtr(x - half)).reshape(taps, 32).sum(axis=1)
     return (weights / weights.sum()).tolist()
 

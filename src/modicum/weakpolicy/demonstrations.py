@@ -59,6 +59,12 @@ class Demonstrations:
         actions = self.actions
         if actions.dtype.kind not in "iu":
             check_finite(actions)
+            if actions.ndim == 1:  # also a file that keeps the integers of discrete actions as floats
+                raise ConfigError(
+                    f"Actions were expected as integers of the shape (N,) or vectors of the shape (N, D), got "
+                    f"{actions.dtype} of the shape {actions.shape}.",
+                    hint="Convert discrete actions with astype(int), and real ones with reshape(-1, 1).",
+                )
             object.__setattr__(self, "action_count", 0)
             return
         if actions.ndim != 1:
@@ -70,7 +76,7 @@ class Demonstrations:
         if lowest < 0 or highest >= count:
             raise ConfigError(
                 f"Actions must be from 0 to {count - 1}, got {lowest} to {highest}.",
-                hint="Correct the actions, or action_count.",
+                hint="Count actions from 0, and correct them or action_count.",
             )
         object.__setattr__(self, "action_count", count)
 

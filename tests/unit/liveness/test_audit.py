@@ -57,18 +57,12 @@ def test_a_detector_that_looks_at_the_surroundings_is_found_out(tmp_path: Path) 
     assert any("With the face covered it still tells" in sentence for sentence in found.findings)
     assert any("With the surroundings covered it does worse" in sentence for sentence in found.findings)
     page = (tmp_path / "out" / "audit.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 2
     assert all(name.replace("'", "&#39;") in page for name in rows)
     assert "://" not in page
     assert len(json.loads((tmp_path / "out" / "audit.json").read_text())["rows"]) == 8
 
 
-def test_a_detector_that_does_not_answer_every_photo_is_refused(tmp_path: Path) -> None:
-    class Silent:
-        def score(self, images: list[Photo]) -> list[float]:
-            return [0.0]
-
-    with pytest.raises(DataError, match="1 results for 16 photos"):
-        audit(Silent(), photos(tmp_path), tmp_path / "out")
+def test_both_classes_are_needed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of which is attack"):
-        audit(Silent(), photos(tmp_path)[::2], tmp_path / "out")
+        audit(Edge(), photos(tmp_path)[::2], tmp_path / "out")

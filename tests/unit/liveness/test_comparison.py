@@ -48,3 +48,11 @@ def test_photos_are_read_only_where_they_are_asked_for() -> None:
         settings = comparison.settings_for(budget, {"task": task})
         with pytest.raises(ConfigError, match=match):
             comparison.setup(Job(seed=0, budget=budget, settings=settings))
+
+
+def test_an_arm_that_comes_first_trains_what_all_share() -> None:
+    comparison = registry.load("fghv").comparison
+    assert comparison.setup is not None
+    job = Job(seed=0, budget="demo", settings=comparison.settings_for("demo", {"steps": "2"}))
+    arm = next(arm for arm in comparison.arms if arm.name == "kNN")  # it looks at features alone, without gradients
+    assert 0 <= arm.run(job, comparison.setup(job)).value <= 1

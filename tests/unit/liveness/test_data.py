@@ -26,7 +26,7 @@ def some(label: Label, subjects: str, session: str = "1", domain: str = "a") -> 
     return [Photo(Path(f"{label}{who}{session}"), label, label, who, session, domain) for who in subjects]
 
 
-def test_folders_say_domain_part_label_and_species(tmp_path: Path) -> None:
+def test_folders_say_domain_part_label_and_species(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     names = ("one/train/real/a.jpg", "one/test/fake/print/b.PNG", "two/train/fake/c.jpg", "two/notes/d.jpg", "e.txt")
     touch(tmp_path, *names)
     found = {photo.path.name: (photo.label, photo.species, photo.domain) for photo in read_photos(tmp_path)}
@@ -35,6 +35,9 @@ def test_folders_say_domain_part_label_and_species(tmp_path: Path) -> None:
         "b.PNG": ("attack", "print", "one"),
         "c.jpg": ("attack", "attack", "two"),
     }
+    (message,) = caplog.messages
+    assert message.startswith("1 images are in no folder real or fake and were left out, such as ")
+    assert message.endswith("d.jpg.")
     assert [photo.path.name for photo in read_photos(tmp_path, part="train")] == ["a.jpg", "c.jpg"]
     touch(tmp_path / "flat", "real/a.jpg", "fake/b.jpg")
     assert [photo.domain for photo in read_photos(tmp_path / "flat", part="train")] == [None, None]

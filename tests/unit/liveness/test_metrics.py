@@ -19,7 +19,7 @@ def drawn(seed: int = 0, count: int = 200, shift: float = 1.5) -> tuple[np.ndarr
 
 
 def test_three_attacks_of_ten_pass_and_nobody_is_refused() -> None:
-    """FGHV-7.8: APCER .3, BPCER 0, ACER .15, HTER .15."""
+    """FGHV-C8: APCER .3, BPCER 0, ACER .15, HTER .15."""
     scores = np.r_[np.full(10, 0.9), np.full(7, 0.1), np.full(3, 0.8)]
     found = pad_metrics(scores, np.repeat([1, 0], 10), threshold=0.5)
     assert found.apcer == {"attack": pytest.approx(0.3)}
@@ -27,7 +27,7 @@ def test_three_attacks_of_ten_pass_and_nobody_is_refused() -> None:
     assert (found.auc, found.eer, found.hter_oracle) == (1, 0, 0)
 
 
-# FGHV-7.8, the polarity: both errors, with labels or scores turned.
+# FGHV-C8, the polarity: both errors, with labels or scores turned.
 @pytest.mark.parametrize(
     ("scores", "labels", "apcer", "bpcer", "auc"),
     [
@@ -141,6 +141,13 @@ def test_no_error_of_ten_persons_is_not_shown_as_certain() -> None:
     assert found.bpcer == 0
     assert found.intervals["bpcer"] == (0, pytest.approx(exact))
     assert found.intervals["auc"] == (pytest.approx(1 - exact), 1)
+
+
+def test_five_persons_have_no_interval() -> None:
+    scores, labels = np.random.default_rng(0).normal(size=60), np.repeat([1, 0], 30)
+    for people, keys in ((5, 0), (6, 6)):
+        found = pad_metrics(scores, labels, threshold=0.0, subjects=[str(row % people) for row in range(60)])
+        assert len(found.intervals) == keys
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def light(image: np.ndarray) -> np.ndarray:
     return np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
 
 
-# FGHV-7.9: moiré comes at |1/p - round(1/p)|, within one bin of the FFT.
+# FGHV-C9: moiré comes at |1/p - round(1/p)|, within one bin of the FFT.
 @pytest.mark.parametrize("pitch", [1.07, 1.31, 0.93, 2.4, 1.7])
 def test_moire_is_where_sampling_puts_it(pitch: float) -> None:
     shown = replay(grey(128), recapture=replace(STILL, pitch=pitch))
@@ -60,7 +60,7 @@ def test_a_lens_takes_the_moire_away_and_no_light() -> None:
         np.testing.assert_allclose(shown.mean(axis=(0, 1)), light(grey(128)).mean() * 0.997 + 0.003, rtol=0.01)
 
 
-# FGHV-7.9: coverage is the tone, within 1 %, and the screen has its frequency and its angle.
+# FGHV-C9: coverage is the tone, within 1 %, and the screen has its frequency and its angle.
 @pytest.mark.parametrize("angle", ANGLES)
 def test_the_dots_of_a_screen_cover_the_tone(angle: float) -> None:
     v, u = np.mgrid[:512, :512] / 8 / 1.71
@@ -102,7 +102,7 @@ def test_what_was_where_stays_there_and_a_seed_decides() -> None:
     assert simulate(image[:40, :9], "null", 0).shape == (40, 9, 3)
 
 
-# FGHV-7.9, 8.1: null attacks against null attacks are a coin toss; against untouched photos blur gives them away.
+# FGHV-C9, section 8.1: null attacks against null attacks are a coin toss; blur tells them from untouched photos.
 def test_a_null_attack_is_not_told_from_another_one() -> None:
     count = 40
     raw = [drawing(seed) for seed in range(2 * count)]

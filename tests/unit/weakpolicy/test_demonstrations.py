@@ -83,6 +83,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (np.zeros((0, 2)), np.array([], dtype=int), None, "must have one length, at least 1"),
         (np.array([[0.0], [np.nan]]), np.array([0, 1]), None, "must be finite, but row 1 has"),
         (np.zeros((2, 1)), np.array([0, 4]), 4, "Actions must be from 0 to 3, got 0 to 4"),
+        (np.zeros((2, 1)), np.array([0.5, 1.5]), None, r"integers of the shape \(N,\) or vectors"),
         (np.zeros((2, 1)), np.array([-1, 1]), 2, "Actions must be from 0 to 1, got -1 to 1"),
         (np.zeros((2, 1)), np.array([-1, 1]), None, "Actions must be from 0 to 1, got -1 to 1"),
         (np.array(3.0), np.array(1), None, "must have one length, at least 1, got 0, 0"),

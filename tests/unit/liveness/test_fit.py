@@ -8,9 +8,9 @@ from torch import Tensor
 
 from modicum.core.seeding import torch_generator
 from modicum.liveness import FGHVConfig, FGHVForLiveness
-from modicum.liveness.fit import fit
-from modicum.liveness.verification import (
+from modicum.liveness.fit import (
     attainable,
+    fit,
     halves,
     mahalanobis,
     nearest_neighbours,
@@ -68,5 +68,5 @@ def test_few_photos_allow_no_low_level() -> None:
 
 def test_genuine_faces_that_are_left_out_are_refused_about_as_often_as_the_level_says(model: FGHVForLiveness) -> None:
     own = place(200, shift=4, seed=8)
-    refused = refused_when_left_out(lambda near, new: updated(model, near).verify(new).box, own, None)
+    refused = refused_when_left_out(lambda near, new: updated(model, own[near]).verify(own[new]).box, 200, None)
     assert 2 <= refused <= 22  # 5 % of 200 are 10
