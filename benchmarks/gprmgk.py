@@ -25,10 +25,10 @@ from scipy.sparse.linalg import cg
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from modicum.core.seeding import numpy_generator
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.features import ATOM_ATTRIBUTES, molecule_graph
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.selection import ActiveLearner
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, molecule_graph
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.select.learner import ActiveLearner
 
 TOLERANCE = 1e-9
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from modicum.molecules import ActiveLearner, MarginalizedGraphKernel
-from modicum.molecules.experiment import experimental_labels
-from modicum.molecules.gp import GaussianProcess
-from modicum.molecules.scores import score
+from modicum.molecules.data.published import experimental_labels
+from modicum.molecules.predict.gp import GaussianProcess
+from modicum.molecules.predict.scores import score
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from modicum.core.report import load
 from modicum.fusion import save_recordings
-from modicum.molecules.experiment import experimental_labels
-from modicum.molecules.table import write_table
+from modicum.molecules.data.published import experimental_labels
+from modicum.molecules.data.table import write_table
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.e2e.in_process import run_here
 
-from modicum.molecules.experiment import experimental_labels
-from modicum.molecules.table import read_table, write_table
+from modicum.molecules.data.published import experimental_labels
+from modicum.molecules.data.table import read_table, write_table
 
 pytestmark = pytest.mark.slow
 

@@ -42,13 +42,13 @@ def enumerate_molecules(
     json: Json = False,
 ) -> None:
     """List all alkanes of some sizes as SMILES, one a line; with --json their counts instead."""
-    from modicum.molecules.alkanes import count_alkanes, enumerate_alkanes
+    from modicum.molecules.data.alkanes import count_alkanes, enumerate_alkanes
 
     if file is not None:
         check_target(file, option="--out")
     molecules = enumerate_alkanes(smallest, largest)
     if file is not None:
-        from modicum.molecules.pool import write_smiles
+        from modicum.molecules.data.pool import write_smiles
 
         say(f"{write_smiles(file, molecules):,} molecules: {file}")
     elif not json:
@@ -91,7 +91,7 @@ def select(  # noqa: PLR0913 - one argument an option
     other columns of the pool are kept.
     """
     reading: dict[str, Any] = {"skip_invalid": skip_invalid, "smiles_column": smiles_column, "strip_salts": strip_salts}
-    from modicum.molecules.covariance import check_noise, check_threshold
+    from modicum.molecules.select.posterior import check_noise, check_threshold
 
     check_threshold(uncertainty)
     check_noise(noise)
@@ -106,14 +106,14 @@ def select(  # noqa: PLR0913 - one argument an option
     check_device(device)
     left_out = {} if failed is None else _failed(failed, smiles_column)
     if pool is None:
-        from modicum.molecules.pool import Pool
+        from modicum.molecules.data.pool import Pool
 
         space = Pool.alkanes(4 if smallest is None else smallest, 19 if largest is None else largest)
     else:
         space = _open_pool(pool, **reading)
     graph_kernel = _open_kernel(kernel, device)
     from modicum.core.measure import measured
-    from modicum.molecules.selection import ActiveLearner
+    from modicum.molecules.select.learner import ActiveLearner
 
     def run() -> Selection:
         with progress_bar("select") as progress:
@@ -176,8 +176,8 @@ def label(  # noqa: PLR0913 - one argument an option
     A molecule that cannot be labelled is listed with its reason, and the others go on. Ids and other columns of the
     molecules are kept.
     """
-    from modicum.molecules.reading import smiles_columns
-    from modicum.molecules.table import check_temperatures, write_table
+    from modicum.molecules.data.smiles import smiles_columns
+    from modicum.molecules.data.table import check_temperatures, write_table
 
     check_temperatures(temperature or ())
     simulation: dict[str, Any] = {"ns": nanoseconds, "molecules": count, "platform": platform, "seed": seed}
@@ -190,7 +190,7 @@ def label(  # noqa: PLR0913 - one argument an option
         raise ConfigError(f"No file has a column {smiles_column!r}.", hint="Name a column of one by --smiles-col.")
     pool = _open_pool(molecules, skip_invalid=skip_invalid, smiles_column=named[molecules], strip_salts=strip_salts)
     if looked_up:
-        from modicum.molecules.tablelabeller import TableLabeller
+        from modicum.molecules.data.labels import TableLabeller
 
         columns = {path: named[path] for path in paths}
         chosen = TableLabeller.read(columns, quantity, temperatures=temperature or None, strip_salts=strip_salts)
@@ -269,14 +269,14 @@ def train(  # noqa: PLR0913 - one argument an option
         _check_apart(table, others, held_out)
     factor = None
     if predictor == "dmpnn":
-        from modicum.molecules.dmpnn import DMPNN
+        from modicum.molecules.predict.dmpnn import DMPNN
 
         with progress_bar("train") as progress:
             network = DMPNN().fit(table, epochs=epochs or 100, seed=seed, device=device, progress=progress)
         with new_folder(folder) as part:
             network.save(part)
     else:
-        from modicum.molecules.gp import GaussianProcess
+        from modicum.molecules.predict.gp import GaussianProcess
 
         graph_kernel = _open_kernel(kernel, device)
         process = GaussianProcess(graph_kernel).fit(table, seed=seed)
@@ -313,9 +313,8 @@ def predict(
 
     Ids and other columns of the molecules are kept.
     """
-    from modicum.molecules.predictors import count_trained_on, load_model, predict_table
-    from modicum.molecules.storage import find_model
-    from modicum.molecules.table import check_temperatures, read_table, write_table
+    from modicum.molecules.data.table import check_temperatures, read_table, write_table
+    from modicum.molecules.predict.models import count_trained_on, find_model, load_model, predict_table
 
     if (pool is None) == (labels is None):
         raise ConfigError("Give either a pool or --labels.", hint="Name the molecules to predict once.")
@@ -369,7 +368,7 @@ def _check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | N
 
 def _open_pool(path: Path, *, skip_invalid: bool = False, **reading: Any) -> Pool:
     """Read a pool; say which rows were left out."""
-    from modicum.molecules.pool import read_pool
+    from modicum.molecules.data.pool import read_pool
 
     pool = read_pool(path, skip_invalid=skip_invalid, **reading)
     for entry in pool.rejected:
@@ -381,7 +380,7 @@ def _open_labels(
     path: Path, name: str, *, unit: str | None = None, without_temperature: bool = False, **reading: Any
 ) -> PropertyTable:
     """Read the labels of a property; one of the user's own has a temperature if the file has a column T."""
-    from modicum.molecules.table import PROPERTIES, Property, read_table
+    from modicum.molecules.data.table import PROPERTIES, Property, read_table
 
     asked: Property | str = name
     if name in PROPERTIES:
@@ -398,11 +397,11 @@ def _open_labels(
 
 def _open_kernel(path: Path | None, device: str) -> MarginalizedGraphKernel:
     """Make the published kernel, or the one of a file."""
-    from modicum.molecules.hyperparameters import read_hyperparameters
+    from modicum.molecules.kernel.hyperparameters import read_hyperparameters
 
     if path is not None:
         read_hyperparameters(path)  # a wrong file is refused before the heavy imports
-    from modicum.molecules.kernel import MarginalizedGraphKernel
+    from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
 
     # Residuals of 1e-7 move a std by about 1e-8.
     settings: dict[str, Any] = {"tolerance": 1e-7, "backend": "numba" if device == "cpu" else "torch", "device": device}
@@ -413,8 +412,8 @@ def _open_kernel(path: Path | None, device: str) -> MarginalizedGraphKernel:
 
 def _failed(path: Path, smiles_column: str | None) -> dict[str, int]:
     """Read molecules that have no label and their rows, as `label --failed` or the user writes them."""
-    from modicum.molecules.pool import molecule_rows
-    from modicum.molecules.reading import smiles_columns
+    from modicum.molecules.data.pool import molecule_rows
+    from modicum.molecules.data.smiles import smiles_columns
 
     # `label` names the column smiles, whatever that of the pool is.
     named = smiles_columns([path], smiles_column)[path]
@@ -467,7 +466,7 @@ def _check_options(simulation: dict[str, Any], tables: list[Path], quantity: str
 
 
 def _check_apart(labels: PropertyTable, others: PropertyTable, path: Path | None) -> None:
-    from modicum.molecules.scores import shared_molecules
+    from modicum.molecules.predict.scores import shared_molecules
 
     shared = shared_molecules(others, labels)
     if shared:
@@ -481,9 +480,8 @@ def _check_apart(labels: PropertyTable, others: PropertyTable, path: Path | None
 def _judge(
     predicted: PropertyTable, known: PropertyTable, parity: Path | None, calibration: Path | None
 ) -> dict[str, Any]:
-    from modicum.molecules.calibration import reliability
     from modicum.molecules.plots import draw_calibration, draw_parity
-    from modicum.molecules.scores import score_molecules, score_rows
+    from modicum.molecules.predict.scores import reliability, score_molecules, score_rows
 
     score = score_rows(predicted, known)
     found: dict[str, Any] = {"R2": score.r2, "mean absolute error": score.mae, "largest error": score.worst}

@@ -15,13 +15,14 @@ from modicum.core.progress import Progress, silent
 from modicum.core.recorded import Record, run_recorded
 from modicum.core.tables import write_rows
 from modicum.errors import ConfigError, DataError, JobFailedError, SimulationError, WorkerDiedError
-from modicum.molecules.labeller import Label, Labeller, tabulate
-from modicum.molecules.pool import Pool
-from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PropertyTable
+from modicum.molecules.data.labels import Label, Labeller, tabulate
+from modicum.molecules.data.pool import Pool
+from modicum.molecules.data.smiles import canonical
+from modicum.molecules.data.table import PropertyTable
 
 if TYPE_CHECKING:
     from modicum.core.engine import Engine
+
 
 # What a label is computed with; the code of modicum is not part of a key, since a campaign outlives a release. A
 # labeller whose way of working changes says so in its settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,20 +12,20 @@ import numpy as np
 
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
+from modicum.core.seeding import numpy_generator
 from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
-from modicum.molecules.baselines import pick_per_size, pick_random
 from modicum.molecules.configuration import COMPARISON, ComparisonSettings
-from modicum.molecules.dmpnn import DMPNN
-from modicum.molecules.experiment import experimental_labels
-from modicum.molecules.gp import GaussianProcess
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.pool import Pool
-from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.published import published_labels
-from modicum.molecules.scores import Score, apart, score_molecules, score_rows
-from modicum.molecules.selection import ActiveLearner
-from modicum.molecules.table import PROPERTIES, PropertyTable, Quantity, read_table
+from modicum.molecules.data.pool import Pool
+from modicum.molecules.data.published import experimental_labels, published_labels
+from modicum.molecules.data.table import PROPERTIES, PropertyTable, Quantity, read_table
+from modicum.molecules.functional import IntArray
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.predict.dmpnn import DMPNN
+from modicum.molecules.predict.gp import GaussianProcess
+from modicum.molecules.predict.scores import Score, apart, score_molecules, score_rows
+from modicum.molecules.select.learner import ActiveLearner
+from modicum.molecules.select.posterior import posterior_deviation
 
 Rule: TypeAlias = Literal["active", "random", "per size"]
 
@@ -40,6 +41,30 @@ class Problem:
 
     candidates: Mapping[Rule, PropertyTable]  # all are labelled where the settings name no number
     test: PropertyTable
+
+
+def pick_random(pool: Pool, n: int, *, seed: int) -> IntArray:
+    """Pick molecules at random, each subset with equal chance."""
+    return shuffled(len(pool), seed, "random pick", count=n)
+
+
+def pick_per_size(pool: Pool, n: int, *, seed: int) -> IntArray:
+    """Pick equally many molecules of each heavy-atom count, at random within each."""
+    sizes, counts = np.unique(pool.sizes, return_counts=True)
+    random = numpy_generator(seed, "pick per size")
+    shares = zip(sizes, equal_shares(counts, n), strict=True)
+    return np.concatenate([random.permutation(np.flatnonzero(pool.sizes == size))[:share] for size, share in shares])
+
+
+def equal_shares(counts: IntArray, n: int) -> IntArray:
+    """Deal n picks over groups as evenly as their sizes let."""
+    # All groups get the same share, a group that is smaller gives the rest of it to the others, and what is left after
+    # that, fewer than there are groups, goes one each to the last groups that still have some.
+    level = bisect_right(range(n + 1), n, key=lambda share: int(np.minimum(counts, share).sum())) - 1
+    shares = np.minimum(counts, level)
+    unfilled = np.flatnonzero(counts > level)
+    shares[unfilled[len(unfilled) - (n - shares.sum()) :]] += 1
+    return shares
 
 
 def setup(job: Job) -> Problem:
@@ -84,7 +109,7 @@ def _published(seed: int, settings: ComparisonSettings) -> Problem:
 
 def _split(job: Job, settings: ComparisonSettings) -> Problem:
     if job.data is None:
-        labels = experimental_labels(settings.quantity)
+        labels = experimental_labels(cast("Quantity", settings.quantity))
         sizes = Pool.of(labels.molecules).sizes
         within = (sizes >= _SMALLEST) & (sizes <= _LARGEST)
         labels = labels.of(frozenset(np.array(labels.molecules)[within].tolist()))
@@ -131,7 +156,8 @@ def _measure(job: Job, problem: Problem, *, rule: Rule) -> Measurement:
         "largest deviation": float(deviation.max()),
     }
     if job.data is None:  # a user's own labels may be experiments themselves
-        measured = test if settings.test == "experiment" else experimental_labels(settings.quantity)
+        quantity = cast("Quantity", settings.quantity)
+        measured = test if settings.test == "experiment" else experimental_labels(quantity)
         secondary["R2 by experiment"] = _floored(score_rows(_predicted(predictor, measured), measured))
     return Measurement(
         value=_floored(rows), secondary=secondary, costs={"labelled molecules": float(len(training.molecules))}

@@ -1,4 +1,4 @@
-"""The settings of the comparison."""
+"""The settings of the comparison, and the files that a folder of a model holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from annotated_types import Ge
 
 from modicum.core.method import Budget
 from modicum.core.settings import Help
+
+GP_FILE, DMPNN_FILE = "gp.npz", "dmpnn.pt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,8 +12,9 @@ import numpy as np
 from modicum.core.files import aside, check_picture
 from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.table import FloatArray, Property
+from modicum.molecules.data.table import Property
+from modicum.molecules.functional import FloatArray
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +39,9 @@ def project(kernel: MarginalizedGraphKernel, selected: Sequence[str], shown: Seq
     return (cross - cross.mean(axis=1, keepdims=True) - means + gram.mean()) @ scaled
 
 
-def draw_space(
-    path: Path, kernel: MarginalizedGraphKernel, pool: Sequence[str], selected: Sequence[str], *, seed: int = 0
-) -> None:
+def draw_space(path: Path, kernel: MarginalizedGraphKernel, pool: Sequence[str], selected: Sequence[str]) -> None:
     """Draw the pool and, on top of it, what was selected."""
-    places = shuffled(len(pool), seed, "picture", count=_SHOWN)
+    places = shuffled(len(pool), 0, "picture", count=_SHOWN)
     shown = [str(pool[place]) for place in places]
     points, marks = np.split(project(kernel, selected, [*shown, *selected]), [len(shown)])
 

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.molecules.dense import dense_kernel
 
 from modicum.core import catalogue
-from modicum.molecules.kernel import MarginalizedGraphKernel
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
 
 pytestmark = pytest.mark.data("alkanes")
 

@@ -9,16 +9,11 @@ from __future__ import annotations
 import functools
 
 import pytest
+from tests.parity.gprmgk.published import LABELLED, folder, published_predictions, published_selection
 
-from modicum.molecules.published import (
-    LABELLED,
-    hyperparameters,
-    published_labels,
-    published_predictions,
-    published_selection,
-)
-from modicum.molecules.scores import apart, score_molecules, score_rows, shared_molecules
-from modicum.molecules.table import Quantity
+from modicum.molecules.data.published import published_labels
+from modicum.molecules.data.table import Quantity
+from modicum.molecules.predict.scores import apart, score_molecules, score_rows, shared_molecules
 
 pytestmark = [pytest.mark.data("alkanes"), pytest.mark.slow]
 
@@ -70,7 +65,7 @@ def test_every_set_has_its_quantities() -> None:
             assert table.quantity == quantity
             assert len(table.molecules) >= 301
             assert table.error is None
-    assert hyperparameters().is_file()
+    assert (folder() / "tMGR.json").is_file()
 
 
 def test_whole_lists_hold_more_than_their_labels() -> None:

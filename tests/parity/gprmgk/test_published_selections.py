@@ -10,13 +10,13 @@ import pytest
 from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.core import catalogue
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.baselines import pick_per_size, pick_random
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.pool import Pool
-from modicum.molecules.posterior import certify, posterior_deviation
-from modicum.molecules.selection import ActiveLearner
-from modicum.molecules.table import read_table
+from modicum.molecules.comparison import pick_per_size, pick_random
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.data.pool import Pool
+from modicum.molecules.data.table import read_table
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.select.learner import ActiveLearner
+from modicum.molecules.select.posterior import certify, posterior_deviation
 
 # A residual of 1e-7 moves a kernel value by about 1e-8 of itself: far below the digits compared here.
 KERNEL = MarginalizedGraphKernel.published(tolerance=1e-7)
@@ -63,8 +63,8 @@ class Computed:
     def prepare(self, molecules: Sequence[str], /) -> Rows:
         return Rows(np.array([self._places[canonical(smiles)] for smiles in molecules]))
 
-    def __call__(self, x: Rows, y: Rows, /) -> np.ndarray:
-        return self._values[np.ix_(x.places, y.places)]
+    def __call__(self, x: Rows, y: Rows | None = None, /) -> np.ndarray:
+        return self._values[np.ix_(x.places, (x if y is None else y).places)]
 
     def diag(self, x: Rows, /) -> np.ndarray:
         return self._variance[x.places]

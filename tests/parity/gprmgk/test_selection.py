@@ -5,8 +5,8 @@ import pytest
 from tests.unit.molecules.point_kernel import cloud
 from tests.unit.molecules.reference import pick_brute_force
 
-from modicum.molecules.posterior import certify, posterior_deviation
-from modicum.molecules.selection import ActiveLearner
+from modicum.molecules.select.learner import ActiveLearner
+from modicum.molecules.select.posterior import certify, posterior_deviation
 
 
 @pytest.mark.parametrize("max_picks", [None, 60])

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from tests.unit.molecules.point_kernel import PointKernel, Points, cloud
 from tests.unit.molecules.reference import pick_brute_force
 
-from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.selection import ActiveLearner, Selection
+from modicum.molecules.select.learner import ActiveLearner, Selection
+from modicum.molecules.select.posterior import posterior_deviation
 
 # Grids give equal points, and points at equal distances: ties, down to the last bits of their variances.
 GRIDS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=40).map(

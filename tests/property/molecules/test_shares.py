@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modicum.molecules.baselines import equal_shares
+from modicum.molecules.comparison import equal_shares
 
 
 def dealt(counts: list[int], n: int) -> list[int]:

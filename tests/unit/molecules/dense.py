@@ -6,10 +6,30 @@ from itertools import product
 
 import numpy as np
 
-from modicum.molecules.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, MoleculeGraph, molecule_graph
-from modicum.molecules.functional import marginalized_kernel
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.microkernels import Composite, Convolution, KroneckerDelta, Microkernel
+from modicum.molecules.functional import FloatArray
+from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, BOND_ATTRIBUTES, MoleculeGraph, molecule_graph
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.kernel.microkernels import Composite, Convolution, KroneckerDelta, Microkernel
+
+
+def product_system(
+    first: FloatArray, second: FloatArray, nodes: FloatArray, edges: FloatArray, *, q: float
+) -> tuple[FloatArray, FloatArray]:
+    """[D V^-1 - W] x = D 1 of the product graph (Tang and de Jong 2019): D = d d' / (1 - q)^2 and W = (A x A') E."""
+    n, m = nodes.shape
+    degrees = [np.where(graph.sum(axis=1) == 0, 1.0, graph.sum(axis=1)) for graph in (first, second)]
+    d = np.outer(*degrees).ravel() / (1 - q) ** 2
+    # Atom (i, k) of the product is a neighbour of (j, l) if i is one of j and k is one of l.
+    w = np.einsum("ij,kl,ijkl->ikjl", first, second, edges).reshape(n * m, n * m)
+    return np.diag(d / nodes.ravel()) - w, d
+
+
+def marginalized_kernel(
+    first: FloatArray, second: FloatArray, nodes: FloatArray, edges: FloatArray, *, q: float, p: float = 1.0
+) -> float:
+    """K = sum of p p' x over all pairs of atoms."""
+    matrix, target = product_system(first, second, nodes, edges, q=q)
+    return float(p**2 * np.linalg.solve(matrix, target).sum())
 
 
 def dense_kernel(kernel: MarginalizedGraphKernel, first: str, second: str) -> float:

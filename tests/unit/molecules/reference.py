@@ -7,14 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from modicum.molecules.cholesky import FloatArray
-from modicum.molecules.covariance import Kernel, Molecules, P, check_noise, check_threshold, cross_values, smiles_of
+from modicum.molecules.select.lazy import FloatArray
+from modicum.molecules.select.posterior import (
+    MoleculeKernel,
+    Molecules,
+    P,
+    check_noise,
+    check_threshold,
+    cross_values,
+    smiles_of,
+)
 
 TIE = 1e-12  # variances no further apart are equal, and the first in the pool is selected
 
 
 def pick_brute_force(
-    kernel: Kernel[P],
+    kernel: MoleculeKernel[P],
     pool: Molecules,
     *,
     start: Sequence[int],

@@ -11,7 +11,7 @@ from rdkit import Chem
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError
-from modicum.molecules.alkanes import LARGEST, count_alkanes, enumerate_alkanes
+from modicum.molecules.data.alkanes import LARGEST, count_alkanes, enumerate_alkanes
 
 PUBLISHED = (2, 3, 5, 9, 18, 35, 75, 159, 355, 802, 1858, 4347, 10359, 24894, 60523, 148284)
 

@@ -8,9 +8,9 @@ import pytest
 from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.comparison import METHOD, Rule, pick, setup
-from modicum.molecules.experiment import experimental_labels
-from modicum.molecules.scores import shared_molecules
-from modicum.molecules.table import PropertyTable, read_table, write_table
+from modicum.molecules.data.published import experimental_labels
+from modicum.molecules.data.table import PropertyTable, read_table, write_table
+from modicum.molecules.predict.scores import shared_molecules
 
 ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 

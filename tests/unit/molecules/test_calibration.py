@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
-from modicum.molecules.calibration import LEVELS, calibrate, reliability
+from modicum.molecules.predict.scores import LEVELS, calibrate, reliability
 
 
 def normal_quantiles(count: int) -> np.ndarray:

@@ -21,15 +21,14 @@ import pytest
 from modicum.core.engine import Engine, LocalEngine, open_engine
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError, SimulationError
-from modicum.molecules.alkanes import enumerate_alkanes
 from modicum.molecules.campaign import Campaign, explore, label_molecules
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.labeller import Label, StatePoint
-from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.selection import ActiveLearner
-from modicum.molecules.smiles import canonical
-from modicum.molecules.table import PropertyTable
-from modicum.molecules.tablelabeller import TableLabeller
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.data.labels import Label, StatePoint, TableLabeller
+from modicum.molecules.data.smiles import canonical
+from modicum.molecules.data.table import PropertyTable
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.select.learner import ActiveLearner
+from modicum.molecules.select.posterior import posterior_deviation
 
 pytestmark = pytest.mark.slow  # all of them together
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import cholesky
 
-from modicum.molecules.cholesky import PAGE, FloatArray, RaggedRows, next_column, without
+from modicum.molecules.select.lazy import PAGE, FloatArray, RaggedRows, next_column, without
 
 
 def positive(size: int, seed: int = 0) -> FloatArray:

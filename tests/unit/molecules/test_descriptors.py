@@ -6,7 +6,7 @@ from chemprop.featurizers import MoleculeFeaturizerRegistry
 from rdkit import Chem
 
 from modicum.errors import DataError
-from modicum.molecules.descriptors import describe
+from modicum.molecules.predict.dmpnn import describe
 
 MOLECULES = ("CCCC", "CC(C)C(C)(C)C", "CCCCCCCCCCCCCCCCCCC", "c1ccccc1O")
 

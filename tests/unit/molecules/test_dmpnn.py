@@ -11,9 +11,8 @@ from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from rdkit import Chem
 
 from modicum.errors import ConfigError, DataError, StateError, UnsafeFileError
-from modicum.molecules.descriptors import describe
-from modicum.molecules.dmpnn import DMPNN, DMPNN_FILE
-from modicum.molecules.table import PropertyTable
+from modicum.molecules.data.table import PropertyTable
+from modicum.molecules.predict.dmpnn import DMPNN, DMPNN_FILE, describe
 
 SMILES = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC", "CCCC(C)C", "CCC(C)CC")
 TEMPERATURES = (250.0, 275.0, 300.0)

@@ -4,45 +4,52 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.experiment import EXPERIMENTS, experimental_labels, split_density
+from modicum.molecules.data.published import alkanes, experimental_labels, recorded, split_density
+from modicum.molecules.data.table import Quantity
 
 
 # GPRMGK-G15: 111 densities, 153 and 59 enthalpies (57 at the boiling point), 34 heat capacities.
-@pytest.mark.parametrize(
-    ("name", "recorded"), [("density", 111), ("hvap", 153), ("hvap-crc", 59), ("hvap-boiling", 57), ("cp", 34)]
-)
-def test_the_counts_are_those_of_the_specification_and_gases_and_solids_are_left_out(name: str, recorded: int) -> None:
-    experiment = EXPERIMENTS[name]
-    everything, liquids = experimental_labels(name, only_liquids=False), experimental_labels(name)
-    assert len(everything) == experiment.recorded == recorded
-    assert len(liquids) == experiment.liquid
-    assert len(set(everything.smiles)) == recorded
-    assert set(liquids.smiles) <= set(everything.smiles)
-    assert all(set(smiles) <= set("C()") and 4 <= smiles.count("C") <= 19 for smiles in everything.smiles)
+@pytest.mark.parametrize(("quantity", "values", "liquids"), [("density", 111, 108), ("hvap", 153, 149), ("cp", 34, 33)])
+def test_the_counts_are_those_of_the_specification_and_gases_and_solids_are_left_out(
+    quantity: Quantity, values: int, liquids: int
+) -> None:
+    everything, table = recorded(quantity), experimental_labels(quantity)
+    smiles = {alkanes()[row.number] for row in everything}
+    assert len(everything) == len(smiles) == values
+    assert len(table) == liquids
+    assert set(table.smiles) <= smiles
+    assert all(set(text) <= set("C()") and 4 <= text.count("C") <= 19 for text in smiles)
+
+
+def test_the_second_source_of_enthalpies_has_the_counts_of_the_specification() -> None:
+    from chemicals.phase_change import Hvap_data_CRC
+
+    counts = {
+        name: len({str(number) for number in Hvap_data_CRC[name].dropna().index} & set(alkanes()))
+        for name in ("Hvap298", "HvapTb")
+    }
+    assert counts == {"Hvap298": 59, "HvapTb": 57}
 
 
 def test_what_is_left_out_is_no_liquid() -> None:
-    def missing(name: str) -> set[str]:
-        return set(experimental_labels(name, only_liquids=False).smiles) - set(experimental_labels(name).smiles)
+    def missing(quantity: Quantity) -> set[str]:
+        return {alkanes()[row.number] for row in recorded(quantity)} - set(experimental_labels(quantity).smiles)
 
     hexamethylethane, heptadecane, nonadecane = "CC(C)(C)C(C)(C)C", "C" * 17, "C" * 19
     assert missing("density") == {hexamethylethane, heptadecane, nonadecane}
     assert missing("cp") == {"CCCC"}
-    assert {"CCCC", "CC(C)(C)C", hexamethylethane} < missing("hvap-crc")
 
 
 @pytest.mark.parametrize(
     ("name", "smiles", "temperature", "value"),
     [
-        # CRC Handbook: n-octane 0.6986 at 25 C; its heat capacity 254.6 J/mol/K; enthalpies in kJ/mol.
+        # CRC Handbook: n-octane 0.6986 at 25 C; its heat capacity 254.6 J/mol/K.
         ("density", "CCCCCCCC", 298.15, 698.6),
         ("density", "CCCCC", 293.15, 626.2),
-        ("hvap-crc", "CCCCCCCC", 298.15, 41.49),
-        ("hvap-boiling", "CCCCCCCC", 398.82, 34.41),
         ("cp", "CCCCCCCC", 298.15, 254.6),
     ],
 )
-def test_values_are_in_the_units_of_the_tables(name: str, smiles: str, temperature: float, value: float) -> None:
+def test_values_are_in_the_units_of_the_tables(name: Quantity, smiles: str, temperature: float, value: float) -> None:
     table = experimental_labels(name)
     row = table.smiles.index(smiles)
     assert table.temperature[row] == pytest.approx(temperature, abs=1e-9)
@@ -83,8 +90,6 @@ def test_a_density_is_taken_apart(number: float, density: float, celsius: float)
     assert split_density(number) == pytest.approx((density, celsius + 273.15), abs=1e-9)
 
 
-def test_what_is_unknown_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"There is no experiment 'viscosity'.*hvap-boiling"):
-        experimental_labels("viscosity")
+def test_a_density_without_temperature_is_named() -> None:
     with pytest.raises(ConfigError, match=r"density 700\.077 has no temperature"):
         split_density(700.077)

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 from rdkit import Chem
 
-from modicum.molecules.features import ATOM_ATTRIBUTES, Attribute, molecule_graph
+from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, Attribute, molecule_graph
 
 
 def column(smiles: str, name: str) -> list[Attribute]:

@@ -11,10 +11,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Kernel
 
 from modicum.errors import ConfigError, DataError, RunError, StateError
-from modicum.molecules.gp import GP_FILE, GaussianProcess
-from modicum.molecules.regression import TREND_DEVIATION, Numbers, trend
-from modicum.molecules.smiles import canonical
-from modicum.molecules.table import Property, PropertyTable
+from modicum.molecules.data.smiles import canonical
+from modicum.molecules.data.table import Property, PropertyTable
+from modicum.molecules.predict.gp import GP_FILE, TREND_DEVIATION, GaussianProcess, Numbers, trend
 
 SMILES = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC", "CCCC(C)C", "CCC(C)CC", "CC(C)C(C)C")
 NUMBERS = Numbers(signal=0.5, own=0.1, length=120.0, noise=1e-4)
@@ -237,7 +236,7 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ConfigError, match="labels that differ"):
         process.fit(labels().of(frozenset()))
     many = np.linspace(1.0, 5000.0, 8001)
-    with pytest.raises(ConfigError, match=r"at most 8000 rows, got 8001.*thin"):
+    with pytest.raises(ConfigError, match=r"at most 8000 rows, got 8001.*four are plenty"):
         process.fit(PropertyTable(quantity="density", smiles=("C",) * 8001, temperature=many, value=many))
     with pytest.raises(ConfigError, match="3 molecules, but temperatures"):
         process.fit(labels()).predict(QUERIES[0], np.array([300.0]))

@@ -8,9 +8,9 @@ import pytest
 
 from modicum.core import catalogue
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.hyperparameters import read_hyperparameters
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.microkernels import (
+from modicum.molecules.kernel.hyperparameters import read_hyperparameters
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.kernel.microkernels import (
     Additive,
     Constant,
     Convolution,

@@ -15,9 +15,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from tests.unit.molecules.dense import dense_kernel
 
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.kernel import MarginalizedGraphKernel
-from modicum.molecules.microkernels import (
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.kernel.microkernels import (
     Additive,
     Constant,
     Convolution,
@@ -145,7 +145,7 @@ def test_gradients_equal_differences(normalize: bool) -> None:  # GPRMGK-G11
 
 
 def test_gradients_of_a_sum_and_of_many_values_equal_differences(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modicum.molecules.factors._LARGEST_GROUP", 16)  # so that Morgan is compared, not tabled
+    monkeypatch.setattr("modicum.molecules.kernel.solver._LARGEST_GROUP", 16)  # so that Morgan is compared, not tabled
     kernel = MarginalizedGraphKernel(
         Additive(MorganHash=KroneckerDelta(0.2, (0.1, 0.5)), Hcount=Constant(0.3, (0.1, 0.5))),
         Additive(Order=KroneckerDelta(0.4, (0.1, 0.5)), Stereo=KroneckerDelta(0.2, (0.1, 0.5))),
@@ -163,7 +163,7 @@ def test_gradients_of_a_sum_and_of_many_values_equal_differences(monkeypatch: py
 
 def test_comparing_and_tabling_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     tabled = rich()(SOME)
-    monkeypatch.setattr("modicum.molecules.factors._LARGEST_GROUP", 8)
+    monkeypatch.setattr("modicum.molecules.kernel.solver._LARGEST_GROUP", 8)
     np.testing.assert_allclose(rich()(SOME), tabled, rtol=1e-12)
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from modicum.molecules.labeller import Label, StatePoint, tabulate
+from modicum.molecules.data.labels import Label, StatePoint, tabulate
 
 
 def label(*points: StatePoint) -> Label:

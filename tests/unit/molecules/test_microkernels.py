@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError
-from modicum.molecules.microkernels import (
+from modicum.molecules.kernel.microkernels import (
     Composite,
     Constant,
     Convolution,

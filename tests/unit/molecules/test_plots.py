@@ -7,10 +7,10 @@ import pytest
 from sklearn.decomposition import KernelPCA
 
 from modicum.errors import ConfigError
-from modicum.molecules.alkanes import enumerate_alkanes
-from modicum.molecules.kernel import MarginalizedGraphKernel
+from modicum.molecules.data.alkanes import enumerate_alkanes
+from modicum.molecules.data.table import PROPERTIES
+from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
 from modicum.molecules.plots import draw_calibration, draw_parity, project
-from modicum.molecules.table import PROPERTIES
 
 KERNEL = MarginalizedGraphKernel.published()
 

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.pool import Pool, Rejected, read_pool, write_smiles
+from modicum.molecules.data.pool import Pool, Rejected, read_pool, write_smiles
 
 BUTANES = "# the butanes\nCCCC butane\n\n  C(C)(C)C\tisobutane, also\n"
 ZIPPED = gzip.compress(b"CCCC\n", mtime=0)

@@ -7,8 +7,8 @@ from sklearn.gaussian_process.kernels import RBF
 from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
 
 from modicum.errors import ConfigError, ModelError
-from modicum.molecules import posterior
-from modicum.molecules.posterior import certify, posterior_deviation
+from modicum.molecules.select import posterior
+from modicum.molecules.select.posterior import certify, posterior_deviation
 
 
 def test_the_deviation_of_one_selected_molecule_by_hand() -> None:
@@ -69,7 +69,7 @@ def test_an_empty_set_is_refused_by_its_name() -> None:
 class Repelling(PointKernel):
     """Symmetric, and no kernel: distinct points are more alike than equal ones."""
 
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         return 3 - 2 * super().__call__(x, y)
 
 
@@ -94,7 +94,7 @@ def test_a_diagonal_of_another_shape_is_refused() -> None:
 
 
 class Transposed(PointKernel):
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         return super().__call__(x, y).T
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from tests.unit.molecules.point_kernel import PointKernel, cloud
 from tests.unit.molecules.reference import pick_brute_force
 
-from modicum.molecules.posterior import posterior_deviation
+from modicum.molecules.select.posterior import posterior_deviation
 
 
 def test_each_pick_has_the_largest_deviation_that_is_left() -> None:

@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError
-from modicum.molecules.regression import (
-    TREND_DEVIATION,
-    Numbers,
-    covariance,
-    leave_groups_out,
-    negative_log_likelihood,
-    prior_variance,
-    trend,
-)
+from modicum.molecules.predict.gp import TREND_DEVIATION, Numbers, RowKernel, leave_groups_out, trend
 
 NUMBERS = Numbers(signal=0.7, own=0.2, length=80.0, noise=0.05)
 
@@ -30,41 +24,36 @@ def problem(molecules: int = 5, temperatures: int = 3):
     group = np.repeat(np.arange(molecules), temperatures)
     temperature = generator.uniform(250, 450, len(group))
     basis = generator.normal(size=(len(group), 7))
-    kernel = np.asarray(RBF(1.0)(points))[np.ix_(group, group)]
-    same = (group[:, None] == group).astype(float)
-    target = generator.normal(size=len(group))
-    return group, target, kernel, same, temperature[:, None] - temperature, basis
-
-
-def full(numbers: Numbers) -> np.ndarray:
-    _, target, kernel, same, gap, basis = problem()
-    return covariance(numbers, kernel, same, gap, (basis, basis)) + numbers.noise * np.eye(len(target))
+    kernel = RowKernel(NUMBERS, np.asarray(RBF(1.0)(points)), np.ones(molecules))
+    return group, generator.normal(size=len(group)), kernel, np.column_stack([group.astype(float), temperature, basis])
 
 
 def test_the_covariance_is_what_the_equation_says_entry_by_entry() -> None:
-    group, _, kernel, same, gap, basis = problem()
-    found = covariance(NUMBERS, kernel, same, gap, (basis, basis))
+    group, _, kernel, rows = problem()
+    found = kernel(rows, rows)  # of rows with others there is no noise
     for i, j in ((0, 0), (0, 1), (2, 11)):
-        shared = kernel[i, j] + (0.2 if group[i] == group[j] else 0.0)
-        expected = 0.7 * shared * np.exp(-0.5 * (gap[i, j] / 80) ** 2) + TREND_DEVIATION**2 * basis[i] @ basis[j]
+        shared = kernel.molecules[group[i], group[j]] + (0.2 if group[i] == group[j] else 0.0)
+        expected = 0.7 * shared * np.exp(-0.5 * ((rows[i, 1] - rows[j, 1]) / 80) ** 2)
+        expected += TREND_DEVIATION**2 * rows[i, 2:] @ rows[j, 2:]
         assert found[i, j] == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(np.diag(found), prior_variance(NUMBERS, np.diag(kernel), basis), rtol=1e-12)
+    np.testing.assert_allclose(kernel(rows), found + 0.05 * np.eye(len(rows)), rtol=1e-12)
+    np.testing.assert_allclose(np.diag(kernel(rows)), kernel.diag(rows), rtol=1e-12)
 
 
 def test_the_likelihood_is_that_of_scipys_normal_and_its_slope_is_the_difference_quotient() -> None:
-    _, target, kernel, same, gap, basis = problem()
-    rest = (target, kernel, same, gap, basis, np.full(len(target), 0.01))
-    place = np.log(astuple(NUMBERS))
-    value, slope = negative_log_likelihood(place, *rest)
-    normal = multivariate_normal(np.zeros(len(target)), full(NUMBERS) + 0.01 * np.eye(len(target)))
-    assert value == pytest.approx(-normal.logpdf(target), rel=1e-9)
-    numeric = approx_fprime(place, lambda it: negative_log_likelihood(it, *rest)[0], 1e-6)
+    _, target, kernel, rows = problem()
+    regressor: Any = GaussianProcessRegressor
+    process = regressor(kernel, alpha=0.01, optimizer=None).fit(rows, target)
+    value, slope = process.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    normal = multivariate_normal(np.zeros(len(target)), kernel(rows) + 0.01 * np.eye(len(target)))
+    assert value == pytest.approx(normal.logpdf(target), rel=1e-9)
+    numeric = approx_fprime(kernel.theta, process.log_marginal_likelihood, 1e-6)
     np.testing.assert_allclose(slope, numeric, rtol=1e-4, atol=1e-4)
 
 
 def test_leaving_groups_out_equals_refits_without_them() -> None:
-    group, target, *_ = problem()
-    whole = full(NUMBERS)
+    group, target, kernel, rows = problem()
+    whole = kernel(rows)
     mean, deviation = leave_groups_out(whole, target, group)
     for left in range(5):
         inside, outside = group == left, group != left

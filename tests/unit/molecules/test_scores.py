@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.scores import align, apart, score, score_molecules, score_rows, shared_molecules
-from modicum.molecules.table import PropertyTable, Quantity
+from modicum.molecules.data.table import PropertyTable, Quantity
+from modicum.molecules.predict.scores import align, apart, score, score_molecules, score_rows, shared_molecules
 
 
 def table(*rows: tuple[str, float, float], quantity: Quantity = "density") -> PropertyTable:

@@ -8,8 +8,8 @@ from tests.unit.molecules.point_kernel import Floats, PointKernel, Points, cloud
 from tests.unit.molecules.reference import pick_brute_force
 
 from modicum.errors import ConfigError, ModelError, StateError
-from modicum.molecules.posterior import posterior_deviation
-from modicum.molecules.selection import ActiveLearner, Selection
+from modicum.molecules.select.learner import ActiveLearner, Selection
+from modicum.molecules.select.posterior import posterior_deviation
 
 
 def learner(kernel: PointKernel, **options: object) -> ActiveLearner[Points]:
@@ -167,7 +167,7 @@ class Interrupted(PointKernel):
 
     at = -1
 
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         values = super().__call__(x, y)
         if self.calls == self.at:
             raise KeyboardInterrupt
@@ -275,14 +275,14 @@ def test_a_pool_of_failures_has_no_certificate() -> None:
 
 
 class Broken(PointKernel):
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         values = super().__call__(x, y)
         values[np.all(x.values == self.points[3], axis=1)] = math.nan
         return values
 
 
 class Swollen(PointKernel):
-    def __call__(self, x: Points, y: Points) -> Floats:
+    def __call__(self, x: Points, y: Points | None = None) -> Floats:
         return 1.5 * super().__call__(x, y)
 
 

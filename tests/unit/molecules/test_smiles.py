@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modicum.errors import DataError
-from modicum.molecules.smiles import canonical, read_molecule
+from modicum.molecules.data.smiles import canonical, read_molecule
 
 
 def test_spellings_of_a_molecule_are_one() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError
-from modicum.molecules.table import Property, PropertyTable, read_table, write_table
+from modicum.molecules.data.table import Property, PropertyTable, read_table, write_table
 
 
 def density(*rows: tuple[str, float, float], error: tuple[float, ...] | None = None) -> PropertyTable:

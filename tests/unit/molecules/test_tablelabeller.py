@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, DataError, SimulationError
-from modicum.molecules.labeller import Label, StatePoint, tabulate
-from modicum.molecules.table import PropertyTable, Quantity
-from modicum.molecules.tablelabeller import TableLabeller
+from modicum.molecules.data.labels import Label, StatePoint, TableLabeller, tabulate
+from modicum.molecules.data.table import PropertyTable, Quantity
 
 
 def table(quantity: Quantity, *rows: tuple[str, float, float], error: float | None = None) -> PropertyTable:

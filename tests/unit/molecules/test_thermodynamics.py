@@ -5,7 +5,7 @@ import pytest
 from numpy.polynomial import Polynomial
 
 from modicum.errors import SimulationError
-from modicum.molecules.thermodynamics import (
+from modicum.molecules.liquid.points import (
     GAS_CONSTANT,
     fit_quadratic,
     heat_capacity,

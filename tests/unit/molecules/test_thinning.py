@@ -1,25 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from modicum.errors import ConfigError
-from modicum.molecules.table import PropertyTable
-from modicum.molecules.thinning import search_rows, thin
+from modicum.molecules.predict.gp import search_rows
 
 
 def test_the_ends_and_the_middle_are_kept() -> None:
-    temperature = np.array([320.0, 300.0, 310.0, 340.0, 330.0, 250.0])
-    table = PropertyTable(
-        quantity="density", smiles=("CCCC",) * 5 + ("CCC",), temperature=temperature, value=2 * temperature
-    )
-    kept = thin(table, 3)
-    assert kept.smiles == ("CCCC", "CCCC", "CCCC", "CCC")
-    np.testing.assert_array_equal(kept.temperature, [320, 300, 340, 250])
-    np.testing.assert_array_equal(kept.value, 2 * kept.temperature)
-    assert thin(table, 16).smiles == table.smiles
-    with pytest.raises(ConfigError, match="At least 2 temperatures"):
-        thin(table, 1)
+    temperature = np.array([320.0, 300.0, 310.0, 340.0, 330.0, 350.0, 250.0])
+    np.testing.assert_array_equal(search_rows(np.array([0] * 6 + [1]), temperature, 0), [0, 1, 4, 5, 6])
 
 
 def test_the_search_sees_whole_molecules_and_not_too_many() -> None:

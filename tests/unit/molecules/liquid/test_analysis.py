@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modicum.molecules.liquid.analysis import block_error, diffusion, drifts
+from modicum.molecules.liquid.points import block_error, diffusion, drifts
 
 
 def correlated(length: int, *, seed: int, memory: float = 0.9) -> np.ndarray:

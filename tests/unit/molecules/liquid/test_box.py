@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modicum.errors import SimulationError
-from modicum.molecules.liquid import box
-from modicum.molecules.liquid.box import conformers, edge_of, fill_box
+from modicum.molecules.liquid import simulation as box
+from modicum.molecules.liquid.simulation import conformers, edge_of, fill_box
 from modicum.molecules.liquid.trappe import united_atoms
 
 HEXANE = united_atoms("CCCCCC")

@@ -6,8 +6,8 @@ import pickle
 import pytest
 
 from modicum.errors import ConfigError, SimulationError
-from modicum.molecules.labeller import Label
-from modicum.molecules.liquid import OpenMMLabeller
+from modicum.molecules import OpenMMLabeller
+from modicum.molecules.data.labels import Label
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,8 @@ from scipy import stats
 
 from modicum.errors import ConfigError, SimulationError
 from modicum.molecules.liquid import simulation
-from modicum.molecules.liquid.box import fill_box
-from modicum.molecules.liquid.simulation import FRICTION, INTERVAL, STEP, Device, Liquid, Series
-from modicum.molecules.liquid.system import BONDED, build_system
-from modicum.molecules.liquid.trappe import united_atoms
+from modicum.molecules.liquid.simulation import FRICTION, INTERVAL, STEP, Device, Liquid, Series, fill_box
+from modicum.molecules.liquid.trappe import BONDED, build_system, united_atoms
 
 R = 8.314462618e-3  # kJ/mol/K
 

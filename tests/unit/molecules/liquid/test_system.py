@@ -9,9 +9,8 @@ import openmm
 import pytest
 from openmm import unit
 
-from modicum.molecules.liquid.box import conformers
-from modicum.molecules.liquid.system import BONDED, INSIDE, NONBONDED, build_system
-from modicum.molecules.liquid.trappe import UnitedAtoms, united_atoms
+from modicum.molecules.liquid.simulation import conformers
+from modicum.molecules.liquid.trappe import BONDED, INSIDE, NONBONDED, UnitedAtoms, build_system, united_atoms
 
 KELVIN = 8.314462618e-3  # kJ/mol
 EDGE, CUTOFF = 4.0, 1.4  # nm

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import SimulationError
-from modicum.molecules.liquid.temperatures import critical_temperature, temperature_grid
+from modicum.molecules.liquid.labeller import critical_temperature, temperature_grid
 
 
 def test_the_grid_is_the_published_one() -> None:

@@ -1,0 +1,1 @@
+"""The marginalized graph kernel: features of molecules, microkernels, and the solver of pairs."""

@@ -1,0 +1,1 @@
+"""Predictors of properties, and how good they are."""

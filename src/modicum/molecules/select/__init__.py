@@ -1,0 +1,1 @@
+"""Selection without labels: posterior std, its lazy Cholesky factor, and the active learner."""
