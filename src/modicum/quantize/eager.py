@@ -37,7 +37,7 @@ def quantize_eagerly(
         raise ConfigError(
             "Unit-wise reconstruction needs a traced network.", hint="Use method='hessian' with tracing='eager'."
         )
-    original, network = (copy.deepcopy(model).eval() for _ in range(2))
+    original, network = (copy.deepcopy(model).eval().requires_grad_(requires_grad=False) for _ in range(2))
     graph = _graph(network, _layers(network, images[:2].clone()))
     check_layers(graph, config)
     warn_of_floats(graph, network)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -218,7 +218,7 @@ class Convolution(_Layer):
         weight, bias = _integers(own)
         channels = weight.shape[1] * self.groups
         if len(shape) != 3 or shape[0] != channels:
-            raise _strange(own.name, f"images (batch, n, height, width) with n = {channels}", shape)
+            _refuse_shape(own.name, f"images (batch, n, height, width) with n = {channels}", shape)
         sizes = (
             (side + 2 * pad - gap * (kernel - 1) - 1) // step + 1
             for side, pad, gap, kernel, step in zip(
@@ -275,7 +275,7 @@ class Linear(_Layer):
         """Give its integers, as those of a convolution of one pixel."""
         weight, bias = _integers(own)
         if len(shape) != 1 or shape[0] != weight.shape[1]:
-            raise _strange(own.name, f"features (batch, n) with n = {weight.shape[1]}", shape)
+            _refuse_shape(own.name, f"features (batch, n) with n = {weight.shape[1]}", shape)
         return Layer(weight=weight[:, :, None, None], bias=bias), (len(bias),)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
@@ -698,8 +698,8 @@ def _image(name: str, shape: Shape) -> Shape:
     return shape
 
 
-def _strange(name: str, wanted: str, shape: Shape) -> ModelError:
-    return ModelError(
+def _refuse_shape(name: str, wanted: str, shape: Shape) -> NoReturn:
+    raise ModelError(
         f"The engine runs {name} on {wanted}, but a sample has shape {shape}.",
         hint="Flatten in front of a linear layer; the engine has no other form of it.",
     )
