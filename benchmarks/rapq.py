@@ -32,12 +32,12 @@ from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.doors import PUBLISHED
 from modicum.quantize.engine.engine import Backend, Engine
 from modicum.quantize.engine.program import lower
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.tracing import trace
+from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.io.onnx import compare_onnx, export_onnx
 from modicum.quantize.model import QuantizedModel
-from modicum.quantize.onnx_file import compare_onnx, export_onnx
 from modicum.quantize.quantizer import quantize
-from modicum.quantize.scale_search import search_scales
+from modicum.quantize.scales import search_scales
 
 PARTS = ("scales", "quantize", "engine")
 

@@ -30,8 +30,8 @@ from transformers.utils import logging
 
 from modicum.core.seeding import torch_generator
 from modicum.core.small import CIFAR_CLASSES, cifar10_files
-from modicum.quantize.opening import accuracy
-from modicum.quantize.preparation import PREPARATION_FILE, Preparation
+from modicum.quantize.io.images import PREPARATION_FILE, Preparation
+from modicum.quantize.networks import accuracy
 
 BATCH, DECAY = 128, 5e-4  # the usual recipe: SGD with momentum, crops and flips, one cycle
 REACH = 8  # pixels by which a crop is moved at most

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ import modicum
 from modicum.cli import main
 from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.report import load
-from modicum.quantize.calibration import check_samples
+from modicum.quantize.quantizer import check_samples
 
 pytestmark = pytest.mark.slow  # all of them together
 
@@ -189,9 +190,11 @@ def test_a_warning_of_ours_has_no_path_wherever_it_points(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = torch.arange(192.0).reshape(1, 3, 8, 8)  # the warning points above the program, as into typer
+    network: Any = torch.nn.Identity()
+    network.pretrained_cfg = {"input_size": (3, 9, 9)}
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        monkeypatch.setattr(main, "app", functools.partial(check_samples, images, size=(9, 9)))
+        monkeypatch.setattr(main, "app", functools.partial(check_samples, images, network))
         main.run()
         said = capsys.readouterr().err
         assert said.startswith("modicum: The calibration images have 8 x 8 pixels")

@@ -18,8 +18,8 @@ from modicum.quantize.doors import check_count, check_images, check_network, che
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from modicum.quantize.certificate import Certificate
     from modicum.quantize.configuration import LayerBits
+    from modicum.quantize.inspect.certificate import Certificate
     from modicum.quantize.model import QuantizedModel
 
 
@@ -90,22 +90,18 @@ def run(  # noqa: PLR0913 - one argument an option
     check_device(device)
     # Torch takes seconds to import: what is wrong in the arguments is said before.
     from modicum.core.measure import measured
-    from modicum.quantize.calibration import check_samples
-    from modicum.quantize.opening import open_network, traced
-    from modicum.quantize.quantizer import quantize_graph
-    from modicum.quantize.samples import read_samples, read_test
+    from modicum.quantize.io.images import read_samples, read_test
+    from modicum.quantize.networks import open_network
+    from modicum.quantize.quantizer import quantize
 
     with stoppable(_NOTHING_HALF):
         opened = open_network(model)
         images = read_samples(calibration, samples, seed=seed, preparation=lambda: opened.preparation)
-        check_samples(images, opened.network, opened.size)
         judged = None if test is None else read_test(test)
-        network, images = opened.network.to(device), images.to(device)
+        network = opened.sized().to(device)
         with progress_bar("quantize") as progress:
             progress(0, 0, "trace")
-            quantized, cost = measured(
-                lambda: quantize_graph(traced(network, images), images, config, progress=progress)
-            )
+            quantized, cost = measured(lambda: quantize(network, images, config, integers_only=True, progress=progress))
         found = {} if judged is None else _judge(network, quantized, *judged)
         quantized.save(file)
     summary, certificate, size = quantized.report(), quantized.verify(), file.stat().st_size
@@ -201,7 +197,7 @@ def _check_export(file: Path, onnx: Path | None, c: Path | None, example: Path |
 
 
 def _judge(network: nn.Module, quantized: QuantizedModel, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    from modicum.quantize.opening import accuracy
+    from modicum.quantize.networks import accuracy
 
     if tuple(images.shape[1:]) != quantized.shape:
         raise ConfigError(
@@ -245,7 +241,7 @@ def _check_file(file: Path, suffix: str, option: str, inputs: Iterable[Path | st
 
 
 def _images(path: Path, shape: tuple[int, ...]) -> Tensor:
-    from modicum.quantize.samples import read_samples
+    from modicum.quantize.io.images import read_samples
 
     images = read_samples(path)
     if tuple(images.shape[1:]) != shape:
@@ -267,8 +263,8 @@ def _onnx(model: QuantizedModel, path: Path, images: Tensor | None, *, json: boo
 
 
 def _c(model: QuantizedModel, folder: Path) -> list[str]:
+    from modicum.quantize.engine.c_source import write_c
     from modicum.quantize.engine.program import lower
-    from modicum.quantize.engine.source import write_c
 
     written = [str(path) for path in write_c(lower(model), folder)]
     say(f"C: {', '.join(written)}")

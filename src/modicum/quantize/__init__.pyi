@@ -1,10 +1,10 @@
-from .certificate import Certificate as Certificate
 from .configuration import LayerBits as LayerBits
 from .configuration import RAPQConfig as RAPQConfig
+from .engine.c_source import write_c as write_c
 from .engine.engine import Engine as Engine
 from .engine.program import lower as lower
-from .engine.source import write_c as write_c
+from .inspect.certificate import Certificate as Certificate
+from .io.onnx import compare_onnx as compare_onnx
 from .model import QuantizedModel as QuantizedModel
-from .onnx_file import compare_onnx as compare_onnx
-from .opening import open_network as open_network
+from .networks import open_network as open_network
 from .quantizer import quantize as quantize

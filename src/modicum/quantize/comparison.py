@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +14,20 @@ from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metri
 from modicum.core.seeding import numpy_generator
 from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
 from modicum.errors import ConfigError, ModelError
-from modicum.quantize.certificate import power_of_two_channels
-from modicum.quantize.codes import FloatWeightCode, WeightCode
+from modicum.quantize.codes import ActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import COMPARISON, ComparisonSettings, RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.placement import bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.hessian.layers import Recipe, quantize_layers
-from modicum.quantize.model import QuantizedModel, simulated
-from modicum.quantize.networks import train_digits
-from modicum.quantize.opening import Opened, accuracy, logits, open_network
+from modicum.quantize.functional import Rounding
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.placement import Site, bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.hessian.layers import Choice, Recipe, quantize_layers
+from modicum.quantize.hessian.search import Solution, solve
+from modicum.quantize.inspect.certificate import power_of_two_channels
+from modicum.quantize.model import QuantizedModel
+from modicum.quantize.networks import Opened, accuracy, logits, open_network, train_digits
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
-from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
+from modicum.quantize.scales import choose_grid, search_scales
 
 _DIGITS = "digits"
 _FLOAT_BITS = 32
@@ -258,3 +259,35 @@ METHOD = Method(
     ),
     comparison=_COMPARISON,
 )
+
+
+ZeroTreatment = Literal["kept", "rescaled"]
+
+
+def snap_to_nearest(zeros: ZeroTreatment) -> Choice:
+    """Give the choice that searches a real scale by squared error and takes 2^round(log2 s) for it."""
+
+    def choice(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
+        granularity = "tensor" if shared else "channel"
+        scale, zero = (it.double().flatten() for it in search_scales(weight.float(), bits, granularity))
+        scale, zero = (it.expand(len(weight)) if it.numel() == 1 else it for it in (scale, zero))
+        snapped = 2.0 ** torch.round(torch.log2(scale))
+        moved = zero * scale / snapped
+        if zeros == "rescaled":
+            moved = torch.round(moved).clamp(0, 2**bits - 1)
+        shape = (1, *wanted.shape[:2])
+        return solve(wanted, gram, bits, power=True, scales=snapped.view(shape), zeros=moved.view(shape))
+
+    return choice
+
+
+def snap_grid(site: Site, wanted: Tensor, given: Tensor, *, rounding: Rounding) -> ActivationGrid:
+    """Give the real grid of least squared error, snapped to the nearest power of two."""
+    real = choose_grid(site, wanted, given, power=False, rounding=rounding)
+    return ActivationGrid(
+        bits=real.bits,
+        signed=real.signed,
+        exponent=round(math.log2(real.scale)),
+        ceiling=real.ceiling,
+        rounding=rounding,
+    )

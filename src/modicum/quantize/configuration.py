@@ -59,15 +59,12 @@ class RAPQConfig:
             can be stored, certified or run on integers.
         method: "hessian" solves each layer by its second moments, without gradients; "paper" goes on from there with
             unit-wise reconstruction by gradient descent.
-        p_slope: a of the exponent of the reconstruction loss, p = round(1 + a s(mean), 1); None is p = 2.
-        p_argument: "released" is s((sum gamma - 1) / C), "mean_gamma" is s(mean gamma - 1).
+        p_slope: a of the exponent of the reconstruction loss, p = round(1 + a s((sum gamma - 1) / C), 1); None: 2.
         iterations: steps of gradient descent a unit, for weights ("paper").
         activation_iterations: likewise for the exponents of activations.
         initial: where "paper" starts: "hessian", or "mse" as the released code.
         absorb_mantissa: let rectified channels between two layers take the mantissa of their scale.
         polish: try the neighbours of every activation exponent at the end, and keep what brings the outputs closer.
-        polish_weights: do the same with the exponents of the weights. With few images the outputs come closer on those
-            alone: on 256 of CIFAR-10 a fifth closer, and 0.9 points less accurate on the test images (one draw).
         rounding: what requantization does to a tie.
         per_layer: bits of single layers, by the name that ``QuantizedModel.report`` gives them.
         seed: of the batches that "paper" draws.
@@ -87,13 +84,11 @@ class RAPQConfig:
     scales: Scales = "power_of_two"
     method: Quantizer = "hessian"
     p_slope: float | None = 0.9
-    p_argument: Literal["released", "mean_gamma"] = "released"
     iterations: int = 2000
     activation_iterations: int = 1000
     initial: Literal["hessian", "mse"] = "hessian"
     absorb_mantissa: bool = True
     polish: bool = True
-    polish_weights: bool = False
     rounding: Rounding = "half_even"
     per_layer: Mapping[str, LayerBits] = field(default_factory=dict[str, LayerBits])
     seed: int = 0
@@ -106,7 +101,6 @@ class RAPQConfig:
             "granularity": get_args(Granularity),
             "scales": get_args(Scales),
             "method": get_args(Quantizer),
-            "p_argument": ("released", "mean_gamma"),
             "initial": ("hessian", "mse"),
             "rounding": ("half_even", "half_up"),
         }.items():

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-ExponentArgument = Literal["released", "mean_gamma"]
 Rounding = Literal["half_even", "half_up"]
 
 
@@ -136,22 +135,20 @@ def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     return rounded + (x - x.detach())
 
 
-def loss_exponent(gamma: Tensor, slope: float, argument: ExponentArgument = "released") -> float:
-    """Give the exponent of a unit's reconstruction loss, p = round(1 + a sigmoid(m), 1 decimal).
+def loss_exponent(gamma: Tensor, slope: float) -> float:
+    """Give the exponent of a unit's reconstruction loss, p = round(1 + a sigmoid((sum gamma - 1) / C), 1 decimal).
 
     Args:
         gamma: weight of the unit's last batch norm, shape (channels,), as it was before folding.
         slope: a.
-        argument: m: "released" is (sum gamma - 1) / C, "mean_gamma" is mean gamma - 1.
 
     Returns:
         p in [1, 1 + a].
 
     Source:
-        Yao et al. 2022, the batch-norm-based loss; "released" is as in the released code.
+        Yao et al. 2022, the batch-norm-based loss, as in the released code.
     """
-    total = float(gamma.double().sum())
-    mean = (total - 1) / gamma.numel() if argument == "released" else total / gamma.numel() - 1
+    mean = (float(gamma.double().sum()) - 1) / gamma.numel()
     return round(1 + slope / (1 + math.exp(-mean)), 1)
 
 
@@ -172,3 +169,35 @@ def unit_loss(output: Tensor, target: Tensor, p: float) -> Tensor:
     error = output - target
     power = error.square() if p == 2 else error.abs().pow(p)
     return power.sum(dim=1).mean()
+
+
+# A gate reaches 0 and 1 since the sigmoid is stretched to (LOW, HIGH) and cut off.
+_LOW, _HIGH = -0.1, 1.1
+
+
+def gate(logit: Tensor) -> Tensor:
+    """Rectified sigmoid: h(x) = clip(sigmoid(x) (zeta - gamma) + gamma, 0, 1), zeta = 1.1, gamma = -0.1."""
+    return (torch.sigmoid(logit) * (_HIGH - _LOW) + _LOW).clamp(0, 1)
+
+
+def gate_logit(opening: Tensor) -> Tensor:
+    """Invert the gate on [0, 1]: x = -ln((zeta - gamma) / (h - gamma) - 1)."""
+    return -torch.log((_HIGH - _LOW) / (opening - _LOW) - 1)
+
+
+def gate_regularizer(opening: Tensor, temperature: float) -> Tensor:
+    """Sum 1 - |2h - 1|^b over gates: 0 where a gate has decided, 1 where it is half open."""
+    return (1 - (2 * opening - 1).abs().pow(temperature)).sum()
+
+
+def temperature(step: int, steps: int, *, warm_up: float = 0.2, first: float = 20.0, last: float = 2.0) -> float:
+    """Anneal b: ``first`` during the warm-up, then on a line to ``last``."""
+    begin = warm_up * steps
+    if step <= begin:
+        return first
+    return first + (last - first) * min(1.0, (step - begin) / (steps - begin))
+
+
+def soft_scale(floor_exponent: Tensor, logit: Tensor) -> Tensor:
+    """Give a scale between two powers of two, s = 2^(floor(log2 s0) + h(beta))."""
+    return torch.exp2(floor_exponent + gate(logit))

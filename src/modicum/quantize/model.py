@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError
-from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.codes import Codes, Grids
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.functional import power_of_two
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import BatchNorm, Convolution, Linear, Opaque, Operation
-from modicum.quantize.graph.placement import source
+from modicum.quantize.graph.graph import Graph
 
 if TYPE_CHECKING:
-    from modicum.quantize.certificate import Certificate
-    from modicum.quantize.onnx_file import OnnxAgreement
-    from modicum.quantize.report import LayerQuality, Summary
-
-
-Codes = Mapping[str, WeightCode | FloatWeightCode]
-Grids = Mapping[str, ActivationGrid | FloatActivationGrid]
-
-
-def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
-    """Put the weights and biases of the grid into a graph."""
-    operations: dict[str, Operation] = {}
-    for name, layer in graph.layers.items():
-        code = codes.get(name)
-        if code is None:
-            continue
-        bias = layer.bias
-        step = bias_step(graph, codes, grids, name)
-        if step is not None:
-            bias = torch.round(bias.double() / step) * step
-        weight = code.dequantized(torch.float64)
-        operations[name] = replace(layer, weight=weight.to(layer.weight.dtype), bias=bias.to(layer.bias.dtype))
-    return graph.with_operations(operations)
-
-
-def bias_step(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor | None:
-    """Give the unit of a layer's accumulator, 2^(e_weight + e_input), float64 of shape (channels,); None if real."""
-    code, grid = codes[name], grids.get(source(graph, graph[name].inputs[0]))
-    if not isinstance(code, WeightCode) or not isinstance(grid, ActivationGrid):
-        return None
-    return power_of_two(code.exponent.to(torch.int32) + grid.exponent, torch.float64)
-
-
-def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor:
-    """Give the bias of a layer in units of its accumulator."""
-    step = bias_step(graph, codes, grids, name)
-    if step is None:
-        raise ConfigError(f"{name} has a real scale.", hint="Quantize weights and activations to powers of two.")
-    return torch.round(graph.layers[name].bias.double() / step).to(torch.int64)
+    from modicum.quantize.inspect.certificate import Certificate
+    from modicum.quantize.inspect.report import LayerQuality, Summary
+    from modicum.quantize.io.onnx import OnnxAgreement
 
 
 class QuantizedModel(nn.Module):
@@ -67,7 +26,7 @@ class QuantizedModel(nn.Module):
     exactly, it computes the very numbers of the integer engine.
 
     Args:
-        graph: from `simulated`: its layers hold weights and biases of the grid.
+        graph: from `placement.simulated`: its layers hold weights and biases of the grid.
         codes: of the layers, by name.
         grids: of tensors between layers, by node name; empty if only weights are quantized.
         config: how it was made.
@@ -111,19 +70,19 @@ class QuantizedModel(nn.Module):
 
     def verify(self) -> Certificate:
         """Prove what can be proved of it: integer codes and exponents, and the width of every sum."""
-        from modicum.quantize.certificate import certify
+        from modicum.quantize.inspect.certificate import certify
 
         return certify(self)
 
     def report(self) -> Summary:
         """Say what it is made of, layer by layer: bits, exponents, bytes, clipping and noise."""
-        from modicum.quantize.report import summarise
+        from modicum.quantize.inspect.report import summarise
 
         return summarise(self)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file with packed weights, whole or not at all; see `storage.save`."""
-        from modicum.quantize.storage import save
+        from modicum.quantize.io.storage import save
 
         save(self, path)
 
@@ -140,9 +99,10 @@ class QuantizedModel(nn.Module):
             ConfigError: if `network` is needed and missing, or is another one.
             DataError: if it is no such file, or a damaged one.
         """
-        from modicum.quantize.storage import load
+        from modicum.quantize.io.storage import load
 
-        return load(path, network)
+        graph, codes, found = load(path, network)
+        return cls(graph, codes, found.grids, config=found.config, shape=found.shape, quality=found.quality)
 
     def export_onnx(self, path: Path, example: Tensor | None = None, *, opset: int = 21) -> OnnxAgreement | None:
         """Write an ONNX file of QuantizeLinear and DequantizeLinear, and say how far onnxruntime is from this network.
@@ -160,7 +120,7 @@ class QuantizedModel(nn.Module):
             MissingExtraError: if onnx, or onnxruntime for the comparison, is not installed.
             ModelError: if an operation has no ONNX form here; it is named.
         """
-        from modicum.quantize.onnx_file import compare_onnx, export_onnx
+        from modicum.quantize.io.onnx import compare_onnx, export_onnx
 
         export_onnx(self, path, opset=opset)
         return None if example is None else compare_onnx(self, path, example)
@@ -176,16 +136,4 @@ class QuantizedModel(nn.Module):
 
 
 def _mapped(graph: Graph, fn: Callable[[Tensor], Tensor]) -> Graph:
-    operations: dict[str, Operation] = {}
-    for node in graph:
-        it = node.operation
-        if isinstance(it, Convolution | Linear):
-            gamma = None if it.gamma is None else fn(it.gamma)
-            operations[node.name] = replace(it, weight=fn(it.weight), bias=fn(it.bias), gamma=gamma)
-        elif isinstance(it, BatchNorm):
-            operations[node.name] = replace(
-                it, weight=fn(it.weight), bias=fn(it.bias), mean=fn(it.mean), variance=fn(it.variance)
-            )
-        elif isinstance(it, Opaque):
-            operations[node.name] = replace(it, tensors={name: fn(value) for name, value in it.tensors.items()})
-    return graph.with_operations(operations)
+    return graph.with_operations({node.name: node.operation.mapped(fn) for node in graph})

@@ -2,98 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, mse_loss
 
-from modicum.quantize.codes import ActivationGrid, WeightCode
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.units import Unit, units
+from modicum.quantize.codes import ActivationGrid
+from modicum.quantize.graph.graph import Graph, Unit, units
+from modicum.quantize.graph.placement import simulated
+from modicum.quantize.hessian.layers import Layered
 
 _LOWEST, _HIGHEST = -126, 126
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """What the polish may change."""
-
-    codes: Mapping[str, WeightCode]  # of the layers
-    biases: Mapping[str, Tensor]  # of the layers, not on a grid yet
-    grids: Mapping[str, ActivationGrid]  # of tensors between layers
-
-
-Moves = Callable[[State, str], Iterable[State]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polished:
     """What the polish did."""
 
-    state: State  # after it
+    layered: Layered  # with the grids after it
     before: float  # distance of the outputs before
     after: float  # distance after; never larger
     moved: int  # how many moves were kept
 
 
-def output_distance(wanted: Tensor, given: Tensor) -> Tensor:
-    """Give how far outputs are from those of the float network, as a number that can be differentiated."""
+def distance(wanted: Tensor, given: Tensor) -> float:
+    """Give how far outputs are from those of the float network."""
     # The mean Kullback-Leibler divergence of the two softmax distributions for outputs of shape (batch, classes) with
     # two classes or more, else the mean squared error.
     if wanted.ndim == 2 and wanted.shape[1] > 1:
         first, second = log_softmax(wanted.double(), 1), log_softmax(given.double(), 1)
-        return kl_div(second, first, reduction="batchmean", log_target=True)
-    return mse_loss(given.double(), wanted.double())
-
-
-def distance(wanted: Tensor, given: Tensor) -> float:
-    """Give `output_distance` as a plain number."""
-    return float(output_distance(wanted, given))
-
-
-def grid_moves(state: State, name: str) -> Iterable[State]:
-    """Move the grid of a node by one exponent."""
-    grid = state.grids.get(name)
-    if grid is None:
-        return
-    for exponent in (grid.exponent + 1, grid.exponent - 1):
-        if not _LOWEST <= exponent <= _HIGHEST:
-            continue
-        moved = grid.moved(exponent)
-        if moved.high > 0:
-            yield replace(state, grids={**state.grids, name: moved})
+        return float(kl_div(second, first, reduction="batchmean", log_target=True))
+    return float(mse_loss(given.double(), wanted.double()))
 
 
 @torch.no_grad()
-def polish(
-    state: State,
-    images: Tensor,
-    wanted: Tensor,
-    *,
-    rebuilt: Callable[[State], Graph],
-    moves: Iterable[Moves] = (grid_moves,),
-    progress: Callable[[str], None] = lambda _: None,
-) -> Polished:
-    """Try the moves of each node, front to back; the first that brings the outputs closer is kept, no other."""
-    kinds = tuple(moves)
-    graph = rebuilt(state)
+def polish(layered: Layered, images: Tensor, *, progress: Callable[[str], None] = lambda _: None) -> Polished:
+    """Try both neighbours of each grid, front to back; the first that brings the outputs closer is kept, no other."""
+    wanted = layered.graph.run({}, x=images)[layered.graph.output]
+    grids = cast("Mapping[str, ActivationGrid]", layered.grids)
+    graph = _rebuilt(layered, grids)
     known: dict[str, Tensor] = {}
-    best = before = distance(wanted, _run(graph, state, known, images, graph.output)[graph.output])
+    best = before = distance(wanted, _run(graph, grids, known, images, graph.output)[graph.output])
     moved = 0
     for place, names in enumerate(_groups(graph, units(graph))):
         for name in names:
-            for kind in kinds:
-                for trial in kind(state, name):
-                    candidate = rebuilt(trial)
-                    found = distance(wanted, _run(candidate, trial, known, images, graph.output)[graph.output])
-                    if found < best:
-                        best, state, graph, moved = found, trial, candidate, moved + 1
-                        break
+            for trial in _moves(grids, name):
+                candidate = _rebuilt(layered, trial)
+                found = distance(wanted, _run(candidate, trial, known, images, graph.output)[graph.output])
+                if found < best:
+                    best, grids, graph, moved = found, trial, candidate, moved + 1
+                    break
             progress(name)
-        known = _run(graph, state, known, images, names[-1]) if place else known
-    return Polished(state=state, before=before, after=best, moved=moved)
+        known = _run(graph, grids, known, images, names[-1]) if place else known
+    return Polished(layered=replace(layered, grids=dict(grids)), before=before, after=best, moved=moved)
+
+
+def _moves(grids: Mapping[str, ActivationGrid], name: str) -> Iterator[Mapping[str, ActivationGrid]]:
+    grid = grids.get(name)
+    if grid is None:
+        return
+    for exponent in (grid.exponent + 1, grid.exponent - 1):
+        if _LOWEST <= exponent <= _HIGHEST and (moved := grid.moved(exponent)).high > 0:
+            yield {**grids, name: moved}
+
+
+def _rebuilt(layered: Layered, grids: Mapping[str, ActivationGrid]) -> Graph:
+    return simulated(layered.corrected, layered.codes, grids)
 
 
 def _groups(graph: Graph, pieces: tuple[Unit, ...]) -> list[list[str]]:
@@ -102,6 +79,8 @@ def _groups(graph: Graph, pieces: tuple[Unit, ...]) -> list[list[str]]:
     return [head, *(list(piece.nodes) for piece in pieces)]
 
 
-def _run(graph: Graph, state: State, known: Mapping[str, Tensor], images: Tensor, name: str) -> dict[str, Tensor]:
-    through = lambda at, value: state.grids[at].apply(value) if at in state.grids else value
+def _run(
+    graph: Graph, grids: Mapping[str, ActivationGrid], known: Mapping[str, Tensor], images: Tensor, name: str
+) -> dict[str, Tensor]:
+    through = lambda at, value: grids[at].apply(value) if at in grids else value
     return graph.run(known, x=images, wanted=(name,), through=through)

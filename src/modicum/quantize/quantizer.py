@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Literal, cast
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from modicum.core.progress import Progress, counted, silent
-from modicum.errors import ConfigError, ModelError
-from modicum.quantize.calibration import Calibration, check_samples, gather
+from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers, with_biases
-from modicum.quantize.leftover import warn_of_floats
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.ops import Opaque
+from modicum.quantize.graph.placement import bits_of_weights, check_layers, simulated, sites
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.inspect.report import described, float_parts, float_share, measure_quality, warn_of_floats
+from modicum.quantize.model import QuantizedModel
 from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
-from modicum.quantize.polish import Moves, State, grid_moves, polish
-from modicum.quantize.quality import measure_quality
-from modicum.quantize.weight_moves import gradients, weight_moves
+from modicum.quantize.polish import polish
 
 _LOOKED_AT = 256  # ours: samples on which the quality of layers is measured
 
@@ -35,6 +32,7 @@ def quantize(
     config: RAPQConfig | None = None,
     *,
     tracing: Literal["export", "eager"] = "export",
+    integers_only: bool = False,
     progress: Progress = silent,
 ) -> QuantizedModel:
     """Quantize a trained network to powers of two, from some hundred samples and without labels.
@@ -44,24 +42,29 @@ def quantize(
 
     Args:
         model: takes one tensor and gives one; it is not changed.
-        calibration: samples of its input, as a tensor or as batches; see `calibration.gather`.
+        calibration: samples of its input, as a tensor or as batches, of which the first tensor or
+            `pixel_values` counts.
         config: what is wanted; W4A4 by second moments if left out.
         tracing: "export" writes the network down by torch.export; "eager" quantizes layer by layer inside a network
             that cannot be traced. The latter has no integer engine, file or ONNX export.
+        integers_only: refuse a network of which an operator would stay in floating point.
         progress: called with (steps done, 0, what was done): nobody knows before how many there are.
 
     Returns:
         The quantized network, in evaluation mode, on the device of the model's weights.
 
     Raises:
-        ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two, or
-            `RAPQConfig.per_layer` names a layer that is not there.
+        ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two or "eager" with
+            `integers_only`, or `RAPQConfig.per_layer` names a layer that is not there.
         DataError: if the calibration has values that are not finite, samples of different shapes, or one value alone.
-        ModelError: if the network cannot be traced, has no layer to quantize, or cannot take the samples.
+        ModelError: if the network cannot be traced, has no layer to quantize, cannot take the samples, or has an
+            operator that integers do not stand for where `integers_only` is set.
     """
     config = RAPQConfig() if config is None else config
     if tracing not in ("export", "eager"):
         raise ConfigError(f"tracing must be export or eager, but it is {tracing!r}.", hint="Use 'export'.")
+    if tracing == "eager" and integers_only:
+        raise ConfigError("A network that is not traced has no integer form.", hint="Leave integers_only out.")
     images = gather(calibration)
     weight = next(model.parameters(), None)
     if weight is not None:
@@ -72,7 +75,16 @@ def quantize(
         from modicum.quantize.eager import quantize_eagerly
 
         return quantize_eagerly(model, images, config, progress=counted(progress))
-    return quantize_graph(folded(trace(model, images[:2])), images, config, progress=progress)
+    graph = folded(trace(model, images[:2].clone()))  # a network may overwrite its input
+    if integers_only and any(isinstance(node.operation, Opaque) for node in graph):
+        parts = float_parts(graph)
+        raise ModelError(
+            f"{type(model).__name__} cannot be stored as integers: none stand for its operators "
+            f"{described(parts)}, with {float_share(graph, parts):.1%} of the weights.",
+            hint="Quantize a convolutional network with ReLU, such as ResNet, MobileNetV2 or RegNet; in Python, "
+            "quantize() leaves such operators in floating point.",
+        )
+    return quantize_graph(graph, images, config, progress=progress)
 
 
 @torch.no_grad()
@@ -86,8 +98,9 @@ def quantize_graph(graph: Graph, images: Tensor, config: RAPQConfig, *, progress
     layered = _by_second_moments(graph, images, config, step)
     if config.method == "paper":
         layered = _reconstructed(layered, images, config, step)
-    if config.scales == "power_of_two" and config.polish and (layered.grids or layered.neighbours):
-        layered = _polished(layered, images, step)
+    if config.scales == "power_of_two" and config.polish and layered.grids:
+        tried = lambda name: step(f"{name}: neighbouring exponents tried")
+        layered = polish(layered, images, progress=tried).layered
     model = QuantizedModel(
         simulated(layered.corrected, layered.codes, layered.grids),
         layered.codes,
@@ -112,15 +125,9 @@ def _by_second_moments(graph: Graph, images: Tensor, config: RAPQConfig, progres
             shared=config.granularity == "tensor",
             absorbing=config.absorb_mantissa and power and config.granularity == "channel",
             rounding=config.rounding,
-            neighbouring=_polishes_weights(config),
         ),
         progress=progress,
     )
-
-
-def _polishes_weights(config: RAPQConfig) -> bool:
-    chosen = (config.method, config.scales, config.granularity)
-    return config.polish and config.polish_weights and chosen == ("hessian", "power_of_two", "channel")
 
 
 def _reconstructed(layered: Layered, images: Tensor, config: RAPQConfig, progress: Callable[[str], None]) -> Layered:
@@ -143,31 +150,6 @@ def _reconstructed(layered: Layered, images: Tensor, config: RAPQConfig, progres
     return Layered(graph=layered.graph, biases=biases, codes=codes, grids=grids)
 
 
-def _polished(layered: Layered, images: Tensor, progress: Callable[[str], None]) -> Layered:
-    wanted = layered.graph.run({}, x=images)[layered.graph.output]
-    state = State(
-        codes=cast("Mapping[str, WeightCode]", layered.codes),
-        biases=layered.biases,
-        grids=cast("Mapping[str, ActivationGrid]", layered.grids),
-    )
-
-    def rebuilt(trial: State) -> Graph:
-        return simulated(with_biases(layered.graph, trial.biases), trial.codes, trial.grids)
-
-    moves: list[Moves] = [grid_moves]
-    if layered.neighbours:
-        moves.append(weight_moves(layered.neighbours, gradients(rebuilt(state), state.grids, images, wanted)))
-    found = polish(
-        state,
-        images,
-        wanted,
-        rebuilt=rebuilt,
-        moves=moves,
-        progress=lambda name: progress(f"{name}: neighbouring exponents tried"),
-    ).state
-    return replace(layered, codes=dict(found.codes), biases=dict(found.biases), grids=dict(found.grids))
-
-
 def _check_input(model: nn.Module, images: Tensor) -> None:
     was_training = {module: module.training for module in model.modules()}
     try:
@@ -181,3 +163,81 @@ def _check_input(model: nn.Module, images: Tensor) -> None:
     finally:
         for module, training in was_training.items():
             module.training = training
+
+
+Calibration = Tensor | Mapping[str, Any] | Iterable[Any]
+
+_FEWEST = 2
+
+
+def gather(calibration: Calibration) -> Tensor:
+    """Bring calibration data into one tensor."""
+    if isinstance(calibration, Tensor | Mapping):
+        calibration = [calibration]
+    if not isinstance(calibration, Iterable):
+        raise ConfigError(
+            f"Calibration must be a tensor or batches, but it is {type(calibration).__name__}.",
+            hint="Give a tensor of samples, or a DataLoader over them.",
+        )
+    batches = [_tensor(it) for it in calibration]
+    count = sum(map(len, batches))
+    if count < _FEWEST:
+        raise ConfigError(
+            f"Calibration needs {_FEWEST} samples or more, but got {count} in {len(batches)} batches.",
+            hint="Give some hundred samples of training data, without labels.",
+        )
+    for number, batch in enumerate(batches):
+        if batch.shape[1:] != batches[0].shape[1:]:
+            raise DataError(
+                f"Calibration batch {number} has samples of shape {tuple(batch.shape[1:])}, the first batch of shape "
+                f"{tuple(batches[0].shape[1:])}.",
+                hint="Bring all samples to one shape.",
+            )
+        if not torch.isfinite(batch).all():
+            raise DataError(
+                f"Calibration batch {number} has values that are not finite.", hint="Drop or correct those samples."
+            )
+    return torch.cat(batches).detach()
+
+
+def check_samples(samples: Tensor, model: nn.Module | None = None) -> None:
+    """Refuse samples without any contrast, and warn of those that have another size than the network was made for."""
+    channels = samples.transpose(0, 1).flatten(1) if samples.ndim > 1 else samples[None]
+    if bool((channels == channels[:, :1]).all()):
+        raise DataError(
+            f"All {len(samples)} calibration samples are one value a channel, so nothing can be learnt from them.",
+            hint="Give some hundred samples of training data.",
+        )
+    size = _declared(model)
+    if size and samples.ndim == 4 and tuple(samples.shape[2:]) != size:
+        rows, columns = samples.shape[2:]
+        warnings.warn(
+            f"The calibration images have {rows} x {columns} pixels, but the network was made for "
+            f"{size[0]} x {size[1]}. Quantized so, it takes images of {rows} x {columns} alone.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _declared(model: nn.Module | None) -> tuple[int, ...] | None:
+    settings: Any = getattr(model, "pretrained_cfg", None)  # of timm, and of `Opened.sized`
+    found: Any = settings.get("input_size") if isinstance(settings, dict) else None
+    if found is None:
+        found = getattr(getattr(model, "config", None), "image_size", None)
+    if found is None:
+        found = getattr(getattr(model, "example_input_array", None), "shape", None)
+    sides = (found, found) if isinstance(found, int) else tuple(found or ())[-2:]
+    return sides if len(sides) == 2 and all(isinstance(it, int) for it in sides) else None
+
+
+def _tensor(batch: object) -> Tensor:
+    if isinstance(batch, Mapping):
+        batch = cast("Mapping[str, object]", batch).get("pixel_values")
+    elif isinstance(batch, Sequence) and batch:
+        batch = cast("Sequence[object]", batch)[0]
+    if not isinstance(batch, Tensor) or not batch.ndim:
+        raise ConfigError(
+            f"A calibration batch must be a tensor, or have one first, but it is {type(batch).__name__}.",
+            hint="Give a tensor of samples, or a DataLoader over them.",
+        )
+    return batch if batch.is_floating_point() else batch.float()

@@ -366,14 +366,13 @@ def _images(folder: Path) -> None:
 
 
 def _read_images(folder: Path) -> object:
-    from modicum.quantize.preparation import read_preparation
-    from modicum.quantize.samples import read_samples
+    from modicum.quantize.io.images import read_preparation, read_samples
 
     return read_samples(folder, preparation=lambda: read_preparation(folder))
 
 
 def _read_test(path: Path) -> object:
-    from modicum.quantize.samples import read_samples, read_test
+    from modicum.quantize.io.images import read_samples, read_test
 
     return read_test(path), read_samples(path)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modicum.errors import ConfigError, DataError
-from modicum.quantize.packing import pack_bits, packed_size, unpack_bits
+from modicum.quantize.codes import pack_bits, packed_size, unpack_bits
 
 
 @st.composite

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import power_of_two
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.placement import Site, bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.placement import Site, bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.model import QuantizedModel
 
 SAMPLES = 9
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.core.resnet import BasicBlock
-from modicum.quantize.engine.compiled import find_compiler
+from modicum.quantize.engine.build import find_compiler
 from modicum.quantize.engine.engine import Backend
 
 

@@ -11,11 +11,10 @@ from torch.nn.functional import pad, relu
 from modicum.core.resnet import resnet20
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.placement import bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.placement import bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.model import QuantizedModel
 
 __all__ = ["DepthwiseNet", "ResidualNet", "images", "random_codes", "random_model", "random_resnet20"]
 

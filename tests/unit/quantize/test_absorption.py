@@ -10,11 +10,10 @@ from tests.unit.quantize import small_networks as nets
 from torch import Tensor, nn
 
 from modicum.core.resnet import resnet20
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Convolution, Linear
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.hessian.absorption import absorb, mantissas, readers
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.ops import Convolution, Linear
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.hessian.layers import absorb, mantissas, readers
 
 
 def traced(model: nn.Module, size: int) -> Graph:

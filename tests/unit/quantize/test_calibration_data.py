@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from modicum.errors import ConfigError, DataError
-from modicum.quantize.calibration import gather
+from modicum.quantize.quantizer import gather
 
 X = torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, images, random_model, random_resnet20
 from torch import Tensor, nn
 
-from modicum.quantize.bounds import Span, aligned, bounds_of
-from modicum.quantize.certificate import certify
+from modicum.quantize.bounds import Span
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.functional import Rounding
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import Input, Linear, MeanPool
-from modicum.quantize.model import QuantizedModel, simulated
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import Input, Linear, MeanPool
+from modicum.quantize.graph.placement import simulated
+from modicum.quantize.inspect.certificate import bounds_of, certify
+from modicum.quantize.model import QuantizedModel
 
 NETS = {"residual": ResidualNet, "depthwise": DepthwiseNet}
 
@@ -46,6 +48,12 @@ def a_linear_model(weight: Tensor, *, bits: int = 8) -> QuantizedModel:
     return QuantizedModel(
         simulated(graph, {"last": code}, grids), {"last": code}, grids, config=RAPQConfig(), shape=(weight.shape[1],)
     )
+
+
+def span(exponents: list[int], low: list[int], high: list[int], layer: str) -> Span:
+    ends = [np.array(it, dtype=object) for it in (low, high)]
+    reach = np.maximum(-ends[0], ends[1])
+    return Span(exponents=np.array(exponents), low=ends[0], high=ends[1], reach=reach, layers=frozenset({layer}))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -83,9 +91,11 @@ def test_no_number_exceeds_its_bound(name: str) -> None:
     assert set(model.graph.layers) <= set(bounds.computed)
     for node, span in bounds.computed.items():
         by_channel = seen[node].transpose(0, 1).flatten(1)
-        numbers = by_channel / torch.exp2(span.unit)[:, None]
+        numbers = by_channel / torch.exp2(torch.from_numpy(span.exponents).double())[:, None]
         assert torch.equal(numbers, numbers.round())
-        assert bool((numbers.abs().amax(dim=1) <= span.bound).all())
+        for ends, limit in ((numbers.amin(dim=1), span.low), (-numbers.amax(dim=1), -span.high)):
+            assert (ends.numpy() >= limit.astype(float)).all()
+        assert (span.magnitude <= span.reach).all()
 
 
 def test_the_bound_of_a_layer_is_that_of_the_worst_input() -> None:
@@ -95,11 +105,12 @@ def test_the_bound_of_a_layer_is_that_of_the_worst_input() -> None:
 
 
 def test_a_sum_is_bounded_in_the_finer_unit() -> None:
-    coarse = Span(unit=torch.tensor([-2.0, -6.0]), bound=torch.tensor([5.0, 3.0]), layers=frozenset("a"))
-    fine = Span(unit=torch.tensor([-4.0]), bound=torch.tensor([7.0]), layers=frozenset("b"))
-    both = aligned(coarse, fine)
-    assert both.unit.tolist() == [-4, -6]
-    assert both.bound.tolist() == [5 * 4 + 7, 3 + 7 * 4]
+    coarse, fine = span([-2, -6], [-5, 0], [4, 3], "a"), span([-4], [0], [7], "b")
+    both = coarse.plus(fine)
+    assert both.exponents.tolist() == [-4, -6]
+    assert both.low.tolist() == [-5 * 4, 0]
+    assert both.high.tolist() == [4 * 4 + 7, 3 + 7 * 4]
+    assert both.reach.tolist() == [5 * 4 + 7, 3 + 7 * 4]
     assert both.layers == {"a", "b"}
 
 

@@ -32,7 +32,6 @@ def test_bits_of_single_layers_are_checked_likewise(bits: int) -> None:
         ("granularity", "channel, tensor"),
         ("scales", "power_of_two, float"),
         ("method", "paper, hessian"),
-        ("p_argument", "released, mean_gamma"),
         ("initial", "hessian, mse"),
         ("rounding", "half_even, half_up"),
     ],

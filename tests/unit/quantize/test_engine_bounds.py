@@ -7,27 +7,29 @@ from tests.unit.quantize.coded import coded
 from torch import nn
 
 from modicum.errors import ConfigError
+from modicum.quantize.bounds import Span
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.engine.accumulators import known
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.program import lower
-from modicum.quantize.engine.reference import shift_right
-from modicum.quantize.engine.steps import Layer, Value
+from modicum.quantize.engine.program import added, lower, rescaled
+from modicum.quantize.functional import Rounding, shift_right
+from modicum.quantize.graph.ops import Layer
 
 
-def value(low: int, high: int, exponents: list[int]) -> Value:
-    return Value(name="v", shape=(len(exponents),), exponents=np.array(exponents), low=low, high=high)
+def span(low: int, high: int, exponents: list[int]) -> Span:
+    ends = (np.full(len(exponents), it, dtype=object) for it in (low, high, max(-low, high)))
+    least, most, reach = ends
+    return Span(exponents=np.array(exponents), low=least, high=most, reach=reach)
 
 
 def test_an_addition_brings_each_channel_to_the_smaller_exponent() -> None:
-    total, residual = known(value(-3, 5, [0, 2, -1])).plus(value(0, 7, [0, 0, 0]))
+    total, residual, met = added(span(-3, 5, [0, 2, -1]), "v", span(0, 7, [0, 0, 0]), 3)
     assert total.exponents.tolist() == [0, 0, -1]
     assert residual.own.tolist() == [0, 2, 0]
     assert residual.other.tolist() == [0, 0, 1]
     assert total.low.tolist() == [-3, -12, -3]
     assert total.high.tolist() == [12, 27, 19]
-    assert total.bound == 5 * 4 + 7
+    assert met == 5 * 4 + 7
 
 
 def test_a_bound_is_the_sum_of_what_a_channel_can_meet() -> None:
@@ -45,17 +47,17 @@ def test_a_bound_is_the_sum_of_what_a_channel_can_meet() -> None:
     assert step.result.high == max(largest)
 
 
-@pytest.mark.parametrize("even", [True, False])
-def test_a_shift_beyond_all_bits_is_cut_to_what_int32_can_do(even: bool) -> None:
-    numbers, rescale = known(value(-128, 127, [0])).on(ActivationGrid(bits=8, signed=True, exponent=100))
+@pytest.mark.parametrize("rounding", ["half_even", "half_up"])
+def test_a_shift_beyond_all_bits_is_cut_to_what_int32_can_do(rounding: Rounding) -> None:
+    rescale, met = rescaled(span(-128, 127, [0]), ActivationGrid(bits=8, signed=True, exponent=100), 1)
     assert rescale.shift.tolist() == [9]
-    assert numbers.bound == 128 + 2**8
-    assert not shift_right(np.arange(-128, 128), rescale.shift, even=even).any()
+    assert met == 128 + 2**8
+    assert not shift_right(torch.arange(-128, 128), torch.from_numpy(rescale.shift.copy()), rounding).any()
 
 
 def test_distant_exponents_are_refused_when_the_sum_needs_more_than_int32() -> None:
-    total, _ = known(value(0, 255, [60])).plus(value(0, 255, [0]))
-    assert total.bound == (255 << 60) + 255
+    _, _, met = added(span(0, 255, [60]), "v", span(0, 255, [0]), 1)
+    assert met == (255 << 60) + 255
     model, _ = coded(nn.Linear(4, 2), (4,))
     code = model.codes[next(iter(model.codes))]
     assert isinstance(code, WeightCode)
@@ -65,7 +67,7 @@ def test_distant_exponents_are_refused_when_the_sum_needs_more_than_int32() -> N
 
 
 def test_a_value_that_is_always_0_asks_for_no_shift() -> None:
-    total, residual = known(value(-3, 5, [0, 2])).plus(value(0, 0, [-60, 60]))
+    total, residual, _ = added(span(-3, 5, [0, 2]), "v", span(0, 0, [-60, 60]), 2)
     assert total.exponents.tolist() == [0, 2]
     assert not residual.own.any()
     assert not residual.other.any()

@@ -13,9 +13,9 @@ from torch import nn
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import FloatActivationGrid, FloatWeightCode
 from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.engine.c_source import source_of, write_c
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.program import Program, lower
-from modicum.quantize.engine.source import source_of, write_c
 from modicum.quantize.model import QuantizedModel
 
 

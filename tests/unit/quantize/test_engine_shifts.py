@@ -9,10 +9,9 @@ from tests.unit.quantize.engine_networks import available
 
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.reference import shift_right
-from modicum.quantize.engine.steps import Copy, Head, Layer, Program, Rescale, Step, Value
-from modicum.quantize.functional import Rounding
-from modicum.quantize.functional import shift_right as shift_right_of_torch
+from modicum.quantize.engine.program import Program, Rescale, Step, Value
+from modicum.quantize.functional import Rounding, shift_right
+from modicum.quantize.graph.ops import Head, Input, Layer
 
 TABLE: dict[Rounding, list[int]] = {"half_up": [-1, -1, 0, 0, 1, 1, 2], "half_even": [-2, -1, 0, 0, 0, 1, 2]}
 SHIFTS = np.arange(-3, 9)
@@ -47,14 +46,14 @@ def identity(channels: int) -> Layer:
 
 @pytest.mark.parametrize("rounding", TABLE)
 def test_the_reference_rounds_as_the_table(rounding: Rounding) -> None:  # RAPQ-C13
-    got = shift_right(np.arange(-3, 4), np.array(1), even=rounding == "half_even")
+    got = shift_right(torch.arange(-3, 4), 1, rounding)
     assert got.tolist() == TABLE[rounding]
 
 
 @pytest.mark.parametrize("rounding", TABLE)
 def test_every_engine_rounds_as_the_table(rounding: Rounding) -> None:  # RAPQ-C13
     numbers = np.arange(-3, 4)[:, None]
-    for head in (Copy(), identity(1)):
+    for head in (Input(), identity(1)):
         program = shifting(np.array([1]), rounding, head, -128, 127)
         for backend in available():
             assert Engine(program, backend).run_integers(numbers)[0][:, 0].tolist() == TABLE[rounding]
@@ -64,17 +63,17 @@ def test_every_engine_rounds_as_the_table(rounding: Rounding) -> None:  # RAPQ-C
 @pytest.mark.parametrize(("low", "high"), [(-128, 127), (0, 255), (0, 5), (-1024, 1023)])
 def test_every_engine_shifts_and_clips_all_numbers_of_8_bits(low: int, high: int, rounding: Rounding) -> None:
     numbers = np.repeat(np.arange(-128, 128)[:, None], len(SHIFTS), axis=1)
-    wanted = shift_right_of_torch(torch.from_numpy(numbers), torch.from_numpy(SHIFTS), rounding).numpy().clip(low, high)
-    for head in (Copy(), identity(len(SHIFTS))):
+    wanted = shift_right(torch.from_numpy(numbers), torch.from_numpy(SHIFTS), rounding).numpy().clip(low, high)
+    for head in (Input(), identity(len(SHIFTS))):
         program = shifting(SHIFTS, rounding, head, low, high)
         for backend in available():
             assert np.array_equal(Engine(program, backend).run_integers(numbers)[0], wanted)
 
 
-@pytest.mark.parametrize("even", [True, False])
-def test_the_reference_is_division_with_rounding(even: bool) -> None:
+@pytest.mark.parametrize("rounding", TABLE)
+def test_the_reference_is_division_with_rounding(rounding: Rounding) -> None:
     numbers = np.random.default_rng(0).integers(-(2**40), 2**40, 1000)
     for shift in (1, 2, 7, 20):
         exact = numbers / 2.0**shift  # float64 holds it exactly
-        wanted = np.rint(exact) if even else np.floor(exact + 0.5)
-        assert np.array_equal(shift_right(numbers, np.array(shift), even=even), wanted)
+        wanted = np.rint(exact) if rounding == "half_even" else np.floor(exact + 0.5)
+        assert np.array_equal(shift_right(torch.from_numpy(numbers), shift, rounding).numpy(), wanted)

@@ -14,12 +14,12 @@ from tests.unit.quantize.coded import coded
 from tests.unit.quantize.engine_networks import NETWORKS
 
 from modicum.errors import ConfigError
-from modicum.quantize.engine.compiled import build, find_compiler
+from modicum.quantize.engine.build import build, find_compiler
+from modicum.quantize.engine.c_scalar import lay_out
+from modicum.quantize.engine.c_source import source_of, write_c
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.layout import lay_out
-from modicum.quantize.engine.program import lower
-from modicum.quantize.engine.source import source_of, write_c
-from modicum.quantize.engine.steps import Layer, Program
+from modicum.quantize.engine.program import Program, lower
+from modicum.quantize.graph.ops import Layer
 
 FLOATS = re.compile(r"\b(mul|add|sub|div)[sp][sd]|\bv?(mul|add|sub|div|fmadd\d+)[sp][sd]|cvt\w*[sp][sd]\b")
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
+from modicum.quantize.engine.build import CompiledProgram, find_compiler
+from modicum.quantize.engine.c_vector import exact_run
 from modicum.quantize.engine.engine import Engine
-from modicum.quantize.engine.program import lower
-from modicum.quantize.engine.steps import Layer, Program, Residual, Step, Value
-from modicum.quantize.engine.vector import exact_run
+from modicum.quantize.engine.program import Program, Residual, Step, Value, lower
+from modicum.quantize.graph.ops import Layer
 
 PATHS: dict[str, list[str]] = {"the processor's": [], "AVX2": ["-DMODICUM_AVX2"]}
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from modicum.quantize.gates import gate, gate_logit, gate_regularizer, soft_scale, temperature
+from modicum.quantize.functional import gate, gate_logit, gate_regularizer, soft_scale, temperature
 
 
 def test_a_gate_by_hand() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from modicum.quantize import grids as module
+from modicum.quantize import scales as module
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid
 from modicum.quantize.graph.placement import Site
-from modicum.quantize.grids import choose_grid
+from modicum.quantize.scales import choose_grid
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -10,14 +10,12 @@ from tests.unit.quantize import small_networks as nets
 from torch import Tensor, nn
 
 from modicum.quantize.codes import FloatWeightCode, WeightCode
+from modicum.quantize.comparison import ZeroTreatment, snap_grid, snap_to_nearest
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.placement import bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.placement import bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
-from modicum.quantize.model import simulated
-from modicum.quantize.snap import ZeroTreatment, snap_grid, snap_to_nearest
 
 SIZE = 16
 

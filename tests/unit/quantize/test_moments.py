@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.graph.ops import Convolution, Linear
 from modicum.quantize.hessian import moments as module
 from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
 

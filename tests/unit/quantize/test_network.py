@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from modicum.errors import ConfigError
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import Activation, Add, Input, Linear
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import Activation, Add, Input, Linear
 
 
 def graph() -> Graph:

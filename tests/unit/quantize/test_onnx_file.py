@@ -16,11 +16,12 @@ from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, images,
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.quantize.certificate import certify
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.model import QuantizedModel, simulated
-from modicum.quantize.onnx_file import compare_onnx, export_onnx
+from modicum.quantize.graph.placement import simulated
+from modicum.quantize.inspect.certificate import certify
+from modicum.quantize.io.onnx import compare_onnx, export_onnx
+from modicum.quantize.model import QuantizedModel
 
 NETS = {"residual": ResidualNet, "depthwise": DepthwiseNet}
 

@@ -18,9 +18,11 @@ from transformers import (
 )
 
 from modicum.errors import ConfigError, DataError, ModelError, ModicumError, UnsafeFileError
-from modicum.quantize.opening import RESNET20, accuracy, logits, open_network, traced
-from modicum.quantize.preparation import PREPARATION_FILE, Preparation, read_preparation
-from modicum.quantize.samples import read_samples, read_test
+from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.io.images import PREPARATION_FILE, Preparation, read_preparation, read_samples, read_test
+from modicum.quantize.networks import RESNET20, accuracy, logits, open_network
+from modicum.quantize.quantizer import quantize
 
 SIZES = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
 NORM = {"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]}
@@ -61,7 +63,7 @@ def test_a_folder_is_read_as_transformers_reads_it(folder: Path) -> None:
 
 def test_the_graph_of_a_folder_keeps_the_names_of_its_weights(folder: Path) -> None:
     network = open_network(str(folder)).network
-    graph = traced(network, torch.from_numpy(X))
+    graph = folded(trace(network, torch.from_numpy(X)))
     assert {f"{name}.weight" for name in graph.layers} <= set(network.state_dict())
     with torch.no_grad():
         found = graph.run({}, x=torch.from_numpy(X))[graph.output]
@@ -142,12 +144,12 @@ def test_an_architecture_without_integers_is_refused_by_its_operators() -> None:
     with torch.random.fork_rng(devices=[]):
         network = ViTForImageClassification(sizes).eval()
     with pytest.raises(ModelError, match=r"ViTForImageClassification .* operators .*layer_norm"):
-        traced(network, torch.from_numpy(X))
+        quantize(network, torch.from_numpy(X), integers_only=True)
 
 
 def test_images_of_another_shape_are_refused(folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"cannot take images of shape \(1, 8, 8\)"):
-        traced(open_network(str(folder)).network, torch.zeros(2, 1, 8, 8))
+    with pytest.raises(ModelError, match=r"cannot take samples of shape \(1, 8, 8\)"):
+        quantize(open_network(str(folder)).network, torch.randn(2, 1, 8, 8), integers_only=True)
 
 
 def test_accuracy_is_the_share_of_right_answers() -> None:

@@ -10,11 +10,10 @@ from torch import nn
 
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Activation, Add, Convolution, MeanPool
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.ops import Activation, Add, Convolution, MeanPool
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, sites, source
-from modicum.quantize.graph.tracing import trace
+from modicum.quantize.graph.trace import trace
 
 W2A4 = RAPQConfig(weight_bits=2, activation_bits=4)
 

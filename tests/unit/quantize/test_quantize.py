@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from modicum.core.seeding import seeded_globally
 from modicum.errors import ConfigError, DataError, ModelError
-from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.codes import ActivationGrid, Codes, FloatActivationGrid, FloatWeightCode, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.operations import Convolution, Linear
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.model import Codes, Grids, QuantizedModel, bias_integers, simulated
+from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.ops import Convolution, Linear
+from modicum.quantize.graph.placement import bias_integers, simulated
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.model import QuantizedModel
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 
@@ -197,15 +198,14 @@ def test_all_kinds_of_calibration_give_the_same_network(digits: Digits, narrow: 
         assert torch.equal(quantize(narrow, calibration, config)(digits.images), expected)
 
 
-def test_each_polish_brings_the_calibration_outputs_closer(digits: Digits) -> None:
+def test_the_polish_brings_the_calibration_outputs_closer(digits: Digits) -> None:
     x = digits.train[:64]
     wanted = digits.model(x)
-    settings = [{"polish": False}, {}, {"polish_weights": True}]
+    settings = [{"polish": False}, {}]
     models = [quantize(digits.model, x, RAPQConfig(weight_bits=2, activation_bits=3, **it)) for it in settings]
     apart = [distance(wanted, model(x)) for model in models]
-    assert apart == sorted(apart, reverse=True)
-    assert apart[2] < apart[1]
-    assert models[2].verify().whole
+    assert apart[1] < apart[0]
+    assert models[1].verify().whole
 
 
 def test_progress_names_the_layers(digits: Digits, narrow: nn.Module) -> None:

@@ -11,17 +11,12 @@ from torch.nn import functional
 from modicum.errors import ConfigError
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Convolution
-from modicum.quantize.graph.placement import bits_of_weights, sites
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.graph.units import units
-from modicum.quantize.model import simulated
-from modicum.quantize.paper.exponents import exponent_of_unit, last_gamma
-from modicum.quantize.paper.reconstruct import UnitReport, reconstruct
-from modicum.quantize.paper.rounding import learning_rate
-from modicum.quantize.scale_search import search_scales
+from modicum.quantize.graph.graph import Graph, folded, units
+from modicum.quantize.graph.ops import Convolution
+from modicum.quantize.graph.placement import bits_of_weights, simulated, sites
+from modicum.quantize.graph.trace import trace
+from modicum.quantize.paper.reconstruct import UnitReport, exponent_of_unit, last_gamma, learning_rate, reconstruct
+from modicum.quantize.scales import search_scales
 
 CONFIG = RAPQConfig(
     weight_bits=2, activation_bits=4, method="paper", initial="mse", iterations=200, activation_iterations=200

@@ -9,8 +9,8 @@ from tests.unit.quantize.random_models import DepthwiseNet, ResidualNet, random_
 
 from modicum.quantize.codes import FloatActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import RAPQConfig
+from modicum.quantize.inspect.report import LayerQuality, summarise
 from modicum.quantize.model import QuantizedModel
-from modicum.quantize.report import LayerQuality, summarise
 
 
 def a_model(**changes: object) -> QuantizedModel:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from modicum.errors import ConfigError
-from modicum.quantize.scale_search import search_scales
+from modicum.quantize.scales import search_scales
 
 
 def published(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from modicum.errors import ConfigError, StateError
 from modicum.quantize.codes import WeightCode
 from modicum.quantize.paper.soft import SoftWeights
-from modicum.quantize.scale_search import search_scales
+from modicum.quantize.scales import search_scales
 
 
 def weights(*shape: int, seed: int = 1) -> Tensor:

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modicum.errors import ModelError
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Activation, Add, BatchNorm, Convolution, Linear, MeanPool, Opaque
-from modicum.quantize.graph.tracing import trace
+from modicum.quantize.graph.graph import Graph, folded
+from modicum.quantize.graph.ops import Activation, Add, BatchNorm, Convolution, Linear, MeanPool, Opaque
+from modicum.quantize.graph.trace import trace
 
 
 def outputs(graph: Graph, x: Tensor) -> Tensor:

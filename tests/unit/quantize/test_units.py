@@ -9,10 +9,8 @@ import torch
 from tests.unit.quantize import small_networks as nets
 from torch import Tensor, nn
 
-from modicum.quantize.graph.folding import folded
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.tracing import trace
-from modicum.quantize.graph.units import units
+from modicum.quantize.graph.graph import Graph, folded, units
+from modicum.quantize.graph.trace import trace
 
 SIZES = {
     nets.cifar_resnet: 32,

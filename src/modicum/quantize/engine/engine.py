@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from modicum.errors import ConfigError, DataError
-from modicum.quantize.engine.compiled import CompiledProgram, find_compiler
+from modicum.quantize.engine.build import CompiledProgram, find_compiler
+from modicum.quantize.engine.program import Program
 from modicum.quantize.engine.reference import run_program
-from modicum.quantize.engine.steps import Program
+from modicum.quantize.functional import round_to
 
 Backend = Literal["auto", "c", "numpy"]
 
@@ -108,7 +109,9 @@ class Engine:
         self._check(array)
         grid = self.program.grid
         scaled = array / array.dtype.type(grid.scale)
-        whole = np.rint(scaled, out=scaled) if grid.rounding == "half_even" else np.floor(scaled + 0.5, out=scaled)
+        # In place where ties are to even: numpy's rint is torch's round, without a tensor around a single image.
+        even = grid.rounding == "half_even"
+        whole = np.rint(scaled, out=scaled) if even else round_to(torch.from_numpy(scaled), grid.rounding).numpy()
         clipped = np.minimum(np.maximum(whole, grid.low, out=whole), grid.high, out=whole)
         if np.isnan(clipped.sum()):
             raise DataError("The input holds NaN.", hint="Leave such samples out.")

@@ -1,19 +1,107 @@
-"""From a quantized model to a program of integer operations, with the largest number that each step can meet."""
+"""A quantized model as a program of integer operations, with the largest number that each step can meet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modicum.errors import ConfigError, ModelError
-from modicum.quantize.codes import ActivationGrid
-from modicum.quantize.engine.accumulators import Accumulator, known
-from modicum.quantize.engine.heads import head_of
-from modicum.quantize.engine.steps import Copy, Head, Program, Rescale, Step, Value
-from modicum.quantize.graph.network import Node
-from modicum.quantize.graph.operations import Activation, Add, Input, Slice, is_layer
-from modicum.quantize.model import QuantizedModel
+from modicum.quantize.bounds import Exact, Integers, Span, span_of
+from modicum.quantize.codes import ActivationGrid, WeightCode
+from modicum.quantize.functional import Rounding
+from modicum.quantize.graph.graph import Node
+from modicum.quantize.graph.ops import Activation, Add, Head, Input, Layer, MeanPool, Slice, is_layer
+from modicum.quantize.graph.placement import own_of, source
+
+if TYPE_CHECKING:
+    from modicum.quantize.model import QuantizedModel
+
+LARGEST = 2**31 - 1
+OFFSET = 128  # signed numbers of 8 bits are stored with it, so that all stored numbers are unsigned
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Value:
+    """A tensor of integers k that stand for k 2^e, without the batch."""
+
+    name: str  # of the node of the graph that it is the output of
+    shape: tuple[int, ...]  # (channels, height, width), or (features,)
+    exponents: Integers  # e, shape (channels,)
+    low: int  # no number is smaller
+    high: int  # no number is larger
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The shape as (channels, height, width); features are channels of one pixel."""
+        channels, height, width = self.shape if len(self.shape) == 3 else (self.shape[0], 1, 1)
+        return channels, height, width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Residual:
+    """The addition of another value: (number << own) + (other number << other), exact."""
+
+    name: str  # of the other value
+    own: Integers  # left shift of what the head gives, shape (channels,)
+    other: Integers  # left shift of the other value, shape (channels,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Rescale:
+    """The way to a grid: divide by 2^shift, round, and clip; a negative shift multiplies."""
+
+    shift: Integers  # shape (channels,)
+    rounding: Rounding  # what happens to a tie
+    low: int  # smallest number of the grid
+    high: int  # largest number of the grid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Step:
+    """One pass over the data: head, then addition, then ReLU, then grid."""
+
+    head: Head  # what is computed first
+    source: str  # name of the value that the head reads
+    residual: Residual | None  # what is added to it; None for nothing
+    rectify: bool  # whether negative numbers become 0
+    rescale: Rescale | None  # to which grid; None leaves the accumulator
+    result: Value  # the value that is made
+    bound: int  # no number inside of the step, in any order of summation, is larger in magnitude
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that are read."""
+        return (self.source,) if self.residual is None else (self.source, self.residual.name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Program:
+    """A network of integers."""
+
+    input: Value  # the value that the caller gives
+    grid: ActivationGrid  # that the input is brought to
+    steps: tuple[Step, ...]  # in the order of running
+    output: str  # name of the value that leaves
+    align: Integers  # left shift that brings its channels to one exponent, shape (channels,)
+    exponent: int  # that one
+    bound: int  # no number of the aligned output is larger in magnitude
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """All values by name, in the order in which they are made."""
+        return {self.input.name: self.input, **{step.result.name: step.result for step in self.steps}}
+
+    def certify(self) -> None:
+        """See that no number can leave int32."""
+        bounds = {step.result.name: step.bound for step in self.steps} | {"the output": self.bound}
+        for name, bound in bounds.items():
+            if bound > LARGEST:
+                raise ConfigError(
+                    f"The values of {name} may need {bound.bit_length() + 1} bits, but the engine has 32.",
+                    hint="Use fewer bits there (per_layer), or exponents that lie closer together.",
+                )
 
 
 def lower(model: QuantizedModel) -> Program:
@@ -32,10 +120,12 @@ def lower(model: QuantizedModel) -> Program:
         ModelError: if an operation has no integer form, naming the node.
     """
     values = {model.graph.nodes[0].name: _given(model)}
+    spans = {model.graph.nodes[0].name: span_of(_input_grid(model))}
     steps: list[Step] = []
     for chain in _chains(model):
-        steps.append(_step(model, chain, values))
-        values[steps[-1].result.name] = steps[-1].result
+        step, span = _step(model, chain, values, spans)
+        steps.append(step)
+        values[step.result.name], spans[step.result.name] = step.result, span
     result = values[model.graph.output]
     exponent = int(result.exponents.min())
     align = result.exponents - exponent
@@ -121,8 +211,7 @@ def _merged(model: QuantizedModel, node: Node, chains: dict[str, _Chain]) -> Nod
     if not isinstance(one, Slice) or not isinstance(other, Slice):
         return node
     del chains[before.head.name]
-    stride = (one.stride[0] * other.stride[0], one.stride[1] * other.stride[1])
-    return Node(name=node.name, operation=Slice(stride=stride), inputs=before.head.inputs)
+    return Node(name=node.name, operation=one.after(other), inputs=before.head.inputs)
 
 
 def _is_open(model: QuantizedModel, name: str) -> bool:
@@ -139,42 +228,100 @@ def _joined(model: QuantizedModel, node: Node, chains: dict[str, _Chain]) -> _Ch
     return _Chain(source=node.inputs[0])
 
 
-def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value]) -> Step:
-    head: Head = Copy()
-    numbers = known(values[chain.source])
+def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans: dict[str, Span]) -> tuple[Step, Span]:
+    head: Head = Input()
+    span, shape, at = spans[chain.source], values[chain.source].shape, chain.source
+    bound = int(span.magnitude.max())
     if chain.head is not None:
-        head, numbers = head_of(model, chain.head, values)
+        head, shape, found = _head(model, chain.head, shape, span)
+        bound, span, at = _met(head, span, found, values[chain.source]), found, chain.head.name
     residual, rectify, ceiling = None, False, None
-    at = chain.source if chain.head is None else chain.head.name
     for node in chain.tail:
         if isinstance(node.operation, Activation):
-            numbers, rectify, ceiling = numbers.rectified(), True, node.operation.ceiling
+            span, rectify, ceiling = span.rectified(), True, node.operation.ceiling
         else:
             other = node.inputs[1] if node.inputs[0] == at else node.inputs[0]
-            numbers, residual = numbers.plus(values[other])
+            span, residual, met = added(span, other, spans[other], shape[0])
+            bound = max(bound, met)
         at = node.name
     grid = _grid(model, at)
     _check_ceiling(at, ceiling, grid)
     rescale = None
     if grid is not None:
-        numbers, rescale, rectify = _on_grid(numbers, grid, rectify)
-    return Step(
+        rescale, met = rescaled(span, grid, shape[0])
+        bound, span = max(bound, met), span_of(grid)
+        if rectify and grid.low < 0:  # rounding is monotone and keeps 0: to rectify and to clip at 0 behind it are one
+            span, rescale, rectify = span.rectified(), replace(rescale, low=0), False
+    exponents = np.broadcast_to(span.exponents, shape[:1])
+    result = Value(name=at, shape=shape, exponents=exponents, low=int(span.low.min()), high=int(span.high.max()))
+    step = Step(
         head=head,
         source=chain.source,
         residual=residual,
         rectify=rectify,
         rescale=rescale,
-        result=numbers.value(at),
-        bound=numbers.bound,
+        result=result,
+        bound=bound,
     )
+    return step, span
 
 
-def _on_grid(numbers: Accumulator, grid: ActivationGrid, rectify: bool) -> tuple[Accumulator, Rescale, bool]:  # noqa: FBT001
-    # Rounding is monotone and keeps 0: to rectify and to clip at 0 behind the rounding are one.
-    result, rescale = numbers.on(grid)
-    if rectify and rescale.low < 0:
-        return replace(result, low=np.maximum(result.low, 0)), replace(rescale, low=0), False
-    return result, rescale, False
+def _head(model: QuantizedModel, node: Node, shape: tuple[int, ...], span: Span) -> tuple[Head, tuple[int, ...], Span]:
+    own = replace(own_of(model.graph, node, model.codes, model.grids), pixels=int(np.prod(shape[1:])))
+    if is_layer(node.operation) and not isinstance(own.code, WeightCode):
+        raise ConfigError(
+            f"The weights of {node.name} are not on a grid of powers of two.",
+            hint="Quantize with scales='power_of_two'.",
+        )
+    if is_layer(node.operation) and own.bias is None:
+        raise ConfigError(
+            f"{node.name} reads {source(model.graph, node.inputs[0])}, which has no grid of integer exponents.",
+            hint="Quantize activations, too.",
+        )
+    head, made = node.operation.lower(own, shape)
+    found = node.operation.bounds([span], own)
+    assert isinstance(found, Span)  # noqa: S101 - what can be lowered has bounds
+    if isinstance(head, Layer):
+        # A channel that is always 0 has any exponent; one far from the others would ask for long shifts.
+        alive = (found.low != 0) | (found.high != 0)
+        exponents = np.where(alive, found.exponents, found.exponents[alive].max() if alive.any() else span.exponents[0])
+        found = replace(found, exponents=exponents)
+    return head, made, found
+
+
+def _met(head: Head, given: Span, found: Span, value: Value) -> int:
+    # Stored numbers are >= 0: signed ones have an offset, which is taken back in the bias.
+    offset = OFFSET if given.low.min() < 0 else 0
+    if isinstance(head, Layer):
+        weights = np.abs(head.weight.reshape(len(head.bias), -1).astype(np.int64)).sum(1).astype(object)
+        return int((found.reach + weights * 2 * offset).max())
+    if isinstance(head, MeanPool):
+        return (int(given.magnitude.max()) + offset) * int(np.prod(value.shape[1:]))
+    return int(given.magnitude.max())
+
+
+def added(span: Span, name: str, other: Span, channels: int) -> tuple[Span, Residual, int]:
+    """Add another value; the largest number met is the last of what is given."""
+    if not other.magnitude.any():  # 0 has any exponent
+        other = replace(other, exponents=span.exponents)
+    total = span.plus(other)
+    own, more = total.exponents - span.exponents, total.exponents - other.exponents
+    met = (span.magnitude << (-own).astype(object)) + (other.magnitude << (-more).astype(object))
+    shifts = (np.broadcast_to(-it, (channels,)) for it in (own, more))
+    own, more = shifts
+    return total, Residual(name=name, own=own, other=more), int(met.max())
+
+
+def rescaled(span: Span, grid: ActivationGrid, channels: int) -> tuple[Rescale, int]:
+    """Bring numbers to a grid; the largest number met is the last of what is given."""
+    # A shift by more bits than a channel's numbers have gives 0 whatever the shift; it is cut to what int32 can do.
+    cut = [int(it).bit_length() + 1 for it in span.magnitude]
+    shift = np.minimum(grid.exponent - span.exponents, cut).astype(np.int64)
+    half: Exact = np.array([1 << max(int(it) - 1, 0) if it > 0 else 0 for it in shift], dtype=object)
+    met = (span.magnitude << np.maximum(-shift, 0).astype(object)) + half
+    # The grid's own limits: what the numbers really reach is a matter of the data.
+    wide = np.broadcast_to(shift, (channels,))
+    return Rescale(shift=wide, rounding=grid.rounding, low=grid.low, high=grid.high), int(met.max())
 
 
 def _check_ceiling(name: str, ceiling: float | None, grid: ActivationGrid | None) -> None:

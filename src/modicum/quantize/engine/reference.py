@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from modicum.quantize.engine.steps import (
-    Copy,
-    Enlarge,
-    Head,
-    Integers,
-    Layer,
-    Program,
-    Ravel,
-    Rescale,
-    Step,
-    Subsample,
-    Total,
-    WindowMaximum,
-)
+from modicum.quantize.bounds import Integers
+from modicum.quantize.engine.program import Program, Rescale, Step
+from modicum.quantize.functional import shift_right
+from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
@@ -27,17 +18,6 @@ def run_program(program: Program, numbers: Integers) -> Integers:
         values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
     result = _as_image(values[program.output]) << program.align[:, None, None]
     return result.reshape(len(numbers), *program.values[program.output].shape)
-
-
-def shift_right(numbers: Integers, shift: Integers, *, even: bool) -> Integers:
-    """Divide by 2^shift; a tie goes to the even number, or up. A negative shift multiplies."""
-    right, left = np.maximum(shift, 0), np.maximum(-shift, 0)
-    whole = numbers >> right
-    rest = 2 * (numbers - (whole << right))  # twice what is left over, 0 ... 2^(right + 1) - 1
-    unit = np.int64(1) << right
-    up = (rest > unit) | ((rest == unit) & ((whole & 1 == 1) | (not even)))
-    rounded: Integers = np.where(right > 0, whole + up, numbers).astype(np.int64)
-    return rounded << left
 
 
 def _as_image(x: Integers) -> Integers:
@@ -54,30 +34,31 @@ def _finish(step: Step, numbers: Integers, values: dict[str, Integers]) -> Integ
 
 
 def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
-    rounded = shift_right(numbers, rescale.shift[:, None, None], even=rescale.rounding == "half_even")
-    return np.clip(rounded, rescale.low, rescale.high)
+    shift = torch.tensor(rescale.shift)[:, None, None]
+    rounded = shift_right(torch.from_numpy(numbers), shift, rescale.rounding)
+    return rounded.clamp(rescale.low, rescale.high).numpy()
 
 
 def run_head(head: Head, x: Integers) -> Integers:
     """Compute the first operation of a step."""
     if isinstance(head, Layer):
         return _layer(head, x)
-    if isinstance(head, WindowMaximum):
+    if isinstance(head, MaxPool):
         return _window(head, x)
     return _moved(head, x)
 
 
-def _moved(head: Total | Enlarge | Subsample | Ravel | Copy, x: Integers) -> Integers:
+def _moved(head: MeanPool | Pad | Slice | Flatten | Input, x: Integers) -> Integers:
     match head:
-        case Total():
+        case MeanPool():
             return x.sum(axis=(2, 3), keepdims=True)
-        case Enlarge():
+        case Pad():
             return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
-        case Subsample():
+        case Slice():
             return x[:, :, :: head.stride[0], :: head.stride[1]]
-        case Ravel():
+        case Flatten():
             return x.reshape(len(x), -1, 1, 1)
-        case Copy():
+        case Input():
             return x
 
 
@@ -102,7 +83,7 @@ def _layer(head: Layer, x: Integers) -> Integers:
     return result
 
 
-def _window(head: WindowMaximum, x: Integers) -> Integers:
+def _window(head: MaxPool, x: Integers) -> Integers:
     (top, left), (down, right), (rows, columns) = head.padding, head.stride, head.kernel
     x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=np.iinfo(np.int64).min)
     height, width = (x.shape[2] - rows) // down + 1, (x.shape[3] - columns) // right + 1

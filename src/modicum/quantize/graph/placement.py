@@ -1,15 +1,19 @@
-"""Which tensors of a graph are brought to a grid, and with how many bits."""
+"""Which tensors of a graph are brought to a grid, with how many bits, and the graph with weights of a grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
 
 from modicum.errors import ConfigError, ModelError
+from modicum.quantize.bounds import Own
+from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
-from modicum.quantize.graph.network import Graph
-from modicum.quantize.graph.operations import Activation, Flatten, Input, MaxPool, MeanPool, Pad, Slice, is_layer
-
-_CARRIERS = (MaxPool, Pad, Slice, Flatten)  # what goes out of them is on the grid of what went in
+from modicum.quantize.functional import power_of_two
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import Activation, Input, MeanPool, Operation, is_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +28,48 @@ class Site:
 def source(graph: Graph, name: str) -> str:
     """Give the node whose grid the output of a node is on: itself, or what pools, pads and slices before it read."""
     node = graph[name]
-    return source(graph, node.inputs[0]) if isinstance(node.operation, _CARRIERS) else name
+    return source(graph, node.inputs[0]) if node.operation.carries else name
+
+
+def simulated(graph: Graph, codes: Codes, grids: Grids) -> Graph:
+    """Put the weights and biases of the grid into a graph."""
+    operations: dict[str, Operation] = {}
+    for name, layer in graph.layers.items():
+        code = codes.get(name)
+        if code is None:
+            continue
+        bias = layer.bias
+        step = bias_step(graph, codes, grids, name)
+        if step is not None:
+            bias = torch.round(bias.double() / step) * step
+        weight = code.dequantized(torch.float64)
+        operations[name] = replace(layer, weight=weight.to(layer.weight.dtype), bias=bias.to(layer.bias.dtype))
+    return graph.with_operations(operations)
+
+
+def bias_step(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor | None:
+    """Give the unit of a layer's accumulator, 2^(e_weight + e_input), float64 of shape (channels,); None if real."""
+    code, grid = codes[name], grids.get(source(graph, graph[name].inputs[0]))
+    if not isinstance(code, WeightCode) or not isinstance(grid, ActivationGrid):
+        return None
+    return power_of_two(code.exponent.to(torch.int32) + grid.exponent, torch.float64)
+
+
+def bias_integers(graph: Graph, codes: Codes, grids: Grids, name: str) -> Tensor:
+    """Give the bias of a layer in units of its accumulator."""
+    step = bias_step(graph, codes, grids, name)
+    if step is None:
+        raise ConfigError(f"{name} has a real scale.", hint="Quantize weights and activations to powers of two.")
+    return torch.round(graph.layers[name].bias.double() / step).to(torch.int64)
+
+
+def own_of(graph: Graph, node: Node, codes: Codes, grids: Grids) -> Own:
+    """Give what the bounds of a node are made from, beside its inputs."""
+    name, code = node.name, codes.get(node.name)
+    bias = None
+    if code is not None and bias_step(graph, codes, grids, name) is not None:
+        bias = bias_integers(graph, codes, grids, name)
+    return Own(name=name, code=code, bias=bias, bare=name not in grids)
 
 
 def check_layers(graph: Graph, config: RAPQConfig) -> None:

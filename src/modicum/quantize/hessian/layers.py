@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
-from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
+from modicum.quantize.codes import ActivationGrid, Codes, FloatActivationGrid, FloatWeightCode, Grids, WeightCode
 from modicum.quantize.functional import Rounding
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.operations import Add, Convolution, Linear
-from modicum.quantize.graph.placement import Site
-from modicum.quantize.grids import choose_grid
-from modicum.quantize.hessian.absorption import absorb, mantissas, readers
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import (
+    Activation,
+    Add,
+    Convolution,
+    Flatten,
+    Linear,
+    MeanPool,
+    Operation,
+)
+from modicum.quantize.graph.placement import Site, simulated
 from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
 from modicum.quantize.hessian.search import Solution, solve
-from modicum.quantize.model import Codes, Grids, simulated
+from modicum.quantize.scales import choose_grid
 
 _BYTE, _SIGN = 8, 128
 
@@ -55,14 +61,6 @@ def float_scales(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, sha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Neighbour:
-    """A layer with the exponents of all channels one higher, or one lower, each rounded anew."""
-
-    code: WeightCode  # its weights
-    bias: Tensor  # that goes with them, not on a grid yet
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Layered:
     """What the walk found."""
 
@@ -70,7 +68,6 @@ class Layered:
     biases: dict[str, Tensor]  # of the quantized layers, not on a grid yet, by name
     codes: dict[str, WeightCode] | dict[str, FloatWeightCode]  # of every layer
     grids: dict[str, ActivationGrid] | dict[str, FloatActivationGrid]  # of every site
-    neighbours: Mapping[str, tuple[Neighbour, ...]] = field(default_factory=dict[str, tuple[Neighbour, ...]])
 
     @property
     def corrected(self) -> Graph:
@@ -96,7 +93,6 @@ class Recipe:
     absorbing: bool = False  # let rectified channels take the mantissas
     correcting: bool = True  # aim at the float network's outputs, with free biases
     rounding: Rounding = "half_even"  # of requantization
-    neighbouring: bool = False  # also find the weights beside those that are chosen, for the polish
 
 
 def quantize_layers(
@@ -120,7 +116,6 @@ def quantize_layers(
         biases=walk.biases,
         codes=walk.codes,  # type: ignore[arg-type] - all of one kind
         grids=walk.grids,  # type: ignore[arg-type]
-        neighbours=walk.neighbours,
     )
 
 
@@ -130,7 +125,6 @@ class _Walk:
         self.biases: dict[str, Tensor] = {}
         self.codes: dict[str, WeightCode | FloatWeightCode] = {}
         self.grids: dict[str, ActivationGrid | FloatActivationGrid] = {}
-        self.neighbours: dict[str, tuple[Neighbour, ...]] = {}
         self._images = images
         self._recipe = recipe
         self._float: dict[str, Tensor] = {}
@@ -177,29 +171,8 @@ class _Walk:
         code = _code(found, layer, self._recipe.bits[name], power=self._recipe.power)
         bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
         self.codes[name], self.biases[name] = code, bias.to(layer.bias.dtype)
-        if self._recipe.neighbouring:
-            rows = _rows(wanted, gram)
-            self.neighbours[name] = tuple(
-                self._neighbour(found, rows, gram, layer, self._recipe.bits[name], moments, step) for step in (2.0, 0.5)
-            )
         self._float[name] = target
         self._quantized[name] = self._simulated(name).run(given)
-
-    def _neighbour(
-        self,
-        found: Solution,
-        rows: Tensor,
-        gram: Tensor,
-        layer: Convolution | Linear,
-        bits: int,
-        moments: Moments,
-        step: float,
-    ) -> Neighbour:
-        scales = (found.scale * step).clamp(2.0**-127, 2.0**127).view(1, *rows.shape[:2])
-        beside = solve(rows, gram, bits, power=True, keep=1, scales=scales)
-        code = cast("WeightCode", _code(beside, layer, bits, power=True))
-        bias = _free_bias(code, moments) if self._recipe.correcting else layer.bias
-        return Neighbour(code=code, bias=bias.to(layer.bias.dtype))
 
     def _simulated(self, name: str) -> Convolution | Linear:
         # With its bias on the grid, since later layers make up for what that costs, too.
@@ -246,3 +219,63 @@ def _code(found: Solution, layer: Convolution | Linear, bits: int, *, power: boo
         return FloatWeightCode(codes=codes, zero=found.zero.float(), scale=found.scale.float(), bits=bits)
     exponent = torch.log2(found.scale).round().to(torch.int8)
     return WeightCode(codes=codes, zero=found.zero.to(torch.uint8), exponent=exponent, bits=bits)
+
+
+def mantissas(scale: Tensor) -> Tensor:
+    """Give t = 2^round(log2 s) / s, which makes the best scale s of a channel a power of two."""
+    return 2.0 ** torch.round(torch.log2(scale)) / scale
+
+
+def readers(graph: Graph, name: str) -> tuple[str, ...]:
+    """Find the layers that may take up the inverse of a factor on a layer's output channels."""
+    following = graph.consumers(name)
+    if len(following) != 1 or not _is_relu(following[0]):
+        return ()
+    images = isinstance(graph[name].operation, Convolution)
+    found: list[str] = []
+    open_ends = [(following[0].name, images)]  # a tensor, and whether its channels are those of images
+    while open_ends:
+        before, images = open_ends.pop()
+        if before == graph.output:
+            return ()
+        for node in graph.consumers(before):
+            if isinstance(node.operation, Convolution if images else Linear):
+                found.append(node.name)
+            elif images and node.operation.keeps_channels:
+                open_ends.append((node.name, not _flattens(node.operation)))
+            else:
+                return ()
+    return tuple(found)
+
+
+def absorb(graph: Graph, name: str, factor: Tensor) -> Graph:
+    """Multiply the output channels of a layer, and divide the input channels of those that read it."""
+    # ReLU is homogeneous, so the function of the network is unchanged.
+    layer = graph.layers[name]
+    operations: dict[str, Operation] = {name: _times(layer, factor)}
+    for reader in readers(graph, name):
+        operations[reader] = _over(graph.layers[reader], factor)
+    return graph.with_operations(operations)
+
+
+def _is_relu(node: Node) -> bool:
+    return isinstance(node.operation, Activation) and node.operation.ceiling is None
+
+
+def _flattens(operation: Operation) -> bool:
+    return isinstance(operation, Flatten) or (isinstance(operation, MeanPool) and not operation.keep)
+
+
+def _times(layer: Convolution | Linear, factor: Tensor) -> Convolution | Linear:
+    weight = (layer.weight.double() * factor.view(-1, *[1] * (layer.weight.ndim - 1))).to(layer.weight.dtype)
+    return replace(layer, weight=weight, bias=(layer.bias.double() * factor).to(layer.bias.dtype))
+
+
+def _over(layer: Convolution | Linear, factor: Tensor) -> Convolution | Linear:
+    weight = layer.weight.double()
+    if isinstance(layer, Convolution):
+        by_group = factor.view(layer.groups, 1, -1)  # each group of outputs reads its own channels
+        weight = weight / by_group.expand(-1, len(weight) // layer.groups, -1).reshape(len(weight), -1, 1, 1)
+    else:  # several pixels of a channel lie beside each other behind a Flatten
+        weight = weight / factor.repeat_interleave(weight.shape[1] // len(factor))
+    return replace(layer, weight=weight.to(layer.weight.dtype))

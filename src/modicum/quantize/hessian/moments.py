@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from modicum.quantize.graph.operations import Convolution, Linear
+from modicum.quantize.graph.ops import Convolution, Linear
 
 _PIECE = 2**24  # ours: numbers of patches that are in memory at once, 128 MiB of float64 moments beside them
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from modicum.errors import ConfigError, StateError
 from modicum.quantize.codes import WeightCode
 from modicum.quantize.configuration import Granularity
-from modicum.quantize.functional import power_of_two
-from modicum.quantize.gates import gate, gate_logit, soft_scale
-from modicum.quantize.scale_search import search_scales
+from modicum.quantize.functional import gate, gate_logit, power_of_two, soft_scale
+from modicum.quantize.scales import search_scales
 
 _OPEN = 0.9  # gate of a given code: decided, and yet steep enough to be moved
 _LEAST, _MOST = -126, 127  # exponents that are normal float32 and fit int8

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modicum.quantize.engine.constants import Constants
-from modicum.quantize.engine.layout import Buffer
-from modicum.quantize.engine.scalar import Bytes, border
-from modicum.quantize.engine.steps import Layer
+from modicum.quantize.engine.c_scalar import Buffer, Bytes, Constants, border
+from modicum.quantize.graph.ops import Layer
 
 LANES = 16  # outgoing channels side by side in the table of weights
 

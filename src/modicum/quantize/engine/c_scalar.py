@@ -1,24 +1,178 @@
-"""Bodies of C functions without intrinsics: one pixel after the other, all of its channels side by side."""
+"""Memory and constants of a program in C, and bodies of functions without intrinsics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from modicum.quantize.engine.constants import Constants, moves_only
-from modicum.quantize.engine.layout import Buffer
-from modicum.quantize.engine.steps import (
-    Copy,
-    Enlarge,
-    Head,
-    Layer,
-    Ravel,
-    Step,
-    Subsample,
-    Total,
-    WindowMaximum,
-)
+from modicum.quantize.bounds import Integers
+from modicum.quantize.engine.program import OFFSET, Program, Step, Value
+from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
+
+_LINE = 64  # bytes; what is read together begins at a multiple of it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Buffer:
+    """A value in memory: pixels in rows, the channels of a pixel side by side, zeros around the image."""
+
+    place: int  # byte in the scratch memory
+    channels: int  # of the value
+    height: int  # of the image
+    width: int  # of the image
+    border: Pair  # rows and columns of zeros on each side
+    narrow: bool  # whether a number takes 8 bits rather than 32
+    zero: int  # the stored number that stands for 0; 128 for signed numbers of 8 bits, so that all are unsigned
+    largest: int  # no stored number is larger
+
+    @property
+    def kind(self) -> str:
+        """The type of a number in C."""
+        return "uint8_t" if self.narrow else "int32_t"
+
+    @property
+    def pixel(self) -> int:
+        """Numbers from a pixel to the next; channels come in fours."""
+        return -(-self.channels // 4) * 4
+
+    @property
+    def row(self) -> int:
+        """Numbers from a row to the next."""
+        return (self.width + 2 * self.border[1]) * self.pixel
+
+    @property
+    def first(self) -> int:
+        """Index of the first number inside of the border."""
+        return self.border[0] * self.row + self.border[1] * self.pixel
+
+    @property
+    def size(self) -> int:
+        """Bytes, in whole lines."""
+        numbers = (self.height + 2 * self.border[0]) * self.row
+        return -(-numbers * (1 if self.narrow else 4) // _LINE) * _LINE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """The buffers of all values, by name, and the bytes that they take together."""
+
+    buffers: dict[str, Buffer]
+    size: int
+
+
+def lay_out(program: Program) -> Layout:
+    """Give each value a place; values that are never needed together share memory."""
+    last = {name: place for place, step in enumerate(program.steps) for name in step.reads}
+    last[program.output] = len(program.steps)
+    born = {name: place - 1 for place, name in enumerate(program.values)}
+    buffers: dict[str, Buffer] = {}
+    for name, value in program.values.items():
+        alive = [it for other, it in buffers.items() if last.get(other, born[other]) >= born[name]]
+        buffers[name] = _buffer(program, value, alive)
+    return Layout(buffers=buffers, size=max(it.place + it.size for it in buffers.values()))
+
+
+def _buffer(program: Program, value: Value, alive: Iterable[Buffer]) -> Buffer:
+    channels, height, width = value.image
+    signed = value.low < 0
+    narrow = value.low >= -OFFSET and value.high < (OFFSET if signed else 2 * OFFSET)
+    paddings = [it.head.padding for it in program.steps if isinstance(it.head, Layer) and it.source == value.name]
+    wanted = Buffer(
+        place=0,
+        channels=channels,
+        height=height,
+        width=width,
+        border=(max((it[0] for it in paddings), default=0), max((it[1] for it in paddings), default=0)),
+        narrow=narrow,
+        zero=OFFSET if narrow and signed else 0,
+        largest=value.high + (OFFSET if narrow and signed else 0),
+    )
+    return replace(wanted, place=_first_gap(wanted.size, alive))
+
+
+def _first_gap(size: int, alive: Iterable[Buffer]) -> int:
+    place = 0
+    for other in sorted(alive, key=lambda it: it.place):
+        if place + size <= other.place:
+            break
+        place = max(place, other.place + other.size)
+    return place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Constants:
+    """A step gives clip(((head + bias) << own) + (other value << other) + plus) >> shift), all arrays (channels,)."""
+
+    # Where ``mask`` & the sum in front of the last shift is 0, there was a tie, and the last bit is cleared.
+
+    bias: Integers  # added to what the head gives
+    own: Integers | None  # None if all are 0
+    other: Integers | None  # None if all are 0, or nothing is added
+    plus: Integers | None  # None if it is in the bias
+    shift: Integers | None  # None if all are 0
+    mask: Integers | None  # None if ties go up
+    low: int | None  # None if nothing is clipped below
+    high: int | None  # None if nothing is clipped above
+    zero: int  # added at last, the stored number for 0
+
+    @property
+    def arrays(self) -> dict[str, Integers]:
+        """Those that there are, by name."""
+        names = ("bias", "own", "other", "plus", "shift", "mask")
+        return {name: it for name in names if (it := getattr(self, name)) is not None}
+
+
+def moves_only(step: Step, given: Buffer, result: Buffer) -> bool:
+    """Tell whether a step only picks and places stored numbers."""
+    computes = isinstance(step.head, Layer | MeanPool) or step.residual is not None or step.rectify
+    return not computes and step.rescale is None and (given.kind, given.zero) == (result.kind, result.zero)
+
+
+def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -> Constants:
+    """Work the constants of a step out."""
+    channels = result.channels
+    nothing = np.zeros(channels, np.int64)
+    bias = _bias(step, given, channels)
+    own, more = nothing, None
+    if step.residual is not None:
+        own, more = step.residual.own, step.residual.other
+    right, half = nothing, nothing
+    if step.rescale is not None:
+        left, right = np.maximum(-step.rescale.shift, 0), np.maximum(step.rescale.shift, 0)
+        half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+        own, more = own + left, None if more is None else more + left
+    plus = half
+    if other is not None and more is not None:
+        plus = plus - (np.int64(other.zero) << more)
+    if not own.any():
+        bias, plus = bias + plus, None
+    even = step.rescale is not None and step.rescale.rounding == "half_even" and bool(right.any())
+    low, high = (0 if step.rectify else None), None
+    if step.rescale is not None:
+        low, high = step.rescale.low, step.rescale.high
+    return Constants(
+        bias=bias,
+        own=own if own.any() else None,
+        other=more if more is not None and more.any() else None,
+        plus=plus,
+        shift=right if right.any() else None,
+        # Without a shift there is no tie; a mask of ones meets 0 alone, whose last bit is clear anyway.
+        mask=np.where(right > 0, (np.int64(1) << right) - 1, -1) if even else None,
+        low=low,
+        high=high,
+        zero=result.zero,
+    )
+
+
+def _bias(step: Step, given: Buffer, channels: int) -> Integers:
+    if isinstance(step.head, Layer):
+        total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
+        return step.head.bias - given.zero * total
+    count = given.height * given.width if isinstance(step.head, MeanPool) else 1
+    return np.full(channels, -given.zero * count, np.int64)
+
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
 
@@ -97,25 +251,25 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
     match head:
         case Layer():
             yield from _layer(head, given, _together(head, result))
-        case Total():
+        case MeanPool():
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = 0;"
             yield f"for (int k = 0; k < {given.height}; ++k) {{"
             yield f"for (int l = 0; l < {given.width}; ++l) {{"
             yield f"const {given.kind} *p = x + {given.first} + k * {given.row} + l * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] += p[c];"
             yield from ("}", "}")
-        case WindowMaximum():
+        case MaxPool():
             yield from _window(head, given)
-        case Enlarge():
+        case Pad():
             yield from _enlarged(head, given, result)
-        case Subsample():
+        case Slice():
             yield f"const {given.kind} *p = x + {given.first} + i * {head.stride[0] * given.row}"
             yield f"+ j * {head.stride[1] * given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Copy():
+        case Input():
             yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Ravel():
+        case Flatten():
             yield f"for (int c = 0; c < {given.channels}; ++c) {{"
             yield f"for (int k = 0; k < {given.height * given.width}; ++k) {{"
             at = f"{given.first} + k / {given.width} * {given.row} + k % {given.width} * {given.pixel} + c"
@@ -156,7 +310,7 @@ def _fits_16_bits(head: Layer, given: Buffer) -> bool:
     return given.narrow and int(weight.max()) * given.largest < 2**15
 
 
-def _window(head: WindowMaximum, given: Buffer) -> Iterator[str]:
+def _window(head: MaxPool, given: Buffer) -> Iterator[str]:
     yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = {'0' if given.narrow else 'INT32_MIN'};"
     for name, outer, kernel, stride, padding, side in (
         ("k", "i", head.kernel[0], head.stride[0], head.padding[0], given.height),
@@ -170,7 +324,7 @@ def _window(head: WindowMaximum, given: Buffer) -> Iterator[str]:
     yield from ("}", "}")
 
 
-def _enlarged(head: Enlarge, given: Buffer, result: Buffer) -> Iterator[str]:
+def _enlarged(head: Pad, given: Buffer, result: Buffer) -> Iterator[str]:
     top, left = head.rows[0], head.columns[0]
     yield f"for (int c = 0; c < {result.channels}; ++c) acc[c] = {given.zero};"
     yield f"if (i >= {top} && i < {top + given.height} && j >= {left} && j < {left + given.width}) {{"

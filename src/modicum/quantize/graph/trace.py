@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
+import logging
 import operator
+import re
+import sys
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from modicum.errors import ModelError
-from modicum.quantize.graph.exporting import exported
-from modicum.quantize.graph.network import Graph, Node
-from modicum.quantize.graph.opaque import Plan, opaque
-from modicum.quantize.graph.operations import BatchNorm, Convolution, Input, Linear, Operation, Slice
-from modicum.quantize.graph.operators import READERS, Call
+from modicum.quantize.graph.graph import Graph, Node
+from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Call, Convolution, Input, Linear, Opaque, Operation, Slice
 
 # Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
 _COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
+_READERS = {name: kind for kind in OPERATORS for name in kind.torch_names}
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
@@ -85,15 +91,15 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        reader = READERS.get(call.name)
-        found = reader(call) if reader else None
-        inputs = self._inputs(node, found[1]) if found else None
-        if found is None or inputs is None or self._is_foreign_norm(call, found[0], inputs):
+        reader = _READERS.get(call.name)
+        found = reader.from_fx(call) if reader else None
+        inputs = self._inputs(node, found.inputs) if found else None
+        if found is None or inputs is None or self._is_foreign_norm(call, found, inputs):
             self._append_opaque(node, call.name)
-        elif isinstance(found[0], Slice) and found[0].stride == (1, 1):
+        elif isinstance(found, Slice) and found.stride == (1, 1):
             self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
         else:
-            self._append(node, found[0], inputs)
+            self._append(node, found, inputs)
 
     def _is_identity(self, call: Call) -> bool:
         known = call.name in _IDENTITIES and not call.node.kwargs.get("dtype")
@@ -172,3 +178,144 @@ def _writes(schema: Any) -> bool:
 
 def _views(schema: Any) -> bool:
     return any(it.alias_info is not None for it in schema.returns)
+
+
+_TALKATIVE = ("torch.fx.experimental.symbolic_shapes", "torch.export._trace")
+
+
+def exported(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """Export a network in evaluation mode, and leave it as it was."""
+    was_training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.export.export(model, (example,), dynamic_shapes=_any_batch(model))
+    except Exception as error:
+        raise ModelError(
+            f"torch.export cannot trace {type(model).__name__}{_place(error)}: {_first_line(error)}",
+            hint="Take the operator that is named out of forward, or quantize layer by layer: tracing='eager'.",
+        ) from error
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    if any(is_concrete_int(size) for size in _batch_sizes(program)):
+        raise ModelError(
+            f"{type(model).__name__} can be traced for a batch of {len(example)} only: its forward fixes that number.",
+            hint="Write x.shape[0] or -1 in its place, or quantize layer by layer: tracing='eager'.",
+        )
+    return program
+
+
+def _any_batch(model: nn.Module) -> Any:
+    first = next(iter(inspect.signature(model.forward).parameters.values()), None)
+    dynamic = {0: Dim.AUTO}
+    if first is not None and first.kind is inspect.Parameter.VAR_POSITIONAL:
+        return ((dynamic,),)
+    return (dynamic,)
+
+
+def _batch_sizes(program: ExportedProgram) -> list[Any]:
+    inputs = set(program.graph_signature.user_inputs)
+    found = (node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs)
+    return [value.shape[0] for value in found if isinstance(value, Tensor)]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # A failed export prints its graph to stderr and logs advice on torch's internals; a good one keeps its warnings.
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [it.level for it in loggers]
+    text = io.StringIO()
+    for it in loggers:
+        it.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(text):
+            yield
+        sys.stderr.write(text.getvalue())
+    finally:
+        for it, level in zip(loggers, levels, strict=True):
+            it.setLevel(level)
+
+
+def _place(error: Exception) -> str:
+    partial = str(getattr(error, "partial_fx_graph", ""))
+    operators = re.findall(r"torch\.ops\.(\w+\.\w+)", partial)
+    code = re.findall(r"code: (.*)", partial)
+    return (f" behind {operators[-1]}" if operators else "") + (f" in '{code[-1].strip()}'" if code else "")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+_Part: TypeAlias = "Callable[[Sequence[Tensor], Mapping[str, Tensor]], Any]"
+
+
+class Plan:
+    """How a call of the exported program is made again, from the graph's tensors and from constants of its own."""
+
+    # Lists and sizes on the way are computed anew, and an operator that works in place is given a copy.
+
+    def __init__(self, tensors: Mapping[str, Tensor], names: Mapping[str, str], alias: Mapping[str, str]) -> None:
+        self.sources: list[str] = []
+        self.own: dict[str, Tensor] = {}
+        self._tensors, self._names, self._alias = tensors, names, alias
+        self._first: dict[str, Any] = {}  # type and device of the first source while it was traced
+
+    def call(self, called: fx.Node) -> _Part:
+        """Plan a call."""
+        positional = [self._value(it) for it in called.args]
+        named = {name: self._value(it) for name, it in called.kwargs.items()}
+        target = cast("Callable[..., Any]", called.target)
+        schema = getattr(target, "_schema", None)
+        in_place = schema is not None and schema.is_mutable
+
+        def call(given: Sequence[Tensor], own: Mapping[str, Tensor]) -> Any:
+            arguments = [it(given, own) for it in positional]
+            if in_place and isinstance(arguments[0], Tensor):
+                arguments[0] = arguments[0].clone()
+            return target(*arguments, **{name: it(given, own) for name, it in named.items()})
+
+        return call
+
+    def _value(self, argument: Any) -> _Part:
+        if isinstance(argument, list | tuple):
+            parts = [self._value(it) for it in argument]
+            return lambda given, own: [part(given, own) for part in parts]
+        if isinstance(argument, torch.dtype | torch.device):
+            return self._following(argument)
+        if not isinstance(argument, fx.Node):
+            return lambda *_: argument
+        if argument.name in self._tensors:
+            return self._constant(argument.name)
+        if argument.name in self._alias:
+            return self._input(argument)
+        return self.call(argument)  # a size, or a list of tensors
+
+    def _constant(self, place: str) -> _Part:
+        name = self._names[place]
+        self.own[name] = self._tensors[place].detach().clone()
+        return lambda given, own: own[name].to(given[0].device) if given else own[name]
+
+    def _input(self, argument: fx.Node) -> _Part:
+        name, traced = self._alias[argument.name], cast("Tensor", argument.meta["val"])
+        if name not in self.sources:
+            if not self.sources:
+                self._first.update(dtype=traced.dtype, device=traced.device)
+            self.sources.append(name)
+        place = self.sources.index(name)
+        # `contiguous` and `clone` are no nodes of the graph, but a `view` needs what they give.
+        return (lambda given, _: given[place].contiguous()) if traced.is_contiguous() else lambda given, _: given[place]
+
+    def _following(self, argument: torch.dtype | torch.device) -> _Part:
+        # A type or a device that was the input's stays the input's, as where an LSTM makes its first state.
+        kind, first = "dtype" if isinstance(argument, torch.dtype) else "device", self._first
+        return lambda given, _: getattr(given[0], kind) if first.get(kind) == argument else argument
+
+
+def opaque(node: fx.Node, plan: Plan, *, label: str, module: str, parameters: set[str]) -> Opaque:
+    """Wrap a call of the exported program; `plan.sources` are the graph's nodes that it reads."""
+    call = plan.call(node)
+    return Opaque(
+        label=label, call=call, tensors=plan.own, parameters=frozenset(parameters.intersection(plan.own)), module=module
+    )

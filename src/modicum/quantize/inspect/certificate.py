@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from modicum.quantize.bounds import Bounds, Span, bounds_of
-from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
-from modicum.quantize.graph.operations import Convolution, Linear
-from modicum.quantize.leftover import float_parts, float_share
-from modicum.quantize.model import QuantizedModel, bias_step
-from modicum.quantize.table import aligned_rows
+from modicum.quantize.bounds import Span, span_of
+from modicum.quantize.codes import ActivationGrid, Codes, FloatActivationGrid, FloatWeightCode, Grids, WeightCode
+from modicum.quantize.graph.graph import Graph
+from modicum.quantize.graph.ops import Convolution, Linear
+from modicum.quantize.graph.placement import bias_step, own_of
+from modicum.quantize.inspect.report import aligned_rows, float_parts, float_share
+
+if TYPE_CHECKING:
+    from modicum.quantize.model import QuantizedModel
+
 
 Width = Literal["int16", "float32-exact", "int32", "int64", "none"]
 
@@ -105,6 +112,36 @@ def certify(model: QuantizedModel) -> Certificate:
         exact_in_float32=exact,
         float_share=float_share(model.graph, float_parts(model.graph, model.network)),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """The integers of a network."""
+
+    computed: dict[str, Span] = field(default_factory=dict[str, Span])
+    on_grid: dict[str, Span] = field(default_factory=dict[str, Span])  # by node, what its readers see
+    real: dict[str, str] = field(default_factory=dict[str, str])  # by node, why it has no integer form
+    reach: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def bounds_of(graph: Graph, codes: Codes, grids: Grids) -> Bounds:
+    """Bound every tensor of a network that computes with integers."""
+    bounds = Bounds()
+    for node in graph:
+        inputs: Sequence[Span | None] = [bounds.on_grid.get(name) for name in node.inputs]
+        found = node.operation.bounds(inputs, own_of(graph, node, codes, grids))
+        if isinstance(found, Span):
+            bounds.computed[node.name] = found
+            for layer in found.layers:
+                bounds.reach[layer] = max(bounds.reach.get(layer, 0), found.largest)
+        elif found:
+            bounds.real[node.name] = found
+        grid = grids.get(node.name)
+        if isinstance(grid, ActivationGrid):
+            bounds.on_grid[node.name] = span_of(grid)
+        elif isinstance(found, Span) and grid is None:
+            bounds.on_grid[node.name] = found
+    return bounds
 
 
 def width_of(bound: int | None) -> Width:
@@ -204,7 +241,7 @@ def _grid_failures(grid: ActivationGrid | FloatActivationGrid) -> list[str]:
 
 
 def _is_exact(span: Span) -> bool:
-    used = span.bound > 0
-    top = span.unit + torch.log2(span.bound.clamp(min=1))
-    fits = (span.unit >= _SMALLEST) & (top < _LARGEST)
+    used = span.reach > 0
+    digits = np.array([math.log2(max(1, it)) for it in span.reach])  # of integers beyond int64, too
+    fits = (span.exponents >= _SMALLEST) & (span.exponents + digits < _LARGEST)
     return span.largest < _EXACT and bool((fits | ~used).all())

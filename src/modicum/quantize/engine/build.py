@@ -17,8 +17,8 @@ import numpy as np
 from modicum.core.catalogue import places_from_environment
 from modicum.core.files import make_folder
 from modicum.errors import ConfigError
-from modicum.quantize.engine.source import Source, source_of
-from modicum.quantize.engine.steps import Program
+from modicum.quantize.engine.c_source import Source, source_of
+from modicum.quantize.engine.program import Program
 
 FLAGS = ("-std=c99", "-O3", "-march=native", "-shared", "-fPIC", "-w")
 

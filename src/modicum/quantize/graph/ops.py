@@ -1,0 +1,705 @@
+"""The operators of a graph: one class each, with all that the package has to know of it.
+
+`run` computes in any dtype; `from_fx` reads a call of an exported program; `bounds` says how large its integers become;
+`lower` gives its integer form for the engine; `to_onnx` writes it for onnxruntime. What `lower` gives is a `Layer` of
+integers, or an operator that `engine.reference` and `engine.c_scalar` run as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from torch.nn import functional
+
+from modicum.errors import ModelError
+from modicum.quantize.bounds import Integers, Own, Span
+from modicum.quantize.codes import WeightCode
+
+if TYPE_CHECKING:
+    from modicum.quantize.io.onnx import Program
+
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+
+_TO_THE_END = 2**62
+
+
+class Call:
+    """A call in the exported program, with its arguments looked up."""
+
+    def __init__(self, node: fx.Node, tensors: dict[str, Tensor]) -> None:
+        self.node = node
+        self.name = cast("Any", node.target)._schema.name.partition("::")[2].removesuffix("_")
+        self.tensors = tensors
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Give an argument; a constant tensor in place of the node that stands for it."""
+        found = self.node.kwargs.get(name, default)
+        if place < len(self.node.args):
+            found = self.node.args[place]
+        if isinstance(found, fx.Node) and found.name in self.tensors:
+            return self.tensors[found.name]
+        return found
+
+    def constant(self, place: int, name: str) -> Tensor | None:
+        """Give an argument if it is a constant tensor."""
+        found = self.argument(place, name)
+        return found.detach().clone() if isinstance(found, Tensor) else None
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Shape of the first input; a free batch size is a symbol."""
+        return tuple(cast("fx.Node", self.node.args[0]).meta["val"].shape)
+
+    @property
+    def result(self) -> tuple[Any, ...]:
+        """Shape of the output."""
+        return tuple(self.node.meta["val"].shape)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Layer:
+    """What the engine runs of a convolution; a linear layer is one of a single pixel."""
+
+    weight: np.ndarray[tuple[int, ...], np.dtype[np.int8]]  # int8, shape (outgoing, incoming / groups, height, width)
+    bias: Integers  # in units of the accumulator, int64 of shape (outgoing,)
+    stride: Pair = (1, 1)  # of rows and columns
+    padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
+    dilation: Pair = (1, 1)  # of rows and columns
+    groups: int = 1  # of channels
+
+
+class Operator:
+    """What all operators have; an operator is a frozen dataclass of its settings and tensors."""
+
+    __slots__ = ()
+    kind: ClassVar[str]  # its name in files
+    torch_names: ClassVar[tuple[str, ...]] = ()  # of the calls that `from_fx` reads
+    inputs: ClassVar[int] = 1  # how many tensors it reads
+    carries: ClassVar[bool] = False  # whether its output is on the grid of its input
+    by_channel: ClassVar[bool] = False  # whether it moves the pixels of a channel, or weighs them alike
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a factor on a channel of its input is one on that channel, or its pixels, of its output."""
+        return self.by_channel
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read a call of an exported program; None if it is of another form."""
+        del call
+        return None
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Bound the integers; the reason for none, or "" where one was given before."""
+        del own
+        return inputs[0] or ""
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Give the integer form, and the shape of a sample behind it."""
+        del shape
+        raise ModelError(
+            f"The engine has no integer form of {self.named()} ({own.name}).",
+            hint="Replace the operator, fold batch norms into layers, or run the simulation, which has all operators.",
+        )
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write it, and give the name of its output."""
+        del onnx, inputs
+        raise ModelError(
+            f"{name} is the operator {self.named()}, which is not translated to ONNX.",
+            hint="Take it out of the network, or export the float network with torch.onnx.",
+        )
+
+    def named(self) -> str:
+        """Give its name for messages."""
+        return type(self).__name__
+
+    def mapped(self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """Give the same with a function of its tensors."""
+        values = {it.name: getattr(self, it.name) for it in fields(self)}  # type: ignore[arg-type] - of subclasses
+        return replace(self, **{name: fn(it) for name, it in values.items() if isinstance(it, Tensor)})  # type: ignore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Input(Operator):
+    """What the network is given; in the engine, integers that are copied."""
+
+    kind: ClassVar[str] = "input"
+    inputs: ClassVar[int] = 0
+
+    def run(self, x: Tensor) -> Tensor:
+        """Hand it on."""
+        return x
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Nothing is known of it without a grid."""
+        del inputs
+        return "the input has no grid" if own.bare else ""
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Read it by its name."""
+        del onnx, inputs
+        return name
+
+
+class _Layer(Operator):
+    """What convolutions and linear layers share."""
+
+    __slots__ = ()
+    weight: Tensor
+    bias: Tensor
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Weigh and sum."""
+        span = inputs[0]
+        if not isinstance(own.code, WeightCode):
+            return "its weights are real"
+        if span is None or own.bias is None or len(span.exponents) > 1 or span.layers:
+            return "its input is on no grid"
+        return span.weighted(own.code.integers, own.bias, own.code.exponent, own.name)
+
+
+def _integers(own: Own) -> tuple[Any, Integers]:
+    assert isinstance(own.code, WeightCode) and own.bias is not None  # noqa: S101, PT018 - `lower` saw to it
+    return own.code.integers.cpu().numpy(), own.bias.cpu().numpy()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Convolution(_Layer):
+    """A two-dimensional convolution with zeros around its input."""
+
+    kind: ClassVar[str] = "convolution"
+    torch_names: ClassVar[tuple[str, ...]] = ("conv2d",)
+    weight: Tensor  # shape (outgoing, incoming / groups, height, width)
+    bias: Tensor  # shape (outgoing,)
+    stride: Pair = (1, 1)  # of rows and columns
+    padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
+    dilation: Pair = (1, 1)  # of rows and columns
+    groups: int = 1  # of channels
+    gamma: Tensor | None = None  # weight of the batch norm that was folded into this layer; None if there was none
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, incoming, height, width) to (batch, outgoing, ...)."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return functional.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read conv2d of constant weights."""
+        weight = call.constant(1, "weight")
+        padding = call.argument(4, "padding", 0)
+        dilation = _pair(call.argument(5, "dilation", 1))
+        if weight is None:
+            return None
+        if isinstance(padding, str):
+            reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+            if padding == "same" and any(it % 2 for it in reach):
+                return None
+            padding = [it // 2 for it in reach] if padding == "same" else 0
+        bias = call.constant(2, "bias")
+        return cls(
+            weight=weight,
+            bias=weight.new_zeros(len(weight)) if bias is None else bias,
+            stride=_pair(call.argument(3, "stride", 1)),
+            padding=_pair(padding),
+            dilation=dilation,
+            groups=call.argument(6, "groups", 1),
+        )
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Give its integers."""
+        weight, bias = _integers(own)
+        channels = weight.shape[1] * self.groups
+        if len(shape) != 3 or shape[0] != channels:
+            _refuse_shape(own.name, f"images (batch, n, height, width) with n = {channels}", shape)
+        sizes = (
+            (side + 2 * pad - gap * (kernel - 1) - 1) // step + 1
+            for side, pad, gap, kernel, step in zip(
+                shape[1:], self.padding, self.dilation, weight.shape[2:], self.stride, strict=True
+            )
+        )
+        head = Layer(
+            weight=weight,
+            bias=bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        return head, (len(bias), *sizes)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Conv."""
+        return onnx.call(
+            "Conv",
+            [*inputs, *onnx.weights(name)],
+            name,
+            kernel_shape=list(self.weight.shape[2:]),
+            strides=list(self.stride),
+            pads=[*self.padding, *self.padding],
+            dilations=list(self.dilation),
+            group=self.groups,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Linear(_Layer):
+    """A product with a matrix."""
+
+    kind: ClassVar[str] = "linear"
+    torch_names: ClassVar[tuple[str, ...]] = ("linear",)
+    weight: Tensor  # shape (outgoing, incoming)
+    bias: Tensor  # shape (outgoing,)
+    gamma: Tensor | None = None  # as of `Convolution`
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, incoming) to (batch, outgoing)."""
+        return functional.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read linear of constant weights."""
+        weight, bias = call.constant(1, "weight"), call.constant(2, "bias")
+        if weight is None:
+            return None
+        return cls(weight=weight, bias=weight.new_zeros(len(weight)) if bias is None else bias)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Give its integers, as those of a convolution of one pixel."""
+        weight, bias = _integers(own)
+        if len(shape) != 1 or shape[0] != weight.shape[1]:
+            _refuse_shape(own.name, f"features (batch, n) with n = {weight.shape[1]}", shape)
+        return Layer(weight=weight[:, :, None, None], bias=bias), (len(bias),)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Gemm."""
+        return onnx.call("Gemm", [*inputs, *onnx.weights(name)], name, transB=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BatchNorm(Operator):
+    """A batch norm at rest: each channel is shifted and scaled by constants."""
+
+    kind: ClassVar[str] = "batch_norm"
+    torch_names: ClassVar[tuple[str, ...]] = ("batch_norm", "_native_batch_norm_legit_no_training")
+    weight: Tensor  # gamma, shape (channels,)
+    bias: Tensor  # beta, shape (channels,)
+    mean: Tensor  # running mean, shape (channels,)
+    variance: Tensor  # running variance, shape (channels,)
+    epsilon: float  # added to the variance
+
+    def run(self, x: Tensor) -> Tensor:
+        """Normalise (batch, channels, ...)."""
+        constants = (it.to(x.dtype) for it in (self.mean, self.variance, self.weight, self.bias))
+        return functional.batch_norm(x, *constants, training=False, eps=self.epsilon)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read batch norms that are not in training."""
+        mean, variance = call.constant(3, "running_mean"), call.constant(4, "running_var")
+        if mean is None or variance is None or call.argument(5, "training", default=False):
+            return None
+        weight, bias = call.constant(1, "weight"), call.constant(2, "bias")
+        return cls(
+            weight=torch.ones_like(mean) if weight is None else weight,
+            bias=torch.zeros_like(mean) if bias is None else bias,
+            mean=mean,
+            variance=variance,
+            epsilon=call.argument(7, "eps", 1e-5),
+        )
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Its constants are real."""
+        del inputs, own
+        return "a batch norm that no layer took in"
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write BatchNormalization."""
+        parts = {"weight": self.weight, "bias": self.bias, "mean": self.mean, "variance": self.variance}
+        names = [onnx.constant(f"{name}/{key}", value.cpu(), np.float32) for key, value in parts.items()]
+        return onnx.call("BatchNormalization", [*inputs, *names], name, epsilon=self.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Add(Operator):
+    """The sum of two tensors of one shape."""
+
+    kind: ClassVar[str] = "add"
+    torch_names: ClassVar[tuple[str, ...]] = ("add",)
+    inputs: ClassVar[int] = 2
+
+    def run(self, first: Tensor, second: Tensor) -> Tensor:
+        """Add them, never in place."""
+        return first + second
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read a sum of two tensors that are no constants."""
+        first, second = call.node.args[:2]
+        both = isinstance(first, fx.Node) and isinstance(second, fx.Node)
+        if not both or call.argument(2, "alpha", 1) != 1:
+            return None
+        shapes = [tuple(cast("fx.Node", it).meta["val"].shape) for it in (first, second)]
+        constant = any(isinstance(it, fx.Node) and it.name in call.tensors for it in call.node.args)
+        return cls() if shapes[0] == shapes[1] and not constant else None
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Add both in the finer unit."""
+        del own
+        first, second = inputs
+        return "" if first is None or second is None else first.plus(second)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Add."""
+        return onnx.call("Add", inputs, name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Activation(Operator):
+    """A ReLU."""
+
+    kind: ClassVar[str] = "activation"
+    torch_names: ClassVar[tuple[str, ...]] = ("relu", "relu6", "hardtanh")
+    ceiling: float | None = None  # 6 for ReLU6; None for ReLU
+
+    def run(self, x: Tensor) -> Tensor:
+        """Clip to [0, ceiling]."""
+        return x.clamp(min=0, max=self.ceiling)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read relu, relu6 and hardtanh from 0 on."""
+        if call.name != "hardtanh":
+            return cls(ceiling=6.0 if call.name == "relu6" else None)
+        low, high = call.argument(1, "min_val", -1.0), call.argument(2, "max_val", 1.0)
+        return cls(ceiling=float(high)) if low == 0 and high is not None and high > 0 else None
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Clip at 0; a ceiling is that of a grid."""
+        if self.ceiling is not None and own.bare:
+            return f"a ReLU up to {self.ceiling:g} without a grid"
+        return "" if inputs[0] is None else inputs[0].rectified()
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Relu or Clip."""
+        if self.ceiling is None:
+            return onnx.call("Relu", inputs, name)
+        parts = {"floor": 0.0, "ceiling": self.ceiling}
+        ends = [onnx.constant(f"{name}/{key}", value, np.float32) for key, value in parts.items()]
+        return onnx.call("Clip", [*inputs, *ends], name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MaxPool(Operator):
+    """The largest value of each window; what lies outside of the image does not count."""
+
+    kind: ClassVar[str] = "max_pool"
+    torch_names: ClassVar[tuple[str, ...]] = ("max_pool2d",)
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
+    kernel: Pair  # rows and columns of the window
+    stride: Pair  # of rows and columns
+    padding: Pair = (0, 0)  # minus infinity around rows and columns
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to a smaller map."""
+        return functional.max_pool2d(x, self.kernel, self.stride, self.padding)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read windows without gaps and inside of the image."""
+        kernel = _pair(call.argument(1, "kernel_size"))
+        stride = _pair(call.argument(2, "stride") or kernel)
+        if _pair(call.argument(4, "dilation", 1)) != (1, 1) or call.argument(5, "ceil_mode", default=False):
+            return None
+        return cls(kernel=kernel, stride=stride, padding=_pair(call.argument(3, "padding", 0)))
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is."""
+        channels, *sides = _image(own.name, shape)
+        if any(2 * pad > kernel for pad, kernel in zip(self.padding, self.kernel, strict=True)):
+            raise ModelError(f"{own.name} has windows outside of the image.", hint="Pad by at most half a window.")
+        sizes = (
+            (side + 2 * pad - kernel) // step + 1
+            for side, pad, kernel, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
+        )
+        return self, (channels, *sizes)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write MaxPool."""
+        pads = [*self.padding, *self.padding]
+        return onnx.call("MaxPool", inputs, name, kernel_shape=list(self.kernel), strides=list(self.stride), pads=pads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MeanPool(Operator):
+    """The mean over all pixels of a channel; in the engine, their sum."""
+
+    kind: ClassVar[str] = "mean_pool"
+    torch_names: ClassVar[tuple[str, ...]] = ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+    by_channel: ClassVar[bool] = True
+    pixels: int  # of the map, so that integers can divide by it
+    keep: bool = False  # whether the result has shape (batch, channels, 1, 1) in place of (batch, channels)
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to (batch, channels)."""
+        return x.sum(dim=(2, 3), keepdim=self.keep) / self.pixels
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read means over the entire image."""
+        keep = True
+        if call.name == "mean":
+            axes = sorted(axis % len(call.shape) for axis in call.argument(1, "dim", None) or [])
+            plain = axes == [2, 3] and call.argument(3, "dtype") is None
+            keep = bool(call.argument(2, "keepdim", default=False))
+        elif call.name == "avg_pool2d":
+            plain = _pair(call.argument(1, "kernel_size")) == call.shape[2:] and call.result[2:] == (1, 1)
+            bare = _pair(call.argument(3, "padding", 0)) == (0, 0)
+            plain = plain and bare and call.argument(6, "divisor_override") is None
+        else:
+            plain = _pair(call.argument(1, "output_size")) == (1, 1)
+        if not plain or len(call.shape) != 4 or not all(isinstance(it, int) for it in call.shape[2:]):
+            return None
+        return cls(pixels=math.prod(call.shape[2:]), keep=keep)
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether a shift divides by its pixels."""
+        return self.pixels & (self.pixels - 1) == 0
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Sum, and divide by a shift; a folded mean divides by more than it sums, never by less."""
+        if inputs[0] is None:
+            return ""
+        if not self.is_shift:
+            return f"a mean that divides by {self.pixels}"
+        return inputs[0].summed(own.pixels or self.pixels, self.pixels.bit_length() - 1)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Sum; the exponents divide."""
+        channels = _image(own.name, shape)[0]
+        if not self.is_shift:
+            raise ModelError(
+                f"{own.name} is a mean over {self.pixels} pixels, which no shift can divide by.",
+                hint="Let only linear layers read it, so that its rest goes into their weights, or change the size.",
+            )
+        return self, (channels, 1, 1) if self.keep else (channels,)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write ReduceSum and Div."""
+        # Not GlobalAveragePool: a folded mean divides by another number than that of its pixels.
+        axes = onnx.constant(f"{name}/axes", [2, 3], np.int64)
+        total = onnx.call("ReduceSum", [*inputs, axes], f"{name}/sum", keepdims=int(self.keep))
+        return onnx.call("Div", [total, onnx.constant(f"{name}/pixels", self.pixels, np.float32)], name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pad(Operator):
+    """Zeros around a tensor."""
+
+    kind: ClassVar[str] = "pad"
+    torch_names: ClassVar[tuple[str, ...]] = ("pad", "constant_pad_nd")
+    carries: ClassVar[bool] = True
+    channels: Pair = (0, 0)  # before and after
+    rows: Pair = (0, 0)  # above and below
+    columns: Pair = (0, 0)  # left and right
+
+    @property
+    def keeps_channels(self) -> bool:
+        """It does unless it adds channels."""
+        return self.channels == (0, 0)
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to a larger tensor."""
+        return functional.pad(x, (*self.columns, *self.rows, *self.channels))
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read zeros around images."""
+        widths = list(call.argument(1, "pad"))
+        plain = call.argument(2, "mode", "constant") == "constant" and not call.argument(3, "value", 0.0)
+        if len(call.shape) != 4 or not plain or len(widths) > 6 or min(widths) < 0:
+            return None
+        widths += [0] * (6 - len(widths))
+        return cls(columns=_pair(widths[:2]), rows=_pair(widths[2:4]), channels=_pair(widths[4:]))
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Zeros are in any unit."""
+        del own
+        return "" if inputs[0] is None else inputs[0].padded(self.channels)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is."""
+        pairs = (self.channels, self.rows, self.columns)
+        if min(it for pair in pairs for it in pair) < 0:
+            raise ModelError(f"{own.name} pads by a negative width.", hint="Slice instead.")
+        return self, tuple(side + sum(pair) for side, pair in zip(_image(own.name, shape), pairs, strict=True))
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Pad."""
+        sides = (self.channels, self.rows, self.columns)
+        pads = [0, *(first for first, _ in sides), 0, *(last for _, last in sides)]
+        return onnx.call("Pad", [*inputs, onnx.constant(f"{name}/pads", pads, np.int64)], name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Slice(Operator):
+    """Every n-th pixel."""
+
+    kind: ClassVar[str] = "slice"
+    torch_names: ClassVar[tuple[str, ...]] = ("slice",)
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
+    stride: Pair  # of rows and columns, from the first of each
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to a smaller map."""
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read steps over entire axes, from their first."""
+        axis, start, step = (
+            call.argument(place, name, default)
+            for place, name, default in ((1, "dim", 0), (2, "start", None), (4, "step", 1))
+        )
+        axis = axis % len(call.shape)
+        # A size that is free is compared as it is written: x[: n // 2] is not the whole batch.
+        expected = call.shape[axis] if step == 1 else -(-call.shape[axis] // step) if axis in {2, 3} else None
+        if start or str(call.result[axis]) != str(expected) or (step > 1 and len(call.shape) != 4):
+            return None
+        return cls(stride=(step if axis == 2 else 1, step if axis == 3 else 1))
+
+    def after(self, other: Slice) -> Slice:
+        """Join two in a row, as which x[:, :, ::2, ::2] is traced."""
+        return Slice(stride=(self.stride[0] * other.stride[0], self.stride[1] * other.stride[1]))
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is."""
+        channels, *sides = _image(own.name, shape)
+        return self, (channels, *(-(-side // step) for side, step in zip(sides, self.stride, strict=True)))
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Slice."""
+        parts = {"starts": [0, 0], "ends": [_TO_THE_END] * 2, "axes": [2, 3], "steps": list(self.stride)}
+        names = [onnx.constant(f"{name}/{key}", value, np.int64) for key, value in parts.items()]
+        return onnx.call("Slice", [*inputs, *names], name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Flatten(Operator):
+    """All channels and pixels of an image in a row, channels first."""
+
+    kind: ClassVar[str] = "flatten"
+    torch_names: ClassVar[tuple[str, ...]] = ("flatten", "view", "reshape")
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to (batch, features)."""
+        return x.flatten(1)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | None:
+        """Read what brings images into rows."""
+        features = call.shape[1:]
+        flat = len(call.result) == 2 and len(features) in {1, 3} and call.result[1] == math.prod(features)
+        return cls() if flat else None
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Each pixel is as its channel; where nobody knows how many there are, channels are joined."""
+        return "" if inputs[0] is None else inputs[0].flattened(own.pixels)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is."""
+        del own
+        return self, (math.prod(shape),)
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Flatten."""
+        return onnx.call("Flatten", inputs, name, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Opaque(Operator):
+    """Anything else: it runs in float, and the network that has it has no integer engine."""
+
+    kind: ClassVar[str] = "opaque"
+    label: str  # name of the operator, for messages
+    call: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # of its own, by their names in the module
+    parameters: frozenset[str] = frozenset()  # which of these are parameters
+    module: str = ""  # where in the network it stands, "layer1.0.act"; empty if nothing says so
+
+    def run(self, *inputs: Tensor) -> Tensor:
+        """Run it."""
+        return self.call(inputs, self.tensors)
+
+    def named(self) -> str:
+        """Give its name as torch calls it."""
+        return self.label
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Nobody knows."""
+        del inputs, own
+        return f"{self.label} has no integer form"
+
+    def mapped(self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """Give the same with a function of its tensors."""
+        return replace(self, tensors={name: fn(value) for name, value in self.tensors.items()})
+
+
+Operation: TypeAlias = (
+    Input | Convolution | Linear | BatchNorm | Add | Activation | MaxPool | MeanPool | Pad | Slice | Flatten | Opaque
+)
+Head: TypeAlias = Layer | MeanPool | MaxPool | Pad | Slice | Flatten | Input  # what a step of the engine begins with
+
+# A new operator is its class above, and its name here.
+OPERATORS: tuple[type[Operation], ...] = (
+    Input,
+    Convolution,
+    Linear,
+    BatchNorm,
+    Add,
+    Activation,
+    MaxPool,
+    MeanPool,
+    Pad,
+    Slice,
+    Flatten,
+    Opaque,
+)
+
+
+def is_layer(operation: Operation) -> bool:
+    """Tell whether an operation has weights that are quantized."""
+    return isinstance(operation, Convolution | Linear)
+
+
+def _pair(value: Any) -> Pair:
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    return (numbers[0], numbers[-1])
+
+
+def _image(name: str, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise ModelError(
+            f"{name} must read an image (channels, height, width), but it reads shape {shape}.",
+            hint="Give the network images.",
+        )
+    return shape
+
+
+def _refuse_shape(name: str, wanted: str, shape: Shape) -> NoReturn:
+    raise ModelError(
+        f"The engine runs {name} on {wanted}, but a sample has shape {shape}.",
+        hint="Flatten in front of a linear layer; the engine has no other form of it.",
+    )

@@ -1,0 +1,1 @@
+"""Files of a quantized network and of its images."""
