@@ -127,7 +127,7 @@ def _for_terminal(text: str) -> str:
 
 def markdown(reports: Sequence[Report]) -> str:
     """Write reports as Markdown: a summary of all method arms, then a section for each report."""
-    heads = ("method", "question", "verdict", "difference", "95 % interval, p", "cost, against the baseline")
+    heads = ("method", "question", "verdict", "difference", "95 % interval, corrected p", "cost, against the baseline")
     all_rows = [(report, row) for report in reports for row in method_rows(report)]
     cells = [
         (

@@ -106,7 +106,7 @@ def how_made(report: Report) -> str:
         f"{sign}, paired by seed over {len(report.seeds)} seeds. ± is the sample standard deviation. Intervals: 95 %, "
         f"of the mean; the wider of Student's t and, from {FEWEST} seeds on, the studentised bootstrap. They hold "
         "unless differences are very skewed: a run in ten that fails can escape them. p: of the same tests, two-sided, "
-        f"adjusted by Holm's method for the {len(report.differences)} pairs of this report."
+        f"corrected by Holm's method for the {len(report.differences)} pairs of this report."
     )
     if metric.margin is not None:
         words += f" Differences within {quantity(metric.margin, metric)} do not matter."
@@ -123,7 +123,7 @@ def certainty(difference: Difference, digits: int) -> str:
     p = p_value(difference.adjusted)
     if difference.adjusted is None:
         return p
-    return f"{interval(difference.low, difference.high, digits)}, p {p if p.startswith('<') else f'= {p}'}"
+    return f"{interval(difference.low, difference.high, digits)}, corrected p {p if p.startswith('<') else f'= {p}'}"
 
 
 def measure_difference(difference: Difference, metric: Metric) -> str:
@@ -289,7 +289,7 @@ def _difference_columns(differences: Sequence[Difference | None], digits: int) -
         else (ABSENT,) * 5
         for each in differences
     ]
-    heads = ("difference", "median", "95 % interval", "p", "verdict")
+    heads = ("difference", "median", "95 % interval", "corrected p", "verdict")
     return tuple(
         Column(head, [row[index] for row in table], numeric=head != "verdict") for index, head in enumerate(heads)
     )

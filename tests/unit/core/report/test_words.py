@@ -97,7 +97,7 @@ def test_all_arms_are_listed_with_all_their_numbers(large: Report) -> None:
         "difference",
         "median",
         "95 % interval",
-        "p",
+        "corrected p",
         "verdict",
         "role",
         "time a job",
@@ -141,8 +141,13 @@ def test_each_method_arm_has_a_row(large: Report, small: Report) -> None:
     found = [row for report in (large, small) for row in method_rows(report)]
     told = [(row.arm.name, row.verdict, row.change, row.certainty) for row in found]
     assert told == [
-        ("HyPe", "better", "+0.100", "+0.090 to +0.120, p = 0.0625"),
-        ("HyPe with the constants of the paper", "no difference shown", "0.000", "−0.010 to +0.020, p = 0.0625"),
+        ("HyPe", "better", "+0.100", "+0.090 to +0.120, corrected p = 0.0625"),
+        (
+            "HyPe with the constants of the paper",
+            "no difference shown",
+            "0.000",
+            "−0.010 to +0.020, corrected p = 0.0625",
+        ),
         ("NSGD", "too few seeds", "+1.5 points", "one seed"),
     ]
 
@@ -158,7 +163,7 @@ def test_the_caption_says_how_intervals_and_p_values_were_made(large: Report) ->
         "over 5 seeds",
         "Student's t",
         "studentised bootstrap",
-        "two-sided, adjusted by Holm's method for the 10 pairs",
+        "two-sided, corrected by Holm's method for the 10 pairs",
     ):
         assert part in said
 
@@ -196,7 +201,7 @@ def test_the_caption_of_one_seed_promises_no_interval(small: Report) -> None:
 
 def test_a_difference_is_said_with_all_its_numbers(large: Report, small: Report) -> None:
     assert words.measure_difference(large.differences[0], large.metric) == (
-        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, p = 0.0625)"
+        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625)"
     )
     assert words.measure_difference(small.differences[0], small.metric) == (
         "NSGD against tuned SGD: +1.5 points (one seed)"
@@ -205,7 +210,9 @@ def test_a_difference_is_said_with_all_its_numbers(large: Report, small: Report)
 
 def test_a_verdict_names_the_controls_by_what_was_found(large: Report) -> None:
     said = words.verdict_sentence("HyPe", large.differences, metric=large.metric, baseline="plain fine-tuning")
-    assert said.startswith("HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, p = 0.0625). ")
+    assert said.startswith(
+        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625). "
+    )
     assert said.endswith("Better than control: " + ", ".join(arm.name for arm in large.arms[3:]) + ".")
 
 
