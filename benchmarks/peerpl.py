@@ -34,7 +34,7 @@ from torch.nn.functional import cross_entropy
 
 from modicum.core import catalogue
 from modicum.core.environment import describe_environment
-from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
+from modicum.core.intervals import bootstrap_interval, mean_interval
 from modicum.core.report import load
 from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.core.splits import hold_out
@@ -80,13 +80,14 @@ def described(values: dict[str, Any], name: str) -> dict[str, Any]:
     }
     for versus in (BASELINE, CONTROL):
         if name != versus:
-            gain = mine - values[versus]
-            row[f"gain over {versus}"] = {
-                "mean": gain.mean(),
-                "interval": bootstrap_interval(gain, np.mean),
-                "p": sign_flip_p_value(gain),
-            }
+            row[f"gain over {versus}"] = described_gain(mine - values[versus])
     return row
+
+
+def described_gain(gain: Any) -> dict[str, Any]:
+    """Describe paired differences."""
+    low, high, p_value = mean_interval(gain)
+    return {"mean": float(gain.mean()), "interval": (low, high), "p": p_value}
 
 
 def labels(seeds: int, xis: tuple[float, ...] = (0.2, 0.5)) -> list[dict[str, Any]]:
@@ -122,11 +123,7 @@ def labels(seeds: int, xis: tuple[float, ...] = (0.2, 0.5)) -> list[dict[str, An
         gain = np.array(scores) - found[f"{metric}/cross-entropy"]
         row = {"metric": metric, "arm": name, "mean": float(np.mean(scores)), "values": scores}
         if name != "cross-entropy":
-            row["gain over cross-entropy"] = {
-                "mean": float(gain.mean()),
-                "interval": bootstrap_interval(gain, np.mean),
-                "p": sign_flip_p_value(gain),
-            }
+            row["gain over cross-entropy"] = described_gain(gain)
         rows.append(row)
     return rows
 

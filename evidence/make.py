@@ -11,6 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 COMMANDS = {
+    "intervals": "python benchmarks/intervals.py --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
     "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
