@@ -162,7 +162,7 @@ def _device_name(device: str) -> str:
 
 
 def _commit() -> str | None:
-    """Give the commit of a checkout, with a plus sign when files differ from it; None for an installed package."""
+    """Give the commit of a checkout, with a plus sign when more than results differ; None for an installed package."""
     if not (_PACKAGE.parents[1] / ".git").exists():
         return None
 
@@ -171,6 +171,7 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        changed = git("status", "--porcelain", "--", ".", ":!evidence/*.json")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
