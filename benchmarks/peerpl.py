@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from modicum.core import catalogue
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.intervals import bootstrap_interval, mean_interval
 from modicum.core.report import load
 from modicum.core.seeding import numpy_generator, torch_generator
@@ -304,7 +302,7 @@ def main() -> None:
         case _:
             rows = speed(options.rounds, options.many)
     if options.json:
-        environment = asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}"))
+        environment = this_run()
         print(
             json.dumps(
                 {
