@@ -39,7 +39,7 @@ from modicum.core.splits import hold_out
 from modicum.weakpolicy import Demonstrations, PeerBC, PeerLoss, Run, sweep
 from modicum.weakpolicy.comparison import runs
 
-BASELINE, CONTROL, BC = "noisy reward", "two updates", "BC"
+BASELINE, CONTROLS, BC = "noisy reward", ("two updates", "high start"), "BC"
 
 
 def rewards(kinds: list[str], seeds: int, steps: int, noises: list[float]) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def rewards(kinds: list[str], seeds: int, steps: int, noises: list[float]) -> li
 
 
 def described(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """Describe an arm, and its paired differences to the baseline and to the control with as many updates."""
+    """Describe an arm, and its paired differences to the baseline and to two controls."""
     mine = values[name]
     row = {
         "mean": mine.mean(),
@@ -76,7 +76,7 @@ def described(values: dict[str, Any], name: str) -> dict[str, Any]:
         "iqm_interval": bootstrap_interval(mine, iqm),
         "values": [round(float(value), 3) for value in mine],
     }
-    for versus in (BASELINE, CONTROL):
+    for versus in (BASELINE, *CONTROLS):
         if name != versus:
             row[f"gain over {versus}"] = described_gain(mine - values[versus])
     return row
