@@ -23,6 +23,7 @@ from modicum.zeroshot.task import Task
 COSINE_SCALE = 20.0  # of cosines as logits, that of sentence-transformers' contrastive training
 _BATCH = 64  # chunks
 _UNKNOWN = 0.5  # share of unknown tokens from which on a tokenizer does not fit the texts
+_SAME = 1 - 1e-6  # cosine of two labels that nothing can tell apart
 
 
 @dataclass
@@ -106,7 +107,15 @@ class TextEncoder:
         for label in task.labels:
             texts = [each.replace("{label}", word) for each in task.cosine_templates for word in task.verbalizer[label]]
             rows.append(normalize(self.features(texts).mean(0), dim=0))
-        return torch.stack(rows)
+        found = torch.stack(rows)
+        alike = torch.triu(found @ found.T, diagonal=1) > _SAME
+        if alike.any():
+            first, second = (task.labels[int(at)] for at in alike.nonzero()[0])
+            raise ModelError(
+                f"The labels {first!r} and {second!r} are the same to this model, whose tokenizer may not know them.",
+                hint="Give other words for them: verbalizer in the task, or other --labels.",
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
