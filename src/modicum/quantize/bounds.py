@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -104,6 +105,18 @@ class Own:
     bias: Tensor | None = None  # of a layer, in units of its accumulator; None where these are real
     bare: bool = False  # whether its output is brought to no grid
     pixels: int | None = None  # of a channel of its input; None if nobody knows
+    others: tuple[tuple[int, ...], ...] = ()  # shapes of a sample of its inputs behind the first, for `lower`
+
+
+def joined(parts: Sequence[Span], widths: Sequence[int]) -> Span:
+    """Put the channels of tensors one behind the other, so many of each."""
+    columns = [
+        np.concatenate([np.broadcast_to(column, (width,)) for column, width in zip(by_part, widths, strict=True)])
+        for by_part in zip(*((it.exponents, it.low, it.high, it.reach) for it in parts), strict=True)
+    ]
+    exponents, low, high, reach = columns
+    layers = frozenset[str]().union(*(it.layers for it in parts))
+    return Span(exponents=exponents, low=low, high=high, reach=reach, layers=layers)
 
 
 def span_of(grid: ActivationGrid) -> Span:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import OFFSET, Program, Step, Value
-from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
+from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
 
 _LINE = 64  # bytes; what is read together begins at a multiple of it
 
@@ -124,13 +124,14 @@ class Constants:
         return {name: it for name in names if (it := getattr(self, name)) is not None}
 
 
-def moves_only(step: Step, given: Buffer, result: Buffer) -> bool:
+def moves_only(step: Step, given: Sequence[Buffer], result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
     computes = isinstance(step.head, Layer | MeanPool) or step.residual is not None or step.rectify
-    return not computes and step.rescale is None and (given.kind, given.zero) == (result.kind, result.zero)
+    alike = all((it.kind, it.zero) == (result.kind, result.zero) for it in given)
+    return not computes and step.rescale is None and alike
 
 
-def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -> Constants:
+def constants(step: Step, given: Sequence[Buffer], other: Buffer | None, result: Buffer) -> Constants:
     """Work the constants of a step out."""
     channels = result.channels
     nothing = np.zeros(channels, np.int64)
@@ -166,7 +167,10 @@ def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -
     )
 
 
-def _bias(step: Step, given: Buffer, channels: int) -> Integers:
+def _bias(step: Step, parts: Sequence[Buffer], channels: int) -> Integers:
+    given = parts[0]
+    if isinstance(step.head, Concat):
+        return np.repeat([-it.zero for it in parts], [it.channels for it in parts])
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
@@ -184,13 +188,15 @@ def scalar_weights(layer: Layer) -> Bytes:
     return np.ascontiguousarray(grouped.transpose(3, 4, 0, 2, 1)).reshape(-1)
 
 
-def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer, them: Constants) -> Iterator[str]:
-    """Write the body of a step's function; x is read, r is added, y is written, w are the weights."""
-    moves, count = moves_only(step, given, result), _together(step.head, result)
+def scalar_body(
+    step: Step, parts: Sequence[Buffer], other: Buffer | None, result: Buffer, them: Constants
+) -> Iterator[str]:
+    """Write the body of a step's function; x (x1, ...) is read, r is added, y is written, w are the weights."""
+    given, moves, count = parts[0], moves_only(step, parts, result), _together(step.head, result)
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
     yield f"for (int j = 0; j < {result.width}; j += {count}) {{"
     yield f"{given.kind if moves else 'int32_t'} acc[{count * result.channels}];"
-    yield from _head(step.head, given, result)
+    yield from _joined(parts) if isinstance(step.head, Concat) else _head(step.head, given, result)
     yield f"for (int n = 0; n < {count}; ++n) {{"
     yield f"{result.kind} *o = y + {result.first} + i * {result.row} + (j + n) * {result.pixel};"
     if other is not None:
@@ -275,6 +281,14 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
             at = f"{given.first} + k / {given.width} * {given.row} + k % {given.width} * {given.pixel} + c"
             yield f"acc[c * {given.height * given.width} + k] = x[{at}];"
             yield from ("}", "}")
+
+
+def _joined(parts: Sequence[Buffer]) -> Iterator[str]:
+    first = 0
+    for place, it in enumerate(parts):
+        yield f"const {it.kind} *p{place} = {'x' + str(place or '')} + {it.first} + i * {it.row} + j * {it.pixel};"
+        yield f"for (int c = 0; c < {it.channels}; ++c) acc[{first} + c] = p{place}[c];"
+        first += it.channels
 
 
 def _layer(head: Layer, given: Buffer, count: int) -> Iterator[str]:

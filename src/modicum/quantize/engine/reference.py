@@ -8,14 +8,15 @@ import torch
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import Program, Rescale, Step
 from modicum.quantize.functional import shift_right
-from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice
+from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
     """Run all steps."""
     values = {program.input.name: _as_image(numbers)}
     for step in program.steps:
-        values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
+        given = (values[name] for name in (step.source, *step.more))
+        values[step.result.name] = _finish(step, run_head(step.head, *given), values)
     result = _as_image(values[program.output]) << program.align[:, None, None]
     return result.reshape(len(numbers), *program.values[program.output].shape)
 
@@ -39,8 +40,10 @@ def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
     return rounded.clamp(rescale.low, rescale.high).numpy()
 
 
-def run_head(head: Head, x: Integers) -> Integers:
+def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
     """Compute the first operation of a step."""
+    if isinstance(head, Concat):
+        return np.concatenate([x, *more], axis=1)
     if isinstance(head, Layer):
         return _layer(head, x)
     if isinstance(head, MaxPool):

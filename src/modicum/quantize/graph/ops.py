@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from modicum.errors import ModelError
-from modicum.quantize.bounds import Integers, Own, Span
+from modicum.quantize.bounds import Integers, Own, Span, joined
 from modicum.quantize.codes import WeightCode
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Operator:
     __slots__ = ()
     kind: ClassVar[str]  # its name in files
     torch_names: ClassVar[tuple[str, ...]] = ()  # of the calls that `from_fx` reads
-    inputs: ClassVar[int] = 1  # how many tensors it reads
+    inputs: ClassVar[int | None] = 1  # how many tensors it reads; None for any number
     carries: ClassVar[bool] = False  # whether its output is on the grid of its input
     by_channel: ClassVar[bool] = False  # whether it moves the pixels of a channel, or weighs them alike
 
@@ -91,8 +91,8 @@ class Operator:
         return self.by_channel
 
     @classmethod
-    def from_fx(cls, call: Call) -> Self | None:
-        """Read a call of an exported program; None if it is of another form."""
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read a call of an exported program; if it is of another form, what of it, in words, or None."""
         del call
         return None
 
@@ -132,7 +132,7 @@ class Input(Operator):
     """What the network is given; in the engine, integers that are copied."""
 
     kind: ClassVar[str] = "input"
-    inputs: ClassVar[int] = 0
+    inputs: ClassVar[int | None] = 0
 
     def run(self, x: Tensor) -> Tensor:
         """Hand it on."""
@@ -333,7 +333,7 @@ class Add(Operator):
 
     kind: ClassVar[str] = "add"
     torch_names: ClassVar[tuple[str, ...]] = ("add",)
-    inputs: ClassVar[int] = 2
+    inputs: ClassVar[int | None] = 2
 
     def run(self, first: Tensor, second: Tensor) -> Tensor:
         """Add them, never in place."""
@@ -359,6 +359,46 @@ class Add(Operator):
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write Add."""
         return onnx.call("Add", inputs, name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Concat(Operator):
+    """The channels of several tensors, one behind the other; each keeps its unit until the next grid."""
+
+    kind: ClassVar[str] = "concat"
+    torch_names: ClassVar[tuple[str, ...]] = ("cat",)
+    inputs: ClassVar[int | None] = None
+    widths: tuple[int, ...]  # channels of each tensor
+
+    def run(self, *inputs: Tensor) -> Tensor:
+        """Join (batch, channels, ...) along the channels."""
+        return torch.cat(inputs, 1)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read what joins channels of tensors that are no constants."""
+        shapes = [tuple(part.meta["val"].shape) for part in cast("Sequence[fx.Node]", call.argument(0, "tensors"))]
+        axis = call.argument(1, "dim", 0) % len(shapes[0])
+        return cls(widths=tuple(it[1] for it in shapes)) if axis == 1 else f"along dimension {axis}"
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Keep what is known of each channel."""
+        del own
+        parts = [it for it in inputs if it is not None]
+        if any(len(it.exponents) not in {1, width} for it, width in zip(parts, self.widths, strict=False)):
+            return "tensors of other channels than it says"
+        return joined(parts, self.widths) if len(parts) == len(inputs) else ""
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is; the shifts behind it are those of each channel."""
+        shapes = (shape, *own.others)
+        if [it[0] for it in shapes] != list(self.widths) or any(it[1:] != shape[1:] for it in shapes):
+            _refuse_shape(own.name, f"tensors of {', '.join(map(str, self.widths))} channels and one size", *shapes)
+        return self, (sum(self.widths), *shape[1:])
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Concat."""
+        return onnx.call("Concat", inputs, name, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -633,24 +673,26 @@ class Opaque(Operator):
     """Anything else: it runs in float, and the network that has it has no integer engine."""
 
     kind: ClassVar[str] = "opaque"
+    inputs: ClassVar[int | None] = None
     label: str  # name of the operator, for messages
     call: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Tensor]
     tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # of its own, by their names in the module
     parameters: frozenset[str] = frozenset()  # which of these are parameters
     module: str = ""  # where in the network it stands, "layer1.0.act"; empty if nothing says so
+    form: str = ""  # what of it is not covered, where others of its name are: "along dimension 2"
 
     def run(self, *inputs: Tensor) -> Tensor:
         """Run it."""
         return self.call(inputs, self.tensors)
 
     def named(self) -> str:
-        """Give its name as torch calls it."""
-        return self.label
+        """Give its name as torch calls it, and its form."""
+        return f"{self.label} {self.form}".rstrip()
 
     def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
         """Nobody knows."""
         del inputs, own
-        return f"{self.label} has no integer form"
+        return f"{self.named()} has no integer form"
 
     def mapped(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Give the same with a function of its tensors."""
@@ -658,9 +700,22 @@ class Opaque(Operator):
 
 
 Operation: TypeAlias = (
-    Input | Convolution | Linear | BatchNorm | Add | Activation | MaxPool | MeanPool | Pad | Slice | Flatten | Opaque
+    Input
+    | Convolution
+    | Linear
+    | BatchNorm
+    | Add
+    | Concat
+    | Activation
+    | MaxPool
+    | MeanPool
+    | Pad
+    | Slice
+    | Flatten
+    | Opaque
 )
-Head: TypeAlias = Layer | MeanPool | MaxPool | Pad | Slice | Flatten | Input  # what a step of the engine begins with
+# What a step of the engine begins with.
+Head: TypeAlias = Layer | Concat | MeanPool | MaxPool | Pad | Slice | Flatten | Input
 
 # A new operator is its class above, and its name here.
 OPERATORS: tuple[type[Operation], ...] = (
@@ -669,6 +724,7 @@ OPERATORS: tuple[type[Operation], ...] = (
     Linear,
     BatchNorm,
     Add,
+    Concat,
     Activation,
     MaxPool,
     MeanPool,
@@ -698,8 +754,8 @@ def _image(name: str, shape: Shape) -> Shape:
     return shape
 
 
-def _refuse_shape(name: str, wanted: str, shape: Shape) -> NoReturn:
+def _refuse_shape(name: str, wanted: str, *shapes: Shape) -> NoReturn:
     raise ModelError(
-        f"The engine runs {name} on {wanted}, but a sample has shape {shape}.",
+        f"The engine runs {name} on {wanted}, but a sample has shape {', '.join(map(str, shapes))}.",
         hint="Flatten in front of a linear layer; the engine has no other form of it.",
     )

@@ -13,7 +13,7 @@ from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.ops import Activation, Input, MeanPool, Operation, is_layer
+from modicum.quantize.graph.ops import Activation, Concat, Input, MeanPool, Operation, is_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,12 +130,12 @@ def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
         own = config.per_layer.get(name, LayerBits()).activation_bits
         if own is None and name != layers[-1]:
             continue
-        wanted = own or config.first_last_bits
-        before = source(graph, graph[name].inputs[0])
-        result[before] = wanted
-        while isinstance(graph[before].operation, MeanPool):  # a mean is no finer than what it is taken of
-            before = source(graph, graph[before].inputs[0])
+        wanted, open_ends = own or config.first_last_bits, [graph[name].inputs[0]]
+        while open_ends:
+            before = source(graph, open_ends.pop())
             result[before] = wanted
+            if isinstance(graph[before].operation, MeanPool | Concat):  # no finer than what it is made of
+                open_ends += graph[before].inputs
     return result
 
 
@@ -143,6 +143,6 @@ def _unsigned(graph: Graph, name: str) -> bool | None:
     operation = graph[name].operation
     if isinstance(operation, Activation):
         return True
-    if isinstance(operation, MeanPool):
-        return _unsigned(graph, source(graph, graph[name].inputs[0]))
+    if isinstance(operation, MeanPool | Concat):
+        return all(_unsigned(graph, source(graph, it)) for it in graph[name].inputs) or None
     return None

@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -93,9 +94,10 @@ class _Reading:
             return
         reader = _READERS.get(call.name)
         found = reader.from_fx(call) if reader else None
-        inputs = self._inputs(node, found.inputs) if found else None
-        if found is None or inputs is None or self._is_foreign_norm(call, found, inputs):
-            self._append_opaque(node, call.name)
+        form = found if isinstance(found, str) else ""
+        inputs = None if found is None or isinstance(found, str) else self._inputs(node, found)
+        if found is None or isinstance(found, str) or inputs is None or self._is_foreign_norm(call, found, inputs):
+            self._append_opaque(node, call.name, form)
         elif isinstance(found, Slice) and found.stride == (1, 1):
             self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
         else:
@@ -112,8 +114,9 @@ class _Reading:
         before = next(node for node in self._nodes if node.name == inputs[0])
         return len(call.shape) != 4 or isinstance(before.operation, Linear)
 
-    def _inputs(self, node: fx.Node, count: int) -> tuple[str, ...] | None:
-        names = [cast("fx.Node", it).name for it in node.args[:count]]
+    def _inputs(self, node: fx.Node, operation: Operation) -> tuple[str, ...] | None:
+        given = node.args[: operation.inputs] if operation.inputs is not None else cast("list[fx.Node]", node.args[0])
+        names = [cast("fx.Node", it).name for it in given]
         return tuple(self._alias[name] for name in names) if all(name in self._alias for name in names) else None
 
     def _hand_on(self, node: fx.Node, first: fx.Node, *, copied: bool) -> None:
@@ -121,11 +124,11 @@ class _Reading:
         if not copied:
             self._memory[node.name] = self._root(first)
 
-    def _append_opaque(self, node: fx.Node, label: str) -> None:
+    def _append_opaque(self, node: fx.Node, label: str, form: str = "") -> None:
         plan = Plan(self._tensors, self._names, self._alias)
         parameters = set(self._program.graph_signature.parameters)
         operation = opaque(node, plan, label=label, module=_module(node), parameters=parameters)
-        self._append(node, operation, tuple(plan.sources))
+        self._append(node, replace(operation, form=form), tuple(plan.sources))
 
     def _append(self, node: fx.Node, operation: Operation, inputs: tuple[str, ...] = ()) -> None:
         name = self._name(node, operation)

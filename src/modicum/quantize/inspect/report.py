@@ -226,7 +226,7 @@ def float_parts(graph: Graph, network: nn.Module | None = None) -> tuple[FloatPa
         if isinstance(it, Opaque):
             own = [it.tensors[name] for name in sorted(it.parameters - seen)]
             seen |= it.parameters
-            found.append(_part(it.module or node.name, it.label, own))
+            found.append(_part(it.module or node.name, it.named(), own))
         elif isinstance(it, BatchNorm):
             found.append(_part(node.name, "batch_norm", [it.weight, it.bias]))
         elif isinstance(it, MeanPool) and it.pixels & (it.pixels - 1):

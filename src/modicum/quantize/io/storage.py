@@ -39,7 +39,7 @@ _LONGEST = 2**15
 _SOURCE = "The description of the network"
 Entry: TypeAlias = tuple[str, str, list[int], dict[str, Any]]
 _TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
-_LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module"}  # the file holds no code
+_LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module", "form"}  # the file holds no code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,13 +199,16 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
 def _blank(entry: Entry, before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
     check_name(name)
-    if kind not in _KINDS or (kind != "opaque" and len(inputs) != _KINDS[kind].inputs):
+    wanted = _KINDS[kind].inputs if kind in _KINDS else None
+    if kind not in _KINDS or (wanted is not None and len(inputs) != wanted):
         raise DataError(f"{name} in the file is no node, but a {kind} of {len(inputs)} inputs.", hint=_DAMAGED)
     if any(not 0 <= place < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _LEFT_OUT
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
-    if set(settings) - allowed or (kind == "opaque" and "label" not in settings):
+    widths = parsed(settings.get("widths", []), tuple[int, ...], source=f"The widths of {name}", hint=_DAMAGED)
+    wrong = kind == "concat" and (len(widths) != len(inputs) or min(widths, default=0) < 1)
+    if wrong or set(settings) - allowed or (kind == "opaque" and "label" not in settings):
         raise DataError(f"{name} has settings that no {kind} has, or lacks one.", hint=_DAMAGED)
     return Blank(
         name=name,
@@ -218,7 +221,10 @@ def _blank(entry: Entry, before: list[Blank]) -> Blank:
 
 
 def _setting(key: str, value: Any) -> Any:
-    kinds: dict[str, Any] = {"ceiling": float, "epsilon": float, "keep": bool, "label": str}
+    kinds: dict[str, Any] = {
+        **{"ceiling": float, "epsilon": float, "keep": bool, "label": str},
+        "widths": tuple[int, ...],
+    }
     kind = kinds.get(key, tuple[int, int] if isinstance(value, list) else int)
     found = parsed(value, kind, source=key, hint=_DAMAGED)
     if key == "label":

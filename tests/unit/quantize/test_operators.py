@@ -1,0 +1,168 @@
+"""The operators beside layers, ReLU and pools: whatever runs them gives the same numbers, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tests.unit.quantize import small_networks as nets
+from tests.unit.quantize.coded import coded
+from tests.unit.quantize.exactness import assert_exact, assert_portable
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modicum.errors import DataError, ModelError
+from modicum.quantize import Engine, QuantizedModel, RAPQConfig, lower, quantize
+from modicum.quantize.functional import Rounding
+from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.ops import Activation, Concat
+from modicum.quantize.graph.placement import sites
+from modicum.quantize.graph.trace import trace
+
+SETTINGS: list[tuple[int, int, Rounding, bool]] = [
+    (2, 4, "half_even", True),
+    (4, 4, "half_up", False),
+    (8, 8, "half_even", True),
+]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODICUM_CACHE", str(tmp_path / "cache"))
+
+
+class Dense(nn.Module):
+    """Channels of rectified, signed and raw tensors side by side, twice; one is read by all that follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 5, 3, padding=1)
+        self.one, self.norm = nn.Conv2d(5, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
+        self.two, self.raw = nn.Conv2d(11, 3, 1), nn.Conv2d(5, 2, 1)
+        self.last = nn.Linear(21 * 16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 8x8 to four numbers."""
+        x = torch.relu(self.stem(x))
+        one = torch.cat([x, torch.relu(self.norm(self.one(x)))], 1)
+        two = torch.cat([x, self.two(one), one[:, :, :, :], self.raw(x)], dim=-3)
+        return self.last(functional.max_pool2d(torch.relu(two), 2).flatten(1))
+
+
+class Ends(nn.Module):
+    """Features side by side with raw sums, and an output of two tensors without a grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(6, 9), nn.Linear(15, 7), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map six numbers to twelve."""
+        one = self.one(x)
+        two = self.two(torch.cat((torch.relu(one), x), 1))
+        return torch.cat([self.three(two), one], 1)
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "dense": (Dense, (3, 8, 8)),
+    "ends": (Ends, (6,)),
+}
+
+
+@pytest.mark.parametrize(("weight_bits", "activation_bits", "rounding", "signed"), SETTINGS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_engine_reference_and_simulation_give_the_same(  # RAPQ-C10
+    name: str, weight_bits: int, activation_bits: int, rounding: Rounding, signed: bool
+) -> None:
+    make, shape = NETWORKS[name]
+    config = RAPQConfig(weight_bits=weight_bits, activation_bits=activation_bits, rounding=rounding)
+    assert_exact(make(), shape, config, signed=signed, seed=activation_bits)
+
+
+@pytest.mark.parametrize("activation_bits", [3, 8])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnxruntime_and_files_give_the_same(name: str, activation_bits: int, tmp_path: Path) -> None:  # RAPQ-C10
+    make, shape = NETWORKS[name]
+    assert_portable(make(), shape, RAPQConfig(weight_bits=4, activation_bits=activation_bits), tmp_path)
+
+
+class Odd(nn.Module):
+    """A convolution, and then whatever is called."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.call = nn.Conv2d(3, 4, 3, padding=1), call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to whatever comes out."""
+        return self.call(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
+    ],
+)
+def test_forms_that_are_not_covered_are_named(call: Callable[[Tensor], Tensor], words: str) -> None:
+    model, _ = coded(Odd(call).eval(), (3, 8, 8))
+    with pytest.raises(ModelError, match=f"no integer form of {words}"):
+        lower(model)
+    with pytest.raises(ModelError, match=words):
+        quantize(Odd(call), torch.randn(4, 3, 8, 8), integers_only=True)
+
+
+def test_what_is_joined_of_rectified_tensors_is_unsigned_and_no_finer_than_they_are() -> None:
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.stem(x))
+            return self.last(torch.cat([x, torch.relu(self.one(x))], 1))
+
+    graph = folded(trace(Joined().eval(), torch.randn(2, 3, 4, 4)))
+    found = sites(graph, RAPQConfig(activation_bits=4, first_last_bits=7))
+    kinds = {
+        type(node.operation): found[node.name] for node in graph if isinstance(node.operation, Activation | Concat)
+    }
+    assert {kind: (it.bits, it.unsigned) for kind, it in kinds.items()} == {Activation: (7, True), Concat: (7, True)}
+
+
+def test_a_dense_network_is_quantized_end_to_end() -> None:
+    x = nets.images(8, count=48).float()
+    network = nets.stirred(Dense()).float()
+    model = quantize(network, x, RAPQConfig(weight_bits=8, activation_bits=8), integers_only=True)
+    with torch.no_grad():
+        wanted = network(x)
+    assert float((model(x) - wanted).square().mean() / wanted.square().mean()) < 1e-3
+    assert model.verify().whole
+    program = lower(model)
+    assert torch.equal(torch.from_numpy(Engine(program).run(x)), model.double()(x.double()))
+
+
+@pytest.mark.parametrize(
+    ("widths", "words"), [([5, 6, 7], "lacks one"), ([11, 0], "lacks one"), ("8", "widths of cat")]
+)
+def test_a_file_with_other_widths_is_refused(widths: object, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "network.safetensors"
+    coded(Dense().eval(), (3, 8, 8))[0].float().save(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        document = json.loads(file.metadata()["modicum.quantize/2"])
+    settings = next(node[3] for node in document["nodes"] if node[0] == "cat")
+    assert settings == {"widths": [5, 6]}
+    settings["widths"] = [7, 4]  # as many channels, but not these: the engine would read beyond an image
+    save_file(tensors, path, metadata={"modicum.quantize/2": json.dumps(document)})
+    with pytest.raises(ModelError, match="7, 4 channels and one size, but a sample has shape"):
+        lower(QuantizedModel.load(path))
+    settings["widths"] = widths
+    save_file(tensors, path, metadata={"modicum.quantize/2": json.dumps(document)})
+    with pytest.raises(DataError, match=words):
+        QuantizedModel.load(path)
