@@ -68,9 +68,26 @@ class Ends(nn.Module):
         return torch.cat([self.three(two), one], 1)
 
 
+class Pyramid(nn.Module):
+    """A small U-Net: what was pooled is enlarged again, and lies beside what it was made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
+        self.third, self.last = nn.Conv2d(10, 5, 3, padding=1), nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 8x12 to maps of 16x12."""
+        high = torch.relu(self.first(x))
+        low = torch.relu(self.second(functional.max_pool2d(high, (2, 3))))
+        high = torch.relu(self.third(torch.cat([functional.interpolate(low, scale_factor=(2, 3)), high], 1)))
+        return functional.interpolate(self.last(high), size=(16, 12), mode="nearest-exact")
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (Dense, (3, 8, 8)),
     "ends": (Ends, (6,)),
+    "pyramid": (Pyramid, (2, 8, 12)),
 }
 
 
@@ -107,6 +124,9 @@ class Odd(nn.Module):
     ("call", "words"),
     [
         (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
+        (lambda x: functional.interpolate(x, size=(12, 16)), "upsample_nearest2d by a fraction"),
+        (lambda x: functional.interpolate(x, scale_factor=2.1), "upsample_nearest2d by a fraction"),
+        (lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),
     ],
 )
 def test_forms_that_are_not_covered_are_named(call: Callable[[Tensor], Tensor], words: str) -> None:

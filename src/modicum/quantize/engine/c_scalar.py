@@ -9,7 +9,19 @@ import numpy as np
 
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import OFFSET, Program, Step, Value
-from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
+from modicum.quantize.graph.ops import (
+    Concat,
+    Flatten,
+    Head,
+    Input,
+    Layer,
+    MaxPool,
+    MeanPool,
+    Pad,
+    Pair,
+    Slice,
+    Upsample,
+)
 
 _LINE = 64  # bytes; what is read together begins at a multiple of it
 
@@ -271,6 +283,10 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
         case Slice():
             yield f"const {given.kind} *p = x + {given.first} + i * {head.stride[0] * given.row}"
             yield f"+ j * {head.stride[1] * given.pixel};"
+            yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
+        case Upsample():
+            yield f"const {given.kind} *p = x + {given.first} + i / {head.factor[0]} * {given.row}"
+            yield f"+ j / {head.factor[1]} * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
         case Input():
             yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"

@@ -8,7 +8,7 @@ import torch
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import Program, Rescale, Step
 from modicum.quantize.functional import shift_right
-from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice
+from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice, Upsample
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
@@ -51,7 +51,7 @@ def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
     return _moved(head, x)
 
 
-def _moved(head: MeanPool | Pad | Slice | Flatten | Input, x: Integers) -> Integers:
+def _moved(head: MeanPool | Pad | Slice | Upsample | Flatten | Input, x: Integers) -> Integers:
     match head:
         case MeanPool():
             return x.sum(axis=(2, 3), keepdims=True)
@@ -59,6 +59,8 @@ def _moved(head: MeanPool | Pad | Slice | Flatten | Input, x: Integers) -> Integ
             return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
         case Slice():
             return x[:, :, :: head.stride[0], :: head.stride[1]]
+        case Upsample():
+            return x.repeat(head.factor[0], axis=2).repeat(head.factor[1], axis=3)
         case Flatten():
             return x.reshape(len(x), -1, 1, 1)
         case Input():

@@ -635,6 +635,45 @@ class Slice(Operator):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Upsample(Operator):
+    """Every pixel several times: the nearest one of a map that is smaller by whole factors."""
+
+    kind: ClassVar[str] = "upsample"
+    torch_names: ClassVar[tuple[str, ...]] = ("upsample_nearest2d", "_upsample_nearest_exact2d")
+    by_channel: ClassVar[bool] = True
+    carries: ClassVar[bool] = True
+    factor: Pair  # of rows and columns
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to a larger map."""
+        return x.repeat_interleave(self.factor[0], 2).repeat_interleave(self.factor[1], 3)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read whole factors, of sizes and, where they are given, of scales."""
+        factor = tuple(large // small for large, small in zip(call.result[2:], call.shape[2:], strict=True))
+        given = [call.argument(place, "scale_factors", None) for place in range(2, len(call.node.args))]
+        scales = [it for one in given for it in (one if isinstance(one, list | tuple) else [one]) if it is not None]
+        whole = all(
+            small * it == large for large, small, it in zip(call.result[2:], call.shape[2:], factor, strict=True)
+        )
+        if not whole or (scales and tuple(scales) != factor):
+            return "by a fraction"
+        return cls(factor=_pair(factor))
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is."""
+        channels, *sides = _image(own.name, shape)
+        return self, (channels, *(side * it for side, it in zip(sides, self.factor, strict=True)))
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Resize."""
+        scales = onnx.constant(f"{name}/scales", [1, 1, *self.factor], np.float32)
+        how = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+        return onnx.call("Resize", [*inputs, "", scales], name, **how)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Flatten(Operator):
     """All channels and pixels of an image in a row, channels first."""
 
@@ -711,11 +750,12 @@ Operation: TypeAlias = (
     | MeanPool
     | Pad
     | Slice
+    | Upsample
     | Flatten
     | Opaque
 )
 # What a step of the engine begins with.
-Head: TypeAlias = Layer | Concat | MeanPool | MaxPool | Pad | Slice | Flatten | Input
+Head: TypeAlias = Layer | Concat | MeanPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
 
 # A new operator is its class above, and its name here.
 OPERATORS: tuple[type[Operation], ...] = (
@@ -730,6 +770,7 @@ OPERATORS: tuple[type[Operation], ...] = (
     MeanPool,
     Pad,
     Slice,
+    Upsample,
     Flatten,
     Opaque,
 )
