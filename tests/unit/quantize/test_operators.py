@@ -20,7 +20,7 @@ from modicum.errors import DataError, ModelError
 from modicum.quantize import Engine, QuantizedModel, RAPQConfig, lower, quantize
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import folded
-from modicum.quantize.graph.ops import Activation, Concat
+from modicum.quantize.graph.ops import Activation, AvgPool, Concat
 from modicum.quantize.graph.placement import sites
 from modicum.quantize.graph.trace import trace
 
@@ -84,10 +84,27 @@ class Pyramid(nn.Module):
         return functional.interpolate(self.last(high), size=(16, 12), mode="nearest-exact")
 
 
+class Pooled(nn.Module):
+    """Means of windows: of signed numbers and with zeros around them, of which a layer takes up the rest, and all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 4, 1)
+        self.two, self.last = nn.Conv2d(4, 3, 3), nn.Conv2d(3, 6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 8x9 to six numbers."""
+        x = torch.relu(self.one(functional.avg_pool2d(self.stem(x), 3, stride=1, padding=1)))
+        x = functional.avg_pool2d(x, (2, 4), stride=(2, 1), padding=(1, 2))
+        x = self.two(functional.adaptive_avg_pool2d(x, 5))
+        return self.last(x.mean((2, 3), keepdim=True))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (Dense, (3, 8, 8)),
     "ends": (Ends, (6,)),
     "pyramid": (Pyramid, (2, 8, 12)),
+    "pooled": (Pooled, (3, 8, 9)),
 }
 
 
@@ -124,6 +141,9 @@ class Odd(nn.Module):
     ("call", "words"),
     [
         (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
+        (lambda x: functional.avg_pool2d(x, 3, padding=1, count_include_pad=False), "avg_pool2d without count_include"),
+        (lambda x: functional.avg_pool2d(x, 3, ceil_mode=True), "avg_pool2d with ceil_mode"),
+        (lambda x: functional.adaptive_avg_pool2d(x, 3), "adaptive_avg_pool2d of several window sizes"),
         (lambda x: functional.interpolate(x, size=(12, 16)), "upsample_nearest2d by a fraction"),
         (lambda x: functional.interpolate(x, scale_factor=2.1), "upsample_nearest2d by a fraction"),
         (lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),
@@ -135,6 +155,16 @@ def test_forms_that_are_not_covered_are_named(call: Callable[[Tensor], Tensor], 
         lower(model)
     with pytest.raises(ModelError, match=words):
         quantize(Odd(call), torch.randn(4, 3, 8, 8), integers_only=True)
+
+
+def test_windows_of_which_no_shift_is_the_mean_are_refused_unless_layers_take_up_the_rest() -> None:
+    with pytest.raises(ModelError, match="avg_pool2d is a mean over 6 pixels, which no shift can divide by"):
+        lower(coded(Odd(lambda x: functional.avg_pool2d(x, (2, 3))).eval(), (3, 8, 8))[0])
+    model = nn.Sequential(nn.AvgPool2d(3, 2), nn.Conv2d(3, 2, 3, padding=1))
+    graph = folded(trace(nets.stirred(model), nets.images(8)[:2]))
+    assert [node.operation.pixels for node in graph if isinstance(node.operation, AvgPool)] == [16]
+    x = nets.images(8)
+    torch.testing.assert_close(graph.run({}, x=x)[graph.output], nets.logits(model, x), rtol=1e-12, atol=1e-14)
 
 
 def test_what_is_joined_of_rectified_tensors_is_unsigned_and_no_finer_than_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,13 +11,13 @@ import numpy as np
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import OFFSET, Program, Step, Value
 from modicum.quantize.graph.ops import (
+    AvgPool,
     Concat,
     Flatten,
     Head,
     Input,
     Layer,
     MaxPool,
-    MeanPool,
     Pad,
     Pair,
     Slice,
@@ -90,7 +91,9 @@ def _buffer(program: Program, value: Value, alive: Iterable[Buffer]) -> Buffer:
     channels, height, width = value.image
     signed = value.low < 0
     narrow = value.low >= -OFFSET and value.high < (OFFSET if signed else 2 * OFFSET)
-    paddings = [it.head.padding for it in program.steps if isinstance(it.head, Layer) and it.source == value.name]
+    paddings = [
+        it.head.padding for it in program.steps if isinstance(it.head, Layer | AvgPool) and it.source == value.name
+    ]
     wanted = Buffer(
         place=0,
         channels=channels,
@@ -138,7 +141,7 @@ class Constants:
 
 def moves_only(step: Step, given: Sequence[Buffer], result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
-    computes = isinstance(step.head, Layer | MeanPool) or step.residual is not None or step.rectify
+    computes = isinstance(step.head, Layer | AvgPool) or step.residual is not None or step.rectify
     alike = all((it.kind, it.zero) == (result.kind, result.zero) for it in given)
     return not computes and step.rescale is None and alike
 
@@ -186,7 +189,7 @@ def _bias(step: Step, parts: Sequence[Buffer], channels: int) -> Integers:
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
-    count = given.height * given.width if isinstance(step.head, MeanPool) else 1
+    count = math.prod(step.head.kernel) if isinstance(step.head, AvgPool) else 1
     return np.full(channels, -given.zero * count, np.int64)
 
 
@@ -269,11 +272,14 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
     match head:
         case Layer():
             yield from _layer(head, given, _together(head, result))
-        case MeanPool():
+        case AvgPool():
+            start = given.first - head.padding[0] * given.row - head.padding[1] * given.pixel
+            down, right = head.stride[0] * given.row, head.stride[1] * given.pixel
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = 0;"
-            yield f"for (int k = 0; k < {given.height}; ++k) {{"
-            yield f"for (int l = 0; l < {given.width}; ++l) {{"
-            yield f"const {given.kind} *p = x + {given.first} + k * {given.row} + l * {given.pixel};"
+            yield f"for (int k = 0; k < {head.kernel[0]}; ++k) {{"
+            yield f"for (int l = 0; l < {head.kernel[1]}; ++l) {{"
+            yield f"const {given.kind} *p = x + {start} + i * {down} + k * {given.row}"
+            yield f"+ j * {right} + l * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] += p[c];"
             yield from ("}", "}")
         case MaxPool():

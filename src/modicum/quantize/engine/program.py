@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from modicum.quantize.bounds import Exact, Integers, Span, span_of
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Node
-from modicum.quantize.graph.ops import Activation, Add, Head, Input, Layer, MeanPool, Slice, is_layer
+from modicum.quantize.graph.ops import Activation, Add, AvgPool, Head, Input, Layer, Slice, is_layer
 from modicum.quantize.graph.placement import own_of, source
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans:
     if chain.head is not None:
         given = [spans[name] for name in chain.head.inputs]
         head, shape, found = _head(model, chain.head, [values[name].shape for name in chain.head.inputs], given)
-        bound, span, at = _met(head, given, found, values[chain.source]), found, chain.head.name
+        bound, span, at = _met(head, given, found), found, chain.head.name
     residual, rectify, ceiling = None, False, None
     for node in chain.tail:
         if isinstance(node.operation, Activation):
@@ -300,15 +301,15 @@ def _head(
     return head, made, found
 
 
-def _met(head: Head, given: Sequence[Span], found: Span, value: Value) -> int:
+def _met(head: Head, given: Sequence[Span], found: Span) -> int:
     # Stored numbers are >= 0: signed ones have an offset, which is taken back in the bias.
     offset = OFFSET if given[0].low.min() < 0 else 0
     largest = max(int(it.magnitude.max()) for it in given)
     if isinstance(head, Layer):
         weights = np.abs(head.weight.reshape(len(head.bias), -1).astype(np.int64)).sum(1).astype(object)
         return int((found.reach + weights * 2 * offset).max())
-    if isinstance(head, MeanPool):
-        return (largest + offset) * int(np.prod(value.shape[1:]))
+    if isinstance(head, AvgPool):
+        return (largest + offset) * math.prod(head.kernel)
     return largest
 
 

@@ -8,7 +8,7 @@ import torch
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import Program, Rescale, Step
 from modicum.quantize.functional import shift_right
-from modicum.quantize.graph.ops import Concat, Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice, Upsample
+from modicum.quantize.graph.ops import AvgPool, Concat, Flatten, Head, Input, Layer, MaxPool, Pad, Slice, Upsample
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
@@ -46,15 +46,13 @@ def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
         return np.concatenate([x, *more], axis=1)
     if isinstance(head, Layer):
         return _layer(head, x)
-    if isinstance(head, MaxPool):
+    if isinstance(head, MaxPool | AvgPool):
         return _window(head, x)
     return _moved(head, x)
 
 
-def _moved(head: MeanPool | Pad | Slice | Upsample | Flatten | Input, x: Integers) -> Integers:
+def _moved(head: Pad | Slice | Upsample | Flatten | Input, x: Integers) -> Integers:
     match head:
-        case MeanPool():
-            return x.sum(axis=(2, 3), keepdims=True)
         case Pad():
             return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
         case Slice():
@@ -88,13 +86,9 @@ def _layer(head: Layer, x: Integers) -> Integers:
     return result
 
 
-def _window(head: MaxPool, x: Integers) -> Integers:
+def _window(head: MaxPool | AvgPool, x: Integers) -> Integers:
     (top, left), (down, right), (rows, columns) = head.padding, head.stride, head.kernel
-    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=np.iinfo(np.int64).min)
-    height, width = (x.shape[2] - rows) // down + 1, (x.shape[3] - columns) // right + 1
-    seen = [
-        x[:, :, i : i + down * height : down, j : j + right * width : right][:, :, :height, :width]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    return np.stack(seen).max(axis=0)
+    outside = np.iinfo(np.int64).min if isinstance(head, MaxPool) else 0
+    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=outside)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (rows, columns), axis=(2, 3))[:, :, ::down, ::right]
+    return windows.max(axis=(4, 5)) if isinstance(head, MaxPool) else windows.sum(axis=(4, 5))

@@ -478,8 +478,41 @@ class MaxPool(Operator):
         return onnx.call("MaxPool", inputs, name, kernel_shape=list(self.kernel), strides=list(self.stride), pads=pads)
 
 
+class Mean(Operator):
+    """What means over all pixels and over windows share: a sum that is divided by a constant."""
+
+    __slots__ = ()
+    pixels: int
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether a shift divides by its pixels."""
+        return self.pixels & (self.pixels - 1) == 0
+
+    def summed(self, span: Span | None, count: int) -> Span | str:
+        """Sum so many pixels, and divide by a shift; a folded mean divides by more than it sums, never by less."""
+        if span is None:
+            return ""
+        if not self.is_shift:
+            return f"a mean that divides by {self.pixels}"
+        return span.summed(count, self.pixels.bit_length() - 1)
+
+    def check_shift(self, name: str) -> None:
+        """Refuse what no shift can divide by."""
+        if not self.is_shift:
+            raise ModelError(
+                f"{name} is a mean over {self.pixels} pixels, which no shift can divide by.",
+                hint="Let only convolutions and linear layers read it, so that its rest goes into their weights, or "
+                "change the size.",
+            )
+
+    def divided(self, onnx: Program, total: str, name: str) -> str:
+        """Write Div: not a mean of ONNX, since a folded mean divides by another number than that of its pixels."""
+        return onnx.call("Div", [total, onnx.constant(f"{name}/pixels", self.pixels, np.float32)], name)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class MeanPool(Operator):
+class MeanPool(Mean):
     """The mean over all pixels of a channel; in the engine, their sum."""
 
     kind: ClassVar[str] = "mean_pool"
@@ -510,35 +543,87 @@ class MeanPool(Operator):
             return None
         return cls(pixels=math.prod(call.shape[2:]), keep=keep)
 
-    @property
-    def is_shift(self) -> bool:
-        """Whether a shift divides by its pixels."""
-        return self.pixels & (self.pixels - 1) == 0
-
     def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
-        """Sum, and divide by a shift; a folded mean divides by more than it sums, never by less."""
-        if inputs[0] is None:
-            return ""
-        if not self.is_shift:
-            return f"a mean that divides by {self.pixels}"
-        return inputs[0].summed(own.pixels or self.pixels, self.pixels.bit_length() - 1)
+        """Sum all pixels."""
+        return self.summed(inputs[0], own.pixels or self.pixels)
 
     def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
-        """Sum; the exponents divide."""
-        channels = _image(own.name, shape)[0]
-        if not self.is_shift:
-            raise ModelError(
-                f"{own.name} is a mean over {self.pixels} pixels, which no shift can divide by.",
-                hint="Let only linear layers read it, so that its rest goes into their weights, or change the size.",
-            )
-        return self, (channels, 1, 1) if self.keep else (channels,)
+        """Sum as a window of all pixels; the exponents divide."""
+        channels, *sides = _image(own.name, shape)
+        self.check_shift(own.name)
+        head = AvgPool(kernel=_pair(sides), stride=(1, 1), pixels=self.pixels)
+        return head, (channels, 1, 1) if self.keep else (channels,)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write ReduceSum and Div."""
-        # Not GlobalAveragePool: a folded mean divides by another number than that of its pixels.
         axes = onnx.constant(f"{name}/axes", [2, 3], np.int64)
         total = onnx.call("ReduceSum", [*inputs, axes], f"{name}/sum", keepdims=int(self.keep))
-        return onnx.call("Div", [total, onnx.constant(f"{name}/pixels", self.pixels, np.float32)], name)
+        return self.divided(onnx, total, name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AvgPool(Mean):
+    """The mean of each window, in which zeros around the image count; in the engine, its sum."""
+
+    kind: ClassVar[str] = "avg_pool"
+    torch_names: ClassVar[tuple[str, ...]] = ("avg_pool2d", "adaptive_avg_pool2d")
+    by_channel: ClassVar[bool] = True
+    kernel: Pair  # rows and columns of the window
+    stride: Pair  # of rows and columns
+    padding: Pair = (0, 0)  # zeros around rows and columns
+    pixels: int  # that a sum is divided by
+
+    def run(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to a smaller map."""
+        return functional.avg_pool2d(x, self.kernel, self.stride, self.padding, divisor_override=self.pixels)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read windows inside of the image and its padding, all of one divisor."""
+        if len(call.shape) != 4:
+            return None
+        if call.name == "adaptive_avg_pool2d":
+            sizes = list(zip(call.shape[2:], call.result[2:], strict=True))
+            kernel = _pair([large // small for large, small in sizes])
+            whole = all(large % small == 0 for large, small in sizes)
+            return cls(kernel=kernel, stride=kernel, pixels=math.prod(kernel)) if whole else "of several window sizes"
+        kernel, padding = _pair(call.argument(1, "kernel_size")), _pair(call.argument(3, "padding", 0))
+        found = cls(
+            kernel=kernel,
+            stride=_pair(call.argument(2, "stride") or kernel),
+            padding=padding,
+            pixels=call.argument(6, "divisor_override") or math.prod(kernel),
+        )
+        if found.sizes(call.shape[2:]) != call.result[2:]:
+            return "with ceil_mode"
+        apart = any(padding) and not call.argument(5, "count_include_pad", default=True)
+        return "without count_include_pad" if apart and not call.argument(6, "divisor_override") else found
+
+    def sizes(self, sides: Sequence[int]) -> Shape:
+        """Give rows and columns of the result."""
+        return tuple(
+            (side + 2 * pad - kernel) // step + 1
+            for side, pad, kernel, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
+        )
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Sum windows, of which zeros may be a part."""
+        del own
+        return self.summed(None if inputs[0] is None else inputs[0].padded((0, 0)), math.prod(self.kernel))
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Sum windows; the exponents divide."""
+        channels, *sides = _image(own.name, shape)
+        self.check_shift(own.name)
+        return self, (channels, *self.sizes(sides))
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Conv with weights of 1, and Div."""
+        count = onnx.shape(name)[0]
+        ones = onnx.constant(f"{name}/ones", np.ones((count, 1, *self.kernel)), np.float32)
+        strides, pads = list(self.stride), [*self.padding, *self.padding]
+        total = onnx.call("Conv", [*inputs, ones], f"{name}/sum", strides=strides, pads=pads, group=count)
+        return self.divided(onnx, total, name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -748,6 +833,7 @@ Operation: TypeAlias = (
     | Activation
     | MaxPool
     | MeanPool
+    | AvgPool
     | Pad
     | Slice
     | Upsample
@@ -755,7 +841,7 @@ Operation: TypeAlias = (
     | Opaque
 )
 # What a step of the engine begins with.
-Head: TypeAlias = Layer | Concat | MeanPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
+Head: TypeAlias = Layer | Concat | AvgPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
 
 # A new operator is its class above, and its name here.
 OPERATORS: tuple[type[Operation], ...] = (
@@ -768,6 +854,7 @@ OPERATORS: tuple[type[Operation], ...] = (
     Activation,
     MaxPool,
     MeanPool,
+    AvgPool,
     Pad,
     Slice,
     Upsample,

@@ -13,7 +13,7 @@ from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.ops import Activation, Concat, Input, MeanPool, Operation, is_layer
+from modicum.quantize.graph.ops import Activation, Concat, Input, Mean, Operation, is_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
         return {}
     names = {node.name for node in graph if isinstance(node.operation, Input | Activation)}
     for node in graph:
-        if is_layer(node.operation) or isinstance(node.operation, MeanPool):
+        if is_layer(node.operation) or isinstance(node.operation, Mean):
             names.add(source(graph, node.inputs[0]))
     names.discard(graph.output)
     bits = _bits(graph, config)
@@ -134,7 +134,7 @@ def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
         while open_ends:
             before = source(graph, open_ends.pop())
             result[before] = wanted
-            if isinstance(graph[before].operation, MeanPool | Concat):  # no finer than what it is made of
+            if isinstance(graph[before].operation, Mean | Concat):  # no finer than what it is made of
                 open_ends += graph[before].inputs
     return result
 
@@ -143,6 +143,6 @@ def _unsigned(graph: Graph, name: str) -> bool | None:
     operation = graph[name].operation
     if isinstance(operation, Activation):
         return True
-    if isinstance(operation, MeanPool | Concat):
+    if isinstance(operation, Mean | Concat):
         return all(_unsigned(graph, source(graph, it)) for it in graph[name].inputs) or None
     return None

@@ -25,7 +25,7 @@ from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Call, Convolution, 
 
 # Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
 _COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
-_READERS = {name: kind for kind in OPERATORS for name in kind.torch_names}
+_READERS = {name: [it for it in OPERATORS if name in it.torch_names] for kind in OPERATORS for name in kind.torch_names}
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
@@ -92,8 +92,8 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        reader = _READERS.get(call.name)
-        found = reader.from_fx(call) if reader else None
+        readings = (kind.from_fx(call) for kind in _READERS.get(call.name, []))
+        found = next((it for it in readings if it is not None), None)
         form = found if isinstance(found, str) else ""
         inputs = None if found is None or isinstance(found, str) else self._inputs(node, found)
         if found is None or isinstance(found, str) or inputs is None or self._is_foreign_norm(call, found, inputs):

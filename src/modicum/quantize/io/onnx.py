@@ -182,6 +182,11 @@ class Program:
         self.constants[name] = np.asarray(value, dtype=dtype)
         return name
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Give the shape of a sample of a node's output."""
+        with torch.no_grad():
+            return tuple(self.model.graph.run({}, x=torch.zeros(1, *self.model.shape), wanted=(name,))[name].shape[1:])
+
     def weights(self, name: str) -> tuple[str, str]:
         """Add the weights and biases of a layer, and give their names."""
         return _weights(self.model, self, name)

@@ -229,7 +229,9 @@ def _setting(key: str, value: Any) -> Any:
     found = parsed(value, kind, source=key, hint=_DAMAGED)
     if key == "label":
         check_name(found)
-    if isinstance(found, tuple) and (max(map(abs, found)) > _LONGEST or (key == "factor" and min(found) < 1)):
+    if isinstance(found, tuple) and (
+        max(map(abs, found)) > _LONGEST or (key in {"factor", "kernel"} and min(found) < 1)
+    ):
         raise DataError(f"{key} is {value}.", hint=_DAMAGED)
     return found
 
