@@ -103,9 +103,11 @@ class Own:
     name: str
     code: WeightCode | FloatWeightCode | None = None  # of a layer's weights
     bias: Tensor | None = None  # of a layer, in units of its accumulator; None where these are real
+    grid: ActivationGrid | None = None  # that its output is brought to
     bare: bool = False  # whether its output is brought to no grid
     pixels: int | None = None  # of a channel of its input; None if nobody knows
     others: tuple[tuple[int, ...], ...] = ()  # shapes of a sample of its inputs behind the first, for `lower`
+    spans: tuple[Span, ...] = ()  # of its inputs, likewise
 
 
 def joined(parts: Sequence[Span], widths: Sequence[int]) -> Span:

@@ -18,9 +18,11 @@ from torch.nn import functional
 
 from modicum.errors import DataError, ModelError
 from modicum.quantize import Engine, QuantizedModel, RAPQConfig, lower, quantize
+from modicum.quantize.bounds import Own, Span, span_of
+from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import folded
-from modicum.quantize.graph.ops import Activation, AvgPool, Concat
+from modicum.quantize.graph.ops import Activation, AvgPool, Concat, Table
 from modicum.quantize.graph.placement import sites
 from modicum.quantize.graph.trace import trace
 
@@ -100,11 +102,28 @@ class Pooled(nn.Module):
         return self.last(x.mean((2, 3), keepdim=True))
 
 
+class Smooth(nn.Module):
+    """Functions of single numbers: behind layers, sums and pools, and of rectified numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(20, 5, 3, padding=1)
+        self.last = nn.Linear(20, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 8x8 to six numbers."""
+        x = self.stem(x)
+        high = torch.cat([functional.silu(x), functional.hardswish(x), x.sigmoid(), functional.hardsigmoid(x)], 1)
+        x = functional.hardswish(torch.relu(functional.max_pool2d(torch.relu(x + self.one(high)), 4)))
+        return self.last(x.flatten(1))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (Dense, (3, 8, 8)),
     "ends": (Ends, (6,)),
     "pyramid": (Pyramid, (2, 8, 12)),
     "pooled": (Pooled, (3, 8, 9)),
+    "smooth": (Smooth, (3, 8, 8)),
 }
 
 
@@ -165,6 +184,32 @@ def test_windows_of_which_no_shift_is_the_mean_are_refused_unless_layers_take_up
     assert [node.operation.pixels for node in graph if isinstance(node.operation, AvgPool)] == [16]
     x = nets.images(8)
     torch.testing.assert_close(graph.run({}, x=x)[graph.output], nets.logits(model, x), rtol=1e-12, atol=1e-14)
+
+
+def test_a_function_at_the_output_is_told_to_be_in_float() -> None:
+    network = Odd(torch.sigmoid)
+    with pytest.raises(ModelError, match="sigmoid"):
+        quantize(network, torch.randn(4, 3, 8, 8), integers_only=True)
+    model, _ = coded(network.eval(), (3, 8, 8))
+    assert model.verify().float_operations == ("sigmoid: sigmoid without a grid behind it",)
+    with pytest.raises(ModelError, match=r"sigmoid.* needs a grid before and behind it"):
+        lower(model)
+
+
+def test_a_table_that_float32_would_round_another_way_is_not_proved_equal() -> None:
+    given, grid = (
+        span_of(ActivationGrid(bits=8, signed=True, exponent=-5)),
+        ActivationGrid(bits=8, signed=True, exponent=-7),
+    )
+    table = Table(function="silu")
+    found = table.bounds([given], Own(name="silu", grid=grid))
+    assert isinstance(found, Span)
+    values = [
+        round(float(torch.nn.functional.silu(torch.tensor(k / 32, dtype=torch.float64))) * 128)
+        for k in range(-128, 128)
+    ]
+    assert table.looked_up(given, grid).tolist() == [min(max(it, -128), 127) for it in values]
+    assert (found.low[0], found.high[0], found.reach[0]) == (min(values), 127, 127)
 
 
 def test_what_is_joined_of_rectified_tensors_is_unsigned_and_no_finer_than_they_are() -> None:

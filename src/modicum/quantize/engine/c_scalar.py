@@ -17,6 +17,7 @@ from modicum.quantize.graph.ops import (
     Head,
     Input,
     Layer,
+    Lookup,
     MaxPool,
     Pad,
     Pair,
@@ -128,6 +129,7 @@ class Constants:
     plus: Integers | None  # None if it is in the bias
     shift: Integers | None  # None if all are 0
     mask: Integers | None  # None if ties go up
+    table: Integers | None  # by the stored number, of a step that looks up
     low: int | None  # None if nothing is clipped below
     high: int | None  # None if nothing is clipped above
     zero: int  # added at last, the stored number for 0
@@ -135,13 +137,13 @@ class Constants:
     @property
     def arrays(self) -> dict[str, Integers]:
         """Those that there are, by name."""
-        names = ("bias", "own", "other", "plus", "shift", "mask")
+        names = ("bias", "own", "other", "plus", "shift", "mask", "table")
         return {name: it for name in names if (it := getattr(self, name)) is not None}
 
 
 def moves_only(step: Step, given: Sequence[Buffer], result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
-    computes = isinstance(step.head, Layer | AvgPool) or step.residual is not None or step.rectify
+    computes = isinstance(step.head, Layer | Lookup | AvgPool) or step.residual is not None or step.rectify
     alike = all((it.kind, it.zero) == (result.kind, result.zero) for it in given)
     return not computes and step.rescale is None and alike
 
@@ -176,6 +178,7 @@ def constants(step: Step, given: Sequence[Buffer], other: Buffer | None, result:
         shift=right if right.any() else None,
         # Without a shift there is no tie; a mask of ones meets 0 alone, whose last bit is clear anyway.
         mask=np.where(right > 0, (np.int64(1) << right) - 1, -1) if even else None,
+        table=_table(step.head, given[0]) if isinstance(step.head, Lookup) else None,
         low=low,
         high=high,
         zero=result.zero,
@@ -189,8 +192,13 @@ def _bias(step: Step, parts: Sequence[Buffer], channels: int) -> Integers:
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
-    count = math.prod(step.head.kernel) if isinstance(step.head, AvgPool) else 1
+    count = math.prod(step.head.kernel) if isinstance(step.head, AvgPool) else int(not isinstance(step.head, Lookup))
     return np.full(channels, -given.zero * count, np.int64)
+
+
+def _table(head: Lookup, given: Buffer) -> Integers:
+    places = np.arange(2 * OFFSET) - given.zero - head.low  # bytes that no number is stored as give anything
+    return head.values[np.clip(places, 0, len(head.values) - 1)]
 
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
@@ -294,9 +302,10 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
             yield f"const {given.kind} *p = x + {given.first} + i / {head.factor[0]} * {given.row}"
             yield f"+ j / {head.factor[1]} * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Input():
+        case Input() | Lookup():
             yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"
-            yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
+            found = "table[p[c]]" if isinstance(head, Lookup) else "p[c]"
+            yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = {found};"
         case Flatten():
             yield f"for (int c = 0; c < {given.channels}; ++c) {{"
             yield f"for (int k = 0; k < {given.height * given.width}; ++k) {{"

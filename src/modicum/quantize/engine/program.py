@@ -277,7 +277,7 @@ def _head(
 ) -> tuple[Head, tuple[int, ...], Span]:
     shape, *others = shapes
     own = own_of(model.graph, node, model.codes, model.grids)
-    own = replace(own, pixels=int(np.prod(shape[1:])), others=tuple(others))
+    own = replace(own, pixels=int(np.prod(shape[1:])), others=tuple(others), spans=tuple(given))
     if is_layer(node.operation) and not isinstance(own.code, WeightCode):
         raise ConfigError(
             f"The weights of {node.name} are not on a grid of powers of two.",

@@ -8,7 +8,19 @@ import torch
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import Program, Rescale, Step
 from modicum.quantize.functional import shift_right
-from modicum.quantize.graph.ops import AvgPool, Concat, Flatten, Head, Input, Layer, MaxPool, Pad, Slice, Upsample
+from modicum.quantize.graph.ops import (
+    AvgPool,
+    Concat,
+    Flatten,
+    Head,
+    Input,
+    Layer,
+    Lookup,
+    MaxPool,
+    Pad,
+    Slice,
+    Upsample,
+)
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
@@ -42,6 +54,8 @@ def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
 
 def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
     """Compute the first operation of a step."""
+    if isinstance(head, Lookup):
+        return head.values[x - head.low]
     if isinstance(head, Concat):
         return np.concatenate([x, *more], axis=1)
     if isinstance(head, Layer):

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from modicum.errors import ModelError
 from modicum.quantize.bounds import Integers, Own, Span, joined
-from modicum.quantize.codes import WeightCode
+from modicum.quantize.codes import ActivationGrid, WeightCode
 
 if TYPE_CHECKING:
     from modicum.quantize.io.onnx import Program
@@ -28,6 +28,7 @@ Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
 
 _TO_THE_END = 2**62
+_INT64 = 7  # of ONNX
 
 
 class Call:
@@ -73,6 +74,14 @@ class Layer:
     padding: Pair = (0, 0)  # zeros on both sides of rows and of columns
     dilation: Pair = (1, 1)  # of rows and columns
     groups: int = 1  # of channels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Lookup:
+    """What the engine runs of a function of single numbers."""
+
+    values: Integers  # on the grid of the result, one for each number of the input
+    low: int  # number that the first stands for
 
 
 class Operator:
@@ -434,6 +443,82 @@ class Activation(Operator):
         parts = {"floor": 0.0, "ceiling": self.ceiling}
         ends = [onnx.constant(f"{name}/{key}", value, np.float32) for key, value in parts.items()]
         return onnx.call("Clip", [*inputs, *ends], name)
+
+
+_CURVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "hardswish": functional.hardswish,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": functional.hardsigmoid,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Table(Operator):
+    """A function of single numbers; the engine looks it up, since its input has at most 256 values."""
+
+    kind: ClassVar[str] = "table"
+    torch_names: ClassVar[tuple[str, ...]] = tuple(_CURVES)
+    function: str  # its name in torch
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether it gives no negative numbers."""
+        return self.function.endswith("sigmoid")
+
+    def run(self, x: Tensor) -> Tensor:
+        """Compute it in float64: vector units give other digits of float32 than the rest of a row has."""
+        return _CURVES[self.function](x.double()).to(x.dtype)
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read it."""
+        return cls(function=call.name)
+
+    def named(self) -> str:
+        """Give its name as torch calls it."""
+        return self.function
+
+    def looked_up(self, given: Span, grid: ActivationGrid, dtype: torch.dtype = torch.float64) -> Integers:
+        """Give the integers on a grid for all integers of the input."""
+        points = torch.arange(int(given.low[0]), int(given.high[0]) + 1, dtype=dtype)
+        values = grid.apply(self.run(torch.ldexp(points, torch.tensor(int(given.exponents[0])))))
+        return np.round(np.ldexp(values.double().numpy(), -grid.exponent)).astype(np.int64)
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Look all up; where float32 would round one of them another way, it is not proved equal."""
+        given = inputs[0]
+        if own.grid is None:
+            return f"{self.function} without a grid behind it"
+        if given is None or given.layers or len(given.exponents) > 1:
+            return "" if given is None else f"{self.function} of numbers on no grid"
+        values = self.looked_up(given, own.grid)
+        alike = np.array_equal(values, self.looked_up(given, own.grid, torch.float32))
+        ends = [int(values.min()), int(values.max()), int(np.abs(values).max()) if alike else 2**24]
+        low, high, reach = (np.array([it], dtype=object) for it in ends)
+        return Span(exponents=np.array([own.grid.exponent]), low=low, high=high, reach=reach)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Give the table."""
+        if own.grid is None or own.spans[0].layers or len(own.spans[0].exponents) > 1:
+            raise ModelError(
+                f"{own.name} ({self.function}) needs a grid before and behind it.",
+                hint="Let a layer read it: the output of a network has no grid.",
+            )
+        given = own.spans[0]
+        return Lookup(values=self.looked_up(given, own.grid), low=int(given.low[0])), shape
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Gather from a table of the values."""
+        grid = onnx.grid(name)
+        if grid is None:
+            return Operator.to_onnx(self, onnx, name, inputs)
+        values = self.run(torch.arange(grid.low, grid.high + 1) * grid.scale)
+        parts = {"step": grid.scale, "lowest": grid.low, "table": values}
+        step, lowest, table = (onnx.constant(f"{name}/{key}", value, np.float32) for key, value in parts.items())
+        whole = onnx.call("Round", [onnx.call("Div", [*inputs, step], f"{name}/div")], f"{name}/whole")
+        index = onnx.call("Cast", [onnx.call("Sub", [whole, lowest], f"{name}/sub")], f"{name}/index", to=_INT64)
+        return onnx.call("Gather", [table, index], name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -831,6 +916,7 @@ Operation: TypeAlias = (
     | Add
     | Concat
     | Activation
+    | Table
     | MaxPool
     | MeanPool
     | AvgPool
@@ -841,7 +927,7 @@ Operation: TypeAlias = (
     | Opaque
 )
 # What a step of the engine begins with.
-Head: TypeAlias = Layer | Concat | AvgPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
+Head: TypeAlias = Layer | Lookup | Concat | AvgPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
 
 # A new operator is its class above, and its name here.
 OPERATORS: tuple[type[Operation], ...] = (
@@ -852,6 +938,7 @@ OPERATORS: tuple[type[Operation], ...] = (
     Add,
     Concat,
     Activation,
+    Table,
     MaxPool,
     MeanPool,
     AvgPool,

@@ -19,7 +19,7 @@ from modicum.core.files import aside
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
-from modicum.quantize.graph.placement import bias_integers, bias_step
+from modicum.quantize.graph.placement import bias_integers, bias_step, source
 from modicum.quantize.io.storage import config_to
 
 if TYPE_CHECKING:
@@ -186,6 +186,11 @@ class Program:
         """Give the shape of a sample of a node's output."""
         with torch.no_grad():
             return tuple(self.model.graph.run({}, x=torch.zeros(1, *self.model.shape), wanted=(name,))[name].shape[1:])
+
+    def grid(self, name: str) -> ActivationGrid | FloatActivationGrid | None:
+        """Give the grid that a node's input is on."""
+        graph = self.model.graph
+        return self.model.grids.get(source(graph, graph[name].inputs[0]))
 
     def weights(self, name: str) -> tuple[str, str]:
         """Add the weights and biases of a layer, and give their names."""

@@ -22,7 +22,7 @@ from modicum.quantize.codes import ActivationGrid, WeightCode, pack_bits, unpack
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS, LayerBits, RAPQConfig
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, Node, folded
-from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Convolution, Linear, Opaque, Operation
+from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Convolution, Linear, Opaque, Operation, Table
 from modicum.quantize.graph.placement import bias_integers, bias_step
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.inspect.certificate import certify
@@ -222,13 +222,15 @@ def _blank(entry: Entry, before: list[Blank]) -> Blank:
 
 def _setting(key: str, value: Any) -> Any:
     kinds: dict[str, Any] = {
-        **{"ceiling": float, "epsilon": float, "keep": bool, "label": str},
+        **{"ceiling": float, "epsilon": float, "keep": bool, "label": str, "function": str},
         "widths": tuple[int, ...],
     }
     kind = kinds.get(key, tuple[int, int] if isinstance(value, list) else int)
     found = parsed(value, kind, source=key, hint=_DAMAGED)
     if key == "label":
         check_name(found)
+    if key == "function" and found not in Table.torch_names:
+        raise DataError(f"There is no function {found[:80]!r}.", hint=_DAMAGED)
     if isinstance(found, tuple) and (
         max(map(abs, found)) > _LONGEST or (key in {"factor", "kernel"} and min(found) < 1)
     ):
