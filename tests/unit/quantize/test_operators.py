@@ -22,7 +22,7 @@ from modicum.quantize.bounds import Own, Span, span_of
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import folded
-from modicum.quantize.graph.ops import Activation, AvgPool, Concat, Table
+from modicum.quantize.graph.ops import Activation, AvgPool, Concat, Opaque, Table
 from modicum.quantize.graph.placement import sites
 from modicum.quantize.graph.trace import trace
 
@@ -118,13 +118,71 @@ class Smooth(nn.Module):
         return self.last(x.flatten(1))
 
 
+class Signal(nn.Module):
+    """Convolutions of signals, with what goes with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv1d(2, 8, 7, stride=2, padding=3, bias=False), nn.BatchNorm1d(8)
+        self.one, self.two = nn.Conv1d(8, 8, 3, padding="same", dilation=2, groups=8), nn.Conv1d(16, 6, 1)
+        self.last = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map signals of 40 to four numbers."""
+        x = functional.max_pool1d(torch.relu(self.norm(self.stem(x))), 3, 2, padding=1)
+        x = torch.cat([functional.silu(x + self.one(x)), x], 1)
+        x = functional.adaptive_avg_pool1d(functional.avg_pool1d(torch.relu(self.two(x)), 4, 2, padding=1), 1)
+        return self.last(x.flatten(1))
+
+
+class Sides(nn.Module):
+    """A signal comes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.last = nn.Conv1d(3, 17, 2), nn.Conv1d(17, 3, 4, stride=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map signals of 30 to those of 9."""
+        return self.last(torch.relu(self.stem(x)))
+
+
+class Upward(nn.Module):
+    """Transposed convolutions: with strides, groups, dilation, other kernels and sizes, and none of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.ConvTranspose2d(3, 6, 3, stride=2, padding=1, output_padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.two = nn.ConvTranspose2d(6, 4, (2, 3), stride=(3, 1), padding=(0, 1), groups=2)
+        self.three = nn.ConvTranspose2d(4, 2, 3, padding=2, dilation=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 4x5 to maps of 25x12."""
+        x = torch.relu(self.norm(self.one(x)))
+        return self.three(torch.relu(self.two(x)))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (Dense, (3, 8, 8)),
     "ends": (Ends, (6,)),
     "pyramid": (Pyramid, (2, 8, 12)),
     "pooled": (Pooled, (3, 8, 9)),
     "smooth": (Smooth, (3, 8, 8)),
+    "signal": (Signal, (2, 40)),
+    "sides": (Sides, (3, 30)),
+    "upward": (Upward, (3, 4, 5)),
 }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_graph_gives_the_outputs_of_the_network(name: str) -> None:
+    make, shape = NETWORKS[name]
+    network = nets.stirred(make())
+    x = torch.randn(5, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    graph, wanted = folded(trace(network, x[:2])), nets.logits(network, x)
+    assert not any(isinstance(node.operation, Opaque) for node in graph)
+    torch.testing.assert_close(graph.run({}, x=x)[graph.output], wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits", "rounding", "signed"), SETTINGS)
@@ -163,6 +221,7 @@ class Odd(nn.Module):
         (lambda x: functional.avg_pool2d(x, 3, padding=1, count_include_pad=False), "avg_pool2d without count_include"),
         (lambda x: functional.avg_pool2d(x, 3, ceil_mode=True), "avg_pool2d with ceil_mode"),
         (lambda x: functional.adaptive_avg_pool2d(x, 3), "adaptive_avg_pool2d of several window sizes"),
+        (nn.ConvTranspose2d(4, 4, 1, padding=1), "conv_transpose2d with a padding beyond its kernel"),
         (lambda x: functional.interpolate(x, size=(12, 16)), "upsample_nearest2d by a fraction"),
         (lambda x: functional.interpolate(x, scale_factor=2.1), "upsample_nearest2d by a fraction"),
         (lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),

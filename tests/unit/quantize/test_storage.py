@@ -122,7 +122,7 @@ class Odd(nn.Module):
     def __init__(self, hidden: int = 8) -> None:
         super().__init__()
         self.stem, self.hidden, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, hidden), nn.Linear(hidden, 2)
-        self.upper = nn.ConvTranspose2d(4, 4, 2)
+        self.upper = nn.ConvTranspose2d(4, 4, 1, stride=2, padding=1)
         self.register_buffer("order", torch.tensor([3, 2, 1, 0]))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -370,9 +370,12 @@ def _window(head: MaxPool, given: Buffer) -> Iterator[str]:
 
 
 def _enlarged(head: Pad, given: Buffer, result: Buffer) -> Iterator[str]:
-    top, left = head.rows[0], head.columns[0]
+    (top, left), (down, right) = (head.rows[0], head.columns[0]), head.between
+    height, width = head.spread((given.height, given.width))
     yield f"for (int c = 0; c < {result.channels}; ++c) acc[c] = {given.zero};"
-    yield f"if (i >= {top} && i < {top + given.height} && j >= {left} && j < {left + given.width}) {{"
-    yield f"const {given.kind} *p = x + {given.first} + (i - {top}) * {given.row} + (j - {left}) * {given.pixel};"
+    between = f" && (i - {top}) % {down} == 0 && (j - {left}) % {right} == 0" if head.between != (1, 1) else ""
+    yield f"if (i >= {top} && i < {top + height} && j >= {left} && j < {left + width}{between}) {{"
+    yield f"const {given.kind} *p = x + {given.first} + (i - {top}) / {down} * {given.row}"
+    yield f"+ (j - {left}) / {right} * {given.pixel};"
     yield f"for (int c = 0; c < {given.channels}; ++c) acc[c + {head.channels[0]}] = p[c];"
     yield "}"

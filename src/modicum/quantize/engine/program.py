@@ -29,16 +29,16 @@ class Value:
     """A tensor of integers k that stand for k 2^e, without the batch."""
 
     name: str  # of the node of the graph that it is the output of
-    shape: tuple[int, ...]  # (channels, height, width), or (features,)
+    shape: tuple[int, ...]  # (channels, height, width), (channels, length) or (features,)
     exponents: Integers  # e, shape (channels,)
     low: int  # no number is smaller
     high: int  # no number is larger
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """The shape as (channels, height, width); features are channels of one pixel."""
-        channels, height, width = self.shape if len(self.shape) == 3 else (self.shape[0], 1, 1)
-        return channels, height, width
+        """The shape as (channels, height, width); a signal has one row, and features are channels of one pixel."""
+        sides = (1, 1, *self.shape[1:])
+        return self.shape[0], sides[-2], sides[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -174,10 +174,10 @@ def _input_grid(model: QuantizedModel) -> ActivationGrid:
 
 def _given(model: QuantizedModel) -> Value:
     shape, grid = model.shape, _input_grid(model)
-    if len(shape) not in {1, 3}:
+    if len(shape) not in {1, 2, 3}:
         raise ModelError(
-            f"A sample must have shape (features,) or (channels, height, width), but it has shape {shape}.",
-            hint="Give the network images or features.",
+            f"A sample must have shape (features,), (channels, length) or (channels, rows, columns), not {shape}.",
+            hint="Give the network images, signals or features.",
         )
     exponents = np.full(shape[0], grid.exponent, np.int64)
     return Value(name=model.graph.nodes[0].name, shape=shape, exponents=exponents, low=grid.low, high=grid.high)

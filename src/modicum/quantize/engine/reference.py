@@ -34,7 +34,7 @@ def run_program(program: Program, numbers: Integers) -> Integers:
 
 
 def _as_image(x: Integers) -> Integers:
-    return x if x.ndim == 4 else x.reshape(*x.shape, 1, 1)
+    return x.reshape(*x.shape[:2], *(1, 1, *x.shape[2:])[-2:])
 
 
 def _finish(step: Step, numbers: Integers, values: dict[str, Integers]) -> Integers:
@@ -68,7 +68,9 @@ def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
 def _moved(head: Pad | Slice | Upsample | Flatten | Input, x: Integers) -> Integers:
     match head:
         case Pad():
-            return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
+            made = np.zeros((*x.shape[:2], *head.spread(x.shape[2:])), np.int64)
+            made[:, :, :: head.between[0], :: head.between[1]] = x
+            return np.pad(made, ((0, 0), head.channels, head.rows, head.columns))
         case Slice():
             return x[:, :, :: head.stride[0], :: head.stride[1]]
         case Upsample():

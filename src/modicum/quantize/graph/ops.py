@@ -48,6 +48,12 @@ class Call:
             return self.tensors[found.name]
         return found
 
+    def pair(self, place: int, name: str, default: Any = None, *, neutral: int = 1) -> Pair:
+        """Give an argument of rows and columns; a signal is an image of one row, for which it is neutral."""
+        found = self.argument(place, name, default) or default
+        rows, columns = _pair(found)
+        return (neutral if len(self.shape) == 3 else rows, columns)
+
     def constant(self, place: int, name: str) -> Tensor | None:
         """Give an argument if it is a constant tensor."""
         found = self.argument(place, name)
@@ -102,6 +108,12 @@ class Operator:
     @classmethod
     def from_fx(cls, call: Call) -> Self | str | None:
         """Read a call of an exported program; if it is of another form, what of it, in words, or None."""
+        del call
+        return None
+
+    @classmethod
+    def before(cls, call: Call) -> Operator | None:
+        """Give what must run in front of it."""
         del call
         return None
 
@@ -182,10 +194,10 @@ def _integers(own: Own) -> tuple[Any, Integers]:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Convolution(_Layer):
-    """A two-dimensional convolution with zeros around its input."""
+    """A convolution with zeros around its input; that of a signal (batch, channels, length) is one of a single row."""
 
     kind: ClassVar[str] = "convolution"
-    torch_names: ClassVar[tuple[str, ...]] = ("conv2d",)
+    torch_names: ClassVar[tuple[str, ...]] = ("conv2d", "conv1d", "conv_transpose2d")
     weight: Tensor  # shape (outgoing, incoming / groups, height, width)
     bias: Tensor  # shape (outgoing,)
     stride: Pair = (1, 1)  # of rows and columns
@@ -197,41 +209,71 @@ class Convolution(_Layer):
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, incoming, height, width) to (batch, outgoing, ...)."""
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return functional.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        images = x if x.ndim == 4 else x[:, :, None]
+        made = functional.conv2d(images, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return made if x.ndim == 4 else made[:, :, 0]
 
     @classmethod
     def from_fx(cls, call: Call) -> Self | None:
-        """Read conv2d of constant weights."""
+        """Read a batch's convolution of constant weights; what must lie between its pixels before is `before`'s."""
+        if call.name == "conv_transpose2d":
+            return cls._transposed(call)
         weight = call.constant(1, "weight")
         padding = call.argument(4, "padding", 0)
-        dilation = _pair(call.argument(5, "dilation", 1))
-        if weight is None:
+        dilation = call.pair(5, "dilation", 1)
+        if weight is None or weight.ndim != len(call.shape):
             return None
+        weight = weight if weight.ndim == 4 else weight[:, :, None]
         if isinstance(padding, str):
             reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
             if padding == "same" and any(it % 2 for it in reach):
                 return None
-            padding = [it // 2 for it in reach] if padding == "same" else 0
+            around = _pair([it // 2 for it in reach]) if padding == "same" else (0, 0)
+        else:
+            around = call.pair(4, "padding", 0, neutral=0)
         bias = call.constant(2, "bias")
         return cls(
             weight=weight,
             bias=weight.new_zeros(len(weight)) if bias is None else bias,
-            stride=_pair(call.argument(3, "stride", 1)),
-            padding=_pair(padding),
+            stride=call.pair(3, "stride", 1),
+            padding=around,
             dilation=dilation,
             groups=call.argument(6, "groups", 1),
         )
+
+    @classmethod
+    def _transposed(cls, call: Call) -> Self | str | None:
+        weight, bias, groups = call.constant(1, "weight"), call.constant(2, "bias"), call.argument(6, "groups", 1)
+        if weight is None or len(call.shape) != 4:
+            return None
+        by_group = weight.unflatten(0, (groups, -1)).transpose(1, 2)  # (groups, outgoing, incoming, rows, columns)
+        weight, dilation = by_group.flatten(0, 1).flip(2, 3), call.pair(7, "dilation", 1)
+        reach = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+        padding = _pair([it - pad for it, pad in zip(reach, call.pair(4, "padding", 0), strict=True)])
+        if min(padding) < 0:
+            return "with a padding beyond its kernel"
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        return cls(weight=weight, bias=bias, padding=padding, dilation=dilation, groups=groups)
+
+    @classmethod
+    def before(cls, call: Call) -> Operator | None:
+        """Put zeros between the pixels of what a transposed convolution reads, so that it is an ordinary one."""
+        if call.name != "conv_transpose2d":
+            return None
+        rows, columns = call.pair(5, "output_padding", 0)
+        found = Pad(rows=(0, rows), columns=(0, columns), between=call.pair(3, "stride", 1))
+        return None if (rows, columns, found.between) == (0, 0, (1, 1)) else found
 
     def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
         """Give its integers."""
         weight, bias = _integers(own)
         channels = weight.shape[1] * self.groups
-        if len(shape) != 3 or shape[0] != channels:
+        if len(shape) not in {2, 3} or shape[0] != channels:
             _refuse_shape(own.name, f"images (batch, n, height, width) with n = {channels}", shape)
         sizes = (
             (side + 2 * pad - gap * (kernel - 1) - 1) // step + 1
             for side, pad, gap, kernel, step in zip(
-                shape[1:], self.padding, self.dilation, weight.shape[2:], self.stride, strict=True
+                _image(own.name, shape)[1:], self.padding, self.dilation, weight.shape[2:], self.stride, strict=True
             )
         )
         head = Layer(
@@ -242,20 +284,14 @@ class Convolution(_Layer):
             dilation=self.dilation,
             groups=self.groups,
         )
-        return head, (len(bias), *sizes)
+        return head, _sized(shape, len(bias), *sizes)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write Conv."""
-        return onnx.call(
-            "Conv",
-            [*inputs, *onnx.weights(name)],
-            name,
-            kernel_shape=list(self.weight.shape[2:]),
-            strides=list(self.stride),
-            pads=[*self.padding, *self.padding],
-            dilations=list(self.dilation),
-            group=self.groups,
-        )
+        axes = onnx.axes(name)
+        how = {"kernel_shape": self.weight.shape[2:][axes], "strides": self.stride[axes], "group": self.groups}
+        how |= {"pads": 2 * self.padding[axes], "dilations": self.dilation[axes]}
+        return onnx.call("Conv", [*inputs, *onnx.weights(name)], name, **how)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -526,7 +562,7 @@ class MaxPool(Operator):
     """The largest value of each window; what lies outside of the image does not count."""
 
     kind: ClassVar[str] = "max_pool"
-    torch_names: ClassVar[tuple[str, ...]] = ("max_pool2d",)
+    torch_names: ClassVar[tuple[str, ...]] = ("max_pool2d", "max_pool1d")
     by_channel: ClassVar[bool] = True
     carries: ClassVar[bool] = True
     kernel: Pair  # rows and columns of the window
@@ -540,11 +576,11 @@ class MaxPool(Operator):
     @classmethod
     def from_fx(cls, call: Call) -> Self | None:
         """Read windows without gaps and inside of the image."""
-        kernel = _pair(call.argument(1, "kernel_size"))
-        stride = _pair(call.argument(2, "stride") or kernel)
-        if _pair(call.argument(4, "dilation", 1)) != (1, 1) or call.argument(5, "ceil_mode", default=False):
+        kernel = call.pair(1, "kernel_size")
+        if call.pair(4, "dilation", 1) != (1, 1) or call.argument(5, "ceil_mode", default=False):
             return None
-        return cls(kernel=kernel, stride=stride, padding=_pair(call.argument(3, "padding", 0)))
+        padding = call.pair(3, "padding", 0, neutral=0)
+        return cls(kernel=kernel, stride=call.pair(2, "stride", kernel), padding=padding)
 
     def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
         """Run it as it is."""
@@ -555,12 +591,13 @@ class MaxPool(Operator):
             (side + 2 * pad - kernel) // step + 1
             for side, pad, kernel, step in zip(sides, self.padding, self.kernel, self.stride, strict=True)
         )
-        return self, (channels, *sizes)
+        return self, _sized(shape, channels, *sizes)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write MaxPool."""
-        pads = [*self.padding, *self.padding]
-        return onnx.call("MaxPool", inputs, name, kernel_shape=list(self.kernel), strides=list(self.stride), pads=pads)
+        axes = onnx.axes(name)
+        kernel, strides, pads = self.kernel[axes], self.stride[axes], 2 * self.padding[axes]
+        return onnx.call("MaxPool", inputs, name, kernel_shape=kernel, strides=strides, pads=pads)
 
 
 class Mean(Operator):
@@ -601,14 +638,14 @@ class MeanPool(Mean):
     """The mean over all pixels of a channel; in the engine, their sum."""
 
     kind: ClassVar[str] = "mean_pool"
-    torch_names: ClassVar[tuple[str, ...]] = ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+    torch_names: ClassVar[tuple[str, ...]] = ("mean", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_avg_pool1d")
     by_channel: ClassVar[bool] = True
     pixels: int  # of the map, so that integers can divide by it
     keep: bool = False  # whether the result has shape (batch, channels, 1, 1) in place of (batch, channels)
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to (batch, channels)."""
-        return x.sum(dim=(2, 3), keepdim=self.keep) / self.pixels
+        return x.sum(dim=tuple(range(2, x.ndim)), keepdim=self.keep) / self.pixels
 
     @classmethod
     def from_fx(cls, call: Call) -> Self | None:
@@ -616,7 +653,7 @@ class MeanPool(Mean):
         keep = True
         if call.name == "mean":
             axes = sorted(axis % len(call.shape) for axis in call.argument(1, "dim", None) or [])
-            plain = axes == [2, 3] and call.argument(3, "dtype") is None
+            plain = axes == list(range(2, len(call.shape))) and call.argument(3, "dtype") is None
             keep = bool(call.argument(2, "keepdim", default=False))
         elif call.name == "avg_pool2d":
             plain = _pair(call.argument(1, "kernel_size")) == call.shape[2:] and call.result[2:] == (1, 1)
@@ -624,7 +661,7 @@ class MeanPool(Mean):
             plain = plain and bare and call.argument(6, "divisor_override") is None
         else:
             plain = _pair(call.argument(1, "output_size")) == (1, 1)
-        if not plain or len(call.shape) != 4 or not all(isinstance(it, int) for it in call.shape[2:]):
+        if not plain or len(call.shape) not in {3, 4} or not all(isinstance(it, int) for it in call.shape[2:]):
             return None
         return cls(pixels=math.prod(call.shape[2:]), keep=keep)
 
@@ -637,11 +674,11 @@ class MeanPool(Mean):
         channels, *sides = _image(own.name, shape)
         self.check_shift(own.name)
         head = AvgPool(kernel=_pair(sides), stride=(1, 1), pixels=self.pixels)
-        return head, (channels, 1, 1) if self.keep else (channels,)
+        return head, _sized(shape, channels, 1, 1) if self.keep else (channels,)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write ReduceSum and Div."""
-        axes = onnx.constant(f"{name}/axes", [2, 3], np.int64)
+        axes = onnx.constant(f"{name}/axes", [2, 3][: 2 - onnx.axes(name).start], np.int64)
         total = onnx.call("ReduceSum", [*inputs, axes], f"{name}/sum", keepdims=int(self.keep))
         return self.divided(onnx, total, name)
 
@@ -651,7 +688,7 @@ class AvgPool(Mean):
     """The mean of each window, in which zeros around the image count; in the engine, its sum."""
 
     kind: ClassVar[str] = "avg_pool"
-    torch_names: ClassVar[tuple[str, ...]] = ("avg_pool2d", "adaptive_avg_pool2d")
+    torch_names: ClassVar[tuple[str, ...]] = ("avg_pool2d", "adaptive_avg_pool2d", "avg_pool1d")
     by_channel: ClassVar[bool] = True
     kernel: Pair  # rows and columns of the window
     stride: Pair  # of rows and columns
@@ -665,21 +702,19 @@ class AvgPool(Mean):
     @classmethod
     def from_fx(cls, call: Call) -> Self | str | None:
         """Read windows inside of the image and its padding, all of one divisor."""
-        if len(call.shape) != 4:
-            return None
         if call.name == "adaptive_avg_pool2d":
             sizes = list(zip(call.shape[2:], call.result[2:], strict=True))
             kernel = _pair([large // small for large, small in sizes])
             whole = all(large % small == 0 for large, small in sizes)
             return cls(kernel=kernel, stride=kernel, pixels=math.prod(kernel)) if whole else "of several window sizes"
-        kernel, padding = _pair(call.argument(1, "kernel_size")), _pair(call.argument(3, "padding", 0))
+        kernel, padding = call.pair(1, "kernel_size"), call.pair(3, "padding", 0, neutral=0)
         found = cls(
             kernel=kernel,
-            stride=_pair(call.argument(2, "stride") or kernel),
+            stride=call.pair(2, "stride", kernel),
             padding=padding,
             pixels=call.argument(6, "divisor_override") or math.prod(kernel),
         )
-        if found.sizes(call.shape[2:]) != call.result[2:]:
+        if found.sizes((1, 1, *call.shape[2:])[-2:])[4 - len(call.shape) :] != call.result[2:]:
             return "with ceil_mode"
         apart = any(padding) and not call.argument(5, "count_include_pad", default=True)
         return "without count_include_pad" if apart and not call.argument(6, "divisor_override") else found
@@ -700,20 +735,20 @@ class AvgPool(Mean):
         """Sum windows; the exponents divide."""
         channels, *sides = _image(own.name, shape)
         self.check_shift(own.name)
-        return self, (channels, *self.sizes(sides))
+        return self, _sized(shape, channels, *self.sizes(sides))
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write Conv with weights of 1, and Div."""
-        count = onnx.shape(name)[0]
-        ones = onnx.constant(f"{name}/ones", np.ones((count, 1, *self.kernel)), np.float32)
-        strides, pads = list(self.stride), [*self.padding, *self.padding]
+        count, axes = onnx.shapes[name][0], onnx.axes(name)
+        ones = onnx.constant(f"{name}/ones", np.ones((count, 1, *self.kernel[axes])), np.float32)
+        strides, pads = self.stride[axes], 2 * self.padding[axes]
         total = onnx.call("Conv", [*inputs, ones], f"{name}/sum", strides=strides, pads=pads, group=count)
         return self.divided(onnx, total, name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pad(Operator):
-    """Zeros around a tensor."""
+    """Zeros around a tensor, and between its pixels."""
 
     kind: ClassVar[str] = "pad"
     torch_names: ClassVar[tuple[str, ...]] = ("pad", "constant_pad_nd")
@@ -721,6 +756,7 @@ class Pad(Operator):
     channels: Pair = (0, 0)  # before and after
     rows: Pair = (0, 0)  # above and below
     columns: Pair = (0, 0)  # left and right
+    between: Pair = (1, 1)  # rows and columns from a pixel to the next
 
     @property
     def keeps_channels(self) -> bool:
@@ -729,7 +765,15 @@ class Pad(Operator):
 
     def run(self, x: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to a larger tensor."""
-        return functional.pad(x, (*self.columns, *self.rows, *self.channels))
+        made = x
+        if self.between != (1, 1):
+            made = x.new_zeros(*x.shape[:2], *self.spread(x.shape[2:]))
+            made[:, :, :: self.between[0], :: self.between[1]] = x
+        return functional.pad(made, (*self.columns, *self.rows, *self.channels))
+
+    def spread(self, sides: Sequence[int]) -> Shape:
+        """Give rows and columns with the zeros between them."""
+        return tuple((side - 1) * step + 1 for side, step in zip(sides, self.between, strict=True))
 
     @classmethod
     def from_fx(cls, call: Call) -> Self | None:
@@ -751,10 +795,17 @@ class Pad(Operator):
         pairs = (self.channels, self.rows, self.columns)
         if min(it for pair in pairs for it in pair) < 0:
             raise ModelError(f"{own.name} pads by a negative width.", hint="Slice instead.")
-        return self, tuple(side + sum(pair) for side, pair in zip(_image(own.name, shape), pairs, strict=True))
+        channels, *sides = _image(own.name, shape)
+        sizes = (channels, *self.spread(sides))
+        return self, tuple(side + sum(pair) for side, pair in zip(sizes, pairs, strict=True))
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
-        """Write Pad."""
+        """Write Pad, and before it a ConvTranspose with weights of 1 and one pixel."""
+        if self.between != (1, 1):
+            count = onnx.shapes[name][0] - sum(self.channels)
+            ones = onnx.constant(f"{name}/ones", np.ones((count, 1, 1, 1)), np.float32)
+            spread = onnx.call("ConvTranspose", [*inputs, ones], f"{name}/spread", strides=self.between, group=count)
+            inputs = [spread]
         sides = (self.channels, self.rows, self.columns)
         pads = [0, *(first for first, _ in sides), 0, *(last for _, last in sides)]
         return onnx.call("Pad", [*inputs, onnx.constant(f"{name}/pads", pads, np.int64)], name)
@@ -860,7 +911,7 @@ class Flatten(Operator):
     def from_fx(cls, call: Call) -> Self | None:
         """Read what brings images into rows."""
         features = call.shape[1:]
-        flat = len(call.result) == 2 and len(features) in {1, 3} and call.result[1] == math.prod(features)
+        flat = len(call.result) == 2 and len(features) in {1, 2, 3} and call.result[1] == math.prod(features)
         return cls() if flat else None
 
     def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
@@ -960,7 +1011,13 @@ def _pair(value: Any) -> Pair:
     return (numbers[0], numbers[-1])
 
 
+def _sized(shape: Shape, channels: int, *sides: int) -> Shape:
+    return (channels, *sides[3 - len(shape) :])
+
+
 def _image(name: str, shape: Shape) -> Shape:
+    if len(shape) == 2:
+        return (shape[0], 1, shape[1])
     if len(shape) != 3:
         raise ModelError(
             f"{name} must read an image (channels, height, width), but it reads shape {shape}.",

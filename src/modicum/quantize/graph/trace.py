@@ -101,6 +101,11 @@ class _Reading:
         elif isinstance(found, Slice) and found.stride == (1, 1):
             self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
         else:
+            before = found.before(call)
+            if before is not None:
+                name = f"{node.name}:before"
+                self._nodes.append(Node(name=name, operation=cast("Operation", before), inputs=inputs))
+                inputs = (name,)
             self._append(node, found, inputs)
 
     def _is_identity(self, call: Call) -> bool:
@@ -112,7 +117,7 @@ class _Reading:
         if not isinstance(operation, BatchNorm) or len(call.shape) == 2:
             return False
         before = next(node for node in self._nodes if node.name == inputs[0])
-        return len(call.shape) != 4 or isinstance(before.operation, Linear)
+        return len(call.shape) not in {3, 4} or isinstance(before.operation, Linear)
 
     def _inputs(self, node: fx.Node, operation: Operation) -> tuple[str, ...] | None:
         given = node.args[: operation.inputs] if operation.inputs is not None else cast("list[fx.Node]", node.args[0])

@@ -232,7 +232,7 @@ def _setting(key: str, value: Any) -> Any:
     if key == "function" and found not in Table.torch_names:
         raise DataError(f"There is no function {found[:80]!r}.", hint=_DAMAGED)
     if isinstance(found, tuple) and (
-        max(map(abs, found)) > _LONGEST or (key in {"factor", "kernel"} and min(found) < 1)
+        max(map(abs, found)) > _LONGEST or (key in {"factor", "kernel", "between"} and min(found) < 1)
     ):
         raise DataError(f"{key} is {value}.", hint=_DAMAGED)
     return found
