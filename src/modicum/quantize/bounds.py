@@ -47,6 +47,13 @@ class Span:
         low, high, reach = (own + more for own, more in pairs)
         return Span(exponents=exponents, low=low, high=high, reach=reach, layers=self.layers | other.layers)
 
+    def times(self, other: Span) -> Span:
+        """Multiply with another tensor."""
+        ends = [own * more for own in (self.low, self.high) for more in (other.low, other.high)]
+        low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
+        exponents = self.exponents + other.exponents
+        return Span(exponents=exponents, low=low, high=high, reach=np.maximum(np.abs(low), np.abs(high)))
+
     def rectified(self) -> Span:
         """Clip to numbers >= 0."""
         return replace(self, low=np.maximum(self.low, 0), high=np.maximum(self.high, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ from modicum.quantize.bounds import Own, Span, span_of
 from modicum.quantize.codes import ActivationGrid
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import folded
-from modicum.quantize.graph.ops import Activation, AvgPool, Concat, Opaque, Table
+from modicum.quantize.graph.ops import Activation, AvgPool, Concat, MeanPool, Opaque, Table
 from modicum.quantize.graph.placement import sites
 from modicum.quantize.graph.trace import trace
+from modicum.quantize.quantizer import quantize_graph
 
 SETTINGS: list[tuple[int, int, Rounding, bool]] = [
     (2, 4, "half_even", True),
@@ -163,12 +165,31 @@ class Upward(nn.Module):
         return self.three(torch.relu(self.two(x)))
 
 
+class Gated(nn.Module):
+    """Squeeze and excitation of either kind, gates on the left and on the right, and a product of two maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.down, self.up = nn.Conv2d(8, 2, 1), nn.Conv2d(2, 8, 1)
+        self.low, self.high, self.last = nn.Conv2d(8, 3, 1), nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images of 7x7 to maps of 5x5."""
+        x = functional.silu(self.stem(x))
+        x = x * torch.sigmoid(self.up(functional.silu(self.down(functional.adaptive_avg_pool2d(x, 1)))))
+        y = functional.hardswish(self.deep(x))
+        y = functional.hardsigmoid(self.high(torch.relu(self.low(y.mean((2, 3), keepdim=True))))) * y
+        return self.last(x * y + x)
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (Dense, (3, 8, 8)),
     "ends": (Ends, (6,)),
     "pyramid": (Pyramid, (2, 8, 12)),
     "pooled": (Pooled, (3, 8, 9)),
     "smooth": (Smooth, (3, 8, 8)),
+    "gated": (Gated, (3, 7, 7)),
     "signal": (Signal, (2, 40)),
     "sides": (Sides, (3, 30)),
     "upward": (Upward, (3, 4, 5)),
@@ -218,6 +239,8 @@ class Odd(nn.Module):
     ("call", "words"),
     [
         (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
+        (lambda x: x * 0.3, "mul by a constant"),
+        (lambda x: x * x.mean(1, keepdim=True), "mul of other shapes|mean"),
         (lambda x: functional.avg_pool2d(x, 3, padding=1, count_include_pad=False), "avg_pool2d without count_include"),
         (lambda x: functional.avg_pool2d(x, 3, ceil_mode=True), "avg_pool2d with ceil_mode"),
         (lambda x: functional.adaptive_avg_pool2d(x, 3), "adaptive_avg_pool2d of several window sizes"),
@@ -299,6 +322,19 @@ def test_a_dense_network_is_quantized_end_to_end() -> None:
     assert model.verify().whole
     program = lower(model)
     assert torch.equal(torch.from_numpy(Engine(program).run(x)), model.double()(x.double()))
+
+
+def test_a_file_in_which_an_operator_is_opaque_that_is_known_today_is_read(tmp_path: Path) -> None:
+    network, x = nets.stirred(Gated()).float(), nets.images(7, count=8).float()
+    graph = folded(trace(network, x[:2], opaque={"silu", "mul_1", "hardsigmoid"}))
+    assert sum(isinstance(node.operation, Opaque) for node in graph) == 3
+    with pytest.warns(UserWarning, match="silu .*, hardsigmoid .*, mul "):
+        model = quantize_graph(graph, x, RAPQConfig(polish=False))
+    means = {node.name: replace(node.operation, pixels=49) for node in graph if isinstance(node.operation, MeanPool)}
+    model.graph = model.graph.with_operations(means)  # as before layers took up the rest of a mean
+    model.save(tmp_path / "network.safetensors")
+    loaded = QuantizedModel.load(tmp_path / "network.safetensors", network=Gated())
+    assert torch.equal(loaded(x), model(x))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from modicum.quantize.graph.ops import (
     Layer,
     Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Pair,
     Slice,
@@ -143,7 +144,7 @@ class Constants:
 
 def moves_only(step: Step, given: Sequence[Buffer], result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
-    computes = isinstance(step.head, Layer | Lookup | AvgPool) or step.residual is not None or step.rectify
+    computes = isinstance(step.head, Layer | Lookup | Multiply | AvgPool) or step.residual is not None or step.rectify
     alike = all((it.kind, it.zero) == (result.kind, result.zero) for it in given)
     return not computes and step.rescale is None and alike
 
@@ -192,7 +193,11 @@ def _bias(step: Step, parts: Sequence[Buffer], channels: int) -> Integers:
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
-    count = math.prod(step.head.kernel) if isinstance(step.head, AvgPool) else int(not isinstance(step.head, Lookup))
+    count = (
+        math.prod(step.head.kernel)
+        if isinstance(step.head, AvgPool)
+        else int(not isinstance(step.head, Lookup | Multiply))
+    )
     return np.full(channels, -given.zero * count, np.int64)
 
 
@@ -219,7 +224,10 @@ def scalar_body(
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
     yield f"for (int j = 0; j < {result.width}; j += {count}) {{"
     yield f"{given.kind if moves else 'int32_t'} acc[{count * result.channels}];"
-    yield from _joined(parts) if isinstance(step.head, Concat) else _head(step.head, given, result)
+    if isinstance(step.head, Multiply):
+        yield from _product(parts)
+    else:
+        yield from _joined(parts) if isinstance(step.head, Concat) else _head(step.head, given, result)
     yield f"for (int n = 0; n < {count}; ++n) {{"
     yield f"{result.kind} *o = y + {result.first} + i * {result.row} + (j + n) * {result.pixel};"
     if other is not None:
@@ -320,6 +328,14 @@ def _joined(parts: Sequence[Buffer]) -> Iterator[str]:
         yield f"const {it.kind} *p{place} = {'x' + str(place or '')} + {it.first} + i * {it.row} + j * {it.pixel};"
         yield f"for (int c = 0; c < {it.channels}; ++c) acc[{first} + c] = p{place}[c];"
         first += it.channels
+
+
+def _product(parts: Sequence[Buffer]) -> Iterator[str]:
+    for place, it in enumerate(parts):
+        at = f"{it.first} + {'i' if it.height > 1 else 0} * {it.row} + {'j' if it.width > 1 else 0} * {it.pixel}"
+        yield f"const {it.kind} *p{place} = {'x' + str(place or '')} + {at};"
+    factors = " * ".join(f"((int32_t)p{place}[c] - {it.zero})" for place, it in enumerate(parts))
+    yield f"for (int c = 0; c < {parts[0].channels}; ++c) acc[c] = {factors};"
 
 
 def _layer(head: Layer, given: Buffer, count: int) -> Iterator[str]:

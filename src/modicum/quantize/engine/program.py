@@ -14,7 +14,7 @@ from modicum.quantize.bounds import Exact, Integers, Span, span_of
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Node
-from modicum.quantize.graph.ops import Activation, Add, AvgPool, Head, Input, Layer, Slice, is_layer
+from modicum.quantize.graph.ops import Activation, Add, AvgPool, Head, Input, Layer, Multiply, Slice, is_layer
 from modicum.quantize.graph.placement import own_of, source
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def _met(head: Head, given: Sequence[Span], found: Span) -> int:
         return int((found.reach + weights * 2 * offset).max())
     if isinstance(head, AvgPool):
         return (largest + offset) * math.prod(head.kernel)
-    return largest
+    return max(largest, int(found.magnitude.max())) if isinstance(head, Multiply) else largest
 
 
 def added(span: Span, name: str, other: Span, channels: int) -> tuple[Span, Residual, int]:

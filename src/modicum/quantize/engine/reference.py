@@ -17,6 +17,7 @@ from modicum.quantize.graph.ops import (
     Layer,
     Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Slice,
     Upsample,
@@ -56,6 +57,8 @@ def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
     """Compute the first operation of a step."""
     if isinstance(head, Lookup):
         return head.values[x - head.low]
+    if isinstance(head, Multiply):
+        return x * more[0]
     if isinstance(head, Concat):
         return np.concatenate([x, *more], axis=1)
     if isinstance(head, Layer):

@@ -214,7 +214,7 @@ class Convolution(_Layer):
         return made if x.ndim == 4 else made[:, :, 0]
 
     @classmethod
-    def from_fx(cls, call: Call) -> Self | None:
+    def from_fx(cls, call: Call) -> Self | str | None:
         """Read a batch's convolution of constant weights; what must lie between its pixels before is `before`'s."""
         if call.name == "conv_transpose2d":
             return cls._transposed(call)
@@ -444,6 +444,50 @@ class Concat(Operator):
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
         """Write Concat."""
         return onnx.call("Concat", inputs, name, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Multiply(Operator):
+    """The product of two tensors, of which one may have a single pixel a channel: a gate."""
+
+    kind: ClassVar[str] = "multiply"
+    torch_names: ClassVar[tuple[str, ...]] = ("mul",)
+    inputs: ClassVar[int | None] = 2
+
+    def run(self, first: Tensor, second: Tensor) -> Tensor:
+        """Multiply them, never in place."""
+        return first * second
+
+    @classmethod
+    def from_fx(cls, call: Call) -> Self | str | None:
+        """Read a product of two tensors that are no constants, of which one has the shape of the result."""
+        parts = [it for it in call.node.args[:2] if isinstance(it, fx.Node) and it.name not in call.tensors]
+        if len(parts) < 2:
+            return "by a constant"
+        shapes = [tuple(it.meta["val"].shape) for it in parts]
+        alike = all(it[:2] == call.result[:2] and (it == call.result or set(it[2:]) == {1}) for it in shapes)
+        return cls() if alike and call.result in shapes else "of other shapes"
+
+    def bounds(self, inputs: Sequence[Span | None], own: Own) -> Span | str:
+        """Multiply what is on grids."""
+        first, second = inputs
+        if first is None or second is None:
+            return ""
+        return f"{own.name} of numbers on no grid" if first.layers or second.layers else first.times(second)
+
+    def lower(self, own: Own, shape: Shape) -> tuple[Head, Shape]:
+        """Run it as it is; the exponents add up."""
+        if any(it.layers for it in own.spans):
+            raise ModelError(f"{own.name} multiplies numbers on no grid.", hint="Quantize activations, too.")
+        shapes = (shape, *own.others)
+        large = max(shapes, key=math.prod)
+        if any(it not in (large, (large[0], *(1 for _ in large[1:]))) for it in shapes):
+            _refuse_shape(own.name, "two tensors of one shape, or one and its gates", *shapes)
+        return self, large
+
+    def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
+        """Write Mul."""
+        return onnx.call("Mul", inputs, name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -965,6 +1009,7 @@ Operation: TypeAlias = (
     | Linear
     | BatchNorm
     | Add
+    | Multiply
     | Concat
     | Activation
     | Table
@@ -978,7 +1023,7 @@ Operation: TypeAlias = (
     | Opaque
 )
 # What a step of the engine begins with.
-Head: TypeAlias = Layer | Lookup | Concat | AvgPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
+Head: TypeAlias = Layer | Lookup | Multiply | Concat | AvgPool | MaxPool | Pad | Slice | Upsample | Flatten | Input
 
 # A new operator is its class above, and its name here.
 OPERATORS: tuple[type[Operation], ...] = (
@@ -987,6 +1032,7 @@ OPERATORS: tuple[type[Operation], ...] = (
     Linear,
     BatchNorm,
     Add,
+    Multiply,
     Concat,
     Activation,
     Table,

@@ -13,7 +13,7 @@ from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.ops import Activation, Concat, Input, Mean, Operation, Table, is_layer
+from modicum.quantize.graph.ops import Activation, Concat, Input, Mean, Multiply, Operation, Table, is_layer
 
 _BYTE = 8
 
@@ -109,7 +109,7 @@ def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
         return {}
     names = {node.name for node in graph if isinstance(node.operation, Input | Activation | Table)}
     for node in graph:
-        if is_layer(node.operation) or isinstance(node.operation, Mean | Table):
+        if is_layer(node.operation) or isinstance(node.operation, Mean | Table | Multiply):
             names.update(source(graph, name) for name in node.inputs)
     names.discard(graph.output)
     bits = _bits(graph, config)
@@ -131,8 +131,8 @@ def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
         if isinstance(node.operation, Activation | Table) and node.inputs == (layers[0],):
             result[node.name] = config.first_last_bits
     read = {source(graph, graph[name].inputs[0]) for name in layers}
-    for node in graph:  # what no layer multiplies may have all bits that a table takes
-        if isinstance(node.operation, Table):
+    for node in graph:  # what no layer multiplies may have all bits that a byte has
+        if isinstance(node.operation, Table | Multiply):
             result |= {name: _BYTE for it in node.inputs if (name := source(graph, it)) not in read | result.keys()}
     for name in layers:
         own = config.per_layer.get(name, LayerBits()).activation_bits
@@ -151,6 +151,6 @@ def _unsigned(graph: Graph, name: str) -> bool | None:
     operation = graph[name].operation
     if isinstance(operation, Activation) or (isinstance(operation, Table) and operation.unsigned):
         return True
-    if isinstance(operation, Mean | Concat):
+    if isinstance(operation, Mean | Concat | Multiply):
         return all(_unsigned(graph, source(graph, it)) for it in graph[name].inputs) or None
     return None

@@ -10,7 +10,7 @@ import operator
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
@@ -29,19 +29,19 @@ _READERS = {name: [it for it in OPERATORS if name in it.torch_names] for kind in
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
-def trace(model: nn.Module, example: Tensor) -> Graph:
-    """Write a network down as a graph; batch norms are not folded yet."""
-    return _Reading(exported(model, example)).graph()
+def trace(model: nn.Module, example: Tensor, *, opaque: Container[str] = ()) -> Graph:
+    """Write a network down as a graph, with some nodes as opaque as others are; batch norms are not folded yet."""
+    return _Reading(exported(model, example), opaque).graph()
 
 
 class _Reading:
     """The walk over one exported program."""
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, opaque: Container[str]) -> None:
         signature = program.graph_signature
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         lifted = signature.inputs_to_lifted_tensor_constants
-        self._program = program
+        self._program, self._opaque = program, opaque
         self._parameters = names
         self._names = {**names, **lifted}
         self._tensors = {
@@ -92,7 +92,8 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        readings = (kind.from_fx(call) for kind in _READERS.get(call.name, []))
+        known = [] if node.name in self._opaque else _READERS.get(call.name, [])
+        readings = (kind.from_fx(call) for kind in known)
         found = next((it for it in readings if it is not None), None)
         form = found if isinstance(found, str) else ""
         inputs = None if found is None or isinstance(found, str) else self._inputs(node, found)

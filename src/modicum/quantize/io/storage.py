@@ -334,10 +334,18 @@ def _opaque(document: Document, path: Path, network: nn.Module | None) -> dict[s
             "no code for them.",
             hint="Pass the network that was quantized, with any weights: QuantizedModel.load(path, network=...).",
         )
-    graph = folded(trace(copy.deepcopy(network).cpu().float(), torch.zeros(2, *document.shape)))
-    if blanks(graph, {it.name: it.bits for it in document.nodes}) != document.nodes:
+    # What is opaque in the file stays so, though another version of modicum may know an integer form of it.
+    example = torch.zeros(2, *document.shape)
+    graph = folded(trace(copy.deepcopy(network).cpu().float(), example, opaque=labels.keys()))
+    found = blanks(graph, {it.name: it.bits for it in document.nodes})
+    if _undivided(found) != _undivided(document.nodes):
         raise ConfigError(f"{path} has other operators than {type(network).__name__}.", hint=_ANOTHER)
     return {name: cast("Opaque", graph[name].operation) for name in labels}
+
+
+def _undivided(nodes: tuple[Blank, ...]) -> list[Blank]:
+    """Leave out what means divide by: it depends on what is folded into their readers."""
+    return [replace(it, settings={**it.settings, "pixels": 0}) for it in nodes]
 
 
 def _single(value: Tensor) -> Tensor:
