@@ -294,6 +294,30 @@ def test_a_table_that_float32_would_round_another_way_is_not_proved_equal() -> N
     assert (found.low[0], found.high[0], found.reach[0]) == (min(values), 127, 127)
 
 
+def test_what_takes_a_batch_for_channels_stays_as_it_is() -> None:
+    class Unbatched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = functional.max_pool2d(x, 2)
+            return self.last(functional.avg_pool2d(x, (1, 2)).flatten(1))
+
+    network, x = nets.stirred(Unbatched()), nets.images(8)[:, 0]
+    graph = folded(trace(network, x[:2]))
+    assert [it.operation.label for it in graph if isinstance(it.operation, Opaque)] == ["max_pool2d", "avg_pool2d"]
+    torch.testing.assert_close(graph.run({}, x=x)[graph.output], nets.logits(network, x), rtol=1e-12, atol=1e-14)
+
+
+def test_a_window_larger_than_the_image_is_the_mean_over_it() -> None:  # as in EfficientNet of transformers
+    network = nets.stirred(nn.Sequential(nn.AvgPool2d(9, ceil_mode=True), nn.Flatten(), nn.Linear(3, 2)))
+    x = nets.images(5)
+    graph = folded(trace(network, x[:2]))
+    assert [it.operation.pixels for it in graph if isinstance(it.operation, MeanPool)] == [32]
+    torch.testing.assert_close(graph.run({}, x=x)[graph.output], nets.logits(network, x), rtol=1e-12, atol=1e-14)
+
+
 def test_what_is_joined_of_rectified_tensors_is_unsigned_and_no_finer_than_they_are() -> None:
     class Joined(nn.Module):
         def __init__(self) -> None:

@@ -48,6 +48,12 @@ class Call:
             return self.tensors[found.name]
         return found
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether its input has as many axes as a batch of what its name says."""
+        axes = {"1d": 3, "2d": 4}.get(self.name[-2:])
+        return axes is None or len(self.shape) == axes
+
     def pair(self, place: int, name: str, default: Any = None, *, neutral: int = 1) -> Pair:
         """Give an argument of rows and columns; a signal is an image of one row, for which it is neutral."""
         found = self.argument(place, name, default) or default
@@ -221,7 +227,7 @@ class Convolution(_Layer):
         weight = call.constant(1, "weight")
         padding = call.argument(4, "padding", 0)
         dilation = call.pair(5, "dilation", 1)
-        if weight is None or weight.ndim != len(call.shape):
+        if weight is None:
             return None
         weight = weight if weight.ndim == 4 else weight[:, :, None]
         if isinstance(padding, str):
@@ -244,7 +250,7 @@ class Convolution(_Layer):
     @classmethod
     def _transposed(cls, call: Call) -> Self | str | None:
         weight, bias, groups = call.constant(1, "weight"), call.constant(2, "bias"), call.argument(6, "groups", 1)
-        if weight is None or len(call.shape) != 4:
+        if weight is None:
             return None
         by_group = weight.unflatten(0, (groups, -1)).transpose(1, 2)  # (groups, outgoing, incoming, rows, columns)
         weight, dilation = by_group.flatten(0, 1).flip(2, 3), call.pair(7, "dilation", 1)
@@ -700,7 +706,8 @@ class MeanPool(Mean):
             plain = axes == list(range(2, len(call.shape))) and call.argument(3, "dtype") is None
             keep = bool(call.argument(2, "keepdim", default=False))
         elif call.name == "avg_pool2d":
-            plain = _pair(call.argument(1, "kernel_size")) == call.shape[2:] and call.result[2:] == (1, 1)
+            sizes = zip(_pair(call.argument(1, "kernel_size")), call.shape[2:], strict=True)  # may be larger: ceil_mode
+            plain = call.result[2:] == (1, 1) and all(size >= side for size, side in sizes)
             bare = _pair(call.argument(3, "padding", 0)) == (0, 0)
             plain = plain and bare and call.argument(6, "divisor_override") is None
         else:

@@ -92,7 +92,7 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        known = [] if node.name in self._opaque else _READERS.get(call.name, [])
+        known = _READERS.get(call.name, []) if call.is_batch and node.name not in self._opaque else []
         readings = (kind.from_fx(call) for kind in known)
         found = next((it for it in readings if it is not None), None)
         form = found if isinstance(found, str) else ""
