@@ -53,7 +53,7 @@ class Dense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images of 8x8 to four numbers."""
         x = torch.relu(self.stem(x))
-        one = torch.cat([x, torch.relu(self.norm(self.one(x)))], 1)
+        one = torch.cat(tensors=[x, torch.relu(self.norm(self.one(x)))], dim=1)
         two = torch.cat([x, self.two(one), one[:, :, :, :], self.raw(x)], dim=-3)
         return self.last(functional.max_pool2d(torch.relu(two), 2).flatten(1))
 

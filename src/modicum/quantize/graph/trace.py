@@ -92,7 +92,7 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        known = _READERS.get(call.name, []) if call.is_batch and node.name not in self._opaque else []
+        known = _READERS.get(call.name, []) if call.is_batch and self._name(node, Input()) not in self._opaque else []
         readings = (kind.from_fx(call) for kind in known)
         found = next((it for it in readings if it is not None), None)
         form = found if isinstance(found, str) else ""
@@ -121,7 +121,9 @@ class _Reading:
         return len(call.shape) not in {3, 4} or isinstance(before.operation, Linear)
 
     def _inputs(self, node: fx.Node, operation: Operation) -> tuple[str, ...] | None:
-        given = node.args[: operation.inputs] if operation.inputs is not None else cast("list[fx.Node]", node.args[0])
+        given = node.args[: operation.inputs]
+        if operation.inputs is None:  # a list of tensors
+            given = cast("Sequence[fx.Node]", (node.args or (node.kwargs["tensors"],))[0])
         names = [cast("fx.Node", it).name for it in given]
         return tuple(self._alias[name] for name in names) if all(name in self._alias for name in names) else None
 
