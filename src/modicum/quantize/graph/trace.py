@@ -92,9 +92,10 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        known = _READERS.get(call.name, []) if call.is_batch and self._name(node, Input()) not in self._opaque else []
-        readings = (kind.from_fx(call) for kind in known)
-        found = next((it for it in readings if it is not None), None)
+        known = _READERS.get(call.name, []) if call.is_batch else []
+        found = next((it for kind in known if (it := kind.from_fx(call)) is not None), None)
+        if not isinstance(found, str) and self._name(node, Input()) in self._opaque:
+            found = None
         form = found if isinstance(found, str) else ""
         inputs = None if found is None or isinstance(found, str) else self._inputs(node, found)
         if found is None or isinstance(found, str) or inputs is None or self._is_foreign_norm(call, found, inputs):
