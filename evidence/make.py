@@ -11,6 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 COMMANDS = {
+    "intervals": "python benchmarks/intervals.py --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
     "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
@@ -107,6 +108,8 @@ COMMANDS = {
     "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
 
+SMALL = [name for name in COMMANDS if name == "intervals" or name.endswith(("-demo", "-speed"))]
+
 
 def make(name: str) -> None:
     """Run the command of one file and keep its output; nothing is left of a run that failed."""
@@ -131,5 +134,10 @@ def _has_gpu() -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*COMMANDS, []], help="all that are missing if none is named")
-    for name in parser.parse_args().names or [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]:
+    parser.add_argument(
+        "--small", action="store_true", help="all demos, speeds and simulations, also those that are there"
+    )
+    arguments = parser.parse_args()
+    missing = [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]
+    for name in arguments.names or (SMALL if arguments.small else missing):
         make(name)

@@ -47,6 +47,8 @@ def _arm(place: int) -> ArmResult:
         memory=300.0 + place,
         secondary={"expected calibration error": 0.05},
         costs={"labels": 1000.0 - 90 * place},
+        secondary_values={"expected calibration error": (0.05, 0.04, 0.06 + 0.001 * place)},
+        diverged=place % 2,
     )
 
 
@@ -57,9 +59,11 @@ def _difference(place: int) -> Difference:
         versus=ARMS[0][0],
         values=(mean, mean, mean),
         mean=mean,
+        median=mean,
         low=mean - 1,
         high=mean + 1,
-        p_value=0.25,
+        p_value=0.05,
+        adjusted=0.25,
         verdict=verdicts[(place - 1) % len(verdicts)],
     )
 
@@ -95,6 +99,7 @@ def _report(method: str) -> Report:
             command=f"modicum compare {method} --budget demo --seeds 3 --option learning_rate=2e-5 --out runs/demo",
             created="2026-11-24T22:00:00+00:00",
         ),
+        planned=2,
     )
 
 

@@ -84,7 +84,7 @@ def test_the_document_does_not_scroll_sideways(browser: Chrome, report_page: Pat
 def test_on_a_phone_verdict_and_interval_are_in_sight(browser: Chrome, report_page: Path) -> None:
     opened(browser, report_page, width=390)
     cells = "[...document.querySelectorAll('.stack td')]"
-    assert {"verdict", "95 % interval", "p", "peak memory"} <= set(
+    assert {"verdict", "95 % interval", "corrected p", "peak memory"} <= set(
         ask(browser, f"return {cells}.map(e => e.dataset.label)")
     )
     sight = (

@@ -6,25 +6,28 @@ import itertools
 import operator
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, stdev
 
 import numpy as np
+import numpy.typing as npt
 
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
-from modicum.core.intervals import bootstrap_interval, sign_flip_p_value
+from modicum.core.intervals import FEWEST, holm, mean_interval
 from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, Verdict, write
+from modicum.core.report import load as load_reports
 from modicum.core.report.words import verdict_sentence
 from modicum.core.settings import as_texts
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 
 __all__ = ["compare", "resolve_seeds"]
 
@@ -92,7 +95,7 @@ def compare(
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
         records = finish(tasks, engine=running, folder=out, progress=progress or silent)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
-    differences = tuple(_differences(comparison, results))
+    differences = paired_differences(_pairs(results), comparison.metric)
     report = Report(
         method=comparison.method,
         title=subject.title if isinstance(subject, Method) else comparison.method,
@@ -116,8 +119,10 @@ def compare(
             for source in (subject.sources if isinstance(subject, Method) else ())
         ),
         environment=describe_environment(device=device, command=_writable(command or _running())),
+        planned=len(numbers),
     )
     if out is not None:
+        report = replace(report, planned=_planned(report, out / "report.json"))
         write([report], out)
     return report
 
@@ -142,6 +147,7 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> ArmResult:
     values = tuple(record["value"] for record in records)
+    secondary = _by_name(comparison.secondary, records, "secondary")
     return ArmResult(
         name=arm.name,
         role=arm.role,
@@ -151,14 +157,29 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
         std=stdev(values) if len(values) > 1 else None,
         seconds=median(record["seconds"] for record in records),
         memory=max(record["memory"] for record in records),
-        secondary=_means(comparison.secondary, [record["secondary"] for record in records]),
-        costs=_means(comparison.costs, [record["costs"] for record in records]),
+        secondary={name: fmean(each) for name, each in secondary.items()},
+        costs={name: fmean(each) for name, each in _by_name(comparison.costs, records, "costs").items()},
+        secondary_values=secondary,
+        diverged=sum(record["diverged"] for record in records),
     )
 
 
-def _means(metrics: Sequence[Metric], found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _by_name(metrics: Sequence[Metric], records: Sequence[Record], kind: str) -> dict[str, tuple[float, ...]]:
+    found = [record[kind] for record in records]
     names = [metric.name for metric in metrics if all(metric.name in each for each in found)]
-    return {name: fmean(each[name] for each in found) for name in names}
+    return {name: tuple(each[name] for each in found) for name in names}
+
+
+def _planned(report: Report, earlier: Path) -> int:
+    """Give how many seeds the first report of the same comparison in this folder had."""
+    try:
+        (before,) = load_reports(earlier)
+    except (DataError, ValueError):  # there is none, or one that this version does not read
+        return report.planned
+    asked = ("method", "question", "metric", "budget", "data", "options")
+    if any(getattr(before, name) != getattr(report, name) for name in asked):
+        return report.planned
+    return min(before.planned, report.planned)
 
 
 def _running() -> str:
@@ -175,42 +196,50 @@ def _writable(text: str) -> str:
     return UNWRITABLE.sub("\ufffd", text)
 
 
-def _differences(comparison: Comparison, results: Sequence[ArmResult]) -> Iterator[Difference]:
+def _pairs(results: Sequence[ArmResult]) -> list[tuple[ArmResult, ArmResult]]:
     baseline, *others = results
-    methods = [arm for arm in others if arm.role == "method"]
-    controls = [arm for arm in others if arm.role == "control"]
-    for arm, versus in [(arm, baseline) for arm in others] + list(itertools.product(methods, controls)):
-        yield paired_difference(arm, versus, higher_is_better=comparison.metric.higher_is_better)
+    methods, controls = ([arm for arm in others if arm.role == role] for role in ("method", "control"))
+    return [*((arm, baseline) for arm in others), *itertools.product(methods, controls)]
 
 
-def paired_difference(arm: ArmResult, versus: ArmResult, *, higher_is_better: bool) -> Difference:
-    """Compare two arms seed by seed; positive means that ``arm`` is better."""
-    values = (1.0 if higher_is_better else -1.0) * (np.array(arm.values, float) - np.array(versus.values, float))
-    low = high = p_value = None
-    if len(values) > 1:
-        same = float(values[0]) if np.ptp(values) == 0.0 else None
-        low, high = bootstrap_interval(values, np.mean) if same is None else (same, same)
-        p_value = sign_flip_p_value(values)
-    mean = float(values.mean())
-    return Difference(
-        arm=arm.name,
-        versus=versus.name,
-        values=tuple(values.tolist()),
-        mean=mean,
-        low=low,
-        high=high,
-        p_value=p_value,
-        verdict=_judge(mean, low, high, p_value),
+def paired_differences(pairs: Sequence[tuple[ArmResult, ArmResult]], metric: Metric) -> tuple[Difference, ...]:
+    """Compare arms seed by seed, positive if the first of a pair is better; p-values are adjusted for all pairs."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    values = [sign * (np.array(arm.values, float) - np.array(versus.values, float)) for arm, versus in pairs]
+    several = bool(values) and len(values[0]) > 1
+    found = [mean_interval(each) for each in values] if several else [(None, None, None)] * len(values)
+    adjusted = holm([p for *_, p in found if p is not None]) if several else [None] * len(values)
+    return tuple(
+        Difference(
+            arm=arm.name,
+            versus=versus.name,
+            values=tuple(each.tolist()),
+            mean=float(each.mean()),
+            median=float(np.median(each)),
+            low=low,
+            high=high,
+            p_value=p_value,
+            adjusted=by_holm,
+            verdict=_judge(each, low, high, p_value, by_holm, metric.margin),
+        )
+        for (arm, versus), each, (low, high, p_value), by_holm in zip(pairs, values, found, adjusted, strict=True)
     )
 
 
-def _judge(mean: float, low: float | None, high: float | None, p_value: float | None) -> Verdict:
-    # An interval from three seeds is easily too narrow, so an interval that excludes zero is not enough: the exact
-    # p-value has to agree, and with fewer than six seeds it cannot.
-    if low is None or high is None or p_value is None:
+def _judge(
+    values: npt.NDArray[np.float64],
+    low: float | None,
+    high: float | None,
+    p_value: float | None,
+    adjusted: float | None,
+    margin: float | None,
+) -> Verdict:
+    if low is None or high is None or p_value is None or adjusted is None:
         return "too few seeds"
-    if low <= 0.0 <= high:
-        return "no difference shown"
-    if p_value > _SIGNIFICANT:
-        return "too few seeds"
-    return "better" if mean > 0 else "worse"
+    if len(values) < FEWEST:  # intervals of fewer are too narrow where differences are skewed
+        return "too few seeds" if p_value <= _SIGNIFICANT else "no difference shown"
+    if adjusted <= _SIGNIFICANT:
+        return "better" if values.mean() > 0 else "worse"
+    if margin is not None and -margin < low and high < margin:
+        return "equivalent"
+    return "no difference shown"

@@ -11,9 +11,11 @@ import marshal
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +27,10 @@ from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
 _PACKAGE = Path(modicum.__file__).parent
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "chemprop", "gymnasium")
+_LIBRARIES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "transformers", "tokenizers", "rdkit", "chemprop", "gymnasium"),
+    *("chemicals", "descriptastorus", "lemminflect", "onnxruntime", "scikit-image", "sktime", "stable-baselines3"),
+)
 _CANNOT_CHANGE_A_RESULT = (
     "cli/",
     "core/report/",
@@ -127,6 +132,11 @@ def tree_digest(path: Path) -> str:
     return tree_hash({file.relative_to(path).as_posix(): sha256_of(file) for file in files})
 
 
+def this_run(device: str = "cpu") -> dict[str, Any]:
+    """Describe the machine, the software and the command of the script that runs, for its JSON."""
+    return asdict(describe_environment(device=device, command=shlex.join(["python", *sys.argv])))
+
+
 def describe_environment(*, device: str, command: str) -> Environment:
     """Describe this machine and software."""
     versions = library_versions()
@@ -162,7 +172,7 @@ def _device_name(device: str) -> str:
 
 
 def _commit() -> str | None:
-    """Give the commit of a checkout, with a plus sign when files differ from it; None for an installed package."""
+    """Give the commit of a checkout, with a plus sign when more than results differ; None for an installed package."""
     if not (_PACKAGE.parents[1] / ".git").exists():
         return None
 
@@ -171,6 +181,7 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        changed = git("status", "--porcelain", "--", ".", ":!evidence/*.json")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

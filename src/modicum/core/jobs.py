@@ -99,6 +99,7 @@ def _execute(item: tuple[Task, str]) -> Record:
             )
     return {
         "value": float(measurement.value),
+        "diverged": bool(measurement.diverged),
         "secondary": {name: float(number) for name, number in measurement.secondary.items()},
         "costs": {name: float(number) for name, number in measurement.costs.items()},
         "seconds": cost.seconds,

@@ -50,18 +50,26 @@ class Metric:
         higher_is_better: the direction in which a difference counts as a gain.
         unit: "%" , "s", "labels"; empty for a pure number.
         digits: decimals that a table shows, 0 to 20.
+        margin: a difference smaller than this does not matter: two arms whose interval lies within it are equivalent.
+            None if every difference matters.
 
     Raises:
-        ConfigError: if the name is empty, or the digits are no such number.
+        ConfigError: if the name is empty, the digits are no such number, or the margin is not positive.
     """
 
     name: str
     higher_is_better: bool = True
     unit: str = ""
     digits: int = 3
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         _check_name("The name of a metric", self.name)
+        if self.margin is not None and not 0 < self.margin <= LARGEST:
+            raise ConfigError(
+                f"The margin of {self.name} is {self.margin!r}.",
+                hint="Give the largest difference that does not matter, such as margin=0.01, or None.",
+            )
         if self.digits not in range(MOST_DIGITS + 1):
             raise ConfigError(
                 f"{self.name} is shown with 0 to {MOST_DIGITS} digits, not {self.digits!r}.", hint="Use digits=3."
@@ -95,6 +103,7 @@ class Measurement:
         value: the primary metric. A run that diverged has a score too (chance, for an accuracy): never NaN.
         secondary: secondary metrics, by name.
         costs: the method's own costs (labels, bits, parameters, network calls), by name.
+        diverged: whether the run diverged; the report counts such runs beside the mean.
 
     Raises:
         ConfigError: if a number is not finite.
@@ -103,6 +112,7 @@ class Measurement:
     value: float
     secondary: Mapping[str, float] = field(default_factory=dict[str, float])
     costs: Mapping[str, float] = field(default_factory=dict[str, float])
+    diverged: bool = False
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.secondary, **self.costs}.items():

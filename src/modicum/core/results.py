@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _AGAIN = "Run modicum compare again with the same --out; finished jobs are not repeated."
 _OTHER_VERSION = "Read it with the modicum that wrote it, or run modicum compare again with a new --out."
-Verdict = Literal["better", "worse", "no difference shown", "too few seeds"]
+Verdict = Literal["better", "worse", "equivalent", "no difference shown", "too few seeds"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +35,8 @@ class ArmResult:
     memory: float  # largest resident memory of a worker during a job of this arm, in MiB
     secondary: Mapping[str, float]  # means of the secondary metrics, by name
     costs: Mapping[str, float]  # means of the method's own costs, by name
+    secondary_values: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])  # by seed
+    diverged: int = 0  # runs that diverged; their values are the scores that such runs deserve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +47,11 @@ class Difference:
     versus: str  # the arm that it is paired with
     values: tuple[float, ...]  # one difference a seed, signed so that positive is better
     mean: float  # of ``values``
-    low: float | None  # lower end of the 95 % bootstrap interval of the mean; None for a single seed
+    median: float  # of ``values``
+    low: float | None  # lower end of the 95 % interval of the mean; None for a single seed
     high: float | None  # upper end
-    p_value: float | None  # two-sided, from sign flips of the pairs; None for a single seed
+    p_value: float | None  # two-sided, of a mean of zero; None for a single seed
+    adjusted: float | None  # ``p_value`` by Holm's method for all pairs of the report
     verdict: Verdict  # in the reader's words
 
 
@@ -83,6 +87,7 @@ class Report:
         data: what was read.
         options: settings of the comparison, all of them.
         seeds: the same for all arms.
+        planned: how many seeds the first report in the same folder had; more were then added after a look at it.
         arms: baseline first, then methods, then controls.
         differences: every other arm against the baseline, then each method arm against each control.
         verdicts: one sentence for each method arm.
@@ -105,6 +110,7 @@ class Report:
     verdicts: tuple[str, ...]
     sources: tuple[str, ...]
     environment: Environment
+    planned: int
 
     def __str__(self) -> str:
         """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
@@ -124,7 +130,7 @@ class Report:
 
 def dump(reports: Sequence[Report]) -> str:
     """Write reports as JSON text; `load` reads it back to equal reports."""
-    return _file_format().dump_json(_File(schema_version=2, reports=tuple(reports)), indent=2).decode() + "\n"
+    return _file_format().dump_json(_File(schema_version=3, reports=tuple(reports)), indent=2).decode() + "\n"
 
 
 def load(path: Path) -> tuple[Report, ...]:
@@ -171,10 +177,16 @@ def _wrong_counts(report: Report) -> Iterator[str]:
         yield f"there are {len(report.verdicts)} verdicts on {roles['method']} method arms"
     if not report.seeds:
         yield "there are no seeds"
+    if not 0 < report.planned <= len(report.seeds):
+        yield f"{report.planned} seeds were planned and {len(report.seeds)} run"
     for each in (*report.arms, *report.differences):
         if len(each.values) != len(report.seeds):
             name = each.name if isinstance(each, ArmResult) else each.arm
             yield f"{name!r} has {len(each.values)} values for {len(report.seeds)} seeds"
+    for arm in report.arms:
+        for name, values in arm.secondary_values.items():
+            if len(values) != len(report.seeds):
+                yield f"{arm.name!r} has {len(values)} values for {len(report.seeds)} seeds of {name!r}"
 
 
 def _wrong_names(report: Report) -> Iterator[str]:
@@ -202,7 +214,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _File:
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     reports: tuple[Report, ...]
 
 

@@ -155,8 +155,8 @@ def judge(
         "secondary": {
             "accuracy (STS-B: Spearman)": score("spearman" if regression else "accuracy", predictions, labels),
             "training loss": loss,
-            "diverged": float(not finite or value <= score(metric, constant, labels)),
         },
+        "diverged": not finite or value <= score(metric, constant, labels),
     }
 
 
@@ -255,7 +255,6 @@ _COMPARISON = Comparison(
     secondary=(
         Metric(name="accuracy (STS-B: Spearman)"),
         Metric(name="training loss", higher_is_better=False),
-        Metric(name="diverged", higher_is_better=False),
     ),
     costs=(
         Metric(name="forward passes an update", higher_is_better=False, digits=0),

@@ -78,7 +78,16 @@ def _report(folder: Path) -> None:
     }
     base = ArmResult(name="SGD", role="baseline", values=(0.5, 0.6), mean=0.55, **shared)
     ours = ArmResult(name="NSGD", role="method", values=(0.6, 0.7), mean=0.65, **shared)
-    found: Any = {"values": (0.1, 0.1), "mean": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "verdict": "better"}
+    found: Any = {
+        "values": (0.1, 0.1),
+        "mean": 0.1,
+        "median": 0.1,
+        "low": 0.0,
+        "high": 0.2,
+        "p_value": 0.5,
+        "adjusted": 0.5,
+        "verdict": "better",
+    }
     report = Report(
         method="nsgd",
         title="NSGD",
@@ -95,6 +104,7 @@ def _report(folder: Path) -> None:
         verdicts=("It is better.",),
         sources=("Doe 2023.",),
         environment=machine,
+        planned=2,
     )
     write([report], folder)
     (folder / "report.md").unlink()

@@ -146,14 +146,26 @@ def test_verdict_needs_the_interval_and_enough_seeds() -> None:
     assert [item.verdict for item in many[1:]] == ["worse", "better"]
     assert many[1].high is not None
     assert many[1].high < 0
-    assert [item.verdict for item in few[1:]] == ["too few seeds"] * 2  # p cannot be below 2 / 2^4
+    assert [item.verdict for item in few[1:]] == ["too few seeds"] * 2  # intervals of four are too narrow
     assert [item.verdict for item in one] == ["too few seeds"] * 3
+
+
+def test_seeds_that_are_added_after_a_look_are_told(tmp_path: Path) -> None:
+    def again(seeds: int, **options: int) -> str:
+        return str(compare(RIDGE, seeds=seeds, engine="inline", out=tmp_path, options=options))
+
+    assert "added after" not in " ".join(again(2).split())
+    assert "2 of the seeds were added after a report of 2 could be looked at" in " ".join(again(4).split())
+    assert "3 of the seeds were added after a report of 2 could be looked at" in " ".join(again(5).split())
+    assert load(tmp_path / "report.json")[0].planned == 2
+    assert "added after" not in " ".join(again(6, train=40).split()), "another question"
 
 
 def test_an_arm_against_itself_shows_no_difference() -> None:
     report = compare(with_method(least_squares), seeds=8, engine="inline")
     assert report.differences[0].verdict == "no difference shown"
-    assert report.verdicts[0].startswith("ridge against least squares: 0.0 (95 % interval 0.0 to 0.0, p = 1).")
+    said = "ridge against least squares: 0.0 (95 % interval 0.0 to 0.0, corrected p = 1)."
+    assert report.verdicts[0].startswith(said)
     assert report.verdicts[0].endswith("control: huge penalty.")
 
 

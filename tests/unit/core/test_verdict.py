@@ -12,29 +12,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from modicum.core.compare import paired_difference
+from modicum.core.compare import paired_differences
+from modicum.core.intervals import holm
+from modicum.core.method import Metric
 from modicum.core.report import ArmResult, Difference, load
 
 NUMBERS = st.floats(-1e3, 1e3).map(lambda value: round(value, 6))
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float], *, higher_is_better: bool = True) -> Difference:
-    one, other = (
-        ArmResult(
-            name=name,
-            role="method",
-            summary="",
-            values=tuple(values),
-            mean=0.0,
-            std=None,
-            seconds=0.0,
-            memory=0.0,
-            secondary={},
-            costs={},
-        )
-        for name, values in (("ours", ours), ("theirs", theirs))
+def arm(name: str, values: Sequence[float]) -> ArmResult:
+    return ArmResult(
+        name=name,
+        role="method",
+        summary="",
+        values=tuple(values),
+        mean=0.0,
+        std=None,
+        seconds=0.0,
+        memory=0.0,
+        secondary={},
+        costs={},
     )
-    return paired_difference(one, other, higher_is_better=higher_is_better)
+
+
+def paired(
+    ours: Sequence[float], theirs: Sequence[float], *, higher_is_better: bool = True, margin: float | None = None
+) -> Difference:
+    metric = Metric(name="accuracy", higher_is_better=higher_is_better, margin=margin)
+    [found] = paired_differences([(arm("ours", ours), arm("theirs", theirs))], metric)
+    return found
 
 
 def test_mean_and_signs_follow_the_direction_of_the_metric() -> None:
@@ -44,41 +50,85 @@ def test_mean_and_signs_follow_the_direction_of_the_metric() -> None:
     assert (down.values, down.mean) == ((-2.0, -3.0), -2.5)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8, 13])
-def test_p_value_is_exact_for_one_sided_pairs(count: int) -> None:
-    # All n signs agree: of the 2^n sign patterns only this one and its mirror are as extreme.
-    result = paired([1.0 + place for place in range(count)], [0.0] * count)
-    assert result.p_value == pytest.approx(2.0 ** (1 - count))
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_few_pairs_have_the_interval_and_p_value_of_students_test(count: int) -> None:
+    ours = np.random.default_rng(count).normal(0.3, 1.0, count)
+    expected = stats.ttest_rel(ours, np.zeros(count))
+    result = paired(list(ours), [0.0] * count)
+    assert result.p_value == pytest.approx(expected.pvalue)
+    assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval()))
 
 
-def test_p_value_agrees_with_the_exact_wilcoxon_logic_on_ranks() -> None:
-    # On values +-1..+-n the sign-flip distribution of the sum is that of the signed-rank statistic.
-    values = [1.0, -2.0, 3.0, 4.0, 5.0, -6.0, 7.0, 8.0]
-    assert paired(values, [0.0] * 8).p_value == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
+@pytest.mark.parametrize("count", [6, 20, 50])
+def test_more_pairs_have_the_wider_of_students_and_the_studentised_bootstrap(count: int) -> None:
+    # An independent bootstrap-t, sample by sample: skewed values need more room on the side of their long tail.
+    values = np.random.default_rng(count).exponential(size=count)
+    draw, error = np.random.default_rng(1), values.std(ddof=1) / math.sqrt(count)
+    found: list[float] = []
+    for _ in range(20_000):
+        drawn = draw.choice(values, count)
+        if not np.ptp(drawn):
+            continue
+        found.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / math.sqrt(count)))
+    below, above = np.quantile(found, (0.025, 0.975))
+    student = stats.t.interval(0.95, count - 1, values.mean(), error)
+    result = paired(list(values), [0.0] * count)
+    assert result.low == pytest.approx(min(student[0], values.mean() - above * error), abs=0.15 * error)
+    assert result.high == pytest.approx(max(student[1], values.mean() - below * error), abs=0.5 * error)
+    assert (result.p_value or 1.0) >= stats.ttest_1samp(values, 0.0).pvalue
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    # 20 pairs from a skewed distribution of mean 1: BCa should cover in 85 % to 100 % of 60 repetitions.
+@pytest.mark.parametrize("kind", ["normal", "exponential", "tied"])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(kind: str) -> None:
     draw = np.random.default_rng(0)
-    found = [paired(list(draw.exponential(1.0, 20)), [0.0] * 20) for _ in range(60)]
-    assert 51 <= sum((each.low or math.inf) <= 1.0 <= (each.high or -math.inf) for each in found) <= 60
+    ways = {"normal": draw.normal, "exponential": lambda size: draw.exponential(size=size) - 1}
+    values = ways[kind](size=(400, 8)) if kind in ways else draw.choice([-1.0, 0.0, 0.0, 0.0, 1.0], (400, 8))
+    found = [paired(list(each), [0.0] * 8) for each in values]
+    assert (
+        sum((each.low or 0) <= 0.0 <= (each.high or 0) for each in found) >= 0.93 * 400 - 8
+    )  # two errors of the draws
+
+
+def test_the_interval_excludes_zero_where_p_is_below_a_twentieth() -> None:
+    values = np.random.default_rng(0).normal(0.5, 1.0, (200, 9))
+    found = [paired(list(each), [0.0] * 9) for each in values]
+    agree = [((each.low or 0) > 0 or (each.high or 0) < 0) == ((each.p_value or 0) <= 0.05) for each in found]
+    assert np.mean(agree) > 0.98  # ties of the bootstrap can part them in the fourth digit
+
+
+def test_p_values_are_adjusted_as_holm_says() -> None:
+    # Holm 1979 by hand: 4 x .005, 3 x .01, 2 x .03 and 1 x .04, which may not fall below the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_verdict_is_one_of_all_pairs_of_a_report() -> None:
+    # p of .03 alone: better; with nine pairs that show nothing, it is not.
+    values = np.random.default_rng(0).normal(size=8)
+    ours = arm("ours", values - values.mean() + 1.0 * values.std(ddof=1))
+    nothing = [arm(str(row), [0.1 * (-1) ** place * (row + 1) for place in range(8)]) for row in range(9)]
+    base, metric = arm("base", [0.0] * 8), Metric(name="accuracy")
+    [alone] = paired_differences([(ours, base)], metric)
+    among = paired_differences([(each, base) for each in (ours, *nothing)], metric)[0]
+    assert alone.verdict == "better"
+    assert among.verdict == "no difference shown"
+    assert among.p_value == alone.p_value == alone.adjusted
+    assert among.adjusted == pytest.approx(10 * (among.p_value or 0))
 
 
 def test_committed_evidence_is_what_the_code_gives() -> None:
     for report in load(Path(__file__).parents[3] / "evidence" / "rapq-demo.json"):
         arms = {arm.name: arm for arm in report.arms}
-        for each in report.differences:
-            found = paired_difference(
-                arms[each.arm], arms[each.versus], higher_is_better=report.metric.higher_is_better
-            )
-            assert found == each
+        pairs = [(arms[each.arm], arms[each.versus]) for each in report.differences]
+        assert paired_differences(pairs, report.metric) == report.differences
 
 
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
         ([0.1], "too few seeds"),
-        ([0.1, 0.2, 0.3], "too few seeds"),
+        ([0.1, 0.11, 0.12], "too few seeds"),
+        ([0.1, -0.2, 0.3], "no difference shown"),
         ([0.1, -0.2, 0.3, 0.0, 0.1, -0.1], "no difference shown"),
         ([0.1, 0.2, 0.3, 0.2, 0.1, 0.2], "better"),
         ([-0.1, -0.2, -0.3, -0.2, -0.1, -0.2], "worse"),
@@ -86,6 +136,14 @@ def test_committed_evidence_is_what_the_code_gives() -> None:
 )
 def test_a_verdict_needs_the_interval_and_enough_seeds(values: list[float], verdict: str) -> None:
     assert paired(values, [0.0] * len(values)).verdict == verdict
+
+
+def test_arms_within_the_margin_are_equivalent() -> None:
+    values = [0.001, -0.002, 0.003, 0.0, 0.001, -0.001]
+    assert paired(values, [0.0] * 6, margin=0.01).verdict == "equivalent"
+    assert paired(values, [0.0] * 6, margin=0.002).verdict == "no difference shown"
+    assert paired(values[:5], [0.0] * 5, margin=0.01).verdict == "no difference shown", "five are too few"
+    assert paired([each + 0.1 for each in values], [0.0] * 6, margin=0.01).verdict == "better"
 
 
 def test_equal_arms_have_no_difference() -> None:

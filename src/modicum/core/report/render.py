@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 _STYLE: dict[Verdict, str] = {
     "better": "bold green",
     "worse": "bold red",
+    "equivalent": "bold cyan",
     "no difference shown": "bold cyan",
     "too few seeds": "bold yellow",
 }
-_SYMBOLS: dict[Verdict, str] = {"better": "▲", "worse": "▼", "no difference shown": "=", "too few seeds": "?"}
+_SYMBOLS: dict[Verdict, str] = {
+    "better": "▲",
+    "worse": "▼",
+    "equivalent": "=",
+    "no difference shown": "~",
+    "too few seeds": "?",
+}
 _HEADING_WIDTH = 12
 # An underscore inside a word means nothing to Markdown, and names of options are full of them.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|#~$&]|(?<![^\W_])_|_(?![^\W_])")
@@ -120,7 +127,7 @@ def _for_terminal(text: str) -> str:
 
 def markdown(reports: Sequence[Report]) -> str:
     """Write reports as Markdown: a summary of all method arms, then a section for each report."""
-    heads = ("method", "question", "verdict", "difference", "95 % interval, p", "cost, against the baseline")
+    heads = ("method", "question", "verdict", "difference", "95 % interval, corrected p", "cost, against the baseline")
     all_rows = [(report, row) for report in reports for row in method_rows(report)]
     cells = [
         (
@@ -146,6 +153,8 @@ def _section(report: Report) -> Iterator[str]:
     yield from ("", *_columns(arm_columns(report)), "", _escaped(words.how_made(report)))
     if (controls := control_columns(report))[0].cells:
         yield from ("", "### Against the controls", "", *_columns(controls))
+    if (secondary := words.exploratory_columns(report))[0].cells:
+        yield from ("", "### Secondary metrics, exploratory", "", words.EXPLORATORY, "", *_columns(secondary))
     yield from ("", f"### {_escaped(words.heading(report.metric))} on each seed", "", *_columns(seed_columns(report)))
     yield from ("", "### Made from", "", f"- Budget: {report.budget}")
     if report.data:

@@ -10,14 +10,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
+
+from modicum.core.intervals import FEWEST, mean_interval
 from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Difference, Report, Verdict
 
 ABSENT = "–"
 ONE_SEED = "one seed"
+EXPLORATORY = (
+    "Differences to the baseline, positive is better. They were not asked for: they give ideas and no verdicts, and "
+    "their intervals are not corrected for their number."
+)
 _AGAINST_CONTROLS: dict[Verdict, str] = {
     "better": "Better than control:",
     "worse": "Worse than control:",
+    "equivalent": "Equivalent to control:",
     "no difference shown": "No difference shown to control:",
     "too few seeds": "Too few seeds to tell it from control:",
 }
@@ -94,19 +102,28 @@ def how_made(report: Report) -> str:
     sign = f"A positive difference is better: {metric.name} of {first} minus that of {second} ({direction(metric)})"
     if len(report.seeds) == 1:
         return f"{sign}. One seed: no interval and no p-value can be given."
-    return (
-        f"{sign}, paired by seed over {len(report.seeds)} seeds. "
-        "± is the sample standard deviation. Intervals: 95 % bootstrap of the mean difference. "
-        "p: two-sided sign-flip test of the pairs, not corrected for several arms."
+    words = (
+        f"{sign}, paired by seed over {len(report.seeds)} seeds. ± is the sample standard deviation. Intervals: 95 %, "
+        f"of the mean; the wider of Student's t and, from {FEWEST} seeds on, the studentised bootstrap. They hold "
+        "unless differences are very skewed: a run in ten that fails can escape them. p: of the same tests, two-sided, "
+        f"corrected by Holm's method for the {len(report.differences)} pairs of this report."
     )
+    if metric.margin is not None:
+        words += f" Differences within {quantity(metric.margin, metric)} do not matter."
+    if added := len(report.seeds) - report.planned:
+        words += (
+            f" {added} of the seeds were added after a report of {report.planned} could be looked at: where seeds are "
+            "added until a difference shows, p is too small."
+        )
+    return words
 
 
 def certainty(difference: Difference, digits: int) -> str:
-    """Print the interval and the p-value, or that there was one seed."""
-    p = p_value(difference.p_value)
-    if difference.p_value is None:
+    """Print the interval and the adjusted p-value, or that there was one seed."""
+    p = p_value(difference.adjusted)
+    if difference.adjusted is None:
         return p
-    return f"{interval(difference.low, difference.high, digits)}, p {p if p.startswith('<') else f'= {p}'}"
+    return f"{interval(difference.low, difference.high, digits)}, corrected p {p if p.startswith('<') else f'= {p}'}"
 
 
 def measure_difference(difference: Difference, metric: Metric) -> str:
@@ -201,7 +218,9 @@ def arm_columns(report: Report) -> tuple[Column, ...]:
     metric, arms = report.metric, report.arms
     against = {difference.arm: difference for difference in report.against(report.baseline.name)}
     quality = [
-        plain(arm.mean, metric.digits) + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
+        plain(arm.mean, metric.digits)
+        + (f" ± {plain(std, metric.digits)}" if (std := arm.std) is not None else "")
+        + (f", {arm.diverged} diverged" if arm.diverged else "")
         for arm in arms
     ]
     return (
@@ -226,6 +245,22 @@ def control_columns(report: Report) -> tuple[Column, ...]:
     )
 
 
+def exploratory_columns(report: Report) -> tuple[Column, ...]:
+    """Give the differences of the secondary metrics to the baseline, which nothing judges."""
+    table: list[tuple[str, str, str, str]] = []
+    for metric in report.secondary if len(report.seeds) > 1 else ():
+        base = report.baseline.secondary_values.get(metric.name)
+        for arm in report.arms:
+            own = arm.secondary_values.get(metric.name)
+            if base and own and arm.role != "baseline":
+                gain = np.subtract(own, base) * (1 if metric.higher_is_better else -1)
+                low, high, _ = mean_interval(gain)
+                shown = signed(float(gain.mean()), metric.digits), interval(low, high, metric.digits)
+                table.append((heading(metric), arm.name, *shown))
+    heads = ("metric", "arm", "difference", "95 % interval")
+    return tuple(Column(head, [row[index] for row in table], numeric=index > 1) for index, head in enumerate(heads))
+
+
 def seed_columns(report: Report) -> tuple[Column, ...]:
     """Give the primary metric of each arm (a row) on each seed (a column)."""
     digits = report.metric.digits
@@ -243,12 +278,18 @@ def rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
 
 def _difference_columns(differences: Sequence[Difference | None], digits: int) -> tuple[Column, ...]:
     table = [
-        (signed(each.mean, digits), interval(each.low, each.high, digits), p_value(each.p_value), each.verdict)
+        (
+            signed(each.mean, digits),
+            signed(each.median, digits),
+            interval(each.low, each.high, digits),
+            p_value(each.adjusted),
+            each.verdict,
+        )
         if each
-        else (ABSENT,) * 4
+        else (ABSENT,) * 5
         for each in differences
     ]
-    heads = ("difference", "95 % interval", "p", "verdict")
+    heads = ("difference", "median", "95 % interval", "corrected p", "verdict")
     return tuple(
         Column(head, [row[index] for row in table], numeric=head != "verdict") for index, head in enumerate(heads)
     )

@@ -14,7 +14,7 @@ from modicum.core.report import ArmResult, Difference, Environment, Report, dump
 number = st.floats(-1e300, 1e300, allow_nan=False)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
 name = text.filter(str.strip)
-metric = st.builds(Metric, name=name, unit=text, digits=st.integers(0, 9))
+metric = st.builds(Metric, name=name, unit=text, digits=st.integers(0, 9), margin=st.none() | st.floats(1e-9, 1e9))
 metrics = st.lists(metric, max_size=2, unique_by=lambda each: each.name).map(tuple)
 values = st.tuples(number, number, number)
 arm = st.builds(
@@ -28,6 +28,8 @@ arm = st.builds(
     memory=number,
     secondary=st.just({}),
     costs=st.just({}),
+    secondary_values=st.just({}),
+    diverged=st.integers(0, 3),
 )
 difference = st.builds(
     Difference,
@@ -35,9 +37,11 @@ difference = st.builds(
     versus=text,
     values=values,
     mean=number,
+    median=number,
     low=st.none() | number,
     high=st.none() | number,
     p_value=st.none() | number,
+    adjusted=st.none() | number,
 )
 
 
@@ -51,6 +55,7 @@ def agreeing(report: Report) -> Report:
             role=role,
             values=arm.values[:count],
             secondary={each.name: arm.mean for each in report.secondary},
+            secondary_values={each.name: arm.values[:count] for each in report.secondary},
             costs={each.name: arm.seconds for each in report.costs},
         )
         for arm, role in zip(report.arms, roles, strict=False)
@@ -59,7 +64,7 @@ def agreeing(report: Report) -> Report:
         replace(each, arm=arm.name, versus=arms[0].name, values=each.values[:count])
         for each, arm in zip(report.differences, arms[1:], strict=False)
     )
-    return replace(report, arms=arms, differences=differences, verdicts=report.verdicts[: len(arms) > 1])
+    return replace(report, arms=arms, differences=differences, verdicts=report.verdicts[: len(arms) > 1], planned=count)
 
 
 reports = st.builds(
@@ -76,6 +81,7 @@ reports = st.builds(
     arms=st.lists(arm, min_size=1, max_size=3, unique_by=lambda each: each.name).map(tuple),
     differences=st.tuples(difference, difference),
     verdicts=st.tuples(text),
+    planned=st.just(1),
     sources=st.lists(text, max_size=2).map(tuple),
     environment=st.builds(
         Environment,

@@ -57,9 +57,11 @@ def difference(one: ArmResult, other: ArmResult, verdict: Verdict, *, sign: int 
         versus=other.name,
         values=values,
         mean=mean,
+        median=statistics.median(values),
         low=None if single else mean - 0.01,
         high=None if single else mean + 0.02,
-        p_value=None if single else 0.0625,
+        p_value=None if single else 0.0125,
+        adjusted=None if single else 0.0625,
         verdict=verdict,
     )
 
@@ -80,6 +82,7 @@ def small() -> Report:
         data="digits",
         options={},
         seeds=(0,),
+        planned=1,
         arms=(base, ours),
         differences=(difference(ours, base, "too few seeds"),),
         verdicts=("NSGD has one seed, which is too few.",),
@@ -129,6 +132,7 @@ def large() -> Report:
         data="a hundred sentences",
         options={"model": "bert", "learning_rate": "2e-5"},
         seeds=(3, 5, 8, 13, 21),
+        planned=5,
         arms=arms,
         differences=(
             difference(ours, base, "better", sign=-1),
@@ -169,6 +173,7 @@ def hostile() -> Report:
         data="{{ 7 * 7 }} {% raw %}",
         options={HOSTILE[1]: HOSTILE[0]},
         seeds=(0, 1),
+        planned=2,
         arms=arms,
         differences=tuple(difference(each, arms[0], "no difference shown") for each in arms[1:]),
         verdicts=(f"{HOSTILE[1]} shows no difference.",),

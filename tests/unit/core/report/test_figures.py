@@ -97,7 +97,10 @@ def test_nothing_in_a_figure_points_outside(figure: Callable[[Report], str], rep
 
 def test_the_forest_is_described_with_every_difference(large: Report) -> None:
     description = said(forest(large), "desc")
-    assert "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, p = 0.0625), better." in description
+    assert (
+        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625), better."
+        in description
+    )
     assert description.count(" against plain fine-tuning:") == 6
 
 

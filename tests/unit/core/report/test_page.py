@@ -120,9 +120,9 @@ def test_the_summary_tells_question_verdict_difference_and_cost_of_each_method(l
     for said in (
         "Does HyPe reach a lower loss on 200 labels?",
         "▲ better",
-        "+0.100 in validation loss +0.090 to +0.120, p = 0.0625",
+        "+0.100 in validation loss +0.090 to +0.120, corrected p = 0.0625",
         "labels: 200, not 1,000",
-        "= no difference shown",
+        "~ no difference shown",
         "? too few seeds",
         "+1.5 points in test accuracy one seed",
         "1.50 × the time",

@@ -33,8 +33,8 @@ def test_what_is_no_report_is_refused_with_its_name(text: str, tmp_path: Path) -
 
 def test_a_report_of_an_older_version_is_refused_and_the_way_out_is_said(small: Report, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    path.write_text(dump([small]).replace('"schema_version": 2', '"schema_version": 1'), encoding="utf-8")
-    with pytest.raises(DataError, match=r"schema_version: Input should be 2.*Read it with the modicum that wrote it"):
+    path.write_text(dump([small]).replace('"schema_version": 3', '"schema_version": 2'), encoding="utf-8")
+    with pytest.raises(DataError, match=r"schema_version: Input should be 3.*Read it with the modicum that wrote it"):
         load(path)
 
 
@@ -58,6 +58,11 @@ def test_what_is_wrong_in_a_report_is_said(small: Report, tmp_path: Path) -> Non
         (lambda report: report.update(verdicts=[]), "there are 0 verdicts on 1 method arms"),
         (lambda report: report["arms"][0]["costs"].update(labels=3), "'tuned SGD' has an undeclared cost 'labels'"),
         (lambda report: report["arms"][0]["secondary"].update(loss=3), "'tuned SGD' has an undeclared metric 'loss'"),
+        (lambda report: report.update(planned=2), "2 seeds were planned and 1 run"),
+        (
+            lambda report: report["arms"][0]["secondary_values"].update(loss=[1, 2]),
+            "has 2 values for 1 seeds of 'loss'",
+        ),
         (lambda report: report["options"].update(note="a\x1b[2J"), "has control characters"),
         (lambda report: report["differences"][0].update(mean=float("nan")), "nan is no number to draw"),
     ],

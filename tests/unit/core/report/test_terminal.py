@@ -35,7 +35,7 @@ def test_no_number_is_lost_or_broken_at_any_width(large: Report, width: int) -> 
 def test_the_question_comes_first_and_the_caption_last(large: Report) -> None:
     lines = printed(large, 200).splitlines()
     assert lines[0] == large.question
-    assert lines[-1].endswith("not corrected for several arms.")
+    assert lines[-1].endswith("for the 10 pairs of this report.")
     assert "better: HyPe is better than plain fine-tuning." in lines
     assert "no difference shown: The constants of the paper show no difference." in lines
 

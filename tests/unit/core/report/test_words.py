@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from scipy import stats
 
 from modicum.core.method import Metric
 from modicum.core.report import Report, words
-from modicum.core.report.words import arm_columns, control_columns, method_rows, rows, seed_columns
+from modicum.core.report.words import (
+    arm_columns,
+    control_columns,
+    exploratory_columns,
+    method_rows,
+    rows,
+    seed_columns,
+)
 
 ACCURACY = Metric(name="accuracy", unit="%", digits=1)
 
@@ -84,8 +95,9 @@ def test_all_arms_are_listed_with_all_their_numbers(large: Report) -> None:
         "arm",
         "validation loss",
         "difference",
+        "median",
         "95 % interval",
-        "p",
+        "corrected p",
         "verdict",
         "role",
         "time a job",
@@ -96,11 +108,11 @@ def test_all_arms_are_listed_with_all_their_numbers(large: Report) -> None:
     ]
     table = list(rows(arm_columns(large)))
     assert table[0] == (
-        *("plain fine-tuning", "0.500 ± 0.016", "–", "–", "–", "–", "baseline"),
+        *("plain fine-tuning", "0.500 ± 0.016", "–", "–", "–", "–", "–", "baseline"),
         *("2.0 s", "512 MiB", "1,000", "32", "0.091"),
     )
     assert table[1] == (
-        *("HyPe", "0.400 ± 0.025", "+0.100", "+0.090 to +0.120", "0.0625", "better", "method"),
+        *("HyPe", "0.400 ± 0.025", "+0.100", "+0.100", "+0.090 to +0.120", "0.0625", "better", "method"),
         *("3 min 5 s", "512 MiB", "200", "32", "0.082"),
     )
 
@@ -110,7 +122,7 @@ def test_what_an_arm_did_not_measure_is_absent_and_not_zero(large: Report) -> No
 
 
 def test_one_seed_has_neither_interval_nor_p_value(small: Report) -> None:
-    assert list(rows(arm_columns(small)))[1][2:6] == ("+1.5", "one seed", "one seed", "too few seeds")
+    assert list(rows(arm_columns(small)))[1][2:7] == ("+1.5", "+1.5", "one seed", "one seed", "too few seeds")
 
 
 def test_controls_are_compared_apart_from_the_baseline(large: Report, small: Report) -> None:
@@ -129,8 +141,13 @@ def test_each_method_arm_has_a_row(large: Report, small: Report) -> None:
     found = [row for report in (large, small) for row in method_rows(report)]
     told = [(row.arm.name, row.verdict, row.change, row.certainty) for row in found]
     assert told == [
-        ("HyPe", "better", "+0.100", "+0.090 to +0.120, p = 0.0625"),
-        ("HyPe with the constants of the paper", "no difference shown", "0.000", "−0.010 to +0.020, p = 0.0625"),
+        ("HyPe", "better", "+0.100", "+0.090 to +0.120, corrected p = 0.0625"),
+        (
+            "HyPe with the constants of the paper",
+            "no difference shown",
+            "0.000",
+            "−0.010 to +0.020, corrected p = 0.0625",
+        ),
         ("NSGD", "too few seeds", "+1.5 points", "one seed"),
     ]
 
@@ -142,8 +159,40 @@ def test_the_caption_says_which_way_is_subtracted_when_lower_is_better(large: Re
 
 def test_the_caption_says_how_intervals_and_p_values_were_made(large: Report) -> None:
     said = words.how_made(large)
-    for part in ("over 5 seeds", "95 % bootstrap", "two-sided sign-flip", "not corrected for several arms"):
+    for part in (
+        "over 5 seeds",
+        "Student's t",
+        "studentised bootstrap",
+        "two-sided, corrected by Holm's method for the 10 pairs",
+    ):
         assert part in said
+
+
+def test_the_caption_tells_the_margin_and_seeds_that_were_added_after_a_look(large: Report) -> None:
+    assert "added after" not in words.how_made(large)
+    assert "do not matter" not in words.how_made(large)
+    added = replace(large, planned=3, metric=replace(large.metric, margin=0.02))
+    assert "2 of the seeds were added after a report of 3 could be looked at" in words.how_made(added)
+    assert "Differences within 0.020 do not matter." in words.how_made(added)
+
+
+def test_runs_that_diverged_are_counted_beside_the_mean(large: Report) -> None:
+    arms = (large.arms[0], replace(large.arms[1], diverged=2), *large.arms[2:])
+    assert list(rows(arm_columns(replace(large, arms=arms))))[1][1] == "0.400 ± 0.025, 2 diverged"
+
+
+def test_secondary_metrics_that_are_kept_by_seed_have_exploratory_intervals(large: Report) -> None:
+    assert list(rows(exploratory_columns(large))) == [], "means alone have none"
+    kept = {"plain fine-tuning": (0.10, 0.09, 0.11, 0.10, 0.10), "HyPe": (0.09, 0.08, 0.09, 0.10, 0.09)}
+    arms = tuple(
+        replace(arm, secondary_values={"calibration error": kept[arm.name]} if arm.name in kept else {})
+        for arm in large.arms
+    )
+    gain = np.subtract(kept["plain fine-tuning"], kept["HyPe"])
+    low, high = stats.t.interval(0.95, 4, gain.mean(), gain.std(ddof=1) / 5**0.5)
+    assert list(rows(exploratory_columns(replace(large, arms=arms)))) == [
+        ("calibration error", "HyPe", "+0.010", f"+{low:.3f} to +{high:.3f}".replace("+-", "−")),
+    ]
 
 
 def test_the_caption_of_one_seed_promises_no_interval(small: Report) -> None:
@@ -152,7 +201,7 @@ def test_the_caption_of_one_seed_promises_no_interval(small: Report) -> None:
 
 def test_a_difference_is_said_with_all_its_numbers(large: Report, small: Report) -> None:
     assert words.measure_difference(large.differences[0], large.metric) == (
-        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, p = 0.0625)"
+        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625)"
     )
     assert words.measure_difference(small.differences[0], small.metric) == (
         "NSGD against tuned SGD: +1.5 points (one seed)"
@@ -161,7 +210,9 @@ def test_a_difference_is_said_with_all_its_numbers(large: Report, small: Report)
 
 def test_a_verdict_names_the_controls_by_what_was_found(large: Report) -> None:
     said = words.verdict_sentence("HyPe", large.differences, metric=large.metric, baseline="plain fine-tuning")
-    assert said.startswith("HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, p = 0.0625). ")
+    assert said.startswith(
+        "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625). "
+    )
     assert said.endswith("Better than control: " + ", ".join(arm.name for arm in large.arms[3:]) + ".")
 
 

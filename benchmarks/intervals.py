@@ -1,0 +1,132 @@
+"""How often intervals of a mean difference hold, and how often a report without effects has a verdict: by simulation.
+
+Run: python benchmarks/intervals.py [--draws N] [--json]
+
+``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, by the way to get
+one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share
+of samples without a single failed run, where one in ten fails: no interval can know of it.
+``reports``: share of reports of eight arms without any difference between them (a baseline, two methods, five controls)
+that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
+adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from modicum.core.compare import paired_differences
+from modicum.core.environment import this_run
+from modicum.core.intervals import bootstrap_interval, mean_interval
+from modicum.core.method import Metric
+from modicum.core.results import ArmResult, Role
+
+Values = npt.NDArray[np.float64]
+COUNTS = (3, 4, 5, 6, 8, 10, 15, 20)
+BCA_DRAWS = 250  # it takes ten times as long as the others
+FAILS = 0.1
+
+
+def one_fails(draw: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """Draw small differences, of which one in ten is a failed run."""
+    return draw.normal(0, 0.1, shape) - (draw.random(shape) < FAILS) + FAILS
+
+
+KINDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
+    "normal": lambda draw, shape: draw.normal(size=shape),
+    "heavy tails (t, 3 degrees)": lambda draw, shape: draw.standard_t(3, shape),
+    "skewed (exponential)": lambda draw, shape: draw.exponential(size=shape) - 1,
+    "very skewed (log-normal)": lambda draw, shape: draw.lognormal(size=shape) - np.exp(0.5),
+    "tied (-1, 0, 0, 0, 1)": lambda draw, shape: draw.choice([-1.0, 0.0, 0.0, 0.0, 1.0], shape),
+    "one run in ten fails": one_fails,
+}
+
+
+def student(values: Values) -> tuple[float, float]:
+    """Give Student's interval of a mean."""
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
+    return float(low), float(high)
+
+
+def coverage(draws: int) -> list[dict[str, Any]]:
+    """Count how often each interval contains zero, the true mean."""
+    found: list[dict[str, Any]] = []
+    for kind, sample in KINDS.items():
+        for count in COUNTS:
+            values = sample(np.random.default_rng(count), (draws, count))
+            ways: dict[str, list[tuple[float, ...]]] = {
+                "bootstrap (BCa)": [bootstrap_interval(each, np.mean) for each in values[:BCA_DRAWS] if np.ptp(each)],
+                "Student's t": [student(each) for each in values if np.ptp(each)],
+                "of reports": [mean_interval(each) for each in values],
+            }
+            shares = {name: float(np.mean([low <= 0 <= high for low, high, *_ in each])) for name, each in ways.items()}
+            escape = {"escape": (1 - FAILS) ** count} if kind == "one run in ten fails" else {}
+            found.append({"differences": kind, "seeds": count, "coverage": shares, **escape})
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def report_of(values: Values) -> tuple[bool, bool]:
+    """Say whether a report of arms (a row each) has a verdict: by intervals alone, and by adjusted p-values."""
+    controls: list[Role] = ["control"] * 5
+    roles: list[Role] = ["baseline", "method", "method", *controls]
+    empty: dict[str, Any] = {"summary": "", "mean": 0.0, "std": None, "seconds": 0.0, "memory": 0.0}
+    arms = [
+        ArmResult(name=str(row), role=role, values=tuple(each), secondary={}, costs={}, **empty)
+        for row, (role, each) in enumerate(zip(roles, values.tolist(), strict=True))
+    ]
+    pairs = [(arm, arms[0]) for arm in arms[1:]] + [(method, control) for method in arms[1:3] for control in arms[3:]]
+    found = paired_differences(pairs, Metric(name="accuracy"))
+    alone = any(not (each.low or 0) <= 0 <= (each.high or 0) for each in found)
+    return alone, any(each.verdict in {"better", "worse"} for each in found)
+
+
+def reports(draws: int) -> list[dict[str, Any]]:
+    """Count reports with a verdict where there is no difference."""
+    found: list[dict[str, Any]] = []
+    for kind, sample in KINDS.items():
+        for count in (6, 10, 20):
+            draw = np.random.default_rng(count)
+            alone, adjusted = np.mean([report_of(sample(draw, (8, count))) for _ in range(draws)], axis=0)
+            found.append({"arms": kind, "seeds": count, "interval alone": float(alone), "adjusted": float(adjusted)})
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def peeking(draws: int) -> dict[str, float]:
+    """Count single comparisons of equal arms that have a verdict at twenty seeds, and after any number from six on."""
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=(draws, 20))
+    significant = [[mean_interval(each[:count])[2] <= 0.05 for count in range(6, 21)] for each in values]
+    return {
+        "at twenty": float(np.mean([each[-1] for each in significant])),
+        "at any": float(np.mean([any(each) for each in significant])),
+    }
+
+
+def main() -> None:
+    """Run the simulations and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=4000, help="samples of each kind and number of seeds")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    result = {
+        "environment": this_run(),
+        "draws": arguments.draws,
+        "draws of BCa": min(arguments.draws, BCA_DRAWS),
+        "coverage": coverage(arguments.draws),
+        "reports": reports(arguments.draws // 4),
+        "peeking": peeking(arguments.draws // 4),
+    }
+    print(json.dumps(result, indent=1) if arguments.json else result)
+
+
+if __name__ == "__main__":
+    main()
