@@ -129,7 +129,7 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
         ),
         (("predict", "some.jsonl", "--labels", "a,b", "--abstain", "0.1"), "--abstain needs a tuned model"),
         (("predict", "some.jsonl", "--model", "tuned", "--abstain", "2"), "--abstain is 2"),
-        (("predict", "half.jsonl", "--model", "tuned"), "half.jsonl, line 2 has half of a character"),
+        (("predict", "half.jsonl", "--model", "tuned"), "half.jsonl, line 2 holds half a character"),
     ],
 )
 def test_bad_input(folder: Path, arguments: tuple[str, ...], said: str) -> None:

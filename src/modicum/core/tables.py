@@ -231,7 +231,7 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
             raise DataError(f"{name}, line {number} is no JSON object.", hint='Write {"text": "..."} a line.')
         if "\\ud" in line.lower() and _SURROGATE.search(json.dumps(read, ensure_ascii=False)):
             raise DataError(
-                f"{name}, line {number} has half of a character (a lone surrogate, \\ud800 to \\udfff).",
+                f"{name}, line {number} holds half a character (a lone surrogate, \\ud800 to \\udfff).",
                 hint="Write both halves, or leave it out.",
             )
         records.append(Record(line=number, cells=cast("Cells", read)))
