@@ -16,9 +16,9 @@ from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.progress import Progress, silent
 from modicum.errors import ModelError
 from modicum.zeroshot.configuration import FitSettings
-from modicum.zeroshot.generative import balanced_order, train
 from modicum.zeroshot.head import GoHead
 from modicum.zeroshot.task import Task
+from modicum.zeroshot.training import balanced_order, order_by_length, train
 
 COSINE_SCALE = 20.0  # of cosines as logits, that of sentence-transformers' contrastive training
 _BATCH = 64  # chunks
@@ -159,7 +159,10 @@ def tune_encoder(
         rows += [(chunk, number, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
         sizes.append(len(chunks))
     model = _Shared(encoder, [head for head, _, _ in parts]).to(device)
-    order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    if len(parts) > 1:
+        order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    else:
+        order = order_by_length([len(chunk) for chunk, _, _ in rows], settings.batch, seed=seed)
     train(
         model,
         rows,
@@ -168,7 +171,7 @@ def tune_encoder(
         device=device,
         collate=partial(_collate, encoder),
         loss=_loss,
-        sampler=order if len(parts) > 1 else None,  # one task has nothing to balance
+        sampler=order,
         head=lambda name: name.startswith("heads."),
     )
     layers: Any = model.heads
