@@ -186,7 +186,7 @@ def _whole(weight: Tensor, code: WeightCode | FloatWeightCode) -> int:
 _COMPARISON = Comparison(
     method="rapq",
     question="Does a network whose scales are all powers of two keep more accuracy than one whose scales are snapped?",
-    metric=Metric(name="test accuracy", digits=4),
+    metric=Metric(name="test accuracy", digits=4, margin=0.01),
     arms=(
         Arm(
             name="naive snap",
