@@ -1,6 +1,6 @@
 """How often intervals of a mean difference hold, and how often a report without effects has a verdict: by simulation.
 
-Run: python benchmarks/intervals.py [--draws N] [--json]
+Run: python benchmarks/intervals.py [--part seeds|items] [--draws N] [--json]
 
 ``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, by the way to get
 one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share
@@ -8,7 +8,7 @@ of samples without a single failed run, where one in ten fails: no interval can 
 ``reports``: share of reports of eight arms without any difference between them (a baseline, two methods, five controls)
 that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
 adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
-``items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that over seeds
+With ``--part items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that over seeds
 and items, which reports have where an arm gives its items.
 """
 
@@ -140,17 +140,16 @@ def main() -> None:
     """Run the simulations and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000, help="samples of each kind and number of seeds")
+    parser.add_argument("--part", choices=("seeds", "items"), default="seeds")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    result = {
-        "environment": this_run(),
-        "draws": arguments.draws,
-        "draws of BCa": min(arguments.draws, BCA_DRAWS),
-        "coverage": coverage(arguments.draws),
-        "reports": reports(arguments.draws // 4),
-        "peeking": peeking(arguments.draws // 4),
-        "items": items(arguments.draws // 4),
-    }
+    draws = arguments.draws
+    result: dict[str, Any] = {"environment": this_run(), "draws": draws}
+    if arguments.part == "items":
+        result["items"] = items(draws)
+    else:
+        result["draws of BCa"] = min(draws, BCA_DRAWS)
+        result |= {"coverage": coverage(draws), "reports": reports(draws // 4), "peeking": peeking(draws // 4)}
     print(json.dumps(result, indent=1) if arguments.json else result)
 
 

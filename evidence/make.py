@@ -12,6 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 COMMANDS = {
     "intervals": "python benchmarks/intervals.py --json",
+    "intervals-items": "python benchmarks/intervals.py --part items --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
     "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
@@ -108,7 +109,7 @@ COMMANDS = {
     "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
 
-SMALL = [name for name in COMMANDS if name == "intervals" or name.endswith(("-demo", "-speed"))]
+SMALL = [name for name in COMMANDS if name.startswith("intervals") or name.endswith(("-demo", "-speed"))]
 
 
 def make(name: str) -> None:
