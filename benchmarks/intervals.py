@@ -8,8 +8,8 @@ of samples without a single failed run, where one in ten fails: no interval can 
 ``reports``: share of reports of eight arms without any difference between them (a baseline, two methods, five controls)
 that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
 adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
-With ``--part items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that over seeds
-and items, which reports have where an arm gives its items.
+With ``--part items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that
+over seeds and items, which reports have where an arm gives its items.
 """
 
 from __future__ import annotations
