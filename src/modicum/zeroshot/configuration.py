@@ -33,7 +33,9 @@ class MineSettings:
 class FitSettings:
     """How a model learns from mined rows."""
 
-    c: Annotated[float, Help("inverse strength of the penalty of the Go-head"), Gt(0)] = 1.0
+    # Chosen among 0.01 to 3 on 400 texts each of SST-2, MR and AG News. Held-out mined rows do not tell: they are not
+    # drawn as a user's texts are.
+    c: Annotated[float, Help("inverse strength of the penalty of the Go-head"), Gt(0)] = 0.1
     drop: Annotated[
         float, Help("share of each class that is left out: where cosine contradicts the label most"), Ge(0), Lt(1)
     ] = 0.0

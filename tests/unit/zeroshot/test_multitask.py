@@ -45,7 +45,7 @@ def test_one_task_is_the_single_task_run(encoder: str, parts: list[Any]) -> None
 
 
 def test_two_tasks_share_an_encoder_and_learn_both(encoder: str, parts: list[Any]) -> None:
-    tuner = MultiTaskGoTuner(encoder, settings=replace(SETTINGS, steps=60, rate=3e-3)).fit(parts, "encoder")
+    tuner = MultiTaskGoTuner(encoder, settings=replace(SETTINGS, c=1.0, steps=60, rate=3e-3)).fit(parts, "encoder")
     texts, labels = write_texts(60, seed=7)
     for number, names in enumerate((TASK.labels, WEATHER.labels)):
         found = tuner.predict(texts, number)
