@@ -77,7 +77,7 @@ COMMANDS = {
     "peerpl-speed": "python benchmarks/peerpl.py --json",
     "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
     **{
-        f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 6 --option task={task} "
+        f"gotuning-{task}": f"modicum compare gotuning --budget full --workers 1 --seeds 6 --option task={task} "
         f"--option texts=300 --option per_class=1500 --option steps=100 --out runs/evidence/gotuning-{task} --json"
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
