@@ -213,7 +213,7 @@ METHOD = Method(
     comparison=Comparison(
         method="seqdiffuseq",
         question="Does a learned noise schedule for each position make a text diffusion better at equal steps?",
-        metric=Metric(name="error of one sample", higher_is_better=False, unit="%", digits=1),
+        metric=Metric(name="error of one sample", higher_is_better=False, unit="%", digits=1, margin=1.0),
         arms=(
             _arm("fixed schedule", "baseline", "noise as at the start, for all positions", schedule_every=0),
             _arm("SeqDiffuSeq", "method", "a noise schedule for each position, learned from the loss there"),
