@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedModel
 
+from modicum.core.environment import this_run
 from modicum.core.pretrained import OFFLINE, open_text_encoder
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.fusion import CubeMLP, CubeMLPConfig, CubeMLPForPrediction, Recipe, Stream
@@ -302,7 +303,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results = {part: PARTS[part](options) for part in options.part}
     if options.json:
-        print(json.dumps({"torch": torch.__version__, **vars(options), **results}, indent=2))
+        print(json.dumps({"environment": this_run(), **vars(options), **results}, indent=2))
     else:
         print("\n".join(line for part, result in results.items() for line in lines(part, result)))
 

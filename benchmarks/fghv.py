@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch.nn.functional import normalize
 
 from modicum.core import catalogue
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.seeding import torch_generator
 from modicum.liveness import FGHVConfig, FGHVForLiveness, LivenessDetector, functional
 from modicum.liveness.data import read_photos
@@ -117,7 +115,7 @@ def main() -> None:
     found = {
         "verification": verification(given.rounds),
         "pipeline": pipeline(given.images, 2),
-        "environment": asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}")),
+        "environment": this_run(),
     }
     if given.json:
         json.dump(found, sys.stdout, indent=1)

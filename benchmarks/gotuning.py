@@ -20,13 +20,12 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.seeding import numpy_generator
 from modicum.zeroshot import CorpusIndex, GoTuner, Task, ZeroShotClassifier
 from modicum.zeroshot.data import read_written
@@ -125,7 +124,7 @@ def main() -> None:
     size = sum(array.nbytes for array in arrays) / 2**20
     memory = {"sentences": len(index), "build, s": built, "arrays, MiB": size, "peak of the process, MiB": peak}
     if options.json:
-        environment = asdict(describe_environment(device="cpu", command="python benchmarks/gotuning.py"))
+        environment = this_run()
         print(
             json.dumps({"goals": GOALS, "labels": speed, "mining": found, "index": memory, "environment": environment})
         )

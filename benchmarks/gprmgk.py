@@ -24,6 +24,7 @@ from scipy.sparse import csr_array, diags_array, kron
 from scipy.sparse.linalg import cg
 from sklearn.gaussian_process import GaussianProcessRegressor
 
+from modicum.core.environment import this_run
 from modicum.core.seeding import numpy_generator
 from modicum.molecules.data.alkanes import enumerate_alkanes
 from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, molecule_graph
@@ -174,7 +175,7 @@ def main() -> None:
     if options.part != "kernel":
         results["selection"] = time_selection(options)
     if options.json:
-        print(json.dumps({"scipy": scipy.__version__, "numpy": np.__version__, **vars(options), **results}, indent=2))
+        print(json.dumps({"environment": this_run(), "scipy": scipy.__version__, **vars(options), **results}, indent=2))
         return
     if kernel := results.get("kernel"):
         for name, rate in kernel["pairs_per_second"].items():

@@ -26,6 +26,7 @@ from torch.nn.functional import kl_div
 from transformers import BertConfig, BertForSequenceClassification
 from transformers.integrations.neftune import neftune_post_forward_hook
 
+from modicum.core.environment import this_run
 from modicum.core.seeding import torch_generator
 from modicum.perturb import HyPe, HyPeConfig
 
@@ -156,7 +157,7 @@ def main() -> None:
             result |= {"memory_mib": sizes[name] / 1024, "memory_ratio": sizes[name] / sizes[PEER]}
         results.append(result)
     if options.json:
-        print(json.dumps({"peer": PEER, "torch": torch.__version__, **vars(options), "results": results}, indent=2))
+        print(json.dumps({"peer": PEER, "environment": this_run(), **vars(options), "results": results}, indent=2))
         return
     mode = "compiled" if options.compile else "eager"
     print(

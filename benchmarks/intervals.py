@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from modicum.core.compare import paired_differences
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.intervals import bootstrap_interval, mean_interval
 from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Role
@@ -120,7 +118,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     result = {
-        "environment": asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}")),
+        "environment": this_run(),
         "draws": arguments.draws,
         "draws of BCa": min(arguments.draws, BCA_DRAWS),
         "coverage": coverage(arguments.draws),

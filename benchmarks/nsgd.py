@@ -14,18 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.resnet import resnet20
 from modicum.core.seeding import torch_generator
 from modicum.optim import NSGD
@@ -107,7 +105,7 @@ def main() -> None:
             }
         )
     if options.json:
-        environment = asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}"))
+        environment = this_run()
         print(json.dumps({"peer": PEER, **vars(options), "results": results, "environment": environment}, indent=2))
         return
     print(f"ResNet-20, batch {options.batch}, one thread, torch {torch.__version__}, {options.rounds} paired rounds")

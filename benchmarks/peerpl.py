@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from modicum.core import catalogue
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.intervals import bootstrap_interval, mean_interval
 from modicum.core.report import load
 from modicum.core.seeding import numpy_generator, torch_generator
@@ -41,7 +39,7 @@ from modicum.core.splits import hold_out
 from modicum.weakpolicy import Demonstrations, PeerBC, PeerLoss, Run, sweep
 from modicum.weakpolicy.comparison import runs
 
-BASELINE, CONTROL, BC = "noisy reward", "two updates", "BC"
+BASELINE, CONTROLS, BC = "noisy reward", ("two updates", "high start"), "BC"
 
 
 def rewards(kinds: list[str], seeds: int, steps: int, noises: list[float]) -> list[dict[str, Any]]:
@@ -70,7 +68,7 @@ def rewards(kinds: list[str], seeds: int, steps: int, noises: list[float]) -> li
 
 
 def described(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """Describe an arm, and its paired differences to the baseline and to the control with as many updates."""
+    """Describe an arm, and its paired differences to the baseline and to two controls."""
     mine = values[name]
     row = {
         "mean": mine.mean(),
@@ -78,7 +76,7 @@ def described(values: dict[str, Any], name: str) -> dict[str, Any]:
         "iqm_interval": bootstrap_interval(mine, iqm),
         "values": [round(float(value), 3) for value in mine],
     }
-    for versus in (BASELINE, CONTROL):
+    for versus in (BASELINE, *CONTROLS):
         if name != versus:
             row[f"gain over {versus}"] = described_gain(mine - values[versus])
     return row
@@ -304,7 +302,7 @@ def main() -> None:
         case _:
             rows = speed(options.rounds, options.many)
     if options.json:
-        environment = asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}"))
+        environment = this_run()
         print(
             json.dumps(
                 {

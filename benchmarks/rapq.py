@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modicum.core.environment import this_run
 from modicum.core.method import Job
 from modicum.quantize.comparison import METHOD, Problem, setup
 from modicum.quantize.configuration import RAPQConfig
@@ -218,7 +219,7 @@ def main() -> None:
         model, results["quantize"] = time_quantize(posed, options)
         if "engine" in options.part:
             results["engine"] = time_engine(posed, model, options)
-    text = json.dumps({"torch": torch.__version__, **vars(options), **results}, indent=2)
+    text = json.dumps({"environment": this_run(), **vars(options), **results}, indent=2)
     print(text if options.json else json.dumps(results, indent=2))
 
 

@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from modicum.core.environment import describe_environment
+from modicum.core.environment import this_run
 from modicum.core.method import Job
 from modicum.core.seeding import seeded_globally
 from modicum.textdiffusion import (
@@ -309,7 +307,7 @@ def main() -> None:
     }
     rows = [{"part": name, **row} for name, part in parts.items() for row in part]
     if options.json:
-        environment = asdict(describe_environment(device="cpu", command=f"python {shlex.join(sys.argv)}"))
+        environment = this_run()
         print(json.dumps({"results": rows, **vars(options), "environment": environment}, indent=1))
         return
     for row in rows:

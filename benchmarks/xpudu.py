@@ -24,6 +24,7 @@ import torch
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from modicum.core import catalogue
+from modicum.core.environment import this_run
 from modicum.core.pretrained import OFFLINE, encoder_source
 from modicum.sarcasm.encoder.batches import budget_batches
 from modicum.sarcasm.encoder.model import EncoderModel
@@ -126,7 +127,7 @@ def main() -> None:
         results.append(result | {"goal": GOALS.get(name)})
     summary = {"texts": len(texts), "tokens": counted["tokens"], "largest difference": difference}
     if options.json:
-        print(json.dumps({"torch": torch.__version__, **vars(options), **summary, "results": results}, indent=2))
+        print(json.dumps({"environment": this_run(), **vars(options), **summary, "results": results}, indent=2))
         return
     print(f"{summary}, one thread, torch {torch.__version__}, {options.rounds} paired rounds")
     for result in results:

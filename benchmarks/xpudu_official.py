@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
 from modicum.core import catalogue
 from modicum.core.engine import open_engine
+from modicum.core.environment import this_run
 from modicum.sarcasm.configuration import NGRAMS, Settings
 from modicum.sarcasm.data.examples import LANGUAGES
 from modicum.sarcasm.data.external import read_arsarcasm, without_overlap
@@ -164,8 +164,7 @@ def main() -> None:
         each = itertools.product(options.presets, range(options.seeds))
         tested = gather(engine, [replace(chosen, preset=preset, seed=seed) for preset, seed in each])
     if options.json:
-        machine = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
-        print(json.dumps({"torch": torch.__version__, "machine": machine, "tried": tried, "tested": tested}, indent=2))
+        print(json.dumps({"environment": this_run(options.device), "tried": tried, "tested": tested}, indent=2))
         return
     print("held-out scores of what was tried:")
     for it in tried:

@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from modicum.core import catalogue
+from modicum.core.environment import this_run
 from modicum.sarcasm import Settings, fit
 from modicum.sarcasm.data.examples import LANGUAGES
 from modicum.sarcasm.data.folds import grouped_split
@@ -58,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     results = [run(preset, seed) for preset, seed in itertools.product(PRESETS, range(options.seeds))]
     if options.json:
-        print(json.dumps({"runs": results}, indent=2))
+        print(json.dumps({"environment": this_run(), "runs": results}, indent=2))
         return
     for preset, language in itertools.product(PRESETS, LANGUAGES):
         each = [it[language] for it in results if it["preset"] == preset]

@@ -77,7 +77,7 @@ COMMANDS = {
     "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
     **{
         f"gotuning-{task}": f"modicum compare gotuning --budget full --workers 1 --seeds 5 --option task={task} "
-        f"--option texts=500 --out runs/evidence/gotuning-{task} --json"
+        f"--option texts=300 --option per_class=1500 --option steps=100 --out runs/evidence/gotuning-{task} --json"
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
     "gotuning-speed": "python benchmarks/gotuning.py --json",
@@ -108,6 +108,8 @@ COMMANDS = {
     "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
 
+SMALL = [name for name in COMMANDS if name == "intervals" or name.endswith(("-demo", "-speed"))]
+
 
 def make(name: str) -> None:
     """Run the command of one file and keep its output; nothing is left of a run that failed."""
@@ -132,5 +134,10 @@ def _has_gpu() -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*COMMANDS, []], help="all that are missing if none is named")
-    for name in parser.parse_args().names or [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]:
+    parser.add_argument(
+        "--small", action="store_true", help="all demos, speeds and simulations, also those that are there"
+    )
+    arguments = parser.parse_args()
+    missing = [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]
+    for name in arguments.names or (SMALL if arguments.small else missing):
         make(name)

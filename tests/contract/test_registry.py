@@ -73,7 +73,7 @@ LESS = {
 }
 
 # How far a value may be from the one recorded in tests/golden: twice what it moved where AVX2 was switched off, and at
-# least a few samples (RAPQ: not measured so). The arms of HyPe all move together, and of NSGD one by a rate that the
+# least a few samples. The arms of HyPe all move together, and of NSGD one by a rate that the
 # validation chose. PeerPL's are returns, which are 29 to 81 and did not move. Go-tuning: not measured so, four of its
 # 80 texts. SeqDiffuSeq's are percent of the letters of 50 verbs, and did not move.
 SPREAD = {

@@ -62,7 +62,7 @@ def test_known_tokens_stay_where_they_are(trained: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)
     assert len(found["candidates"]) == 3
-    assert all("HH" in text.split() for text in found["candidates"])
+    assert all(text.split()[1:2] == ["HH"] for text in found["candidates"])
 
 
 def test_evaluate_always_prints_the_copied_source(trained: Path, tmp_path: Path) -> None:
@@ -118,11 +118,12 @@ def test_sampling_says_what_is_wrong(trained: Path, tmp_path: Path) -> None:
             options += ("--known", write(tmp_path / "known.txt", [known]))
         return run_here("textdiffusion", "generate", sources, "--model", model, *options, cwd=tmp_path)
 
-    refused(generate(" "), "Line 1", "empty")
+    refused(generate(" "), "There are no sources")
+    refused(generate("c a t\n\nh a t"), "Line 2", "empty")
     refused(generate("c a t", "--calls", "0"), "--calls is 0")
     refused(generate("c a t", "--calls", "2001"), "2000 steps")
     refused(generate("c a t", known="_ XX"), "known.txt, line 1", "'XX'")
-    refused(generate("c a t", known="_ _ _ _ K"), "known.txt, line 1", "beyond")
+    refused(generate("c a t", known="_ _ _ _ K"), "known.txt, line 1", "has 5 tokens")
     refused(generate("c a t", known="K\nK"), "2 lines for 1 sources")
     refused(generate("c a t", model=tmp_path / "absent"), "no folder")
     refused(generate("c a t c a t"), "longest source", "truncate")
@@ -134,5 +135,7 @@ def test_sampling_says_what_is_wrong(trained: Path, tmp_path: Path) -> None:
     refused(generate("c a t", model=changed), "not the one that the network was made for")
     (changed / "tokenizer.json").write_text(tokenizer)
     config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    refused(generate("c a t", model=changed), "another model than a SeqDiffuSeq", "textdiffusion train")
     (changed / "config.json").write_text(json.dumps(config | {"num_steps": 1000}))
     refused(generate("c a t", model=changed), "schedule.alphas_cumprod")

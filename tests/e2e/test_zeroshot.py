@@ -117,12 +117,25 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
         (("mine", "raw.txt", "--labels", "great,mediocre", "--model", "encoder"), "'mediocre' has 0 usable sentences"),
         (("mine", "latin.txt", "--labels", "a,b"), "latin.txt, line 1 is not UTF-8"),
         (("tune", "raw.txt", "--task", "task.yaml", "--out", "tuned"), "is there already"),
-        (("tune", "raw.txt", "--task", "task.yaml", "--out", "new", "--set", "step=3"), "no option 'step'"),
+        (("tune", "raw.txt", "--task", "task.yaml", "--out", "new", "--set", "step=3"), "There is no setting 'step'"),
+        (
+            ("mine", "some.jsonl", "--task", "task.yaml", "--index", "index"),
+            "made of another corpus than some.jsonl",
+        ),
+        (("mine", "nowhere", "--task", "task.yaml", "--index", "index"), "There is no nowhere"),
+        (
+            ("predict", "some.jsonl", "--labels", "⚽,💰", "--model", "encoder"),
+            "'⚽' and '💰' are the same",
+        ),
+        (("predict", "some.jsonl", "--labels", "a,b", "--abstain", "0.1"), "--abstain needs a tuned model"),
+        (("predict", "some.jsonl", "--model", "tuned", "--abstain", "2"), "--abstain is 2"),
+        (("predict", "half.jsonl", "--model", "tuned"), "half.jsonl, line 2 holds half a character"),
     ],
 )
 def test_bad_input(folder: Path, arguments: tuple[str, ...], said: str) -> None:
     (folder / "blank.csv").write_text('text,n\nsome words,1\n" ",2\n')
     (folder / "odd.csv").write_text("text,label\nsome words,good\nother words,fine\n")
+    (folder / "half.jsonl").write_text('{"text": "whole \\ud83d\\ude00"}\n{"text": "half \\ud83d"}\n')
     (folder / "latin.txt").write_bytes("schöne Grüße aus der Stadt am großen Fluss\n".encode("latin-1"))
     done = run_here("zeroshot", *arguments, cwd=folder)
     assert done.returncode == 2

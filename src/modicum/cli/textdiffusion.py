@@ -177,7 +177,10 @@ def generate(
     _check_sampling(model, calls, candidates, device)
     from modicum.core.tables import read_text
 
-    sources = read_text(source).removesuffix("\n").split("\n")
+    text = read_text(source)
+    if not text.strip():
+        raise DataError("There are no sources.", hint="Write a source in each line.")
+    sources = text.removesuffix("\n").split("\n")
     sources = [line.rstrip("\r") for line in sources]
     if empty := [number for number, line in enumerate(sources, start=1) if not line.strip()]:
         raise DataError(f"Line {empty[0]} of the sources is empty.", hint="Write a source in each line.")
@@ -358,14 +361,18 @@ def _known(path: Path, tokenizer: Any, count: int, positions: int) -> list[dict[
     table: list[dict[int, int]] = []
     for number, line in enumerate(lines, start=1):
         fixed: dict[int, int] = {}
+        if len(line.split()) >= positions:
+            raise ConfigError(
+                f"{path}, line {number} has {len(line.split())} tokens, but a target {positions - 1} positions.",
+                hint="Leave out the free ones at the end.",
+            )
         for position, token in enumerate(line.split(), start=1):
             if token == "_":  # noqa: S105 - no password
                 continue
             found = tokenizer.token_to_id(token)
-            if found is None or position >= positions:
-                problem = "no token of the network" if found is None else f"beyond its {positions - 2} positions"
+            if found is None:
                 raise ConfigError(
-                    f"{path}, line {number} fixes {token!r}, which is {problem}.",
+                    f"{path}, line {number} fixes {token!r}, which is no token of the network.",
                     hint="Write tokens as tokenizer.json has them, and _ where one is free.",
                 )
             fixed[position] = found

@@ -164,6 +164,10 @@ def predict(
     if file is not None:
         form_of(file)
         check_target(file, option="--out", inputs=(source, model, task))
+    if abstain is not None and not 0 < abstain < 1:
+        raise ConfigError(f"--abstain is {abstain}.", hint="Give a level between 0 and 1, such as 0.1.")
+    if abstain is not None and not (Path(model) / "gotuning.json").is_file():
+        raise ConfigError("--abstain needs a tuned model.", hint="Give --model a folder that zeroshot tune wrote.")
     tuner = _answering(model, labels, task)
     records = _rows(source, text)
     rule = None if abstain is None else tuner.abstention(abstain)
@@ -217,10 +221,14 @@ def _tuner(model: str, task: Task, given: Sequence[str] | None, device: str = "c
     from modicum.core.settings import change
     from modicum.zeroshot import FitSettings, GoTuner, MineSettings
 
-    known = {each.name for each in fields(MineSettings)}
+    known, fitting = ({each.name for each in fields(kind)} for kind in (MineSettings, FitSettings))
     mining, others = dict[str, str](), dict[str, str]()
     for each in given or ():
         name, _, value = each.partition("=")
+        if name not in known | fitting:
+            raise ConfigError(
+                f"There is no setting {name!r}.", hint=f"Write --set with one of {', '.join(sorted(known | fitting))}."
+            )
         (mining if name in known else others)[name] = value
     options: dict[str, Any] = {"owner": "zeroshot", "write": "--set"}
     settings = change(FitSettings(), others, **options)
@@ -231,6 +239,7 @@ def _index(corpus: Path, folder: Path | None) -> CorpusIndex:
     from modicum.zeroshot import CorpusIndex
 
     if folder is not None and (folder / "index.json").is_file():
+        CorpusIndex.check_corpus(folder, corpus)
         return CorpusIndex.open(folder)
     if not corpus.exists():
         raise ConfigError(f"There is no {corpus}.", hint="Name a file or a folder of raw text.")

@@ -11,9 +11,11 @@ import marshal
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +27,10 @@ from modicum.core.results import Environment
 from modicum.errors import ConfigError
 
 _PACKAGE = Path(modicum.__file__).parent
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "rdkit", "chemprop", "gymnasium")
+_LIBRARIES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "transformers", "tokenizers", "rdkit", "chemprop", "gymnasium"),
+    *("chemicals", "descriptastorus", "lemminflect", "onnxruntime", "scikit-image", "sktime", "stable-baselines3"),
+)
 _CANNOT_CHANGE_A_RESULT = (
     "cli/",
     "core/report/",
@@ -125,6 +130,11 @@ def tree_digest(path: Path) -> str:
         raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
     files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
     return tree_hash({file.relative_to(path).as_posix(): sha256_of(file) for file in files})
+
+
+def this_run(device: str = "cpu") -> dict[str, Any]:
+    """Describe the machine, the software and the command of the script that runs, for its JSON."""
+    return asdict(describe_environment(device=device, command=shlex.join(["python", *sys.argv])))
 
 
 def describe_environment(*, device: str, command: str) -> Environment:

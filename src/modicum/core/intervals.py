@@ -47,7 +47,8 @@ def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]
     # and the larger p-value: of what benchmarks/intervals.py compares, the one that covers enough of skewed values too.
     count, mean = len(values), float(values.mean())
     error = float(values.std(ddof=1)) / math.sqrt(count)
-    if np.ptp(values) == 0.0:  # no spread to go by: as likely as that all signs agree by chance
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+        # No spread to go by: as likely as that all signs agree by chance.
         return mean, mean, 2.0 ** (1 - count) if mean else 1.0
     above = float(stats.t.ppf(1 - _TAIL, count - 1))
     below = -above

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ _STANDARD = "-"
 _FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _DELIMITERS: Mapping[Form, str] = {"csv": ",", "tsv": "\t"}
 SEPARATORS = ",;\t"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ASKED = 20  # rows that say which separator it is
 
 
@@ -227,5 +229,10 @@ def _objects(text: str, name: str) -> tuple[tuple[str, ...], list[Record]]:
         read = parse_json(line, source=f"{name}, line {number}", hint="Write one object a line.")
         if not isinstance(read, dict):
             raise DataError(f"{name}, line {number} is no JSON object.", hint='Write {"text": "..."} a line.')
+        if "\\ud" in line.lower() and _SURROGATE.search(json.dumps(read, ensure_ascii=False)):
+            raise DataError(
+                f"{name}, line {number} holds half a character (a lone surrogate, \\ud800 to \\udfff).",
+                hint="Write both halves, or leave it out.",
+            )
         records.append(Record(line=number, cells=cast("Cells", read)))
     return tuple(dict.fromkeys(column for record in records for column in record.cells)), records

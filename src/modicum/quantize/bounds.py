@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -45,6 +46,13 @@ class Span:
         pairs = zip(self.shifted(self.exponents - exponents), other.shifted(other.exponents - exponents), strict=True)
         low, high, reach = (own + more for own, more in pairs)
         return Span(exponents=exponents, low=low, high=high, reach=reach, layers=self.layers | other.layers)
+
+    def times(self, other: Span) -> Span:
+        """Multiply with another tensor."""
+        ends = [own * more for own in (self.low, self.high) for more in (other.low, other.high)]
+        low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
+        exponents = self.exponents + other.exponents
+        return Span(exponents=exponents, low=low, high=high, reach=np.maximum(np.abs(low), np.abs(high)))
 
     def rectified(self) -> Span:
         """Clip to numbers >= 0."""
@@ -102,8 +110,22 @@ class Own:
     name: str
     code: WeightCode | FloatWeightCode | None = None  # of a layer's weights
     bias: Tensor | None = None  # of a layer, in units of its accumulator; None where these are real
+    grid: ActivationGrid | None = None  # that its output is brought to
     bare: bool = False  # whether its output is brought to no grid
     pixels: int | None = None  # of a channel of its input; None if nobody knows
+    others: tuple[tuple[int, ...], ...] = ()  # shapes of a sample of its inputs behind the first, for `lower`
+    spans: tuple[Span, ...] = ()  # of its inputs, likewise
+
+
+def joined(parts: Sequence[Span], widths: Sequence[int]) -> Span:
+    """Put the channels of tensors one behind the other, so many of each."""
+    columns = [
+        np.concatenate([np.broadcast_to(column, (width,)) for column, width in zip(by_part, widths, strict=True)])
+        for by_part in zip(*((it.exponents, it.low, it.high, it.reach) for it in parts), strict=True)
+    ]
+    exponents, low, high, reach = columns
+    layers = frozenset[str]().union(*(it.layers for it in parts))
+    return Span(exponents=exponents, low=low, high=high, reach=reach, layers=layers)
 
 
 def span_of(grid: ActivationGrid) -> Span:

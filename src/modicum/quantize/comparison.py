@@ -186,13 +186,13 @@ def _whole(weight: Tensor, code: WeightCode | FloatWeightCode) -> int:
 _COMPARISON = Comparison(
     method="rapq",
     question="Does a network whose scales are all powers of two keep more accuracy than one whose scales are snapped?",
-    metric=Metric(name="test accuracy", digits=4),
+    metric=Metric(name="test accuracy", digits=4, margin=0.01),
     arms=(
         Arm(
-            name="naive snap",
+            name="snap, corrected",
             role="baseline",
-            run=partial(_snapped, correcting=False),
-            summary="scales of least error, snapped to powers of two; zero points as suits better; rounded by GPTQ",
+            run=partial(_snapped, correcting=True),
+            summary="scales of least error, snapped to powers of two, with RAPQ's targets, biases and rounding",
         ),
         Arm(
             name="RAPQ hessian",
@@ -203,14 +203,20 @@ _COMPARISON = Comparison(
         Arm(
             name="RAPQ paper",
             role="method",
-            run=partial(_quantized, method="paper"),
-            summary="the same, then unit-wise reconstruction by gradient descent",
+            run=partial(_quantized, method="paper", initial="mse"),
+            summary="unit-wise reconstruction by gradient descent from the published start",
         ),
         Arm(
-            name="snap, corrected",
+            name="hessian, then paper",
             role="control",
-            run=partial(_snapped, correcting=True),
-            summary="the naive snap with RAPQ's targets and biases: is it the scales, or only making up for errors?",
+            run=partial(_quantized, method="paper"),
+            summary="the same from RAPQ hessian, whose exponents stay: does its start matter, and does it add to ours?",
+        ),
+        Arm(
+            name="naive snap",
+            role="control",
+            run=partial(_snapped, correcting=False),
+            summary="the snap rounded by GPTQ to the weights as they are: how much is making up for earlier errors?",
         ),
         Arm(
             name="float scales",

@@ -14,7 +14,7 @@ from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.configuration import RAPQConfig
 from modicum.quantize.graph.graph import Graph, folded
-from modicum.quantize.graph.ops import Opaque
+from modicum.quantize.graph.ops import Opaque, Table
 from modicum.quantize.graph.placement import bits_of_weights, check_layers, simulated, sites
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
@@ -76,7 +76,8 @@ def quantize(
 
         return quantize_eagerly(model, images, config, progress=counted(progress))
     graph = folded(trace(model, images[:2].clone()))  # a network may overwrite its input
-    if integers_only and any(isinstance(node.operation, Opaque) for node in graph):
+    ends = isinstance(graph[graph.output].operation, Table)  # without a grid, there is nothing to look up
+    if integers_only and (ends or any(isinstance(node.operation, Opaque) for node in graph)):
         parts = float_parts(graph)
         raise ModelError(
             f"{type(model).__name__} cannot be stored as integers: none stand for its operators "

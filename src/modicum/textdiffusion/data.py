@@ -208,9 +208,9 @@ def _encoded(
     if long and not truncate:
         what = "canvas" if side == "target" else "longest source"
         raise DataError(
-            f"{len(long)} of {len(texts)} {side}s have more than the {limit} tokens that the {what} has room for, "
-            f"first {long[0][0]} with {long[0][1]}.",
-            hint=f"Cut them by truncate, or make a network with a larger {side}_length.",
+            f"{len(long)} of {len(texts)} {side}s have more than the {limit} tokens that the {what} has room for "
+            f"beside those that begin and end it, first the {side} of {long[0][0]} with {long[0][1]}.",
+            hint=f"Cut them (truncate, --truncate), or make a network with a larger {side}_length.",
         )
     bos, eos = config.bos_token_id, config.eos_token_id
     return [[bos, *each.ids[:limit], eos] for each in found]

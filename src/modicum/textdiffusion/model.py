@@ -377,7 +377,14 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         return sampling.select(tokens, num_return_sequences, special)
 
     def _rounded(self, embedded: Tensor, known: Tensor) -> Tensor:
-        tokens = torch.where(known >= 0, known, self.lm_head(embedded.to(self.dtype)).argmax(dim=-1))
+        logits = self.lm_head(embedded.to(self.dtype))
+        if (known >= 0).any():  # a text that has a token further on has words up to there
+            before = (known >= 0).flip(1).cumsum(1).flip(1) > 0
+            before[:, 0] = False
+            special = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+            special[[self.config.pad_token_id, self.config.eos_token_id, self.config.bos_token_id]] = True
+            logits = logits.masked_fill(before[..., None] & special, float("-inf"))
+        tokens = torch.where(known >= 0, known, logits.argmax(dim=-1))
         return sampling.ended(tokens, self.config.eos_token_id, self.config.pad_token_id, known)
 
     def _rounding_loss(self, embedded: Tensor, labels: Tensor) -> Tensor:

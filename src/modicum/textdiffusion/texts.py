@@ -11,7 +11,9 @@ import torch
 from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
+from modicum.core.tables import read_text
 from modicum.errors import ConfigError, ModelError
+from modicum.textdiffusion.configuration import SeqDiffuSeqConfig
 from modicum.textdiffusion.data import check_tokenizer, encode_sources, padded
 from modicum.textdiffusion.model import SeqDiffuSeqForConditionalGeneration
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _TOKENIZER = "tokenizer.json"
-_HINT = "Give a folder that save_model wrote, complete."
+_HINT = "Give a folder that modicum textdiffusion train or save_model wrote, complete."
 
 
 def save_model(folder: Path | str, model: SeqDiffuSeqForConditionalGeneration, tokenizer: Tokenizer) -> None:
@@ -60,6 +62,9 @@ def open_model(folder: Path | str) -> tuple[SeqDiffuSeqForConditionalGeneration,
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing narrower
         raise ModelError(f"{path} cannot be read ({error}).", hint=_HINT) from error
+    config = folder / "config.json"
+    if config.is_file() and f'"{SeqDiffuSeqConfig.model_type}"' not in read_text(config):
+        raise ModelError(f"{folder} has another model than a SeqDiffuSeq.", hint=_HINT)
     model = open_folder(SeqDiffuSeqForConditionalGeneration, folder, hint=_HINT)
     check_tokenizer(tokenizer, model.config)
     return model, tokenizer
@@ -116,7 +121,8 @@ def generate_texts(
         known = None if known_tokens is None else [known_tokens[index] for index in batch]
         noise = torch.Generator().manual_seed(seed)
         generated = model.generate(ids, mask, known_tokens=known, generator=noise, **options)
-        texts = tokenizer.decode_batch(generated.tolist(), skip_special_tokens=True)
+        # Position 0 is that of the token which begins each text, whatever a network of little training writes there.
+        texts = tokenizer.decode_batch(generated[:, 1:].tolist(), skip_special_tokens=True)
         each = len(texts) // len(batch)
         found |= {index: texts[place * each : (place + 1) * each] for place, index in enumerate(batch)}
     return [found[index] for index in range(len(order))]

@@ -33,9 +33,12 @@ class PeerReplayBuffer(ReplayBuffer):
         *args: of ``stable_baselines3.common.buffers.ReplayBuffer``.
         xi: weight of the peer.
         form: of `PeerReward`.
-        gamma: that of the agent; Stable-Baselines3 does not pass it on.
+        gamma: that of the agent; None to read it from the agent that makes the buffer.
         terminal: of `PeerReward`.
         **kwargs: of ``ReplayBuffer``.
+
+    Raises:
+        ConfigError: if there is no agent to read gamma from, or it has another one.
 
     Example:
         ``DQN("MlpPolicy", env, replay_buffer_class=PeerReplayBuffer, replay_buffer_kwargs={"xi": 0.2})``
@@ -46,11 +49,20 @@ class PeerReplayBuffer(ReplayBuffer):
         *args: Any,
         xi: float = 0.2,
         form: Form = "target",
-        gamma: float = 0.99,
+        gamma: float | None = None,
         terminal: Terminal = "absorbing",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        agents = _gamma_of_caller()
+        if gamma is None and agents is None:
+            raise ConfigError("The discount of the agent is not known.", hint="Give gamma, such as gamma=0.99.")
+        if gamma is not None and agents is not None and gamma != agents:
+            raise ConfigError(
+                f"gamma is {gamma}, but the agent has {agents}.", hint="Leave gamma out: it is read from the agent."
+            )
+        gamma = agents if gamma is None else gamma
+        assert gamma is not None  # noqa: S101
         # What is stored are the rewards as they came; the mean is that of the moment when they are sampled.
         self.peer = PeerReward(xi, form, gamma=gamma, terminal=terminal)
 
@@ -102,6 +114,15 @@ class PeerRolloutBuffer(RolloutBuffer):
         rewards, terminated = torch.from_numpy(self.rewards), torch.from_numpy(self.terminated)
         self.rewards = self.peer(rewards, terminated).numpy()
         super().compute_returns_and_advantage(last_values, dones)
+
+
+def _gamma_of_caller() -> float | None:
+    """Read the discount of the agent that makes the buffer; Stable-Baselines3 passes it to rollout buffers alone."""
+    for frame, _ in traceback.walk_stack(sys._getframe(2)):
+        agent: Any = frame.f_locals.get("self")
+        if hasattr(agent, "replay_buffer_class") and hasattr(agent, "gamma"):
+            return float(agent.gamma)
+    return None
 
 
 def _step_of_caller() -> tuple[NDArray[np.bool], list[dict[str, Any]]]:

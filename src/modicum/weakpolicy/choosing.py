@@ -16,6 +16,7 @@ from modicum.core.files import aside
 from modicum.core.intervals import bootstrap_interval
 from modicum.core.progress import Progress, silent
 from modicum.core.seeding import derive
+from modicum.errors import ConfigError
 from modicum.weakpolicy.cloning import ClonedPolicy, PeerBC
 from modicum.weakpolicy.demonstrations import Demonstrations, Published, published_demonstrations, read_demonstrations
 from modicum.weakpolicy.play import agreement, check_fits, choices, hold_out_episodes, play
@@ -107,6 +108,13 @@ def clone_and_compare(
         check_fits(shown, environment)
     if held_out is None:
         shown, held_out = hold_out_episodes(shown, 0.2, seed)
+    elif held_out.observations.shape[1:] != shown.observations.shape[1:] or held_out.discrete() > shown.discrete():
+        raise ConfigError(
+            f"The demonstrations to judge by have observations of shape {held_out.observations.shape[1:]} and "
+            f"{held_out.action_count} actions, those to learn from {shown.observations.shape[1:]} and "
+            f"{shown.action_count}.",
+            hint="Give demonstrations of the same task.",
+        )
     settings: dict[str, Any] = {"steps": updates, "seed": seed, "device": device}
     policies = choices(xis)
     progress(0, len(policies) + 1, "fit")

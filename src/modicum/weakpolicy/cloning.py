@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from modicum.core.devices import check_device
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError, StateError
 from modicum.weakpolicy.demonstrations import Demonstrations, check_finite
@@ -33,15 +34,28 @@ class ClonedPolicy:
         network: gives logits.
         transform: from the network's probabilities to those of the policy, both of shape (N, A).
         seed: of the actions that are drawn.
+        shape: of one observation, so that others are refused and one can be given alone; None if nobody knows.
     """
 
-    def __init__(self, network: nn.Module, transform: Callable[[Tensor], Tensor], seed: int = 0) -> None:
-        self._probabilities = _Probabilities(network, transform)
+    def __init__(
+        self,
+        network: nn.Module,
+        transform: Callable[[Tensor], Tensor],
+        seed: int = 0,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self._probabilities, self._shape = _Probabilities(network, transform), shape
         self._generator = torch_generator(seed, "actions")
 
     @torch.no_grad()
     def probabilities(self, observations: NDArray[Any]) -> Tensor:
         """Compute the probabilities of the actions, shape (N, A), for finite observations of shape (N, ...)."""
+        observations = np.asarray(observations)
+        if self._shape is not None and observations.shape[1:] != self._shape:
+            raise ConfigError(
+                f"Observations must have the shape (N, {', '.join(map(str, self._shape))}), got {observations.shape}.",
+                hint="Give what the policy was fitted on; predict takes one observation, too.",
+            )
         check_finite(observations)
         return self._probabilities.of_all(_tensor(observations))
 
@@ -57,11 +71,15 @@ class ClonedPolicy:
         *,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.int64], None]:
-        """Draw an action for each observation, as of Stable-Baselines3; the most probable one if deterministic."""
-        chances = self.probabilities(observation)
+        """Draw an action for each observation, or for one, as of Stable-Baselines3; the likeliest if deterministic."""
+        observation = np.asarray(observation)
+        alone = observation.shape == self._shape
+        chances = self.probabilities(observation[None] if alone else observation)
         if deterministic:
-            return chances.argmax(dim=1).numpy(), None
-        return torch.multinomial(chances, 1, generator=self._generator)[:, 0].numpy(), None
+            actions = chances.argmax(dim=1).numpy()
+        else:
+            actions = torch.multinomial(chances, 1, generator=self._generator)[:, 0].numpy()
+        return actions[0] if alone else actions, None
 
 
 class PeerBC:
@@ -113,9 +131,16 @@ class PeerBC:
                 f"class_weight is None or balanced, and balanced needs xi=0, got {class_weight!r} with xi={xi}.",
                 hint="Choose between the peer term and class weights.",
             )
-        if steps < 1 or batch_size < 1 or not learning_rate > 0:
+        check_device(device)
+        if (
+            not all(isinstance(number, int) for number in (steps, batch_size))
+            or steps < 1
+            or batch_size < 1
+            or not learning_rate > 0
+        ):
             raise ConfigError(
-                f"steps, batch_size and learning_rate must be positive, got {steps}, {batch_size}, {learning_rate}.",
+                f"steps and batch_size must be positive integers and learning_rate a positive number, got {steps}, "
+                f"{batch_size}, {learning_rate}.",
                 hint="Use steps=1500, batch_size=128, learning_rate=1e-3.",
             )
         self.xi, self.hidden, self.network, self.class_weight = checked_xi(xi), hidden, network, class_weight
@@ -125,6 +150,11 @@ class PeerBC:
 
     def fit(self, demonstrations: Demonstrations) -> PeerBC:
         """Train the network on discrete actions, each of which must occur for balanced weights; give itself."""
+        if not isinstance(demonstrations, Demonstrations):
+            raise ConfigError(
+                f"Demonstrations were expected, got {type(demonstrations).__name__}.",
+                hint="Use read_demonstrations(path) or Demonstrations(observations, actions).",
+            )
         count = demonstrations.discrete()
         inputs = _tensor(demonstrations.observations)
         actions = torch.as_tensor(demonstrations.actions.astype(np.int64), device=self.device)
@@ -137,12 +167,13 @@ class PeerBC:
         weight = len(actions) / (count * frequency) if self.class_weight else None
         if self.network is not None:
             network = copy.deepcopy(self.network).to(self.device)
+            self._check_network(network, inputs, count)
             self._train(network.train(), inputs, actions, weight)
         else:
             scaling, layers = self._build(inputs, count)
             network = nn.Sequential(scaling, layers).to(self.device)
             self._train(layers, scaling(inputs.to(self.device)), actions, weight)  # all of them are scaled once
-        self._fitted = network.eval()
+        self._fitted, self._shape = network.eval(), tuple(inputs.shape[1:])
         with torch.no_grad():
             self._probabilities = _Probabilities(network, nn.Identity()).of_all(inputs)
         # An action that the network never takes would be divided by 0.
@@ -177,13 +208,15 @@ class PeerBC:
 
     def adjusted(self, tau: float) -> ClonedPolicy:
         """Give the control of logit adjustment: p / m^tau, normalised; tau=1 makes all actions equally common."""
+        if not 0 <= tau < math.inf:
+            raise ConfigError(f"tau must be a number from 0 on, got {tau}.", hint="Use a value such as 0.3.")
         self._check_plain()
         return self._policy(partial(adjust_prior, marginal=self._marginal, tau=tau))
 
     def _policy(self, transform: Callable[[Tensor], Tensor]) -> ClonedPolicy:
         if self._fitted is None:
             raise StateError("There is no policy before fit.", hint="Call fit(demonstrations) first.")
-        return ClonedPolicy(self._fitted, transform, self.seed)
+        return ClonedPolicy(self._fitted, transform, self.seed, self._shape)
 
     def _check_plain(self) -> None:
         if self._fitted is None or self.xi > 0:
@@ -191,6 +224,20 @@ class PeerBC:
                 "The closed form starts from a fit of ordinary cloning, "
                 + ("and there is none yet." if self._fitted is None else f"this one has xi={self.xi}."),
                 hint="Use PeerBC(xi=0).fit(demonstrations), or policy() without xi.",
+            )
+
+    def _check_network(self, network: nn.Module, inputs: Tensor, count: int) -> None:
+        reason = ""
+        try:
+            with torch.no_grad():
+                shape = tuple(network.eval()(inputs[:2].to(self.device, torch.float32)).shape)
+        except (RuntimeError, IndexError, AttributeError, TypeError) as error:
+            shape, reason = (), f" ({error})"
+        if shape != (len(inputs[:2]), count):
+            raise ConfigError(
+                f"The network must give {count} logits for each observation of shape {tuple(inputs.shape[1:])}, but "
+                f"gives {shape or 'nothing'}{reason}.",
+                hint="Fit its first and last layer to the demonstrations.",
             )
 
     def _build(self, inputs: Tensor, actions: int) -> tuple[nn.Module, nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -96,6 +97,10 @@ class PeerCoTraining:
         learning_rate: float = 2.5e-4,
     ) -> None:
         checked_xi(xi.highest if isinstance(xi, XiSchedule) else xi)
+        if agent_a is agent_b:
+            raise ConfigError("Co-training needs two agents, got the same one twice.", hint="Build another one.")
+        if not 0 < learning_rate < math.inf:
+            raise ConfigError(f"learning_rate must be positive, got {learning_rate}.", hint="Use 2.5e-4.")
         for agent in (agent_a, agent_b):
             if not isinstance(agent, OnPolicyAlgorithm):
                 raise ConfigError(
@@ -112,7 +117,9 @@ class PeerCoTraining:
         self._optimizers = [torch.optim.Adam(agent.policy.parameters(), learning_rate) for agent in self.agents]
 
     def learn(self, total_timesteps: int) -> PeerCoTraining:
-        """Train both agents for so many steps, each in its own environment."""
+        """Train both agents for so many steps, at least 1, each in its own environment."""
+        if total_timesteps < 1:
+            raise ConfigError(f"total_timesteps must be 1 or more, got {total_timesteps}.", hint="Use 100_000, say.")
         callbacks = [agent._setup_learn(total_timesteps)[1] for agent in self.agents]
         for callback in callbacks:
             callback.on_training_start({}, {})

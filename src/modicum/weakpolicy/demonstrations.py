@@ -24,6 +24,7 @@ _FILES = {
 }
 _KNOWN = {"obs", "actions", "acts", "episode_starts", "episode_returns", "indices", "dones", "trial", "step"}
 _MAX_BYTES = 8 * 2**30
+_MOST_ACTIONS = 65_536  # a policy has a logit for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,19 @@ class Demonstrations:
     action_count: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("observations", "actions"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
         arrays = (self.observations, self.actions, *([] if self.starts is None else [self.starts]))
         lengths = [len(array) if array.ndim else 0 for array in arrays]
         if min(lengths) == 0 or len(set(lengths)) > 1:
             raise ConfigError(
                 f"Observations and actions must have one length, at least 1, got {', '.join(map(str, lengths))}.",
                 hint="Give one action for each observation.",
+            )
+        if self.observations.ndim < 2:
+            raise ConfigError(
+                f"Observations must have the shape (N, ...), got {self.observations.shape}.",
+                hint="Give a row of numbers a step: observations[:, None] where there is one number.",
             )
         check_finite(self.observations)
         actions = self.actions
@@ -72,7 +80,12 @@ class Demonstrations:
                 f"Integer actions must have the shape (N,), got {actions.shape}.", hint="Give one action a step."
             )
         lowest, highest = int(actions.min()), int(actions.max())
-        count = highest + 1 if self.action_count is None else self.action_count
+        count = max(highest, 0) + 1 if self.action_count is None else self.action_count
+        if count > _MOST_ACTIONS:
+            raise ConfigError(
+                f"There are at most {_MOST_ACTIONS:,} actions, but one of the demonstrations is {highest:,}.",
+                hint="Number the actions that occur from 0 on.",
+            )
         if lowest < 0 or highest >= count:
             raise ConfigError(
                 f"Actions must be from 0 to {count - 1}, got {lowest} to {highest}.",
@@ -123,6 +136,8 @@ def read_demonstrations(path: Path | str, action_count: int | None = None) -> De
         UnsafeFileError: if one of them holds pickled objects, or they are too large.
         ConfigError: as for `Demonstrations`.
     """
+    if not Path(path).is_file():
+        raise DataError(f"There is no file {path}.", hint="Give an .npz file of demonstrations.")
     arrays = _load(Path(path))
     if "obs" not in arrays or not arrays.keys() & {"actions", "acts"}:
         raise DataError(

@@ -350,5 +350,5 @@ def adjust_prior(probabilities: Tensor, marginal: Tensor, tau: float) -> Tensor:
     Source:
         Menon et al., "Long-tail Learning via Logit Adjustment" (ICLR 2021), after the fit.
     """
-    adjusted = probabilities / marginal**tau
+    adjusted = probabilities * (marginal.min() / marginal) ** tau  # of the rarest by 1, so that nothing overflows
     return adjusted / adjusted.sum(dim=-1, keepdim=True)

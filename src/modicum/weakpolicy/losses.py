@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,14 +23,15 @@ from modicum.weakpolicy.functional import (
 )
 
 Mode = Literal["exact", "exact_distinct", "shuffle"]
+_AS_TENSOR = "Pass torch.as_tensor(actions)."
 Shape = Literal["constant", "increasing", "decreasing", "triangular"]
 Outputs = Tensor | Normal
 
 
 def checked_xi(xi: float, *, below_one: bool = False) -> float:
     """Refuse a weight of the peer term that no equation takes."""
-    if not 0 <= xi < math.inf:
-        raise ConfigError(f"xi must be a number from 0 on, got {xi}.", hint="Use a value such as 0.2.")
+    if not isinstance(xi, Real) or not 0 <= float(xi) < math.inf:
+        raise ConfigError(f"xi must be a number from 0 on, got {xi!r}.", hint="Use a value such as 0.2.")
     if below_one and xi >= 1:
         raise ConfigError(
             f"xi must be below 1 in the loss-difference form, got {xi}: the loss has no minimum from 1 on.",
@@ -105,14 +107,19 @@ class PeerLoss(nn.Module):
         Raises:
             ConfigError: if shapes or dtypes do not fit, or an action is outside the logits.
         """
+        if not isinstance(actions, Tensor):
+            raise ConfigError(f"A tensor of actions was expected, got {type(actions).__name__}.", hint=_AS_TENSOR)
         if self.base == "ce":
             _check_logits(outputs, actions)
-        elif self.base == "gaussian" and (not isinstance(outputs, Normal) or actions.shape != outputs.mean.shape):
-            raise ConfigError(
-                f"A Normal and actions of its shape were expected, got {type(outputs).__name__} and "
-                f"{tuple(actions.shape)}.",
-                hint="Pass torch.distributions.Normal(mean, std) with mean of shape (N, D).",
-            )
+            actions = actions.long()
+        elif self.base == "gaussian":
+            shape = tuple(outputs.mean.shape) if isinstance(outputs, Normal) else ()
+            if len(shape) != 2 or tuple(actions.shape) != shape or 0 in shape:
+                raise ConfigError(
+                    f"A Normal of shape (N, D) and actions of its shape were expected, got {type(outputs).__name__} of "
+                    f"{shape} and {tuple(actions.shape)}.",
+                    hint="Pass torch.distributions.Normal(mean, std); add an axis to real numbers, [:, None].",
+                )
         return self.unchecked(outputs, actions)
 
     def unchecked(self, outputs: Outputs, actions: Tensor) -> Tensor:
@@ -155,6 +162,10 @@ def _check_logits(logits: Outputs, actions: Tensor) -> None:
         raise ConfigError(
             f"Logits (N, A) and actions (N,) were expected, got {got} and {tuple(actions.shape)}.",
             hint="Flatten other axes into N.",
+        )
+    if not logits.is_floating_point():
+        raise ConfigError(
+            f"Logits must be floating-point numbers, got {logits.dtype}.", hint="Pass what a network gives."
         )
     if actions.is_floating_point():
         raise ConfigError(

@@ -47,8 +47,13 @@ class ConfusionNoise:
                 f"A confusion matrix of {count} levels has the shape ({count}, {count}), got {self.matrix.shape}.",
                 hint="Give one row and one column for each level.",
             )
+        if (self.matrix < 0).any() or (self.matrix > 1 + _ROUNDING).any():
+            raise ConfigError(
+                f"Entries of a confusion matrix are from 0 to 1, got {self.matrix.min():g} to {self.matrix.max():g}.",
+                hint="Give chances such as 0.3.",
+            )
         sums = self.matrix.sum(axis=1)
-        if not ((self.matrix >= 0).all() and np.abs(sums - 1).max() <= _ROUNDING):
+        if not np.abs(sums - 1).max() <= _ROUNDING:
             raise ConfigError(
                 f"Rows of a confusion matrix are probabilities that sum to 1, got sums {sums.round(6).tolist()}.",
                 hint="Divide each row by its sum.",

@@ -46,7 +46,8 @@ def draw(
         (line,) = axes.plot(x, middle, label=name)
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
     for index, (name, level) in enumerate((levels or {}).items()):
-        axes.axhline(level, color="0.35", linestyle=["--", ":", "-."][index % 3], label=name)
+        style = [(0, (6, 2)), ":", "-.", (0, (2, 2)), (0, (8, 2, 1, 2, 1, 2))][index % 5]
+        axes.axhline(level, color="0.35", linestyle=style, label=name)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.spines[["top", "right"]].set_visible(False)

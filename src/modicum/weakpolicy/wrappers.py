@@ -15,9 +15,17 @@ from modicum.weakpolicy.noise import CARTPOLE_EDGES, ConfusionEstimator, Confusi
 
 require("gymnasium", extra="rl", purpose="An environment with noisy rewards")
 from gymnasium import Wrapper  # noqa: E402, TID253 - this module is imported when it is used
-from gymnasium.vector import AutoresetMode, VectorWrapper  # noqa: E402, TID253
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper  # noqa: E402, TID253
 
 _FIRST, _EVERY = 100, 50  # steps: when the published estimate is made, and how often again
+
+
+def _checked(noise: ConfusionNoise) -> ConfusionNoise:
+    if not isinstance(noise, ConfusionNoise):
+        raise ConfigError(
+            f"noise must be a ConfusionNoise, got {noise!r}.", hint="Use ConfusionNoise.binary(to_low=0.3), say."
+        )
+    return noise
 
 
 class NoisyReward(Wrapper):
@@ -33,7 +41,7 @@ class NoisyReward(Wrapper):
 
     def __init__(self, env: Any, noise: ConfusionNoise, seed: int = 0) -> None:
         super().__init__(env)
-        self.noise = noise
+        self.noise = _checked(noise)
         self._generator = numpy_generator(seed, "reward noise")
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -50,11 +58,19 @@ class NoisyVectorReward(VectorWrapper):
         env: a vector environment of gymnasium.
         noise: which reward turns into which.
         seed: of the noise.
+
+    Raises:
+        ConfigError: if it is another vector environment: with that of Stable-Baselines3 wrap each of its own.
     """
 
     def __init__(self, env: Any, noise: ConfusionNoise, seed: int = 0) -> None:
+        if not isinstance(env, VectorEnv):
+            raise ConfigError(
+                f"A vector environment of gymnasium was expected, got {type(env).__name__}.",
+                hint="For Stable-Baselines3 use make_vec_env(lambda: NoisyReward(gymnasium.make(...), noise), n).",
+            )
         super().__init__(env)
-        self.noise = noise
+        self.noise = _checked(noise)
         self._generator = numpy_generator(seed, "reward noise")
         # The step after an end only resets: its reward of 0 is none, and no level either.
         self._skips = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP) == AutoresetMode.NEXT_STEP

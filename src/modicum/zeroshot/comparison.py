@@ -47,6 +47,7 @@ class Shared:
     texts: list[str]  # those that are scored, and an empty one for the content-free calibration
     truth: npt.NDArray[np.int64]
     sets: dict[str, slice]
+    features: Tensor  # of the texts, by the encoder as it is
     cosine: Scores
 
     def tuner(self, job: Job, task: Task | None = None) -> GoTuner:
@@ -70,13 +71,13 @@ def setup(job: Job) -> Shared:
     tuner = GoTuner(settings.model, task=data.task, settings=fit, mining=mining)
     mined = tuner.mine(index, evaluation=data.texts, seed=job.seed)
     texts = [*data.texts, ""]
-    cosine = by_cosine(tuner.encoder, data.task, texts)
-    return Shared(data.task, fit, index, mined, texts, np.array(data.truth), data.sets, cosine)
+    features = tuner.encoder.features(texts)
+    cosine = by_cosine(tuner.encoder, data.task, features)
+    return Shared(data.task, fit, index, mined, texts, np.array(data.truth), data.sets, features, cosine)
 
 
-def by_cosine(encoder: TextEncoder, task: Task, texts: Sequence[str]) -> Scores:
+def by_cosine(encoder: TextEncoder, task: Task, features: Tensor) -> Scores:
     """Score by cosine with the templates of the task."""
-    features = encoder.features(texts)
     tasks = (task, *(replace(task, templates=[template]) for template in task.cosine_templates))
     every, *each = (EncoderPredictor.cosine(encoder, task).head.scores(features) for task in tasks)
     return every, each
@@ -100,6 +101,8 @@ def tuned(job: Job, shared: Shared, *, route: Route | None = None, shuffled: boo
     predictor = shared.tuner(job).fit(mined, route or job.settings.route, job.seed).predictor
     if isinstance(predictor, WordPredictor):
         return by_words(predictor, shared.texts)
+    if route == "head":
+        return predictor.head.scores(shared.features), []
     return predictor.scores(shared.texts), []
 
 
@@ -121,7 +124,7 @@ def random_words(job: Job, shared: Shared) -> Scores:
         warnings.simplefilter("ignore")  # that there are few rows, which nobody can help
         mined = tuner.mine(index, evaluation=shared.texts[:-1], seed=job.seed)
     tuner.fit(mined, "encoder", job.seed)
-    return by_cosine(tuner.encoder, shared.task, shared.texts)
+    return by_cosine(tuner.encoder, shared.task, tuner.encoder.features(shared.texts))
 
 
 def random_verbalizer(index: CorpusIndex, task: Task, seed: int) -> Task:

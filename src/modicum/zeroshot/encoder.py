@@ -16,13 +16,14 @@ from modicum.core.pretrained import open_part, open_text_encoder
 from modicum.core.progress import Progress, silent
 from modicum.errors import ModelError
 from modicum.zeroshot.configuration import FitSettings
-from modicum.zeroshot.generative import balanced_order, train
 from modicum.zeroshot.head import GoHead
 from modicum.zeroshot.task import Task
+from modicum.zeroshot.training import balanced_order, order_by_length, train
 
 COSINE_SCALE = 20.0  # of cosines as logits, that of sentence-transformers' contrastive training
 _BATCH = 64  # chunks
 _UNKNOWN = 0.5  # share of unknown tokens from which on a tokenizer does not fit the texts
+_SAME = 1 - 1e-6  # cosine of two labels that nothing can tell apart
 
 
 @dataclass
@@ -106,7 +107,15 @@ class TextEncoder:
         for label in task.labels:
             texts = [each.replace("{label}", word) for each in task.cosine_templates for word in task.verbalizer[label]]
             rows.append(normalize(self.features(texts).mean(0), dim=0))
-        return torch.stack(rows)
+        found = torch.stack(rows)
+        alike = torch.triu(found @ found.T, diagonal=1) > _SAME
+        if alike.any():
+            first, second = (task.labels[int(at)] for at in alike.nonzero()[0])
+            raise ModelError(
+                f"The labels {first!r} and {second!r} are the same to this model, whose tokenizer may not know them.",
+                hint="Give other words for them: verbalizer in the task, or other --labels.",
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,10 @@ def tune_encoder(
         rows += [(chunk, number, int(labels[owner])) for chunk, owner in zip(chunks, owners, strict=True)]
         sizes.append(len(chunks))
     model = _Shared(encoder, [head for head, _, _ in parts]).to(device)
-    order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    if len(parts) > 1:
+        order = balanced_order(sizes, settings.steps * settings.batch, seed=seed, temperature=temperature)
+    else:
+        order = order_by_length([len(chunk) for chunk, _, _ in rows], settings.batch, seed=seed)
     train(
         model,
         rows,
@@ -159,7 +171,7 @@ def tune_encoder(
         device=device,
         collate=partial(_collate, encoder),
         loss=_loss,
-        sampler=order if len(parts) > 1 else None,  # one task has nothing to balance
+        sampler=order,
         head=lambda name: name.startswith("heads."),
     )
     layers: Any = model.heads

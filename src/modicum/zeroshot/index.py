@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from modicum.core.environment import tree_digest
 from modicum.core.files import new_folder
 from modicum.core.progress import Progress, counted, silent
 from modicum.core.seeding import numpy_generator
@@ -40,6 +41,7 @@ _FORMAT = Format(
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
     words: list[str]
+    corpus: str = ""  # hash of the file or folder; of none if documents were given
 
 
 class CorpusIndex:
@@ -84,8 +86,29 @@ class CorpusIndex:
         with new_folder(Path(folder)) as part:
             for name, values in arrays.items():
                 np.save(part / f"{name}.npy", values)
-            _FORMAT.write(part / "index.json", {"words": words})
+            made_of = tree_digest(Path(corpus)) if isinstance(corpus, Path | str) else ""
+            _FORMAT.write(part / "index.json", {"words": words, "corpus": made_of})
         return cls.open(folder)
+
+    @classmethod
+    def check_corpus(cls, folder: Path | str, corpus: Path | str) -> None:
+        """Refuse an index that was made of other files, or of the same ones before they changed.
+
+        Args:
+            folder: of the index.
+            corpus: a file or folder.
+
+        Raises:
+            DataError: if it is another corpus, or there is none, or the index is damaged.
+        """
+        if not Path(corpus).exists():
+            raise DataError(f"There is no {corpus}.", hint="Name a file or a folder of raw text.")
+        made_of = _FORMAT.read(Path(folder) / "index.json", _Vocabulary).corpus
+        if made_of and made_of != tree_digest(Path(corpus)):
+            raise DataError(
+                f"The index {folder} was made of another corpus than {corpus}, or that has changed since.",
+                hint="Name another folder for the index of this corpus, or delete the old one.",
+            )
 
     @classmethod
     def open(cls, folder: Path | str) -> CorpusIndex:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from modicum.core.seeding import numpy_generator
+from modicum.core.extras import require
+from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.core.training import fine_tune, parameter_groups
 from modicum.zeroshot.configuration import FitSettings
 
@@ -57,3 +58,9 @@ def balanced_order(sizes: Sequence[int], total: int, *, seed: int, temperature: 
         if passes:
             order[drawn == number] = sum(sizes[:number]) + np.concatenate(passes)[:count]
     return order.tolist()
+
+
+def order_by_length(lengths: Sequence[int], batch: int, *, seed: int) -> Any:
+    """Draw each row once a pass, those of a batch about as long as one another: half of the padding is saved."""
+    utilities = require("transformers.trainer_pt_utils", extra="text", purpose="Training by transformers.Trainer")
+    return utilities.LengthGroupedSampler(batch, lengths=list(lengths), generator=torch_generator(seed, "order"))

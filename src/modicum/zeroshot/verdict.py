@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modicum.zeroshot.tuner import GoTuner
 
 _SHOWN = 3  # texts whose label changed
+_FEW = 30  # labelled texts, below which hardly any difference can be shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,8 @@ class Evaluation:
 
     def __str__(self) -> str:
         first = f"{self.rows:,} labelled texts: accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}."
-        return "\n".join([first, *map(str, self.rivals)])
+        few = [f"Fewer than {_FEW} texts say little: give some 50."] if self.rows < _FEW else []
+        return "\n".join([first, *map(str, self.rivals), *few])
 
 
 def change(tuner: GoTuner, texts: Sequence[str]) -> Change:

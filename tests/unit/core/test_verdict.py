@@ -152,6 +152,12 @@ def test_equal_arms_have_no_difference() -> None:
     assert result.verdict == "no difference shown"
 
 
+def test_equal_differences_are_as_sure_as_their_signs() -> None:
+    # In floats .8 - .7 and .7 - .6 differ in their last bits.
+    result = paired([0.7, 0.8, 0.7, 0.8, 0.7, 0.8], [0.6, 0.7, 0.6, 0.7, 0.6, 0.7])
+    assert result.p_value == 2.0**-5
+
+
 def test_one_seed_has_no_interval() -> None:
     result = paired([0.9], [0.1])
     assert result.low is result.high is result.p_value is None

@@ -13,7 +13,7 @@ from modicum.quantize.engine.build import CompiledProgram, find_compiler
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.program import lower
 from modicum.quantize.functional import Rounding
-from modicum.quantize.graph.ops import Flatten, Input, Layer, MaxPool, MeanPool, Pad, Slice
+from modicum.quantize.graph.ops import AvgPool, Flatten, Input, Layer, MaxPool, Pad, Slice
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_code_without_intrinsics_gives_the_same(name: str) -> None:  # RAPQ-C10
 def test_the_networks_of_these_tests_have_every_kind_of_step() -> None:
     steps = [step for make, shape in NETWORKS.values() for step in lower(coded(make().eval(), shape)[0]).steps]
     kinds = {type(step.head) for step in steps}
-    assert kinds == {Layer, MeanPool, MaxPool, Pad, Slice, Flatten, Input}
+    assert kinds == {Layer, AvgPool, MaxPool, Pad, Slice, Flatten, Input}
     assert any(step.residual is not None and step.residual.own.any() for step in steps)
     assert any(step.rescale is None and step.rectify for step in steps)
 

@@ -58,7 +58,7 @@ def test_missing_grids_are_refused_by_name(model: QuantizedModel) -> None:
 @pytest.mark.parametrize(
     ("module", "shape", "message"),
     [
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU()), (3, 8, 8), "silu"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU()), (3, 8, 8), "silu.* needs a grid before and behind it"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), (3, 8, 8), "BatchNorm"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)), (3, 8, 8), "36 pixels"),
         (nn.Sequential(nn.Linear(8, 4)), (5, 8), r"shape \(5, 8\)"),

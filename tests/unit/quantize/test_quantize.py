@@ -280,10 +280,12 @@ def test_unknown_names_are_refused(digits: Digits) -> None:
         quantize(digits.model, digits.train[:8], tracing=wrong)
 
 
-@pytest.mark.parametrize(("tracing", "kind"), [("export", "conv1d"), ("eager", "Conv1d")])
+@pytest.mark.parametrize(("tracing", "kind"), [("export", "conv3d"), ("eager", "Conv3d")])
 def test_what_stays_in_floating_point_is_told_and_counted(tracing: Any, kind: str) -> None:
-    network = nn.Sequential(nn.Conv1d(3, 32, 3), nn.SiLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 4))
-    x = torch.randn(8, 3, 16, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(
+        nn.Conv3d(3, 32, (3, 1, 1)), nn.Tanh(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, 4)
+    )
+    x = torch.randn(8, 3, 16, 1, 1, generator=torch.Generator().manual_seed(0))
     said = rf"69.2% of the weights stay in floating point.*{kind} \(0\).*without an integer engine, C source or ONNX"
     with pytest.warns(UserWarning, match=said) as told:
         found = quantize(network.eval(), x, tracing=tracing)

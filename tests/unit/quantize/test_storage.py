@@ -122,19 +122,19 @@ class Odd(nn.Module):
     def __init__(self, hidden: int = 8) -> None:
         super().__init__()
         self.stem, self.hidden, self.last = nn.Conv2d(3, 4, 1), nn.Linear(4, hidden), nn.Linear(hidden, 2)
-        self.upper = nn.ConvTranspose2d(4, 4, 2)
+        self.upper = nn.ConvTranspose2d(4, 4, 1, stride=2, padding=1)
         self.register_buffer("order", torch.tensor([3, 2, 1, 0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.upper(torch.sigmoid(self.stem(x)))[:, self.order]
-        return self.last(functional.silu(self.hidden(h.mean(dim=(2, 3)))))
+        h = self.upper(torch.tanh(self.stem(x)))[:, self.order]
+        return self.last(functional.softplus(self.hidden(h.mean(dim=(2, 3)))))
 
 
 def test_a_network_with_other_operators_comes_back_with_its_class(path: Path) -> None:
     model = random_model(Odd(), shape=(3, 4, 4))
     x = images(model.shape)
     model.save(path)
-    with pytest.raises(ConfigError, match=r"sigmoid, conv_transpose2d, .*silu\).*network="):
+    with pytest.raises(ConfigError, match=r"tanh, conv_transpose2d, .*softplus\).*network="):
         QuantizedModel.load(path)
     with pytest.raises(ConfigError, match="other operators than Odd"):
         QuantizedModel.load(path, network=Odd(hidden=9))

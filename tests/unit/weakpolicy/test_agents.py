@@ -225,4 +225,15 @@ def test_what_peer_dqn_cannot_do_is_refused() -> None:
         with pytest.raises(ConfigError, match="xi must be below 1 in the loss-difference form"):
             PeerDQN("MlpPolicy", "CartPole-v1", xi=xi)
     with pytest.raises(ConfigError, match="xi must be a number from 0 on"):
-        PeerReplayBuffer(4, SPACE, spaces.Discrete(2), xi=-1.0)
+        PeerReplayBuffer(4, SPACE, spaces.Discrete(2), xi=-1.0, gamma=0.9)
+    with pytest.raises(ConfigError, match="discount of the agent is not known"):
+        PeerReplayBuffer(4, SPACE, spaces.Discrete(2))
+
+
+def test_a_replay_buffer_has_the_discount_of_its_agent() -> None:
+    made = {"replay_buffer_class": PeerReplayBuffer, "buffer_size": 8, "gamma": 0.9}
+    agent = DQN("MlpPolicy", "CartPole-v1", **made)
+    assert isinstance(agent.replay_buffer, PeerReplayBuffer)
+    assert agent.replay_buffer.peer.gamma == 0.9
+    with pytest.raises(ConfigError, match=r"gamma is 0\.99, but the agent has 0\.9"):
+        DQN("MlpPolicy", "CartPole-v1", **made, replay_buffer_kwargs={"gamma": 0.99})

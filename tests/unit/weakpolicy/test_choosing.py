@@ -83,6 +83,13 @@ def test_vectors_are_no_actions_to_clone_here() -> None:
         clone_and_compare(given, None, (0.5,), None, **settings)  # type: ignore[arg-type]
 
 
+def test_demonstrations_of_another_task_judge_nothing() -> None:
+    other = Demonstrations(np.zeros((5, 3)), np.zeros(5, int))
+    settings = {"updates": 1, "episodes": 1, "seed": 0, "device": "cpu"}
+    with pytest.raises(ConfigError, match=r"judge by have observations of shape \(3,\) and 1 actions"):
+        clone_and_compare(shown(), other, (0.5,), None, **settings)  # type: ignore[arg-type]
+
+
 def test_a_learning_curve_is_the_mean_of_the_latest_episodes() -> None:
     across, middle, low, high = learning_curves({"a": [([10.0, 30.0], [50, 50]), ([20.0, 40.0], [50, 50])]}, 100)["a"]
     assert across[[49, 99]].tolist() == [50, 100]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,43 @@ def test_what_cannot_be_cloned_is_refused(table: Demonstrations, cloning: PeerBC
     missing = Demonstrations(table.observations, table.actions, action_count=4)
     with pytest.raises(ConfigError, match="action 3 does not"):
         PeerBC(class_weight="balanced").fit(missing)
+
+
+def test_one_observation_gives_one_action_as_in_stable_baselines3(cloning: PeerBC) -> None:
+    policy = cloning.greedy()
+    assert np.shape(policy.predict(EACH[3])[0]) == ()
+    assert policy.predict(EACH[3])[0] == policy.predict(EACH)[0][3] == 2
+    assert policy.predict(EACH[3].tolist())[0] == 2
+    with pytest.raises(ConfigError, match=r"must have the shape \(N, 4\), got \(4, 3\)"):
+        policy.predict(EACH[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 1.5}, "must be positive integers"),
+        ({"device": "nowhere"}, "nowhere"),
+        ({"network": torch.nn.Linear(3, 3)}, "must give 3 logits for each observation of shape"),
+        ({"network": torch.nn.Linear(4, 2)}, r"but gives \(2, 2\)"),
+        ({"xi": "0.2"}, "xi must be a number from 0 on, got '0.2'"),
+    ],
+)
+def test_settings_that_cannot_be_trained_are_refused(settings: Any, words: str, table: Demonstrations) -> None:
+    with pytest.raises(ConfigError, match=words):
+        PeerBC(**settings).fit(table)
+
+
+def test_what_are_no_demonstrations_is_refused(table: Demonstrations) -> None:
+    with pytest.raises(ConfigError, match="Demonstrations were expected, got tuple"):
+        PeerBC().fit((table.observations, table.actions))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Observations must have the shape \(N, ...\), got \(4,\)"):
+        Demonstrations(np.zeros(4), np.zeros(4, int))
+    with pytest.raises(ConfigError, match="at most 65,536 actions, but one of the demonstrations is 10,000,000"):
+        Demonstrations(np.zeros((2, 1)), np.array([0, 10_000_000]))
+    assert Demonstrations([[0.0], [1.0]], [0, 1]).discrete() == 2  # type: ignore[arg-type] - lists become arrays
+
+
+def test_a_large_power_of_the_marginal_is_still_a_policy(cloning: PeerBC) -> None:
+    assert cloning.adjusted(1e9).probabilities(EACH).sum(1).tolist() == pytest.approx([1.0] * 4)
+    with pytest.raises(ConfigError, match="tau must be a number from 0 on"):
+        cloning.adjusted(-1)

@@ -81,7 +81,7 @@ def test_a_weak_expert_and_what_it_did_come_from_the_seed() -> None:
     assert recorded.starts is not None
     assert recorded.starts.sum() == 6
     assert len(recorded) == returns.sum()  # a step is worth 1
-    lengths = np.diff([*np.flatnonzero(recorded.starts), len(recorded)])
+    lengths = np.diff(np.append(np.flatnonzero(recorded.starts), len(recorded)))
     assert sorted(lengths) == sorted(returns)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -103,7 +104,7 @@ def test_settings_are_refused(settings: dict[str, object], message: str) -> None
         ("ce", torch.zeros(3, 2), torch.tensor([0, -1, 1]), "Actions must be from 0 to 1, got -1 to 1"),
         ("ce", torch.zeros(3, 2), torch.tensor([0.0, 1.0, 0.0]), "the action space is continuous"),
         ("ce", torch.zeros(3, 2), torch.tensor([0, 1]), r"got \(3, 2\) and \(2,\)"),
-        ("gaussian", torch.zeros(3, 2), torch.zeros(3, 2), "A Normal and actions of its shape were expected"),
+        ("gaussian", torch.zeros(3, 2), torch.zeros(3, 2), "A Normal of shape"),
     ],
 )
 def test_batches_are_refused(base: str, outputs: torch.Tensor, actions: torch.Tensor, message: str) -> None:
@@ -145,3 +146,28 @@ def test_schedules_are_refused() -> None:
         XiSchedule(steps=(0.1, -0.2))
     with pytest.raises(ConfigError, match="0 <= start < end <= 1"):
         XiSchedule("triangular", start=0.5, end=0.5)
+
+
+@pytest.mark.parametrize("mode", ["exact", "exact_distinct", "shuffle"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_labels_may_be_integers_of_any_width(mode: Any, dtype: torch.dtype) -> None:
+    logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2, 1, 0])
+    found = [
+        PeerLoss(mode=mode, generator=torch.Generator().manual_seed(1))(logits, each)
+        for each in (labels.to(dtype), labels)
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("base", "outputs", "actions", "words"),
+    [
+        ("gaussian", Normal(torch.zeros(4), 1.0), torch.zeros(4), r"A Normal of shape \(N, D\)"),
+        ("gaussian", Normal(torch.zeros(0, 1), 1.0), torch.zeros(0, 1), r"A Normal of shape \(N, D\)"),
+        ("ce", torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "floating-point"),
+        ("ce", torch.zeros(2, 3), [0, 1], "A tensor of actions was expected, got list"),
+    ],
+)
+def test_what_has_no_loss_is_refused(base: Any, outputs: Any, actions: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        PeerLoss(base)(outputs, actions)

@@ -136,7 +136,7 @@ def test_an_estimate_needs_observations_and_levels_that_fit() -> None:
 def test_bad_matrices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"sum to 1, got sums \[0.9, 1.0\]"):
         ConfusionNoise((-1, 1), [[0.9, 0.0], [0.5, 0.5]])
-    with pytest.raises(ConfigError, match="probabilities that sum to 1"):
+    with pytest.raises(ConfigError, match="are from 0 to 1"):
         ConfusionNoise((-1, 1), [[1.2, -0.2], [0.5, 0.5]])
     with pytest.raises(ConfigError, match=r"has the shape \(2, 2\), got \(1, 2\)"):
         ConfusionNoise((-1, 1), [[1.0, 0.0]])
@@ -166,3 +166,13 @@ def test_games_and_roms_that_are_not_there(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
     with pytest.raises(MissingExtraError, match=r"The ROM of pong is missing .*modicum\[atari\]"):
         make_atari("pong")
+
+
+def test_what_is_no_noise_or_no_vector_environment_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"noise must be a ConfusionNoise, got 0\.3"):
+        NoisyReward(gymnasium.make("CartPole-v1"), 0.3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="A vector environment of gymnasium was expected, got TimeLimit") as caught:
+        NoisyVectorReward(gymnasium.make("CartPole-v1"), ConfusionNoise.binary(0.3))
+    assert "make_vec_env" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"are from 0 to 1, got -0\.5 to 1\.5"):
+        ConfusionNoise.binary(1.5)

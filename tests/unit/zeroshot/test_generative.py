@@ -20,7 +20,7 @@ from modicum.zeroshot.generative import (
 )
 from modicum.zeroshot.scoring import WordPredictor, WordRoute, label_words, open_word_model
 from modicum.zeroshot.task import Task
-from modicum.zeroshot.training import balanced_order
+from modicum.zeroshot.training import balanced_order, order_by_length
 
 SENTIMENT = Task(
     ["negative", "positive"],
@@ -202,3 +202,15 @@ def test_spans_and_target_together_are_the_sentence(length: int) -> None:
     assert filled == ids
     if length >= 7:
         assert len(ids) - sum(token < 99 for token in entered) == round(0.15 * length)
+
+
+def test_batches_have_rows_of_a_length() -> None:
+    lengths = np.random.default_rng(0).integers(4, 65, 960).tolist()
+    sampler = order_by_length(lengths, 32, seed=0)
+    first, second = list(sampler), list(sampler)
+    assert sorted(first) == sorted(second) == list(range(960))
+    assert first != second
+    assert first == list(order_by_length(lengths, 32, seed=0))
+    assert first != list(order_by_length(lengths, 32, seed=1))
+    padded = lambda order: np.asarray(lengths)[order].reshape(-1, 32).max(1).mean()
+    assert padded(first) < 0.65 * padded(np.arange(960))

@@ -60,6 +60,25 @@ def test_scores_are_those_of_transformers(t5: SpanWords, words: list[str]) -> No
     torch.testing.assert_close(scores, one_by_one(t5.model, inputs, ids), atol=1e-5, rtol=0)
 
 
+def test_scores_are_those_of_lm_eval(t5: SpanWords) -> None:
+    # GO-C3. lm-eval brings more than it tests here, so that CI goes without.
+    harness = pytest.importorskip("lm_eval.models.huggingface", reason="lm-eval is not installed")
+    instance = pytest.importorskip("lm_eval.api.instance").Instance
+    other = harness.HFLM(pretrained=t5.model, tokenizer=t5.tokenizer, backend="seq2seq", device="cpu", batch_size=4)
+    ids = t5.label_ids(WORDS)  # all with the second sentinel, since "new" begins "new york"
+    texts = [f"{text} it was <extra_id_0> ." for text in SENTENCES]
+    asked = [
+        instance("loglikelihood", {}, (text, f"<extra_id_0> {word}<extra_id_1>"), number)
+        for text in texts
+        for number, word in enumerate(WORDS)
+    ]
+    theirs = torch.tensor([score for score, _ in other.loglikelihood(asked, disable_tqdm=True)])
+    with torch.inference_mode():
+        ours = t5.label_scores(t5.encode(t5.inputs(texts)), ids, normalised=True)
+    torch.testing.assert_close(ours, theirs.view(len(texts), -1), atol=1e-5, rtol=0)
+    assert ours.argmax(1).tolist() == theirs.view(len(texts), -1).argmax(1).tolist()
+
+
 def test_a_constant_a_text_is_all_that_label_rows_leave_out(t5: SpanWords) -> None:
     # GO-C2: a softmax over labels of one step is that over the vocabulary, restricted
     inputs = t5.inputs([f"{text} <extra_id_0>" for text in SENTENCES])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 from torch import nn
 
-from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
+from modicum.core.method import Arm, Budget, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.fusion.batches import BoolArray
 from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.comparison.problem import Problem, score, setup, shuffle
@@ -134,6 +134,17 @@ def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measur
     )
 
 
+_DATA = {
+    "motions": "BasicMotions out of the wheel of sktime: 80 recordings, of which few are learnt from",
+    "mosi": "mosi-features: nine utterances of text, audio and video for each; its test videos are the test",
+    "ces": "AVEC2019 CES: what nine systems predicted of arousal, valence and liking, at 21 frames around one",
+}
+
+
+def _of_task(settings: ComparisonSettings) -> Comparison:
+    return replace(_COMPARISON, data=dict.fromkeys(get_args(Budget), _DATA[settings.task]), variant=None)
+
+
 _COMPARISON = Comparison(
     method="cubemlp",
     question="Does mixing a cube along time, modality and channel make more of several modalities?",
@@ -186,10 +197,8 @@ _COMPARISON = Comparison(
     costs=(Metric(name="parameters", higher_is_better=False, digits=0),),
     settings=COMPARISON,
     setup=setup,
-    data={
-        "demo": "BasicMotions out of the wheel of sktime: 80 recordings, of which few are learnt from",
-        "full": "mosi-features: nine utterances of text, audio and video for each; its test videos are the test",
-    },
+    variant=_of_task,
+    data={"demo": _DATA["motions"], "full": _DATA["mosi"]},
     own_data="A file that modicum fusion convert reads, with splits or without.",
 )
 

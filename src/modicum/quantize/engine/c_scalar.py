@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import OFFSET, Program, Step, Value
-from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Pair, Slice
+from modicum.quantize.graph.ops import (
+    AvgPool,
+    Concat,
+    Flatten,
+    Head,
+    Input,
+    Layer,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Pad,
+    Pair,
+    Slice,
+    Upsample,
+)
 
 _LINE = 64  # bytes; what is read together begins at a multiple of it
 
@@ -78,7 +93,9 @@ def _buffer(program: Program, value: Value, alive: Iterable[Buffer]) -> Buffer:
     channels, height, width = value.image
     signed = value.low < 0
     narrow = value.low >= -OFFSET and value.high < (OFFSET if signed else 2 * OFFSET)
-    paddings = [it.head.padding for it in program.steps if isinstance(it.head, Layer) and it.source == value.name]
+    paddings = [
+        it.head.padding for it in program.steps if isinstance(it.head, Layer | AvgPool) and it.source == value.name
+    ]
     wanted = Buffer(
         place=0,
         channels=channels,
@@ -113,6 +130,7 @@ class Constants:
     plus: Integers | None  # None if it is in the bias
     shift: Integers | None  # None if all are 0
     mask: Integers | None  # None if ties go up
+    table: Integers | None  # by the stored number, of a step that looks up
     low: int | None  # None if nothing is clipped below
     high: int | None  # None if nothing is clipped above
     zero: int  # added at last, the stored number for 0
@@ -120,17 +138,18 @@ class Constants:
     @property
     def arrays(self) -> dict[str, Integers]:
         """Those that there are, by name."""
-        names = ("bias", "own", "other", "plus", "shift", "mask")
+        names = ("bias", "own", "other", "plus", "shift", "mask", "table")
         return {name: it for name in names if (it := getattr(self, name)) is not None}
 
 
-def moves_only(step: Step, given: Buffer, result: Buffer) -> bool:
+def moves_only(step: Step, given: Sequence[Buffer], result: Buffer) -> bool:
     """Tell whether a step only picks and places stored numbers."""
-    computes = isinstance(step.head, Layer | MeanPool) or step.residual is not None or step.rectify
-    return not computes and step.rescale is None and (given.kind, given.zero) == (result.kind, result.zero)
+    computes = isinstance(step.head, Layer | Lookup | Multiply | AvgPool) or step.residual is not None or step.rectify
+    alike = all((it.kind, it.zero) == (result.kind, result.zero) for it in given)
+    return not computes and step.rescale is None and alike
 
 
-def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -> Constants:
+def constants(step: Step, given: Sequence[Buffer], other: Buffer | None, result: Buffer) -> Constants:
     """Work the constants of a step out."""
     channels = result.channels
     nothing = np.zeros(channels, np.int64)
@@ -160,18 +179,31 @@ def constants(step: Step, given: Buffer, other: Buffer | None, result: Buffer) -
         shift=right if right.any() else None,
         # Without a shift there is no tie; a mask of ones meets 0 alone, whose last bit is clear anyway.
         mask=np.where(right > 0, (np.int64(1) << right) - 1, -1) if even else None,
+        table=_table(step.head, given[0]) if isinstance(step.head, Lookup) else None,
         low=low,
         high=high,
         zero=result.zero,
     )
 
 
-def _bias(step: Step, given: Buffer, channels: int) -> Integers:
+def _bias(step: Step, parts: Sequence[Buffer], channels: int) -> Integers:
+    given = parts[0]
+    if isinstance(step.head, Concat):
+        return np.repeat([-it.zero for it in parts], [it.channels for it in parts])
     if isinstance(step.head, Layer):
         total = step.head.weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
         return step.head.bias - given.zero * total
-    count = given.height * given.width if isinstance(step.head, MeanPool) else 1
+    count = (
+        math.prod(step.head.kernel)
+        if isinstance(step.head, AvgPool)
+        else int(not isinstance(step.head, Lookup | Multiply))
+    )
     return np.full(channels, -given.zero * count, np.int64)
+
+
+def _table(head: Lookup, given: Buffer) -> Integers:
+    places = np.arange(2 * OFFSET) - given.zero - head.low  # bytes that no number is stored as give anything
+    return head.values[np.clip(places, 0, len(head.values) - 1)]
 
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
@@ -184,13 +216,18 @@ def scalar_weights(layer: Layer) -> Bytes:
     return np.ascontiguousarray(grouped.transpose(3, 4, 0, 2, 1)).reshape(-1)
 
 
-def scalar_body(step: Step, given: Buffer, other: Buffer | None, result: Buffer, them: Constants) -> Iterator[str]:
-    """Write the body of a step's function; x is read, r is added, y is written, w are the weights."""
-    moves, count = moves_only(step, given, result), _together(step.head, result)
+def scalar_body(
+    step: Step, parts: Sequence[Buffer], other: Buffer | None, result: Buffer, them: Constants
+) -> Iterator[str]:
+    """Write the body of a step's function; x (x1, ...) is read, r is added, y is written, w are the weights."""
+    given, moves, count = parts[0], moves_only(step, parts, result), _together(step.head, result)
     yield f"for (int i = 0; i < {result.height}; ++i) {{"
     yield f"for (int j = 0; j < {result.width}; j += {count}) {{"
     yield f"{given.kind if moves else 'int32_t'} acc[{count * result.channels}];"
-    yield from _head(step.head, given, result)
+    if isinstance(step.head, Multiply):
+        yield from _product(parts)
+    else:
+        yield from _joined(parts) if isinstance(step.head, Concat) else _head(step.head, given, result)
     yield f"for (int n = 0; n < {count}; ++n) {{"
     yield f"{result.kind} *o = y + {result.first} + i * {result.row} + (j + n) * {result.pixel};"
     if other is not None:
@@ -251,11 +288,14 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
     match head:
         case Layer():
             yield from _layer(head, given, _together(head, result))
-        case MeanPool():
+        case AvgPool():
+            start = given.first - head.padding[0] * given.row - head.padding[1] * given.pixel
+            down, right = head.stride[0] * given.row, head.stride[1] * given.pixel
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = 0;"
-            yield f"for (int k = 0; k < {given.height}; ++k) {{"
-            yield f"for (int l = 0; l < {given.width}; ++l) {{"
-            yield f"const {given.kind} *p = x + {given.first} + k * {given.row} + l * {given.pixel};"
+            yield f"for (int k = 0; k < {head.kernel[0]}; ++k) {{"
+            yield f"for (int l = 0; l < {head.kernel[1]}; ++l) {{"
+            yield f"const {given.kind} *p = x + {start} + i * {down} + k * {given.row}"
+            yield f"+ j * {right} + l * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] += p[c];"
             yield from ("}", "}")
         case MaxPool():
@@ -266,15 +306,36 @@ def _head(head: Head, given: Buffer, result: Buffer) -> Iterator[str]:
             yield f"const {given.kind} *p = x + {given.first} + i * {head.stride[0] * given.row}"
             yield f"+ j * {head.stride[1] * given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
-        case Input():
-            yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"
+        case Upsample():
+            yield f"const {given.kind} *p = x + {given.first} + i / {head.factor[0]} * {given.row}"
+            yield f"+ j / {head.factor[1]} * {given.pixel};"
             yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = p[c];"
+        case Input() | Lookup():
+            yield f"const {given.kind} *p = x + {given.first} + i * {given.row} + j * {given.pixel};"
+            found = "table[p[c]]" if isinstance(head, Lookup) else "p[c]"
+            yield f"for (int c = 0; c < {given.channels}; ++c) acc[c] = {found};"
         case Flatten():
             yield f"for (int c = 0; c < {given.channels}; ++c) {{"
             yield f"for (int k = 0; k < {given.height * given.width}; ++k) {{"
             at = f"{given.first} + k / {given.width} * {given.row} + k % {given.width} * {given.pixel} + c"
             yield f"acc[c * {given.height * given.width} + k] = x[{at}];"
             yield from ("}", "}")
+
+
+def _joined(parts: Sequence[Buffer]) -> Iterator[str]:
+    first = 0
+    for place, it in enumerate(parts):
+        yield f"const {it.kind} *p{place} = {'x' + str(place or '')} + {it.first} + i * {it.row} + j * {it.pixel};"
+        yield f"for (int c = 0; c < {it.channels}; ++c) acc[{first} + c] = p{place}[c];"
+        first += it.channels
+
+
+def _product(parts: Sequence[Buffer]) -> Iterator[str]:
+    for place, it in enumerate(parts):
+        at = f"{it.first} + {'i' if it.height > 1 else 0} * {it.row} + {'j' if it.width > 1 else 0} * {it.pixel}"
+        yield f"const {it.kind} *p{place} = {'x' + str(place or '')} + {at};"
+    factors = " * ".join(f"((int32_t)p{place}[c] - {it.zero})" for place, it in enumerate(parts))
+    yield f"for (int c = 0; c < {parts[0].channels}; ++c) acc[c] = {factors};"
 
 
 def _layer(head: Layer, given: Buffer, count: int) -> Iterator[str]:
@@ -325,9 +386,12 @@ def _window(head: MaxPool, given: Buffer) -> Iterator[str]:
 
 
 def _enlarged(head: Pad, given: Buffer, result: Buffer) -> Iterator[str]:
-    top, left = head.rows[0], head.columns[0]
+    (top, left), (down, right) = (head.rows[0], head.columns[0]), head.between
+    height, width = head.spread((given.height, given.width))
     yield f"for (int c = 0; c < {result.channels}; ++c) acc[c] = {given.zero};"
-    yield f"if (i >= {top} && i < {top + given.height} && j >= {left} && j < {left + given.width}) {{"
-    yield f"const {given.kind} *p = x + {given.first} + (i - {top}) * {given.row} + (j - {left}) * {given.pixel};"
+    between = f" && (i - {top}) % {down} == 0 && (j - {left}) % {right} == 0" if head.between != (1, 1) else ""
+    yield f"if (i >= {top} && i < {top + height} && j >= {left} && j < {left + width}{between}) {{"
+    yield f"const {given.kind} *p = x + {given.first} + (i - {top}) / {down} * {given.row}"
+    yield f"+ (j - {left}) / {right} * {given.pixel};"
     yield f"for (int c = 0; c < {given.channels}; ++c) acc[c + {head.channels[0]}] = p[c];"
     yield "}"

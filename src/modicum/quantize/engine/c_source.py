@@ -123,9 +123,10 @@ class _Writing:
         """Write the tables of a step and its function, and give the call."""
         buffers = self.layout.buffers
         given, result = buffers[step.source], buffers[step.result.name]
+        parts = [given, *(buffers[name] for name in step.more)]
         other = buffers[step.residual.name] if step.residual is not None else None
-        them = constants(step, given, other, result)
-        plain = list(scalar_body(step, given, other, result, them))
+        them = constants(step, parts, other, result)
+        plain = list(scalar_body(step, parts, other, result, them))
         body = plain
         write = string_table if self.compact else _listed
         if isinstance(step.head, Layer):
@@ -143,11 +144,14 @@ class _Writing:
                 ]
             else:
                 self.tables.append(write(f"w{place}", scalar_weights(step.head)))
-        arrays = {} if moves_only(step, given, result) else them.arrays
+        arrays = {} if moves_only(step, parts, result) else them.arrays
         for name, numbers in arrays.items():
             self.tables.append(table(f"{name}{place}", _padded(numbers)))
         signature = [f"const {given.kind} *restrict x", f"{result.kind} *restrict y"]
         arguments = [f"(const {given.kind} *)(m + {given.place})", f"({result.kind} *)(m + {result.place})"]
+        for number, it in enumerate(parts[1:], 1):
+            signature.append(f"const {it.kind} *restrict x{number}")
+            arguments.append(f"(const {it.kind} *)(m + {it.place})")
         if other is not None:
             signature.append(f"const {other.kind} *restrict r")
             arguments.append(f"(const {other.kind} *)(m + {other.place})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from modicum.quantize.bounds import Exact, Integers, Span, span_of
 from modicum.quantize.codes import ActivationGrid, WeightCode
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Node
-from modicum.quantize.graph.ops import Activation, Add, Head, Input, Layer, MeanPool, Slice, is_layer
+from modicum.quantize.graph.ops import Activation, Add, AvgPool, Head, Input, Layer, Multiply, Slice, is_layer
 from modicum.quantize.graph.placement import own_of, source
 
 if TYPE_CHECKING:
@@ -27,16 +29,16 @@ class Value:
     """A tensor of integers k that stand for k 2^e, without the batch."""
 
     name: str  # of the node of the graph that it is the output of
-    shape: tuple[int, ...]  # (channels, height, width), or (features,)
+    shape: tuple[int, ...]  # (channels, height, width), (channels, length) or (features,)
     exponents: Integers  # e, shape (channels,)
     low: int  # no number is smaller
     high: int  # no number is larger
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """The shape as (channels, height, width); features are channels of one pixel."""
-        channels, height, width = self.shape if len(self.shape) == 3 else (self.shape[0], 1, 1)
-        return channels, height, width
+        """The shape as (channels, height, width); a signal has one row, and features are channels of one pixel."""
+        sides = (1, 1, *self.shape[1:])
+        return self.shape[0], sides[-2], sides[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,6 +66,7 @@ class Step:
 
     head: Head  # what is computed first
     source: str  # name of the value that the head reads
+    more: tuple[str, ...] = ()  # names of those that it reads beside it
     residual: Residual | None  # what is added to it; None for nothing
     rectify: bool  # whether negative numbers become 0
     rescale: Rescale | None  # to which grid; None leaves the accumulator
@@ -73,7 +76,8 @@ class Step:
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the values that are read."""
-        return (self.source,) if self.residual is None else (self.source, self.residual.name)
+        added = () if self.residual is None else (self.residual.name,)
+        return (self.source, *self.more, *added)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -170,10 +174,10 @@ def _input_grid(model: QuantizedModel) -> ActivationGrid:
 
 def _given(model: QuantizedModel) -> Value:
     shape, grid = model.shape, _input_grid(model)
-    if len(shape) not in {1, 3}:
+    if len(shape) not in {1, 2, 3}:
         raise ModelError(
-            f"A sample must have shape (features,) or (channels, height, width), but it has shape {shape}.",
-            hint="Give the network images or features.",
+            f"A sample must have shape (features,), (channels, length) or (channels, rows, columns), not {shape}.",
+            hint="Give the network images, signals or features.",
         )
     exponents = np.full(shape[0], grid.exponent, np.int64)
     return Value(name=model.graph.nodes[0].name, shape=shape, exponents=exponents, low=grid.low, high=grid.high)
@@ -233,8 +237,9 @@ def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans:
     span, shape, at = spans[chain.source], values[chain.source].shape, chain.source
     bound = int(span.magnitude.max())
     if chain.head is not None:
-        head, shape, found = _head(model, chain.head, shape, span)
-        bound, span, at = _met(head, span, found, values[chain.source]), found, chain.head.name
+        given = [spans[name] for name in chain.head.inputs]
+        head, shape, found = _head(model, chain.head, [values[name].shape for name in chain.head.inputs], given)
+        bound, span, at = _met(head, given, found), found, chain.head.name
     residual, rectify, ceiling = None, False, None
     for node in chain.tail:
         if isinstance(node.operation, Activation):
@@ -257,6 +262,7 @@ def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans:
     step = Step(
         head=head,
         source=chain.source,
+        more=() if chain.head is None else chain.head.inputs[1:],
         residual=residual,
         rectify=rectify,
         rescale=rescale,
@@ -266,8 +272,12 @@ def _step(model: QuantizedModel, chain: _Chain, values: dict[str, Value], spans:
     return step, span
 
 
-def _head(model: QuantizedModel, node: Node, shape: tuple[int, ...], span: Span) -> tuple[Head, tuple[int, ...], Span]:
-    own = replace(own_of(model.graph, node, model.codes, model.grids), pixels=int(np.prod(shape[1:])))
+def _head(
+    model: QuantizedModel, node: Node, shapes: Sequence[tuple[int, ...]], given: Sequence[Span]
+) -> tuple[Head, tuple[int, ...], Span]:
+    shape, *others = shapes
+    own = own_of(model.graph, node, model.codes, model.grids)
+    own = replace(own, pixels=int(np.prod(shape[1:])), others=tuple(others), spans=tuple(given))
     if is_layer(node.operation) and not isinstance(own.code, WeightCode):
         raise ConfigError(
             f"The weights of {node.name} are not on a grid of powers of two.",
@@ -279,25 +289,28 @@ def _head(model: QuantizedModel, node: Node, shape: tuple[int, ...], span: Span)
             hint="Quantize activations, too.",
         )
     head, made = node.operation.lower(own, shape)
-    found = node.operation.bounds([span], own)
+    found = node.operation.bounds(given, own)
     assert isinstance(found, Span)  # noqa: S101 - what can be lowered has bounds
     if isinstance(head, Layer):
         # A channel that is always 0 has any exponent; one far from the others would ask for long shifts.
         alive = (found.low != 0) | (found.high != 0)
-        exponents = np.where(alive, found.exponents, found.exponents[alive].max() if alive.any() else span.exponents[0])
+        exponents = np.where(
+            alive, found.exponents, found.exponents[alive].max() if alive.any() else given[0].exponents[0]
+        )
         found = replace(found, exponents=exponents)
     return head, made, found
 
 
-def _met(head: Head, given: Span, found: Span, value: Value) -> int:
+def _met(head: Head, given: Sequence[Span], found: Span) -> int:
     # Stored numbers are >= 0: signed ones have an offset, which is taken back in the bias.
-    offset = OFFSET if given.low.min() < 0 else 0
+    offset = OFFSET if given[0].low.min() < 0 else 0
+    largest = max(int(it.magnitude.max()) for it in given)
     if isinstance(head, Layer):
         weights = np.abs(head.weight.reshape(len(head.bias), -1).astype(np.int64)).sum(1).astype(object)
         return int((found.reach + weights * 2 * offset).max())
-    if isinstance(head, MeanPool):
-        return (int(given.magnitude.max()) + offset) * int(np.prod(value.shape[1:]))
-    return int(given.magnitude.max())
+    if isinstance(head, AvgPool):
+        return (largest + offset) * math.prod(head.kernel)
+    return max(largest, int(found.magnitude.max())) if isinstance(head, Multiply) else largest
 
 
 def added(span: Span, name: str, other: Span, channels: int) -> tuple[Span, Residual, int]:

@@ -8,20 +8,34 @@ import torch
 from modicum.quantize.bounds import Integers
 from modicum.quantize.engine.program import Program, Rescale, Step
 from modicum.quantize.functional import shift_right
-from modicum.quantize.graph.ops import Flatten, Head, Input, Layer, MaxPool, MeanPool, Pad, Slice
+from modicum.quantize.graph.ops import (
+    AvgPool,
+    Concat,
+    Flatten,
+    Head,
+    Input,
+    Layer,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Pad,
+    Slice,
+    Upsample,
+)
 
 
 def run_program(program: Program, numbers: Integers) -> Integers:
     """Run all steps."""
     values = {program.input.name: _as_image(numbers)}
     for step in program.steps:
-        values[step.result.name] = _finish(step, run_head(step.head, values[step.source]), values)
+        given = (values[name] for name in (step.source, *step.more))
+        values[step.result.name] = _finish(step, run_head(step.head, *given), values)
     result = _as_image(values[program.output]) << program.align[:, None, None]
     return result.reshape(len(numbers), *program.values[program.output].shape)
 
 
 def _as_image(x: Integers) -> Integers:
-    return x if x.ndim == 4 else x.reshape(*x.shape, 1, 1)
+    return x.reshape(*x.shape[:2], *(1, 1, *x.shape[2:])[-2:])
 
 
 def _finish(step: Step, numbers: Integers, values: dict[str, Integers]) -> Integers:
@@ -39,23 +53,31 @@ def _rescaled(numbers: Integers, rescale: Rescale) -> Integers:
     return rounded.clamp(rescale.low, rescale.high).numpy()
 
 
-def run_head(head: Head, x: Integers) -> Integers:
+def run_head(head: Head, x: Integers, *more: Integers) -> Integers:
     """Compute the first operation of a step."""
+    if isinstance(head, Lookup):
+        return head.values[x - head.low]
+    if isinstance(head, Multiply):
+        return x * more[0]
+    if isinstance(head, Concat):
+        return np.concatenate([x, *more], axis=1)
     if isinstance(head, Layer):
         return _layer(head, x)
-    if isinstance(head, MaxPool):
+    if isinstance(head, MaxPool | AvgPool):
         return _window(head, x)
     return _moved(head, x)
 
 
-def _moved(head: MeanPool | Pad | Slice | Flatten | Input, x: Integers) -> Integers:
+def _moved(head: Pad | Slice | Upsample | Flatten | Input, x: Integers) -> Integers:
     match head:
-        case MeanPool():
-            return x.sum(axis=(2, 3), keepdims=True)
         case Pad():
-            return np.pad(x, ((0, 0), head.channels, head.rows, head.columns))
+            made = np.zeros((*x.shape[:2], *head.spread(x.shape[2:])), np.int64)
+            made[:, :, :: head.between[0], :: head.between[1]] = x
+            return np.pad(made, ((0, 0), head.channels, head.rows, head.columns))
         case Slice():
             return x[:, :, :: head.stride[0], :: head.stride[1]]
+        case Upsample():
+            return x.repeat(head.factor[0], axis=2).repeat(head.factor[1], axis=3)
         case Flatten():
             return x.reshape(len(x), -1, 1, 1)
         case Input():
@@ -83,13 +105,9 @@ def _layer(head: Layer, x: Integers) -> Integers:
     return result
 
 
-def _window(head: MaxPool, x: Integers) -> Integers:
+def _window(head: MaxPool | AvgPool, x: Integers) -> Integers:
     (top, left), (down, right), (rows, columns) = head.padding, head.stride, head.kernel
-    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=np.iinfo(np.int64).min)
-    height, width = (x.shape[2] - rows) // down + 1, (x.shape[3] - columns) // right + 1
-    seen = [
-        x[:, :, i : i + down * height : down, j : j + right * width : right][:, :, :height, :width]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    return np.stack(seen).max(axis=0)
+    outside = np.iinfo(np.int64).min if isinstance(head, MaxPool) else 0
+    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=outside)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (rows, columns), axis=(2, 3))[:, :, ::down, ::right]
+    return windows.max(axis=(4, 5)) if isinstance(head, MaxPool) else windows.sum(axis=(4, 5))

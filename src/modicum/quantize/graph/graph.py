@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modicum.errors import ConfigError
-from modicum.quantize.graph.ops import BatchNorm, Convolution, Flatten, Linear, MeanPool, Operation, is_layer
+from modicum.quantize.graph.ops import AvgPool, BatchNorm, Convolution, Flatten, Linear, MeanPool, Operation, is_layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -118,14 +118,14 @@ def fold_batch_norms(graph: Graph) -> Graph:
 
 
 def fold_means(graph: Graph) -> Graph:
-    """Let each mean over pixels divide by a power of two, and the linear layers that read it by the rest."""
+    """Let each mean over pixels divide by a power of two, and the layers that read it by the rest."""
     operations = {}
     for node in graph:
         pool = node.operation
-        if not isinstance(pool, MeanPool) or pool.pixels & (pool.pixels - 1) == 0:
+        if not isinstance(pool, MeanPool | AvgPool) or pool.is_shift:
             continue
         readers = _readers_after_flatten(graph, node)
-        if readers and all(isinstance(reader.operation, Linear) for reader in readers):
+        if readers and all(isinstance(reader.operation, Convolution | Linear) for reader in readers):
             pixels = 1 << pool.pixels.bit_length()
             operations[node.name] = replace(pool, pixels=pixels)
             for reader in readers:

@@ -13,7 +13,9 @@ from modicum.quantize.codes import ActivationGrid, Codes, Grids, WeightCode
 from modicum.quantize.configuration import LayerBits, RAPQConfig
 from modicum.quantize.functional import power_of_two
 from modicum.quantize.graph.graph import Graph, Node
-from modicum.quantize.graph.ops import Activation, Input, MeanPool, Operation, is_layer
+from modicum.quantize.graph.ops import Activation, Concat, Input, Mean, Multiply, Operation, Table, is_layer
+
+_BYTE = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +71,9 @@ def own_of(graph: Graph, node: Node, codes: Codes, grids: Grids) -> Own:
     bias = None
     if code is not None and bias_step(graph, codes, grids, name) is not None:
         bias = bias_integers(graph, codes, grids, name)
-    return Own(name=name, code=code, bias=bias, bare=name not in grids)
+    grid = grids.get(name)
+    whole = grid if isinstance(grid, ActivationGrid) else None
+    return Own(name=name, code=code, bias=bias, grid=whole, bare=grid is None)
 
 
 def check_layers(graph: Graph, config: RAPQConfig) -> None:
@@ -103,10 +107,10 @@ def sites(graph: Graph, config: RAPQConfig) -> dict[str, Site]:
     # output has no grid.
     if config.activation_bits is None:
         return {}
-    names = {node.name for node in graph if isinstance(node.operation, Input | Activation)}
+    names = {node.name for node in graph if isinstance(node.operation, Input | Activation | Table)}
     for node in graph:
-        if is_layer(node.operation) or isinstance(node.operation, MeanPool):
-            names.add(source(graph, node.inputs[0]))
+        if is_layer(node.operation) or isinstance(node.operation, Mean | Table | Multiply):
+            names.update(source(graph, name) for name in node.inputs)
     names.discard(graph.output)
     bits = _bits(graph, config)
     return {
@@ -124,25 +128,29 @@ def _bits(graph: Graph, config: RAPQConfig) -> dict[str, int]:
     layers = list(graph.layers)
     result = {node.name: config.first_last_bits for node in graph if isinstance(node.operation, Input)}
     for node in graph:  # the output of the first layer, behind its ReLU
-        if isinstance(node.operation, Activation) and node.inputs == (layers[0],):
+        if isinstance(node.operation, Activation | Table) and node.inputs == (layers[0],):
             result[node.name] = config.first_last_bits
+    read = {source(graph, graph[name].inputs[0]) for name in layers}
+    for node in graph:  # what no layer multiplies may have all bits that a byte has
+        if isinstance(node.operation, Table | Multiply):
+            result |= {name: _BYTE for it in node.inputs if (name := source(graph, it)) not in read | result.keys()}
     for name in layers:
         own = config.per_layer.get(name, LayerBits()).activation_bits
         if own is None and name != layers[-1]:
             continue
-        wanted = own or config.first_last_bits
-        before = source(graph, graph[name].inputs[0])
-        result[before] = wanted
-        while isinstance(graph[before].operation, MeanPool):  # a mean is no finer than what it is taken of
-            before = source(graph, graph[before].inputs[0])
+        wanted, open_ends = own or config.first_last_bits, [graph[name].inputs[0]]
+        while open_ends:
+            before = source(graph, open_ends.pop())
             result[before] = wanted
+            if isinstance(graph[before].operation, Mean | Concat):  # no finer than what it is made of
+                open_ends += graph[before].inputs
     return result
 
 
 def _unsigned(graph: Graph, name: str) -> bool | None:
     operation = graph[name].operation
-    if isinstance(operation, Activation):
+    if isinstance(operation, Activation) or (isinstance(operation, Table) and operation.unsigned):
         return True
-    if isinstance(operation, MeanPool):
-        return _unsigned(graph, source(graph, graph[name].inputs[0]))
+    if isinstance(operation, Mean | Concat | Multiply):
+        return all(_unsigned(graph, source(graph, it)) for it in graph[name].inputs) or None
     return None

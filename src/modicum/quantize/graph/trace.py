@@ -10,7 +10,8 @@ import operator
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -24,23 +25,23 @@ from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Call, Convolution, 
 
 # Operators that hand their first input on when nothing is trained; the copies hand on a tensor of their own.
 _COPIES = {"clone", "lift_fresh_copy", "_to_copy"}
-_READERS = {name: kind for kind in OPERATORS for name in kind.torch_names}
+_READERS = {name: [it for it in OPERATORS if name in it.torch_names] for kind in OPERATORS for name in kind.torch_names}
 _IDENTITIES = {"dropout", "feature_dropout", "detach", "contiguous", "alias", "identity", *_COPIES}
 
 
-def trace(model: nn.Module, example: Tensor) -> Graph:
-    """Write a network down as a graph; batch norms are not folded yet."""
-    return _Reading(exported(model, example)).graph()
+def trace(model: nn.Module, example: Tensor, *, opaque: Container[str] = ()) -> Graph:
+    """Write a network down as a graph, with some nodes as opaque as others are; batch norms are not folded yet."""
+    return _Reading(exported(model, example), opaque).graph()
 
 
 class _Reading:
     """The walk over one exported program."""
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, opaque: Container[str]) -> None:
         signature = program.graph_signature
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         lifted = signature.inputs_to_lifted_tensor_constants
-        self._program = program
+        self._program, self._opaque = program, opaque
         self._parameters = names
         self._names = {**names, **lifted}
         self._tensors = {
@@ -91,14 +92,22 @@ class _Reading:
             first = cast("fx.Node", node.args[0])
             self._hand_on(node, first, copied=call.name in _COPIES)
             return
-        reader = _READERS.get(call.name)
-        found = reader.from_fx(call) if reader else None
-        inputs = self._inputs(node, found.inputs) if found else None
-        if found is None or inputs is None or self._is_foreign_norm(call, found, inputs):
-            self._append_opaque(node, call.name)
+        known = _READERS.get(call.name, []) if call.is_batch else []
+        found = next((it for kind in known if (it := kind.from_fx(call)) is not None), None)
+        if not isinstance(found, str) and self._name(node, Input()) in self._opaque:
+            found = None
+        form = found if isinstance(found, str) else ""
+        inputs = None if found is None or isinstance(found, str) else self._inputs(node, found)
+        if found is None or isinstance(found, str) or inputs is None or self._is_foreign_norm(call, found, inputs):
+            self._append_opaque(node, call.name, form)
         elif isinstance(found, Slice) and found.stride == (1, 1):
             self._hand_on(node, cast("fx.Node", node.args[0]), copied=False)
         else:
+            before = found.before(call)
+            if before is not None:
+                name = f"{node.name}:before"
+                self._nodes.append(Node(name=name, operation=cast("Operation", before), inputs=inputs))
+                inputs = (name,)
             self._append(node, found, inputs)
 
     def _is_identity(self, call: Call) -> bool:
@@ -110,10 +119,13 @@ class _Reading:
         if not isinstance(operation, BatchNorm) or len(call.shape) == 2:
             return False
         before = next(node for node in self._nodes if node.name == inputs[0])
-        return len(call.shape) != 4 or isinstance(before.operation, Linear)
+        return len(call.shape) not in {3, 4} or isinstance(before.operation, Linear)
 
-    def _inputs(self, node: fx.Node, count: int) -> tuple[str, ...] | None:
-        names = [cast("fx.Node", it).name for it in node.args[:count]]
+    def _inputs(self, node: fx.Node, operation: Operation) -> tuple[str, ...] | None:
+        given = node.args[: operation.inputs]
+        if operation.inputs is None:  # a list of tensors
+            given = cast("Sequence[fx.Node]", (node.args or (node.kwargs["tensors"],))[0])
+        names = [cast("fx.Node", it).name for it in given]
         return tuple(self._alias[name] for name in names) if all(name in self._alias for name in names) else None
 
     def _hand_on(self, node: fx.Node, first: fx.Node, *, copied: bool) -> None:
@@ -121,11 +133,11 @@ class _Reading:
         if not copied:
             self._memory[node.name] = self._root(first)
 
-    def _append_opaque(self, node: fx.Node, label: str) -> None:
+    def _append_opaque(self, node: fx.Node, label: str, form: str = "") -> None:
         plan = Plan(self._tensors, self._names, self._alias)
         parameters = set(self._program.graph_signature.parameters)
         operation = opaque(node, plan, label=label, module=_module(node), parameters=parameters)
-        self._append(node, operation, tuple(plan.sources))
+        self._append(node, replace(operation, form=form), tuple(plan.sources))
 
     def _append(self, node: fx.Node, operation: Operation, inputs: tuple[str, ...] = ()) -> None:
         name = self._name(node, operation)

@@ -74,7 +74,7 @@ def _patches(layer: Convolution | Linear, x: Tensor, groups: int) -> Tensor:
     if isinstance(layer, Linear):
         return x.reshape(-1, 1, x.shape[-1]).double()
     kernel = (layer.weight.shape[2], layer.weight.shape[3])
-    columns = unfold(x, kernel, layer.dilation, layer.padding, layer.stride)
+    columns = unfold(x if x.ndim == 4 else x[:, :, None], kernel, layer.dilation, layer.padding, layer.stride)
     samples, features, places = columns.shape
     return columns.transpose(1, 2).reshape(samples * places, groups, features // groups).double()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode, packed_size
 from modicum.quantize.graph.graph import Graph
-from modicum.quantize.graph.ops import BatchNorm, Convolution, Linear, MeanPool, Opaque
+from modicum.quantize.graph.ops import BatchNorm, Convolution, Linear, Mean, Opaque, Table
 from modicum.quantize.graph.placement import source
 
 if TYPE_CHECKING:
@@ -226,10 +226,12 @@ def float_parts(graph: Graph, network: nn.Module | None = None) -> tuple[FloatPa
         if isinstance(it, Opaque):
             own = [it.tensors[name] for name in sorted(it.parameters - seen)]
             seen |= it.parameters
-            found.append(_part(it.module or node.name, it.label, own))
+            found.append(_part(it.module or node.name, it.named(), own))
         elif isinstance(it, BatchNorm):
             found.append(_part(node.name, "batch_norm", [it.weight, it.bias]))
-        elif isinstance(it, MeanPool) and it.pixels & (it.pixels - 1):
+        elif isinstance(it, Table) and node.name == graph.output:
+            found.append(_part(node.name, it.named(), []))
+        elif isinstance(it, Mean) and not it.is_shift:
             found.append(_part(node.name, f"mean of {it.pixels}", []))
     return tuple(found)
 

@@ -19,7 +19,7 @@ from modicum.core.files import aside
 from modicum.core.storage import Format
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid, FloatWeightCode, WeightCode
-from modicum.quantize.graph.placement import bias_integers, bias_step
+from modicum.quantize.graph.placement import bias_integers, bias_step, source
 from modicum.quantize.io.storage import config_to
 
 if TYPE_CHECKING:
@@ -103,11 +103,9 @@ def _document(onnx: Any, model: QuantizedModel, opset: int) -> Any:
         helper.make_node(it.kind, list(it.inputs), [it.output], name=f"{it.kind}:{it.output}", **it.attributes)
         for it in program.calls
     ]
-    with torch.no_grad():
-        shape = model(torch.zeros(1, *model.shape)).shape[1:]
     values = [
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *sizes])
-        for name, sizes in ((source, model.shape), (output, shape))
+        for name, sizes in ((source, model.shape), (output, program.shapes[model.graph.output]))
     ]
     constants = [numpy_helper.from_array(value, name) for name, value in program.constants.items()]
     graph = helper.make_graph(nodes, "quantized", values[:1], values[1:], initializer=constants)
@@ -171,6 +169,7 @@ class Program:
     calls: list[Call] = field(default_factory=list[Call])  # the nodes
     constants: dict[str, Array] = field(default_factory=dict[str, Array])  # by name
     result: dict[str, str] = field(default_factory=dict[str, str])
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # of a sample, by node
 
     def call(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add a node, and give the name of its output."""
@@ -182,6 +181,15 @@ class Program:
         self.constants[name] = np.asarray(value, dtype=dtype)
         return name
 
+    def axes(self, name: str) -> slice:
+        """Give those of a pair of rows and columns that a node's input has."""
+        return slice(3 - len(self.shapes[self.model.graph[name].inputs[0]]), 2)
+
+    def grid(self, name: str) -> ActivationGrid | FloatActivationGrid | None:
+        """Give the grid that a node's input is on."""
+        graph = self.model.graph
+        return self.model.grids.get(source(graph, graph[name].inputs[0]))
+
     def weights(self, name: str) -> tuple[str, str]:
         """Add the weights and biases of a layer, and give their names."""
         return _weights(self.model, self, name)
@@ -190,6 +198,13 @@ class Program:
 def program_of(model: QuantizedModel) -> Program:
     """Translate a network."""
     program = Program(model=model)
+
+    def watch(name: str, value: Tensor) -> Tensor:
+        program.shapes[name] = tuple(value.shape[1:])
+        return value
+
+    with torch.no_grad():
+        model.graph.run({}, x=torch.zeros(1, *model.shape), through=watch)
     for node in model.graph:
         inputs = [program.result[name] for name in node.inputs]
         value = node.operation.to_onnx(program, node.name, inputs)
@@ -234,11 +249,14 @@ def _to_grid(program: Program, name: str, value: str, grid: ActivationGrid | Flo
 def _weights(model: QuantizedModel, program: Program, name: str) -> tuple[str, str]:
     layer, code = model.graph.layers[name], model.codes.get(name)
     step = None if code is None else bias_step(model.graph, model.codes, model.grids, name)
+    shape = layer.weight.shape[: len(program.shapes[name]) + 1]
+    if len(shape) == 3:  # a signal has no rows
+        shape = (*shape[:2], layer.weight.shape[3])
     if code is None:
-        weight = program.constant(f"{name}/weight", layer.weight.detach().cpu(), np.float32)
+        weight = program.constant(f"{name}/weight", layer.weight.detach().cpu().reshape(shape), np.float32)
     else:
         # Names apart from those of the grid of the layer's output, which there is where another layer reads it.
-        whole = program.constant(f"{name}/weight_codes", stored_integers(name, code), np.uint8)
+        whole = program.constant(f"{name}/weight_codes", stored_integers(name, code).reshape(shape), np.uint8)
         scale = program.constant(f"{name}/weight_scale", code.scale.cpu(), np.float32)
         zero = program.constant(f"{name}/weight_zero", np.full(len(code.scale), _MIDDLE), np.uint8)
         weight = program.call("DequantizeLinear", [whole, scale, zero], f"{name}/weight", axis=0)

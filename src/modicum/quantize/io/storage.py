@@ -22,7 +22,7 @@ from modicum.quantize.codes import ActivationGrid, WeightCode, pack_bits, unpack
 from modicum.quantize.configuration import LEAST_BITS, MOST_BITS, LayerBits, RAPQConfig
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, Node, folded
-from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Convolution, Linear, Opaque, Operation
+from modicum.quantize.graph.ops import OPERATORS, BatchNorm, Convolution, Linear, Opaque, Operation, Table
 from modicum.quantize.graph.placement import bias_integers, bias_step
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.inspect.certificate import certify
@@ -39,7 +39,7 @@ _LONGEST = 2**15
 _SOURCE = "The description of the network"
 Entry: TypeAlias = tuple[str, str, list[int], dict[str, Any]]
 _TENSORS = {"weight", "bias", "gamma", "mean", "variance"}
-_LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module"}  # the file holds no code
+_LEFT_OUT = _TENSORS | {"call", "tensors", "parameters", "module", "form"}  # the file holds no code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,13 +199,16 @@ def _settings(node: Node, bits: Mapping[str, int]) -> dict[str, Any]:
 def _blank(entry: Entry, before: list[Blank]) -> Blank:
     name, kind, inputs, settings = entry
     check_name(name)
-    if kind not in _KINDS or (kind != "opaque" and len(inputs) != _KINDS[kind].inputs):
+    wanted = _KINDS[kind].inputs if kind in _KINDS else None
+    if kind not in _KINDS or (wanted is not None and len(inputs) != wanted):
         raise DataError(f"{name} in the file is no node, but a {kind} of {len(inputs)} inputs.", hint=_DAMAGED)
     if any(not 0 <= place < len(before) for place in inputs):
         raise DataError(f"{name} reads a node that does not come before it.", hint=_DAMAGED)
     allowed = {it.name for it in fields(_KINDS[kind])} - _LEFT_OUT
     shape, bits = settings.pop("shape", []), settings.pop("bits", 0)
-    if set(settings) - allowed or (kind == "opaque" and "label" not in settings):
+    widths = parsed(settings.get("widths", []), tuple[int, ...], source=f"The widths of {name}", hint=_DAMAGED)
+    wrong = kind == "concat" and (len(widths) != len(inputs) or min(widths, default=0) < 1)
+    if wrong or set(settings) - allowed or (kind == "opaque" and "label" not in settings):
         raise DataError(f"{name} has settings that no {kind} has, or lacks one.", hint=_DAMAGED)
     return Blank(
         name=name,
@@ -218,12 +221,19 @@ def _blank(entry: Entry, before: list[Blank]) -> Blank:
 
 
 def _setting(key: str, value: Any) -> Any:
-    kinds: dict[str, Any] = {"ceiling": float, "epsilon": float, "keep": bool, "label": str}
+    kinds: dict[str, Any] = {
+        **{"ceiling": float, "epsilon": float, "keep": bool, "label": str, "function": str},
+        "widths": tuple[int, ...],
+    }
     kind = kinds.get(key, tuple[int, int] if isinstance(value, list) else int)
     found = parsed(value, kind, source=key, hint=_DAMAGED)
     if key == "label":
         check_name(found)
-    if isinstance(found, tuple) and max(map(abs, found)) > _LONGEST:
+    if key == "function" and found not in Table.torch_names:
+        raise DataError(f"There is no function {found[:80]!r}.", hint=_DAMAGED)
+    if isinstance(found, tuple) and (
+        max(map(abs, found)) > _LONGEST or (key in {"factor", "kernel", "between"} and min(found) < 1)
+    ):
         raise DataError(f"{key} is {value}.", hint=_DAMAGED)
     return found
 
@@ -324,10 +334,18 @@ def _opaque(document: Document, path: Path, network: nn.Module | None) -> dict[s
             "no code for them.",
             hint="Pass the network that was quantized, with any weights: QuantizedModel.load(path, network=...).",
         )
-    graph = folded(trace(copy.deepcopy(network).cpu().float(), torch.zeros(2, *document.shape)))
-    if blanks(graph, {it.name: it.bits for it in document.nodes}) != document.nodes:
+    # What is opaque in the file stays so, though another version of modicum may know an integer form of it.
+    example = torch.zeros(2, *document.shape)
+    graph = folded(trace(copy.deepcopy(network).cpu().float(), example, opaque=labels.keys()))
+    found = blanks(graph, {it.name: it.bits for it in document.nodes})
+    if _undivided(found) != _undivided(document.nodes):
         raise ConfigError(f"{path} has other operators than {type(network).__name__}.", hint=_ANOTHER)
     return {name: cast("Opaque", graph[name].operation) for name in labels}
+
+
+def _undivided(nodes: tuple[Blank, ...]) -> list[Blank]:
+    """Leave out what means divide by: it depends on what is folded into their readers."""
+    return [replace(it, settings={**it.settings, "pixels": 0}) for it in nodes]
 
 
 def _single(value: Tensor) -> Tensor:
