@@ -1,6 +1,6 @@
 """How often intervals of a mean difference hold, and how often a report without effects has a verdict: by simulation.
 
-Run: python benchmarks/intervals.py [--draws N] [--json]
+Run: python benchmarks/intervals.py [--part seeds|items] [--draws N] [--json]
 
 ``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, by the way to get
 one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share
@@ -8,6 +8,8 @@ of samples without a single failed run, where one in ten fails: no interval can 
 ``reports``: share of reports of eight arms without any difference between them (a baseline, two methods, five controls)
 that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
 adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
+With ``--part items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that
+over seeds and items, which reports have where an arm gives its items.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from scipy import stats
 
 from modicum.core.compare import paired_differences
 from modicum.core.environment import this_run
-from modicum.core.intervals import bootstrap_interval, mean_interval
+from modicum.core.intervals import bootstrap_interval, crossed_interval, mean_interval
 from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Role
 
@@ -111,20 +113,43 @@ def peeking(draws: int) -> dict[str, float]:
     }
 
 
+def items(draws: int) -> list[dict[str, Any]]:
+    """Count how often intervals contain zero, where a difference is of the seed, the item and both."""
+    found: list[dict[str, Any]] = []
+    for seeds in (6, 20):
+        for number in (80, 300, 2000):
+            for spread in (0.0, 0.02):
+                draw = np.random.default_rng(seeds)
+                inside: list[list[bool]] = []
+                for _ in range(draws):
+                    effects = draw.normal(0, spread, (seeds, 1)) + draw.normal(0, 0.3, number)
+                    scores = effects + draw.normal(0, 0.3, (seeds, number))
+                    ways = (
+                        mean_interval(scores.mean(1)),
+                        crossed_interval(scores.mean(1), scores.mean(0)),
+                    )
+                    inside.append([low <= 0 <= high for low, high, _ in ways])
+                alone, crossed = np.mean(inside, axis=0)
+                row = {"seeds": seeds, "items": number, "spread of seeds": spread}
+                found.append({**row, "seeds alone": float(alone), "seeds and items": float(crossed)})
+                print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
 def main() -> None:
     """Run the simulations and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000, help="samples of each kind and number of seeds")
+    parser.add_argument("--part", choices=("seeds", "items"), default="seeds")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    result = {
-        "environment": this_run(),
-        "draws": arguments.draws,
-        "draws of BCa": min(arguments.draws, BCA_DRAWS),
-        "coverage": coverage(arguments.draws),
-        "reports": reports(arguments.draws // 4),
-        "peeking": peeking(arguments.draws // 4),
-    }
+    draws = arguments.draws
+    result: dict[str, Any] = {"environment": this_run(), "draws": draws}
+    if arguments.part == "items":
+        result["items"] = items(draws)
+    else:
+        result["draws of BCa"] = min(draws, BCA_DRAWS)
+        result |= {"coverage": coverage(draws), "reports": reports(draws // 4), "peeking": peeking(draws // 4)}
     print(json.dumps(result, indent=1) if arguments.json else result)
 
 

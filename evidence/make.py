@@ -12,6 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 COMMANDS = {
     "intervals": "python benchmarks/intervals.py --json",
+    "intervals-items": "python benchmarks/intervals.py --part items --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
     "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
@@ -76,14 +77,14 @@ COMMANDS = {
     "peerpl-speed": "python benchmarks/peerpl.py --json",
     "gotuning-demo": "modicum compare gotuning --budget demo --seeds 20 --out runs/evidence/gotuning-demo --json",
     **{
-        f"gotuning-{task}": f"modicum compare gotuning --budget full --workers 1 --seeds 5 --option task={task} "
+        f"gotuning-{task}": f"modicum compare gotuning --budget full --seeds 6 --option task={task} "
         f"--option texts=300 --option per_class=1500 --option steps=100 --out runs/evidence/gotuning-{task} --json"
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
     "gotuning-speed": "python benchmarks/gotuning.py --json",
     "seqdiffuseq-demo": "modicum compare seqdiffuseq --budget demo --seeds 20 --out runs/evidence/seqdiffuseq-demo "
     "--json",
-    "seqdiffuseq-cmudict": "modicum compare seqdiffuseq --budget full --seeds 5 --workers 1 --option steps=2000 "
+    "seqdiffuseq-cmudict": "modicum compare seqdiffuseq --budget full --seeds 6 --workers 1 --option steps=2000 "
     "--option schedule_every=200 --option bins=20 --option batch=32 --option test=500 "
     "--out runs/evidence/seqdiffuseq-cmudict --json",
     "seqdiffuseq-speed": "python benchmarks/seqdiffuseq.py --json",
@@ -108,7 +109,7 @@ COMMANDS = {
     "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
 
-SMALL = [name for name in COMMANDS if name == "intervals" or name.endswith(("-demo", "-speed"))]
+SMALL = [name for name in COMMANDS if name.startswith("intervals") or name.endswith(("-demo", "-speed"))]
 
 
 def make(name: str) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
-from modicum.core.intervals import FEWEST, holm, mean_interval
+from modicum.core.intervals import FEWEST, crossed_interval, holm, mean_interval
 from modicum.core.jobs import Record, Task, finish
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
@@ -33,6 +33,7 @@ __all__ = ["compare", "resolve_seeds"]
 
 _ORDER = ("baseline", "method", "control")
 _SIGNIFICANT = 0.05
+_ITEM_DIGITS = 6  # that are kept of the score of a test item
 
 
 def compare(
@@ -161,7 +162,14 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
         costs={name: fmean(each) for name, each in _by_name(comparison.costs, records, "costs").items()},
         secondary_values=secondary,
         diverged=sum(record["diverged"] for record in records),
+        items=_mean_items([record["items"] for record in records]),
     )
+
+
+def _mean_items(found: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    if len({len(items) for items in found}) > 1:  # each seed has its own
+        return ()
+    return tuple(np.mean(found, axis=0).round(_ITEM_DIGITS).tolist())
 
 
 def _by_name(metrics: Sequence[Metric], records: Sequence[Record], kind: str) -> dict[str, tuple[float, ...]]:
@@ -207,7 +215,13 @@ def paired_differences(pairs: Sequence[tuple[ArmResult, ArmResult]], metric: Met
     sign = 1.0 if metric.higher_is_better else -1.0
     values = [sign * (np.array(arm.values, float) - np.array(versus.values, float)) for arm, versus in pairs]
     several = bool(values) and len(values[0]) > 1
-    found = [mean_interval(each) for each in values] if several else [(None, None, None)] * len(values)
+    found = [(None, None, None)] * len(values)
+    if several:
+        items = [(np.array(arm.items), np.array(versus.items)) for arm, versus in pairs]
+        found = [
+            crossed_interval(each, sign * (own - other)) if len(own) == len(other) > 1 else mean_interval(each)
+            for each, (own, other) in zip(values, items, strict=True)
+        ]
     adjusted = holm([p for *_, p in found if p is not None]) if several else [None] * len(values)
     return tuple(
         Difference(

@@ -65,6 +65,23 @@ def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]
     return mean - above * error, mean - below * error, float(p_value)
 
 
+def crossed_interval(values: npt.NDArray[np.float64], items: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Give interval and p-value of a mean over seeds (values) and over the test items that all seeds share."""
+    # Seeds and items are crossed random effects, and each item is a mean over the seeds. The variance of the mean is
+    # that over seeds plus that over items: what is of one seed and one item alone is in both, so that the sum is a
+    # little too large. Degrees of freedom are those of Welch and Satterthwaite.
+    low, high, p_value = mean_interval(values)
+    mean, sizes = float(values.mean()), (len(values), len(items))
+    of_seeds, of_items = (float(each.var(ddof=1)) / len(each) for each in (values, items))
+    if of_items > 0:
+        half = float(stats.t.ppf(1 - _TAIL, sizes[1] - 1)) * math.sqrt(of_items)
+        low, high = mean - math.hypot(mean - low, half), mean + math.hypot(high - mean, half)
+        variance = of_seeds + of_items
+        freedom = variance**2 / (of_seeds**2 / (sizes[0] - 1) + of_items**2 / (sizes[1] - 1))
+        p_value = max(p_value, 2 * float(stats.t.sf(abs(mean) / math.sqrt(variance), freedom)))
+    return low, high, p_value
+
+
 @cache
 def _drawn_shares(count: int) -> npt.NDArray[np.float64]:
     """Give the share that each of some values has in each bootstrap sample; the same values give the same numbers."""

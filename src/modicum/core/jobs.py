@@ -102,6 +102,7 @@ def _execute(item: tuple[Task, str]) -> Record:
         "diverged": bool(measurement.diverged),
         "secondary": {name: float(number) for name, number in measurement.secondary.items()},
         "costs": {name: float(number) for name, number in measurement.costs.items()},
+        "items": [float(number) for number in measurement.items],
         "seconds": cost.seconds,
         "memory": cost.memory,
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, cast, get_args
 
 from modicum.core.settings import change
@@ -104,15 +106,18 @@ class Measurement:
         secondary: secondary metrics, by name.
         costs: the method's own costs (labels, bits, parameters, network calls), by name.
         diverged: whether the run diverged; the report counts such runs beside the mean.
+        items: score of each test item where all seeds and arms have the same ones, in one order; their mean is the
+            value. The interval then speaks of other items, too.
 
     Raises:
-        ConfigError: if a number is not finite.
+        ConfigError: if a number is not finite, or the mean of the items is not the value.
     """
 
     value: float
     secondary: Mapping[str, float] = field(default_factory=dict[str, float])
     costs: Mapping[str, float] = field(default_factory=dict[str, float])
     diverged: bool = False
+    items: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.secondary, **self.costs}.items():
@@ -121,6 +126,11 @@ class Measurement:
                     f"A measurement must be finite, but {name} is {number}.",
                     hint="Give a run that diverged the score that it deserves, such as chance.",
                 )
+        if len(self.items) and not math.isclose(mean := fmean(self.items), self.value, rel_tol=1e-6, abs_tol=1e-9):
+            raise ConfigError(
+                f"The mean of the {len(self.items)} items is {mean}, and the value is {self.value}.",
+                hint="Weight the scores of the items so that their mean is the value, or leave them out.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

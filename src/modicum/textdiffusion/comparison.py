@@ -15,7 +15,7 @@ from modicum.textdiffusion import tasks
 from modicum.textdiffusion.configuration import COMPARISON, PRESETS, ComparisonSettings, SeqDiffuSeqConfig
 from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion
 from modicum.textdiffusion.data import Example, configure, encode_pairs, room, train_tokenizer
-from modicum.textdiffusion.metrics import score_texts
+from modicum.textdiffusion.metrics import edits, score_texts
 from modicum.textdiffusion.model import SeqDiffuSeqForConditionalGeneration
 from modicum.textdiffusion.selection import choose, distinct_n
 from modicum.textdiffusion.texts import generate_texts
@@ -171,6 +171,8 @@ def _measured(
     words = [[text.split() for text in texts] for texts in found]
     likely = [[texts[index]] for texts, index in zip(found, choose(words), strict=True)]
     scores, chosen = _score(items, found), _score(items, likely)
+    each = edits([texts[:1] for texts in found], [references for _, references in items])
+    length = sum(words for _, words in each) / len(each)
     return Measurement(
         value=100 * scores["error_rate"],
         secondary={
@@ -182,6 +184,7 @@ def _measured(
             **{name: 100 * error for name, error in others.items()},
         },
         costs=costs,
+        items=[100 * wrong / length for wrong, _ in each],
     )
 
 

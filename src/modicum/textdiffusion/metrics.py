@@ -46,16 +46,18 @@ def score_texts(
     first, copied = [[texts[0]] for texts in candidates], [[source] for source in sources]
     scores: dict[str, float] = {}
     for name, texts in (("", first), ("oracle_", candidates), ("copied_", copied)):
-        scores[f"{name}error_rate"], scores[f"{name}wrong"] = _errors(texts, references)
+        found = edits(texts, references)
+        scores[f"{name}error_rate"] = sum(each for each, _ in found) / sum(words for _, words in found)
+        scores[f"{name}wrong"] = sum(each > 0 for each, _ in found) / len(found)
     if bleu:
         scores |= {"bleu": _bleu(first, references), "copied_bleu": _bleu(copied, references)}
     return scores
 
 
-def _errors(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> tuple[float, float]:
-    """Give the error rate of the best candidates, each against its nearest reference, and the share that is wrong."""
+def edits(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Give the edits of the best candidate for each source to its nearest reference, and the words of that."""
     text = require("torchmetrics.functional.text", extra="text", purpose="The error rate")
-    edits = words = wrong = 0
+    least: list[tuple[int, int]] = []
     for texts, wanted in zip(candidates, references, strict=True):
         lengths = {reference: max(1, len(reference.split())) for reference in wanted}
         found = [
@@ -63,9 +65,8 @@ def _errors(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[s
             for candidate in dict.fromkeys(texts)
             for reference, length in lengths.items()
         ]
-        least, length = min(found, key=lambda pair: pair[0] / pair[1])
-        edits, words, wrong = edits + least, words + length, wrong + (least > 0)
-    return edits / words, wrong / len(candidates)
+        least.append(min(found, key=lambda pair: pair[0] / pair[1]))
+    return least
 
 
 def _bleu(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:

@@ -195,7 +195,10 @@ def measure(job: Job, shared: Shared, *, answer: Answer) -> Measurement:
     if each:
         values = [right(scores[:-1]) for scores in each]
         secondary["spread over templates"] = max(values) - min(values)
-    return Measurement(value=right(scores), secondary=secondary)
+    items = (found == truth).astype(float)
+    for texts in sets:
+        items[texts] *= len(items) / len(sets) / len(items[texts])  # a set counts as much as another
+    return Measurement(value=right(scores), secondary=secondary, items=items.tolist())
 
 
 def _arm(name: str, role: Role, answer: Answer, summary: str) -> Arm:

@@ -150,6 +150,28 @@ def test_verdict_needs_the_interval_and_enough_seeds() -> None:
     assert [item.verdict for item in one] == ["too few seeds"] * 3
 
 
+def labelled(job: Job, shift: float) -> Measurement:
+    items = np.random.default_rng(0).normal(size=30) * shift + np.random.default_rng(job.seed).normal(0, 0.01, 30)
+    return Measurement(value=float(items.mean()), items=items.tolist())
+
+
+def test_test_items_that_all_seeds_share_are_in_the_report(tmp_path: Path) -> None:
+    arms = [replace(each, run=partial(labelled, shift=float(number))) for number, each in enumerate(RIDGE.arms)]
+    report = compare(
+        replace(RIDGE, arms=tuple(arms), metric=Metric(name="score")), seeds=6, engine="inline", out=tmp_path
+    )
+    assert report == load(tmp_path / "report.json")[0]
+    assert [len(each.items) for each in report.arms] == [30] * 3
+    assert [np.mean(each.items) for each in report.arms] == pytest.approx([each.mean for each in report.arms], abs=1e-6)
+    assert "All seeds have the same 30 test items" in " ".join(str(report).split())
+    assert {each.verdict for each in report.differences} == {"no difference shown"}  # though all seeds agree
+
+
+def test_items_have_the_mean_of_the_measurement() -> None:
+    with pytest.raises(ConfigError, match=r"The mean of the 2 items is 0\.5, and the value is 0\.7\."):
+        Measurement(value=0.7, items=[0.0, 1.0])
+
+
 def test_seeds_that_are_added_after_a_look_are_told(tmp_path: Path) -> None:
     def again(seeds: int, **options: int) -> str:
         return str(compare(RIDGE, seeds=seeds, engine="inline", out=tmp_path, options=options))

@@ -20,7 +20,7 @@ from modicum.core.report import ArmResult, Difference, load
 NUMBERS = st.floats(-1e3, 1e3).map(lambda value: round(value, 6))
 
 
-def arm(name: str, values: Sequence[float]) -> ArmResult:
+def arm(name: str, values: Sequence[float], items: Sequence[float] = ()) -> ArmResult:
     return ArmResult(
         name=name,
         role="method",
@@ -32,6 +32,7 @@ def arm(name: str, values: Sequence[float]) -> ArmResult:
         memory=0.0,
         secondary={},
         costs={},
+        items=tuple(items),
     )
 
 
@@ -48,6 +49,37 @@ def test_mean_and_signs_follow_the_direction_of_the_metric() -> None:
     down = paired([3.0, 5.0], [1.0, 2.0], higher_is_better=False)
     assert (up.arm, up.versus, up.values, up.mean) == ("ours", "theirs", (2.0, 3.0), 2.5)
     assert (down.values, down.mean) == ((-2.0, -3.0), -2.5)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_the_spread_of_common_test_items_is_in_interval_and_p_value(higher_is_better: bool) -> None:
+    draw = np.random.default_rng(0)
+    scores, zeros = draw.normal(0, 0.02, (8, 1)) + draw.normal(0.1, 0.4, 50) + draw.normal(0, 0.1, (8, 50)), [0.0] * 50
+    metric = Metric(name="accuracy", higher_is_better=higher_is_better)
+    values, items = scores.mean(1), scores.mean(0)
+    pair = lambda items: (arm("ours", values.tolist(), items), arm("theirs", zeros[:8], zeros[: len(items)]))
+    (crossed,) = paired_differences([pair(items.tolist())], metric)
+    (alone,) = paired_differences([pair([])], metric)
+    assert crossed.low is not None
+    assert crossed.high is not None
+    assert alone.low is not None
+    assert alone.high is not None
+    half = 1.96 * items.std(ddof=1) / math.sqrt(50)  # Student's quantile is larger
+    for end, seeds_alone in ((crossed.low, alone.low), (crossed.high, alone.high)):
+        assert abs(end - crossed.mean) == pytest.approx(math.hypot(seeds_alone - alone.mean, half), rel=0.03)
+    assert crossed.mean == pytest.approx(scores.mean() if higher_is_better else -scores.mean())
+    assert crossed.p_value is not None
+    assert alone.p_value is not None
+    assert crossed.p_value > alone.p_value
+
+
+def test_without_spread_of_seeds_common_items_have_students_test() -> None:
+    items = np.random.default_rng(1).normal(0.2, 1.0, 40)
+    pair = (arm("ours", [items.mean()] * 8, items.tolist()), arm("theirs", [0.0] * 8, [0.0] * 40))
+    (found,) = paired_differences([pair], Metric(name="accuracy"))
+    expected = stats.ttest_1samp(items, 0)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert found.p_value == pytest.approx(max(expected.pvalue, 2**-7))
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

@@ -108,6 +108,8 @@ def how_made(report: Report) -> str:
         "unless differences are very skewed: a run in ten that fails can escape them. p: of the same tests, two-sided, "
         f"corrected by Holm's method for the {len(report.differences)} pairs of this report."
     )
+    if number := len(report.baseline.items):
+        words += f" All seeds have the same {number:,} test items: intervals and p count their spread, too."
     if metric.margin is not None:
         words += f" Differences within {quantity(metric.margin, metric)} do not matter."
     if added := len(report.seeds) - report.planned:
