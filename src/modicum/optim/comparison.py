@@ -46,7 +46,7 @@ def setup(job: Job) -> Split:
 def run(job: Job, split: Split, *, make: Factory, top: float, standardise: bool = False) -> Measurement:
     """Count the rates that are as good at all scales of the inputs as the arm's best rate is at the first of them."""
     plan: ComparisonSettings = job.settings
-    home, *others = (_scaled(split, scale, job.device, standardise=standardise) for scale in plan.scales)
+    home, *others = (scaled(split, scale, job.device, standardise=standardise) for scale in plan.scales)
     found = {rate: train(home, make, rate=rate, job=job) for rate in rates(top, plan.trials)}
     tuned = max(found, key=lambda rate: found[rate]["validation"])
     best = found[tuned]["test"]
@@ -72,7 +72,8 @@ def rates(top: float, trials: int) -> list[float]:
     return [top * 10 ** (-STEP * step) for step in range(trials)]
 
 
-def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
+def scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
+    """Multiply the inputs by a scale, and standardise them where an arm does."""
     inputs = {part: values.to(device) * scale for part, values in split.inputs.items()}
     if standardise:
         std, mean = torch.std_mean(inputs["train"], dim=0)  # a constant column or pixel becomes 0
