@@ -14,9 +14,10 @@ COMMANDS = {
     "intervals": "python benchmarks/intervals.py --json",
     "intervals-items": "python benchmarks/intervals.py --part items --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
+    "nsgd-curves": "python benchmarks/nsgd_curves.py --json --plot docs/nsgd-curves.svg",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
     "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
-    "--option rates=0.01,0.1,1 --option epochs=30 --out runs/evidence/nsgd-cifar10 --json",
+    "--option trials=5 --option epochs=30 --out runs/evidence/nsgd-cifar10 --json",
     "hype-demo": "modicum compare hype --budget demo --seeds 20 --out runs/evidence/hype-demo --json",
     **{
         f"hype-{task}": f"modicum compare hype --budget full --seeds 6 --option task={task} --option train_size=250 "

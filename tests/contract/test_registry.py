@@ -61,7 +61,7 @@ def worker() -> Iterator[Engine]:
 
 # All arms of a demo, and two of them once more, on less of it where it takes more than seconds.
 LESS = {
-    "nsgd": {"epochs": "1", "rates": "0.01,1", "scales": "1,10"},
+    "nsgd": {"epochs": "1", "trials": "3", "scales": "1,10"},
     "hype": {"epochs": "6"},
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
@@ -77,7 +77,7 @@ LESS = {
 # validation chose. PeerPL's are returns, which are 29 to 81 and did not move. Go-tuning: not measured so, four of its
 # 80 texts. SeqDiffuSeq's are percent of the letters of 50 verbs, and did not move.
 SPREAD = {
-    "nsgd": 0.08,
+    "nsgd": 0.5,
     "hype": 0.02,
     "gprmgk": 0.001,
     "cubemlp": 0.05,

@@ -32,9 +32,10 @@ from modicum.quantize.quantizer import check_samples
 
 pytestmark = pytest.mark.slow  # all of them together
 
-QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "rates=0.1,1", "-o", "scales=10", "-o", "epochs=1", "--workers", "1"]
+QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "trials=2", "-o", "scales=10", "-o", "epochs=1", "--workers", "1"]
 # Seven jobs that are over at once, on one worker: where the time of a run would prove nothing more.
-LEAST = ["compare", "nsgd", "--seeds", "1", "-o", "rates=0.1", "-o", "scales=1", "-o", "epochs=1", "--workers", "1"]
+SMALLEST = ["-o", "trials=2", "-o", "scales=1", "-o", "gains=1", "-o", "epochs=1"]
+LEAST = ["compare", "nsgd", "--seeds", "1", *SMALLEST, "--workers", "1"]
 
 
 Done = subprocess.CompletedProcess[str]
@@ -165,7 +166,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 def test_compare_writes_a_report_and_prints_the_same_one_again(whole: Whole, tmp_path: Path) -> None:
-    assert "Does one learning rate work across input scales?" in whole.stdout
+    assert "Over how many decades of the learning rate" in whole.stdout
     assert {"report.json", "report.md", "report.html", FILE_NAME} <= {path.name for path in whole.folder.iterdir()}
     whole.copy(tmp_path)
     again = run_here(*QUICK, "--out", "out", cwd=tmp_path)
@@ -262,8 +263,8 @@ def test_own_data_is_compared(tmp_path: Path) -> None:
         (["compare", "nsgd", "--option", "epochs"], 2, "--option takes name=value, got 'epochs'"),
         (["compare", "nsgd", "-o", "epoch=3"], 2, "has no option 'epoch'"),
         (["compare", "nsgd", "-o", "epochs=-3"], 2, "epochs must be an integer from 1 on, got '-3'"),
-        (["compare", "nsgd", "-o", "rates=0.1,nan"], 2, "with commas between them, got '0.1,nan'"),
-        (["compare", "all", "-o", "rates=1"], 2, "The comparison hype has no option 'rates'"),
+        (["compare", "nsgd", "-o", "scales=0.1,nan"], 2, "with commas between them, got '0.1,nan'"),
+        (["compare", "all", "-o", "trials=3"], 2, "The comparison hype has no option 'trials'"),
         (["compare", "nsgd", "--data", "nowhere.csv"], 2, "There is nothing at nowhere.csv"),
         (["compare", "nsgd", "--out", "file/runs"], 2, "The folder file/runs cannot be written"),
         (["compare", "nsgd", "--engine", "dask://nohost"], 2, "No Dask scheduler answers at nohost"),

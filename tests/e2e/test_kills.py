@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("MODICUM_KILLS", "10"))
 
 FAST = ("--epochs", "1", "--channels", "8", "--encoder", "linear", "--batch", "16", "--seeds", "1")
-LEAST = ("-o", "epochs=1", "-o", "rates=0.1", "-o", "scales=1")
+LEAST = ("-o", "epochs=1", "-o", "trials=2", "-o", "scales=1", "-o", "gains=1")
 # Of each command all but its --out; what it reads lies one folder up.
 COMMANDS = {
     "fusion train": ("../classes.npz", *FAST),

@@ -25,6 +25,8 @@ from modicum.optim.optimizer import NSGD
 MOMENTUM = 0.9
 MILESTONES = (0.4, 0.6, 0.8)  # of the steps; 79, 119 and 159 of 200 epochs in the published schedule
 DECAY_FACTOR = 0.2
+STEP = 0.5  # decades between two rates
+TOLERANCE = 0.05  # of accuracy, that a rate may lose and still be as good
 
 # Makes an optimizer of a network, a rate, a weight decay and the first batch.
 Factory: TypeAlias = Callable[[nn.Module, float, float, Tensor], torch.optim.Optimizer]
@@ -41,50 +43,55 @@ def setup(job: Job) -> Split:
     return split
 
 
-def run(job: Job, split: Split, *, make: Factory, standardise: bool = False) -> Measurement:
-    """Train once a cell of (rate, scale); the primary metric is the mean test accuracy over all cells."""
+def run(job: Job, split: Split, *, make: Factory, top: float, standardise: bool = False) -> Measurement:
+    """Count the rates that are as good at all scales of the inputs as the arm's best rate is at the first of them."""
     plan: ComparisonSettings = job.settings
-    cells = {
-        (rate, scale): train(_scaled(split, scale, job.device, standardise=standardise), make, rate=rate, job=job)
-        for scale in plan.scales
-        for rate in plan.rates
-    }
-
-    def mean_at(rate: float, part: str) -> float:
-        return fmean(cells[rate, scale][part] for scale in plan.scales)
-
-    # All three rates are chosen on validation: at scale 1 alone, over all scales, and for each scale.
-    home = min(plan.scales, key=lambda scale: abs(math.log(scale)))
-    tuned = max(plan.rates, key=lambda rate: cells[rate, home]["validation"])
-    shared = max(plan.rates, key=lambda rate: mean_at(rate, "validation"))
-    own = {scale: max(plan.rates, key=lambda rate: cells[rate, scale]["validation"]) for scale in plan.scales}
+    home, *others = (scaled(split, scale, job.device, standardise=standardise) for scale in plan.scales)
+    found = {rate: train(home, make, rate=rate, job=job) for rate in rates(top, plan.trials)}
+    tuned = max(found, key=lambda rate: found[rate]["validation"])
+    best = found[tuned]["test"]
+    useful = {rate for rate, scores in found.items() if scores["test"] >= best - TOLERANCE}
+    at_scales = [best]
+    for inputs in others:  # a rate that failed at one scale is not tried at the next
+        scores = {rate: train(inputs, make, rate=rate, job=job)["test"] for rate in sorted(useful | {tuned})}
+        useful = {rate for rate in useful if scores[rate] >= best - TOLERANCE}
+        at_scales.append(scores[tuned])
+    gains = [train(home, make, rate=tuned, job=job, gain=gain)["test"] if gain != 1 else best for gain in plan.gains]
     return Measurement(
-        value=fmean(cell["test"] for cell in cells.values()),
+        value=STEP * len(useful),
         secondary={
-            "rate tuned at scale 1": mean_at(tuned, "test"),
-            "one rate for all scales": mean_at(shared, "test"),
-            "own rate for each scale": fmean(cells[rate, scale]["test"] for scale, rate in own.items()),
+            "test accuracy, tuned": best,
+            "tuned rate, all scales": fmean(at_scales),
+            "tuned rate, all initial gains": fmean(gains),
         },
     )
 
 
-def _scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
+def rates(top: float, trials: int) -> list[float]:
+    """Give the rates that an arm tries, half a decade apart."""
+    return [top * 10 ** (-STEP * step) for step in range(trials)]
+
+
+def scaled(split: Split, scale: float, device: str, *, standardise: bool) -> Split:
+    """Multiply the inputs by a scale, and standardise them where an arm does."""
     inputs = {part: values.to(device) * scale for part, values in split.inputs.items()}
     if standardise:
-        # A column of a table has a unit of its own; all pixels of an image share one. A constant column becomes 0.
-        axes = (0,) if inputs["train"].ndim == 2 else None
-        std, mean = torch.std_mean(inputs["train"], dim=axes)
+        std, mean = torch.std_mean(inputs["train"], dim=0)  # a constant column or pixel becomes 0
         std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std))  # rounding gives a constant a std
         inputs = {part: (values - mean) / std for part, values in inputs.items()}
     labels = {part: values.to(device) for part, values in split.labels.items()}
     return Split(inputs=inputs, labels=labels, classes=split.classes)
 
 
-def train(split: Split, make: Factory, *, rate: float, job: Job) -> dict[str, float]:
-    """Train one network and score it."""
+def train(split: Split, make: Factory, *, rate: float, job: Job, gain: float = 1.0) -> dict[str, float]:
+    """Train one network, whose initial weights are multiplied by the gain, and score it."""
     # Initial weights, order of the examples and augmentation depend on the seed alone, so that all arms share them.
     plan: ComparisonSettings = job.settings
     network = build(split, seed=job.seed).to(job.device)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(gain)
     inputs, labels = split.inputs["train"], split.labels["train"]
     optimizer = make(network, rate, plan.decay, inputs[: plan.batch])
     steps = plan.epochs * max(1, len(inputs) // plan.batch)
@@ -189,40 +196,71 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+class Clipped(torch.optim.SGD):
+    """SGD whose gradient is clipped to a norm of 1."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Clip the gradients in place, then step."""
+        torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
+        super().step(closure)
+
+
 SGD = partial(make, kind=torch.optim.SGD, momentum=MOMENTUM)
 NSGD_L2 = partial(make, kind=NSGD, momentum=MOMENTUM)
-UNIT = partial(make, kind=UnitGradient, momentum=MOMENTUM)
-ADAM = partial(make, kind=torch.optim.AdamW)  # the usual answer to scales, with decoupled weight decay
+NSGD_L1 = partial(NSGD_L2, norm="l1")
 
+# Each arm has a grid of its own, with as many rates as the others: its highest rate is above the best one.
 _ARMS: tuple[tuple[str, Role, Callable[..., Measurement], str], ...] = (
-    ("SGD", "baseline", partial(run, make=SGD), "momentum 0.9"),
-    ("NSGD l2", "method", partial(run, make=NSGD_L2), "each gradient over the power of its layer's input"),
-    ("NSGD l1", "method", partial(run, make=partial(NSGD_L2, norm="l1")), "the same with the sum of absolute inputs"),
-    ("AdamW", "control", partial(run, make=ADAM), "would any adaptive method do?"),
+    ("SGD", "baseline", partial(run, make=SGD, top=1.0), "momentum 0.9"),
+    ("NSGD l2", "method", partial(run, make=NSGD_L2, top=10.0), "each gradient over the power of its layer's input"),
+    (
+        "NSGD l1",
+        "method",
+        partial(run, make=NSGD_L1, top=10.0),
+        "the same with the sum of absolute inputs",
+    ),
+    (
+        "AdamW",
+        "control",
+        partial(run, make=partial(make, kind=torch.optim.AdamW), top=0.1),
+        "would any adaptive method do?",
+    ),
     (
         "constant factors",
         "control",
-        partial(run, make=first_batch_power),
-        "SGD with NSGD's divisors of the first batch, frozen: is it more than a rate a layer?",
+        partial(run, make=first_batch_power, top=10.0),
+        "SGD with NSGD's divisors of the first batch at each scale, frozen: is it more than a rate a layer?",
     ),
     (
         "standardised inputs",
         "control",
-        partial(run, make=SGD, standardise=True),
-        "SGD on inputs of mean 0 and std 1 (each column of a table): would one line of preprocessing do?",
+        partial(run, make=SGD, top=1.0, standardise=True),
+        "SGD on inputs of mean 0 and std 1, each column or pixel: would one line of preprocessing do?",
     ),
-    ("unit gradient", "control", partial(run, make=UNIT), "SGD on g / ||g||, the other method of that name"),
+    (
+        "clipped gradient",
+        "control",
+        partial(run, make=partial(make, kind=Clipped, momentum=MOMENTUM), top=1.0),
+        "SGD, the gradient clipped to a norm of 1",
+    ),
+    (
+        "unit gradient",
+        "control",
+        partial(run, make=partial(make, kind=UnitGradient, momentum=MOMENTUM), top=1.0),
+        "SGD on g / ||g||, the other method of that name",
+    ),
 )
 
 _COMPARISON = Comparison(
     method="nsgd",
-    question="Does one learning rate work across input scales?",
-    metric=Metric(name="test accuracy, mean over rates and input scales"),
+    question="Over how many decades of the learning rate does training work at every scale of the inputs?",
+    metric=Metric(name="useful rates at all scales", unit="decades", digits=2),
     arms=tuple(Arm(name=name, role=role, run=arm, summary=summary) for name, role, arm, summary in _ARMS),
     secondary=(
-        Metric(name="rate tuned at scale 1"),
-        Metric(name="one rate for all scales"),
-        Metric(name="own rate for each scale"),
+        Metric(name="test accuracy, tuned"),
+        Metric(name="tuned rate, all scales"),
+        Metric(name="tuned rate, all initial gains"),
     ),
     settings=COMPARISON,
     setup=setup,

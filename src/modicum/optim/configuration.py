@@ -95,8 +95,11 @@ def check_state(state: Mapping[str, Any]) -> None:
 class ComparisonSettings:
     """What ``modicum compare nsgd`` can change."""
 
-    rates: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("learning rates of the grid")]
-    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the inputs")] = (0.1, 1.0, 10.0)
+    trials: Annotated[int, Help("learning rates that each arm tries, half a decade apart"), Ge(2)]
+    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the inputs, the first for tuning")] = (
+        *(1.0, 10.0, 100.0),
+    )
+    gains: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the initial weights")] = (1 / 3, 1.0, 3.0)
     epochs: Annotated[int, Help("passes over the training part"), Ge(1)]
     batch: Annotated[int, Help("examples a step"), Ge(1)]
     decay: Annotated[float, Help("weight decay"), Ge(0)]
@@ -107,8 +110,6 @@ class ComparisonSettings:
 
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
-    "demo": ComparisonSettings(
-        rates=(1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0), epochs=6, batch=32, decay=0.0, schedule="constant"
-    ),
-    "full": ComparisonSettings(rates=(0.01, 0.1, 1.0), epochs=200, batch=128, decay=5e-4, schedule="steps"),
+    "demo": ComparisonSettings(trials=9, epochs=6, batch=32, decay=0.0, schedule="constant"),
+    "full": ComparisonSettings(trials=5, epochs=200, batch=128, decay=5e-4, schedule="steps"),
 }
