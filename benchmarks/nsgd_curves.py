@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import torch
 from matplotlib.figure import Figure
 
@@ -62,7 +63,8 @@ def draw(result: dict[str, Any], file: Path) -> None:
     for panel in panels[::4]:
         panel.set_ylabel("test accuracy")
     panels[0].legend(frameon=False, fontsize=9)
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nsgd"}):
+        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def main() -> None:
