@@ -61,7 +61,7 @@ def worker() -> Iterator[Engine]:
 
 # All arms of a demo, and two of them once more, on less of it where it takes more than seconds.
 LESS = {
-    "nsgd": {"epochs": "1", "trials": "3", "scales": "1,10"},
+    "nsgd": {"epochs": "1", "trials": "3", "scales": "1,10", "gains": "1"},
     "hype": {"epochs": "6"},
     "cubemlp": {"epochs": "4"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},

@@ -32,7 +32,8 @@ from modicum.quantize.quantizer import check_samples
 
 pytestmark = pytest.mark.slow  # all of them together
 
-QUICK = ["compare", "nsgd", "--seeds", "2", "-o", "trials=2", "-o", "scales=10", "-o", "epochs=1", "--workers", "1"]
+SMALL = ["-o", "trials=2", "-o", "scales=10", "-o", "gains=1", "-o", "epochs=1"]
+QUICK = ["compare", "nsgd", "--seeds", "2", *SMALL, "--workers", "1"]
 # Seven jobs that are over at once, on one worker: where the time of a run would prove nothing more.
 SMALLEST = ["-o", "trials=2", "-o", "scales=1", "-o", "gains=1", "-o", "epochs=1"]
 LEAST = ["compare", "nsgd", "--seeds", "1", *SMALLEST, "--workers", "1"]

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.data("vader-gold", *(f"zero-shot/{name}" for name in D
 def test_mined_rows_teach_a_head_and_shuffled_ones_do_not(
     task: str, test_set: str, form: MineFormat, per_class: int, accuracy: float
 ) -> None:
-    options = {"task": task, "texts": "600", "documents": "10000"}
+    options = {"task": task, "texts": "400", "documents": "10000"}
     data = read_published(registry.load("gotuning").comparison.settings_for("full", options))
     tuner = GoTuner(task=data.task, mining=MineSettings(per_class=per_class, formats=(form,)))
     mined = tuner.mine(CorpusIndex.build(data.documents), evaluation=data.texts)
