@@ -96,7 +96,11 @@ class ComparisonSettings:
     """What ``modicum compare nsgd`` can change."""
 
     trials: Annotated[int, Help("learning rates that each arm tries, half a decade apart"), Ge(2)]
-    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on inputs, the first to tune")] = (1.0, 10.0, 100.0)
+    scales: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the inputs, the first for tuning")] = (
+        1.0,
+        10.0,
+        100.0,
+    )
     gains: Annotated[tuple[Annotated[float, Gt(0)], ...], Help("factors on the initial weights")] = (1 / 3, 1.0, 3.0)
     epochs: Annotated[int, Help("passes over the training part"), Ge(1)]
     batch: Annotated[int, Help("examples a step"), Ge(1)]
