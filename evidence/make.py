@@ -82,6 +82,8 @@ COMMANDS = {
         f"--option texts=300 --option per_class=1500 --option steps=100 --out runs/evidence/gotuning-{task} --json"
         for task in ("sentiment", "ag", "bbc", "trec", "subj")
     },
+    "gotuning-penalty": "python benchmarks/gotuning_penalty.py --json",
+    "gotuning-larger": "python benchmarks/gotuning_larger.py --texts 300 --json",
     "gotuning-speed": "python benchmarks/gotuning.py --json",
     "seqdiffuseq-demo": "modicum compare seqdiffuseq --budget demo --seeds 20 --out runs/evidence/seqdiffuseq-demo "
     "--json",
