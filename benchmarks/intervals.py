@@ -1,6 +1,6 @@
 """How often intervals of a mean difference hold, and how often a report without effects has a verdict: by simulation.
 
-Run: python benchmarks/intervals.py [--part seeds|items] [--draws N] [--json]
+Run: python benchmarks/intervals.py [--part seeds|items|splits] [--draws N] [--json]
 
 ``coverage``: share of samples of n paired differences whose 95 % interval contains their true mean, by the way to get
 one: the bootstrap (BCa), Student's t, and what reports have (`core.intervals.mean_interval`). ``escape`` is the share
@@ -9,7 +9,9 @@ of samples without a single failed run, where one in ten fails: no interval can 
 that have some "better" or "worse": by the interval alone, as reports had it, and by p-values that Holm's method
 adjusts. ``peeking``: the same where seeds are added, from six on, until there is one or there are twenty.
 With ``--part items``: coverage where all seeds score the same drawn test items, of the interval over seeds and of that
-over seeds and items, which reports have where an arm gives its items.
+over seeds and items, which reports have where an arm gives its items. With ``--part splits``: coverage where each seed
+splits the same few examples anew, of the interval over seeds and of the corrected resampled t-test (Nadeau and Bengio
+2003), for two ridge classifiers whose true difference in accuracy is that over other examples and training sets.
 """
 
 from __future__ import annotations
@@ -34,6 +36,15 @@ Values = npt.NDArray[np.float64]
 COUNTS = (3, 4, 5, 6, 8, 10, 15, 20)
 BCA_DRAWS = 250  # it takes ten times as long as the others
 FAILS = 0.1
+SPLITS = {  # examples in all, to train on and to test on
+    "digits, as RAPQ and NSGD split them": (1797, 898, 449),
+    "digits of five classes, as HyPe splits them": (900, 50, 850),
+    "recordings, as CubeMLP splits them": (80, 16, 48),
+    "molecules, as GPR-MGK splits them": (67, 15, 22),
+}
+WAYS = ("seeds", "seeds and items", "corrected")
+CLASSES, FEATURES = 5, 20
+PENALTIES = ((1.0, 10.0), (1.0, 1000.0))  # of the two classifiers: alike, and of another bias
 
 
 def one_fails(draw: np.random.Generator, shape: tuple[int, ...]) -> Values:
@@ -136,17 +147,72 @@ def items(draws: int) -> list[dict[str, Any]]:
     return found
 
 
+def splits(draws: int) -> list[dict[str, Any]]:
+    """Count how often intervals contain the true difference, where all seeds split the same examples."""
+    found: list[dict[str, Any]] = []
+    for name, (examples, training, test) in SPLITS.items():
+        for penalties in PENALTIES:
+            draw = np.random.default_rng(0)
+            centres = draw.normal(0, 0.45, (CLASSES, FEATURES))
+            many = drawn(draw, centres, 40_000)
+            true = np.mean([gains(drawn(draw, centres, training), many, penalties).mean() for _ in range(500)])
+            inside: list[list[bool]] = []
+            widths: list[list[float]] = []
+            for _ in range(draws):
+                x, y = drawn(draw, centres, examples)
+                orders = (draw.permutation(examples) for _ in range(20))
+                parts = [(order[:training], order[training : training + test]) for order in orders]
+                scores = np.full((len(parts), examples), np.nan)
+                for row, (own, held) in zip(scores, parts, strict=True):
+                    row[held] = gains((x[own], y[own]), (x[held], y[held]), penalties)
+                values = np.nanmean(scores, axis=1)
+                error = values.std(ddof=1) * np.sqrt(1 / len(values) + test / training)
+                half = stats.t.ppf(0.975, len(values) - 1) * error
+                tested = scores[:, ~np.isnan(scores).all(axis=0)]
+                crossed = crossed_interval(values, np.nanmean(tested, axis=0))
+                ways = mean_interval(values)[:2], crossed[:2], (values.mean() - half, values.mean() + half)
+                inside.append([bool(low <= true <= high) for low, high in ways])
+                widths.append([high - low for low, high in ways])
+            row = {"examples": name, "penalties": penalties, "true difference": float(true)}
+            for way, share, width in zip(WAYS, np.mean(inside, axis=0), np.mean(widths, axis=0), strict=True):
+                row[way] = {"coverage": float(share), "times as wide": float(width / np.mean(widths, axis=0)[0])}
+            found.append(row)
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def drawn(draw: np.random.Generator, centres: Values, count: int) -> tuple[Values, npt.NDArray[np.int64]]:
+    """Draw examples of overlapping classes."""
+    classes = draw.integers(len(centres), size=count)
+    return centres[classes] + draw.normal(size=(count, FEATURES)), classes
+
+
+def gains(training: Any, test: Any, penalties: tuple[float, ...]) -> Values:
+    """Give for each test example whether the first classifier is right, less whether the second is."""
+    x, y = training
+    mean, targets = x.mean(0), np.eye(CLASSES)[y]
+    centred = x - mean
+    right: list[Values] = []
+    for penalty in penalties:
+        moments = centred.T @ centred + penalty * np.eye(FEATURES)
+        scores = (test[0] - mean) @ np.linalg.solve(moments, centred.T @ targets) + targets.mean(0)
+        right.append((scores.argmax(1) == test[1]).astype(float))
+    return right[0] - right[1]
+
+
 def main() -> None:
     """Run the simulations and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000, help="samples of each kind and number of seeds")
-    parser.add_argument("--part", choices=("seeds", "items"), default="seeds")
+    parser.add_argument("--part", choices=("seeds", "items", "splits"), default="seeds")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     draws = arguments.draws
     result: dict[str, Any] = {"environment": this_run(), "draws": draws}
     if arguments.part == "items":
         result["items"] = items(draws)
+    elif arguments.part == "splits":
+        result["splits"] = splits(draws)
     else:
         result["draws of BCa"] = min(draws, BCA_DRAWS)
         result |= {"coverage": coverage(draws), "reports": reports(draws // 4), "peeking": peeking(draws // 4)}

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 COMMANDS = {
     "intervals": "python benchmarks/intervals.py --json",
     "intervals-items": "python benchmarks/intervals.py --part items --json",
+    "intervals-splits": "python benchmarks/intervals.py --part splits --draws 1000 --json",
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-curves": "python benchmarks/nsgd_curves.py --json --plot docs/nsgd-curves.svg",
     "nsgd-speed": "python benchmarks/nsgd.py --json",

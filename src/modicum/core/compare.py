@@ -166,10 +166,12 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
     )
 
 
-def _mean_items(found: Sequence[Sequence[float]]) -> tuple[float, ...]:
+def _mean_items(found: Sequence[Sequence[float | None]]) -> tuple[float, ...]:
     if len({len(items) for items in found}) > 1:  # each seed has its own
         return ()
-    return tuple(np.mean(found, axis=0).round(_ITEM_DIGITS).tolist())
+    scores = np.array(found, float)  # NaN where a seed does not test an item
+    tested = scores[:, ~np.isnan(scores).all(axis=0)]
+    return tuple(np.nanmean(tested, axis=0).round(_ITEM_DIGITS).tolist())
 
 
 def _by_name(metrics: Sequence[Metric], records: Sequence[Record], kind: str) -> dict[str, tuple[float, ...]]:

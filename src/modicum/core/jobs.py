@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _execute(item: tuple[Task, str]) -> Record:
         "diverged": bool(measurement.diverged),
         "secondary": {name: float(number) for name, number in measurement.secondary.items()},
         "costs": {name: float(number) for name, number in measurement.costs.items()},
-        "items": [float(number) for number in measurement.items],
+        "items": [None if isnan(number) else float(number) for number in measurement.items],
         "seconds": cost.seconds,
         "memory": cost.memory,
     }

@@ -106,8 +106,8 @@ class Measurement:
         secondary: secondary metrics, by name.
         costs: the method's own costs (labels, bits, parameters, network calls), by name.
         diverged: whether the run diverged; the report counts such runs beside the mean.
-        items: score of each test item where all seeds and arms have the same ones, in one order; their mean is the
-            value. The interval then speaks of other items, too.
+        items: score of each item that any seed tests, in one order for all seeds and arms, and NaN for those that
+            this seed does not test; their mean is the value. The interval then speaks of other items, too.
 
     Raises:
         ConfigError: if a number is not finite, or the mean of the items is not the value.
@@ -126,9 +126,11 @@ class Measurement:
                     f"A measurement must be finite, but {name} is {number}.",
                     hint="Give a run that diverged the score that it deserves, such as chance.",
                 )
-        if len(self.items) and not math.isclose(mean := fmean(self.items), self.value, rel_tol=1e-6, abs_tol=1e-9):
+        tested = [item for item in self.items if not math.isnan(item)]
+        mean = fmean(tested) if tested else math.nan
+        if len(self.items) and not math.isclose(mean, self.value, rel_tol=1e-6, abs_tol=1e-9):
             raise ConfigError(
-                f"The mean of the {len(self.items)} items is {mean}, and the value is {self.value}.",
+                f"The mean of the {len(tested)} items is {mean}, and the value is {self.value}.",
                 hint="Weight the scores of the items so that their mean is the value, or leave them out.",
             )
 

@@ -37,7 +37,7 @@ class ArmResult:
     costs: Mapping[str, float]  # means of the method's own costs, by name
     secondary_values: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])  # by seed
     diverged: int = 0  # runs that diverged; their values are the scores that such runs deserve
-    items: tuple[float, ...] = ()  # mean over the seeds of the score of each test item, if all seeds have the same
+    items: tuple[float, ...] = ()  # score of each item that any seed tests: the mean over those seeds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

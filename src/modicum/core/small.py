@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Split:
     inputs: dict[str, Tensor]  # float32, shape (n, channels, height, width) or (n, features)
     labels: dict[str, Tensor]  # int64, shape (n,), from 0 to ``classes - 1``
     classes: int
+    rows: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of each part, among all that were split
 
     @classmethod
     def of(cls, inputs: Tensor, labels: Tensor, rows: Mapping[str, Any]) -> Split:
@@ -35,6 +36,7 @@ class Split:
             inputs={part: inputs[index] for part, index in rows.items()},
             labels={part: labels[index] for part, index in rows.items()},
             classes=int(labels.max()) + 1,
+            rows=rows,
         )
 
 

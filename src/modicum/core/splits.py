@@ -11,11 +11,22 @@ from modicum.core.seeding import legacy_seed, numpy_generator
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Folds: TypeAlias = list[tuple[Indices, Indices]]
+Among: TypeAlias = tuple[Indices, int]  # some rows, and of how many
 
 
 def shuffled(total: int, seed: int, stream: str, *, count: int | None = None) -> Indices:
     """Give the numbers below a total in a drawn order, or the first of them: a draw without repetition."""
     return numpy_generator(seed, stream).permutation(total)[:count]
+
+
+def at_rows(scores: npt.ArrayLike, among: Among | None) -> list[float]:
+    """Give the items of a measurement: scores at the rows that a seed tests, NaN elsewhere; None if it tests all."""
+    if among is None:
+        return np.asarray(scores, float).tolist()
+    rows, total = among
+    items = np.full(total, np.nan)
+    items[rows] = scores
+    return items.tolist()
 
 
 def folds(

@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import derive, seeded_globally, torch_generator
+from modicum.core.splits import at_rows
 from modicum.core.training import Loss, fine_tune
 from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig, comparison_settings
 from modicum.perturb.data import RECIPE, MetricName, Problem, digits_problem, find_task, text_problem
@@ -132,7 +133,10 @@ def run(job: Job, shared: Problem, *, alter: Alter) -> Measurement:
         loss = trainer.evaluate(problem.train[:LOSS_EXAMPLES])["eval_loss"]  # type: ignore[arg-type]
     costs = {"forward passes an update": float(change.passes), "fine-tuning": result.metrics["train_runtime"]}
     known, labels = (np.array([row["labels"] for row in part]) for part in (problem.train, problem.held_out))
-    return Measurement(costs=costs, **judge(problem.metric, outputs, float(loss), known=known, labels=labels))
+    judged = judge(problem.metric, outputs, float(loss), known=known, labels=labels)
+    right = judged.pop("right")
+    items = at_rows(right, problem.among) if problem.metric == "accuracy" else ()
+    return Measurement(costs=costs, items=items, **judged)
 
 
 def judge(
@@ -157,6 +161,7 @@ def judge(
             "training loss": loss,
         },
         "diverged": not finite or value <= score(metric, constant, labels),
+        "right": predictions == labels,
     }
 
 

@@ -16,7 +16,7 @@ from modicum.core.extras import require
 from modicum.core.pretrained import open_part
 from modicum.core.seeding import numpy_generator, seeded_globally
 from modicum.core.small import digits
-from modicum.core.splits import shuffled
+from modicum.core.splits import Among, shuffled
 from modicum.core.tables import read_cells
 from modicum.core.training import fine_tune
 from modicum.errors import ConfigError, DataError
@@ -46,6 +46,7 @@ class Problem:
     held_out: Sequence[dict[str, Any]]  # those that are scored
     metric: MetricName = "accuracy"
     collate: Callable[[list[dict[str, Any]]], Mapping[str, Tensor]] | None = None  # makes a batch of examples
+    among: Among | None = None  # which rows are held out, where each seed holds out others
 
 
 class Layout(NamedTuple):
@@ -155,7 +156,8 @@ def digits_problem(seed: int, *, train_size: int) -> Problem:
     fine_tune(pre_trained, old, seed=seed, device="cpu", extra="text", **RECIPE, **PRE_TRAINING)
     model = tiny_vit(seed, "initialisation")
     model.base_model.load_state_dict(pre_trained.base_model.state_dict())
-    return Problem(model, list(itertools.compress(new, chosen)), list(itertools.compress(new, ~chosen)))
+    held = list(itertools.compress(new, ~chosen))
+    return Problem(model, list(itertools.compress(new, chosen)), held, among=(rows[~known][~chosen], len(names)))
 
 
 def tiny_vit(seed: int, stream: str) -> Any:

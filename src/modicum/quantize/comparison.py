@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.core.seeding import numpy_generator
 from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
+from modicum.core.splits import Among, at_rows
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import COMPARISON, ComparisonSettings, RAPQConfig
@@ -24,7 +26,7 @@ from modicum.quantize.hessian.layers import Choice, Recipe, quantize_layers
 from modicum.quantize.hessian.search import Solution, solve
 from modicum.quantize.inspect.certificate import power_of_two_channels
 from modicum.quantize.model import QuantizedModel
-from modicum.quantize.networks import Opened, accuracy, logits, open_network, train_digits
+from modicum.quantize.networks import Opened, logits, open_network, right, train_digits
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.scales import choose_grid, search_scales
@@ -41,6 +43,7 @@ class Problem:
     calibration: Tensor  # training images that were drawn by the seed, shape (n, channels, height, width)
     test: Tensor  # images that neither training nor quantization saw
     labels: Tensor  # of the test, shape (m,)
+    among: Among | None = None  # which rows they are, where each seed tests others
 
 
 def setup(job: Job) -> Problem:
@@ -74,6 +77,7 @@ def _digits(seed: int, count: int) -> Problem:
         calibration=train[:count],
         test=test,
         labels=split.labels["test"],
+        among=(split.rows["test"], len(train) + len(test)),
     )
 
 
@@ -115,8 +119,10 @@ def _check_count(count: int, available: int) -> None:
 def _float_network(_: Job, problem: Problem) -> Measurement:
     """Quantize nothing."""
     parameters = sum(parameter.numel() for parameter in problem.network.parameters())
+    scores = right(problem.network, problem.test, problem.labels)
     return Measurement(
-        value=accuracy(problem.network, problem.test, problem.labels),
+        value=fmean(scores),
+        items=at_rows(scores, problem.among),
         secondary={"whole channels": 0.0},
         costs={"kB": 4 * parameters / 1000, "weight bits": float(_FLOAT_BITS)},
     )
@@ -163,8 +169,10 @@ def _measure(model: QuantizedModel, problem: Problem) -> Measurement:
     channels = sum(len(code.codes) for code in codes.values())
     whole = sum(_whole(model.graph.layers[name].weight, code) for name, code in codes.items())
     bits = sum(code.bits * code.codes.numel() for code in codes.values())
+    scores = right(model, problem.test, problem.labels)
     return Measurement(
-        value=accuracy(model, problem.test, problem.labels),
+        value=fmean(scores),
+        items=at_rows(scores, problem.among),
         secondary={"whole channels": whole / channels},
         costs={
             "kB": sum(_bytes(code) for code in codes.values()) / 1000,

@@ -82,14 +82,12 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Give the share of images that a network gets right."""
+def right(network: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
+    """Tell for each image whether a network gets it right."""
     weight = next(network.parameters(), None)
     device = images.device if weight is None else weight.device
-    right = 0
-    for batch, answers in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
-        right += int((logits(network, batch.to(device)).argmax(1).cpu() == answers).sum())
-    return right / len(labels)
+    answers = torch.cat([logits(network, batch.to(device)).argmax(1).cpu() for batch in images.split(_BATCH)])
+    return (answers == labels).tolist()
 
 
 def _classifier(folder: Path) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from modicum.core.journal import FILE_NAME, Journal
 from modicum.core.method import Arm, Comparison, Job, Measurement, Metric
 from modicum.core.report import Report, load
 from modicum.core.settings import Help
+from modicum.core.splits import at_rows
 from modicum.errors import ConfigError, DataError, JobFailedError, JournalError
 
 pytestmark = pytest.mark.slow  # all of them together
@@ -163,13 +165,27 @@ def test_test_items_that_all_seeds_share_are_in_the_report(tmp_path: Path) -> No
     assert report == load(tmp_path / "report.json")[0]
     assert [len(each.items) for each in report.arms] == [30] * 3
     assert [np.mean(each.items) for each in report.arms] == pytest.approx([each.mean for each in report.arms], abs=1e-6)
-    assert "All seeds have the same 30 test items" in " ".join(str(report).split())
+    assert "The seeds test 30 items, the same in all arms" in " ".join(str(report).split())
     assert {each.verdict for each in report.differences} == {"no difference shown"}  # though all seeds agree
+
+
+def taking_turns(job: Job) -> Measurement:
+    rows, scores = np.array([0, 1, 2 + job.seed]), np.array([0.0, 1.0, float(job.seed)])
+    return Measurement(value=scores.mean(), items=at_rows(scores, (rows, 9)))
+
+
+def test_an_item_has_the_mean_over_the_seeds_that_test_it(tmp_path: Path) -> None:
+    arms = tuple(replace(each, run=taking_turns) for each in RIDGE.arms)
+    report = compare(replace(RIDGE, arms=arms), seeds=3, engine="inline", out=tmp_path)
+    assert report == load(tmp_path / "report.json")[0]
+    assert {each.items for each in report.arms} == {(0.0, 1.0, 0.0, 1.0, 2.0)}  # nobody tests rows 5 to 8
 
 
 def test_items_have_the_mean_of_the_measurement() -> None:
     with pytest.raises(ConfigError, match=r"The mean of the 2 items is 0\.5, and the value is 0\.7\."):
-        Measurement(value=0.7, items=[0.0, 1.0])
+        Measurement(value=0.7, items=[0.0, math.nan, 1.0])
+    with pytest.raises(ConfigError, match=r"The mean of the 0 items is nan"):
+        Measurement(value=0.7, items=[math.nan])
 
 
 def test_seeds_that_are_added_after_a_look_are_told(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def how_made(report: Report) -> str:
         f"corrected by Holm's method for the {len(report.differences)} pairs of this report."
     )
     if number := len(report.baseline.items):
-        words += f" All seeds have the same {number:,} test items: intervals and p count their spread, too."
+        words += f" The seeds test {number:,} items, the same in all arms: intervals and p count their spread, too."
     if metric.margin is not None:
         words += f" Differences within {quantity(metric.margin, metric)} do not matter."
     if added := len(report.seeds) - report.planned:
