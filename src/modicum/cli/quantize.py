@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -198,14 +197,14 @@ def _check_export(file: Path, onnx: Path | None, c: Path | None, example: Path |
 
 
 def _judge(network: nn.Module, quantized: QuantizedModel, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    from modicum.quantize.networks import right
+    from modicum.quantize.networks import accuracy
 
     if tuple(images.shape[1:]) != quantized.shape:
         raise ConfigError(
             f"The test images have shape {tuple(images.shape[1:])}, those of the calibration {quantized.shape}.",
             hint="Bring both to one shape.",
         )
-    before, after = (fmean(right(judged, images, labels)) for judged in (network, quantized))
+    before, after = (accuracy(judged, images, labels) for judged in (network, quantized))
     return {"images": len(labels), "float": before, "quantized": after}
 
 

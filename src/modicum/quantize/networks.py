@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -88,6 +89,11 @@ def right(network: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
     device = images.device if weight is None else weight.device
     answers = torch.cat([logits(network, batch.to(device)).argmax(1).cpu() for batch in images.split(_BATCH)])
     return (answers == labels).tolist()
+
+
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Give the share of images that a network gets right."""
+    return fmean(right(network, images, labels))
 
 
 def _classifier(folder: Path) -> nn.Module:
