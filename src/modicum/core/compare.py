@@ -181,7 +181,7 @@ def _by_name(metrics: Sequence[Metric], records: Sequence[Record], kind: str) ->
 
 
 def _planned(report: Report, earlier: Path) -> int:
-    """Give how many seeds the first report of the same comparison in this folder had."""
+    """Give how many of the seeds the first report of the same comparison in this folder had, too."""
     try:
         (before,) = load_reports(earlier)
     except (DataError, ValueError):  # there is none, or one that this version does not read
@@ -189,7 +189,7 @@ def _planned(report: Report, earlier: Path) -> int:
     asked = ("method", "question", "metric", "budget", "data", "options")
     if any(getattr(before, name) != getattr(report, name) for name in asked):
         return report.planned
-    return min(before.planned, report.planned)
+    return min(before.planned, len({*before.seeds} & {*report.seeds}))
 
 
 def _running() -> str:

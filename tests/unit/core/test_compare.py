@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -189,14 +189,16 @@ def test_items_have_the_mean_of_the_measurement() -> None:
 
 
 def test_seeds_that_are_added_after_a_look_are_told(tmp_path: Path) -> None:
-    def again(seeds: int, **options: int) -> str:
+    def again(seeds: int | Sequence[int], **options: int) -> str:
         return str(compare(RIDGE, seeds=seeds, engine="inline", out=tmp_path, options=options))
 
-    assert "added after" not in " ".join(again(2).split())
-    assert "2 of the seeds were added after a report of 2 could be looked at" in " ".join(again(4).split())
-    assert "3 of the seeds were added after a report of 2 could be looked at" in " ".join(again(5).split())
+    told = "of the seeds were added or exchanged after a report of others could be looked at"
+    assert told not in " ".join(again(2).split())
+    assert f"2 {told}" in " ".join(again(4).split())
+    assert f"3 {told}" in " ".join(again(5).split())
     assert load(tmp_path / "report.json")[0].planned == 2
-    assert "added after" not in " ".join(again(6, train=40).split()), "another question"
+    assert f"4 {told}" in " ".join(again([1, 5, 6, 7, 8]).split())
+    assert told not in " ".join(again(6, train=40).split()), "another question"
 
 
 def test_an_arm_against_itself_shows_no_difference() -> None:

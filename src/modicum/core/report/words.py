@@ -114,8 +114,8 @@ def how_made(report: Report) -> str:
         words += f" Differences within {quantity(metric.margin, metric)} do not matter."
     if added := len(report.seeds) - report.planned:
         words += (
-            f" {added} of the seeds were added after a report of {report.planned} could be looked at: where seeds are "
-            "added until a difference shows, p is too small."
+            f" {added} of the seeds were added or exchanged after a report of others could be looked at: where that is "
+            "done until a difference shows, p is too small."
         )
     return words
 
