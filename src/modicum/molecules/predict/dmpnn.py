@@ -25,10 +25,10 @@ from modicum.errors import ConfigError, DataError, StateError
 from modicum.molecules.configuration import DMPNN_FILE
 from modicum.molecules.data.smiles import in_own_order, read_molecule
 from modicum.molecules.data.table import Property, PropertyTable, check_labels, kelvins
-from modicum.molecules.functional import FloatArray
+from modicum.molecules.functional import FloatArray, IntArray
+from modicum.molecules.predict.environments import Environments
 
 if TYPE_CHECKING:
-    from chemprop.data import BatchMolGraph
     from chemprop.data.molgraph import MolGraph
     from chemprop.models import MPNN
 
@@ -152,7 +152,8 @@ class DMPNN:
         target = (table.value - self._target[0]) / self._target[1]
         self.losses = _train(
             self._network,
-            [_graph(smiles) for smiles in table.smiles],
+            _environments(table.molecules, torch.device(device)),
+            _places(table.smiles),
             torch.tensor(self._scale(raw), device=device),
             torch.tensor(target[:, None], dtype=torch.float32, device=device),
             epochs=epochs,
@@ -179,16 +180,13 @@ class DMPNN:
         network = self._fitted()
         temperature = kelvins(self.property, len(smiles), temperature)
         device = next(network.parameters()).device
-        molecules = list(dict.fromkeys(smiles))
-        places = {molecule: place for place, molecule in enumerate(molecules)}
-        index = np.array([places[molecule] for molecule in smiles], dtype=int)
+        molecules, index = list(dict.fromkeys(smiles)), _places(smiles)
         result = np.empty(len(smiles))
         network.eval()
         with torch.inference_mode():
             for start in range(0, len(molecules), _CHUNK):
-                encoded = network.fingerprint(
-                    _collate([_graph(it) for it in molecules[start : start + _CHUNK]], device)
-                )
+                chunk = molecules[start : start + _CHUNK]
+                encoded = _environments(chunk, device).encode(network, range(len(chunk)))
                 rows = np.flatnonzero((index >= start) & (index < start + _CHUNK))
                 raw = _inputs([smiles[row] for row in rows.tolist()], temperature[rows])
                 beside = torch.tensor(self._scale(raw), device=device)
@@ -253,6 +251,11 @@ class DMPNN:
         return ((raw - self._inputs[0]) / self._inputs[1]).astype(np.float32)
 
 
+def _places(smiles: Sequence[str]) -> IntArray:
+    places = {molecule: place for place, molecule in enumerate(dict.fromkeys(smiles))}
+    return np.array([places[molecule] for molecule in smiles], dtype=int)
+
+
 def _inputs(smiles: Sequence[str], temperature: FloatArray) -> FloatArray:
     molecules = list(dict.fromkeys(smiles))
     described = dict(zip(molecules, describe(molecules), strict=True))
@@ -267,12 +270,8 @@ def _graph(smiles: str) -> MolGraph:
     return SimpleMoleculeMolGraphFeaturizer()(in_own_order(read_molecule(smiles)))
 
 
-def _collate(graphs: Sequence[MolGraph], device: torch.device) -> BatchMolGraph:
-    from chemprop.data import BatchMolGraph
-
-    batch = BatchMolGraph(graphs)
-    batch.to(device)
-    return batch
+def _environments(molecules: Sequence[str], device: torch.device) -> Environments:
+    return Environments([_graph(smiles) for smiles in molecules], depth=DEPTH, device=device)
 
 
 def _build(width: int, inputs: int) -> MPNN:
@@ -301,7 +300,8 @@ def _initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 def _train(
     network: MPNN,
-    graphs: Sequence[MolGraph],
+    environments: Environments,
+    molecules: IntArray,
     inputs: Tensor,
     target: Tensor,
     *,
@@ -312,21 +312,22 @@ def _train(
     from chemprop.schedulers import build_NoamLike_LRSched
 
     optimizer = torch.optim.Adam(network.parameters(), lr=LOWEST_RATE)
-    steps = -(-len(graphs) // BATCH)
+    steps = -(-len(molecules) // BATCH)
     warmup, cooldown = WARMUP_EPOCHS * steps, (epochs - WARMUP_EPOCHS) * steps
     schedule = build_NoamLike_LRSched(optimizer, warmup, cooldown, LOWEST_RATE, HIGHEST_RATE, LOWEST_RATE)
     losses: list[float] = []
     network.train()
     for epoch in range(1, epochs + 1):
         total = 0.0
-        for rows in torch.randperm(len(graphs), generator=generator).split(BATCH):
-            batch = _collate([graphs[row] for row in rows.tolist()], inputs.device)
-            loss = nn.functional.mse_loss(network(batch, None, inputs[rows]), target[rows])
+        for rows in torch.randperm(len(molecules), generator=generator).split(BATCH):
+            encoded = environments.encode(network, molecules[rows])
+            output = network.predictor(torch.cat((encoded, inputs[rows]), dim=1))
+            loss = nn.functional.mse_loss(output, target[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item() * len(rows)
-        losses.append(total / len(graphs))
+        losses.append(total / len(molecules))
         progress(epoch, epochs, f"loss {losses[-1]:.5f}")
     return tuple(losses)
