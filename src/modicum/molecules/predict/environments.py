@@ -22,7 +22,7 @@ class Environments:
 
     After k messages the vector of a directed bond depends only on its features and, level by level, on those of the
     bonds that send to it; that of an atom on the bonds that end there. Molecules share most of these environments, so
-    that the same values as chemprop's, to rounding, take a fifth of its time.
+    that the same values as chemprop's, to rounding, take a fraction of its time.
     """
 
     def __init__(self, graphs: Sequence[MolGraph], *, depth: int, device: torch.device) -> None:
