@@ -25,6 +25,7 @@ class ComparisonSettings:
     predictor: Annotated[
         Literal["gp", "dmpnn"], Help("gp (the Gaussian process) or dmpnn (the network of the paper)")
     ] = "gp"
+    networks: Annotated[int, Help("networks a draw, whose scores are averaged; with gp there are none"), Ge(1)]
     epochs: Annotated[int, Help("of the network"), Ge(0)] = 100
     test: Annotated[
         Literal["simulation", "experiment"],
@@ -33,6 +34,6 @@ class ComparisonSettings:
 
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
-    "demo": ComparisonSettings(labels=15, test="experiment"),
-    "full": ComparisonSettings(labels=0, test="simulation"),
+    "demo": ComparisonSettings(labels=15, networks=1, test="experiment"),
+    "full": ComparisonSettings(labels=0, networks=3, test="simulation"),
 }

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modicum.core.method import Budget, Job, Measurement
+from modicum.core.seeding import derive
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.comparison import METHOD, Rule, pick, setup
 from modicum.molecules.data.published import experimental_labels
 from modicum.molecules.data.table import PropertyTable, read_table, write_table
-from modicum.molecules.predict.scores import shared_molecules
+from modicum.molecules.predict.dmpnn import DMPNN
+from modicum.molecules.predict.scores import mae_over_sizes, shared_molecules
 
 ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 
@@ -61,7 +64,7 @@ def test_rows_of_a_users_table_stay_together(tmp_path: Path) -> None:
     assert shared_molecules(problem.candidates["active"], test) == ()
     assert len(test) == 2 * len(test.molecules) == 2 * (149 // 3)
     result = ARMS["active learning"](mine, problem)
-    assert result.value > 0.5
+    assert result.secondary["R2 of rows"] > 0.5
     assert result.costs == {"labelled molecules": 40.0}
 
 
@@ -105,11 +108,29 @@ def test_too_few_molecules_or_a_missing_file_are_told(tmp_path: Path) -> None:
 
 def test_the_demo_is_judged_by_experiment_and_a_users_table_is_not(tmp_path: Path) -> None:
     demo = learn(job())
-    assert demo.secondary["R2 by experiment"] == demo.value
+    assert demo.secondary["R2 by experiment"] == demo.secondary["R2 of rows"]
+    assert demo.secondary["RMSE by experiment"] >= demo.secondary["mean absolute error of rows"]
     write_table(tmp_path / "mine.csv", experimental_labels("hvap"))
     mine = learn(job(data=tmp_path / "mine.csv", quantity="hvap", labels="40"))
     assert "R2 by experiment" not in mine.secondary
     hvap = read_table(tmp_path / "mine.csv", "hvap")
     write_table(tmp_path / "own.csv", PropertyTable(quantity="own", smiles=hvap.smiles, value=hvap.value))
     own = learn(job(data=tmp_path / "own.csv", quantity="own", labels="40"))
-    assert own.value == pytest.approx(mine.value, abs=0.05)  # all at 298.15 K
+    # All at 298.15 K.
+    assert own.secondary["R2 of rows"] == pytest.approx(mine.secondary["R2 of rows"], abs=0.05)
+
+
+def test_scores_of_the_networks_of_a_draw_are_averaged() -> None:
+    several = learn(job(networks="2", predictor="dmpnn", epochs="1", labels="3"))
+    problem = setup(job())
+    training, test = pick("active", problem.candidates["active"], 3, seed=0), problem.test
+    errors: list[float] = []
+    for network in range(2):
+        fitted = DMPNN().fit(training, epochs=1, seed=derive(0, f"network {network}"))
+        predicted = replace(test, value=fitted.predict(test.smiles, test.temperature))
+        errors.append(mae_over_sizes(predicted, test))
+    assert several.value == pytest.approx(sum(errors) / 2)
+    assert several.secondary["spread over networks"] == pytest.approx(abs(errors[0] - errors[1]))
+    assert errors[0] != errors[1]
+    assert several.secondary["R2 of rows"] < 0  # worse than the mean label, and said so
+    assert learn(job(networks="2")).secondary["spread over networks"] == 0  # the Gaussian process is one

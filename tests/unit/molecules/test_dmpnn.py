@@ -104,7 +104,7 @@ def test_what_is_saved_predicts_the_same(trained: DMPNN, tmp_path: Path) -> None
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a complete torch file"):
         DMPNN.load(tmp_path)
-    torch.save({"width": 8}, tmp_path / DMPNN_FILE)
+    torch.save({"version": 2, "width": 8}, tmp_path / DMPNN_FILE)
     with pytest.raises(DataError, match="is not a network of this library"):
         DMPNN.load(tmp_path)
     torch.save([1, 2], tmp_path / DMPNN_FILE)
@@ -113,6 +113,27 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     torch.save(DMPNN(), tmp_path / DMPNN_FILE)
     with pytest.raises(UnsafeFileError, match="asks for"):
         DMPNN.load(tmp_path)
+
+
+def test_a_network_of_normalised_descriptors_is_refused(trained: DMPNN, tmp_path: Path) -> None:
+    trained.save(tmp_path)
+    content = torch.load(tmp_path / DMPNN_FILE, weights_only=True)
+    del content["version"]  # as it was saved then
+    torch.save(content, tmp_path / DMPNN_FILE)
+    with pytest.raises(DataError, match="has version 1 of the format, but this modicum reads version 2") as refused:
+        DMPNN.load(tmp_path)
+    assert "make it again" in str(refused.value)
+
+
+def test_inputs_that_do_not_vary_in_training_are_not_scaled() -> None:
+    network = DMPNN(width=8).fit(labels(("CCCC", "CCCCC")), epochs=1)
+    mean, scale = network._inputs
+    described = np.append(describe(("CCCC", "CCCCC")), [[250.0], [300.0]], axis=1)
+    constant = described[0] == described[1]
+    assert 100 < constant.sum() < 200  # there is no oxygen, no ring, ...
+    np.testing.assert_array_equal(scale[constant], 1.0)
+    np.testing.assert_allclose(network._scale(described)[:, constant], 0.0, atol=1e-12)
+    np.testing.assert_allclose(mean[:-1], described[:, :-1].mean(axis=0), rtol=1e-12)
 
 
 def test_a_full_disk_leaves_the_older_network(trained: DMPNN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

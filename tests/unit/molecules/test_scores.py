@@ -5,7 +5,15 @@ import pytest
 
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.data.table import PropertyTable, Quantity
-from modicum.molecules.predict.scores import align, apart, score, score_molecules, score_rows, shared_molecules
+from modicum.molecules.predict.scores import (
+    align,
+    apart,
+    mae_over_sizes,
+    score,
+    score_molecules,
+    score_rows,
+    shared_molecules,
+)
 
 
 def table(*rows: tuple[str, float, float], quantity: Quantity = "density") -> PropertyTable:
@@ -38,6 +46,14 @@ def test_molecules_are_averaged_before_they_are_scored() -> None:
     # Means 2 and 6 against 2 and 5: the two errors of butane cancel.
     assert (found.mae, found.worst, found.count) == (0.5, 1.0, 2)
     assert found.r2 == pytest.approx(1 - 1 / 4.5)
+
+
+def test_errors_are_averaged_over_sizes() -> None:
+    labels = table(("CCCC", 300.0, 1.0), ("CC(C)C", 300.0, 2.0), ("CCCC", 310.0, 3.0), ("CCCCC", 300.0, 5.0))
+    predicted = table(("CCCC", 300.0, 2.0), ("CC(C)C", 300.0, 0.0), ("CCCC", 310.0, 6.0), ("CCCCC", 300.0, 9.0))
+    # C4: errors 1, 2 and 3, mean 2; C5: 4. The mean over rows is 2.5.
+    assert mae_over_sizes(predicted, labels) == 3.0
+    assert score_rows(predicted, labels).mae == 2.5
 
 
 def test_a_lost_or_doubled_row_is_an_error() -> None:

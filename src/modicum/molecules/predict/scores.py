@@ -9,6 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import max_error, mean_absolute_error, r2_score
 
 from modicum.errors import ConfigError, DataError
+from modicum.molecules.data.pool import Pool
 from modicum.molecules.data.smiles import canonical
 from modicum.molecules.data.table import PropertyTable
 from modicum.molecules.functional import FloatArray
@@ -51,6 +52,14 @@ def score_molecules(predicted: PropertyTable, labels: PropertyTable) -> Score:
     count = np.bincount(index)
     aligned = align(predicted, labels)
     return score(np.bincount(index, aligned) / count, np.bincount(index, labels.value) / count)
+
+
+def mae_over_sizes(predicted: PropertyTable, labels: PropertyTable) -> float:
+    """Average the mean absolute errors of the rows of each heavy-atom count: every size weighs the same."""
+    error = np.abs(align(predicted, labels) - labels.value)
+    atoms = dict(zip(labels.molecules, Pool.of(labels.molecules).sizes.tolist(), strict=True))
+    sizes = np.array([atoms[smiles] for smiles in labels.smiles])
+    return float(np.mean([error[sizes == size].mean() for size in np.unique(sizes)]))
 
 
 def align(predicted: PropertyTable, labels: PropertyTable) -> FloatArray:
