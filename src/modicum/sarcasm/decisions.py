@@ -321,8 +321,13 @@ class _Written:
     categories: tuple[float, ...] | None
 
 
-def decide(outputs: Outputs, examples: Sequence[Example], *, rule: Rule = "oof_f1") -> Decision:
+def decide(
+    outputs: Outputs, examples: Sequence[Example], *, entire: np.ndarray | None = None, rule: Rule = "oof_f1"
+) -> Decision:
     """Choose calibration and thresholds of each language from out-of-fold outputs of labelled examples."""
+    # Thresholds are chosen on texts as the training part has them, which may be cropped; probabilities are those of
+    # entire texts, which are read in use and whose logits of "sarcastic" may be others.
+    entire = outputs.sarcastic if entire is None else entire
     calibrations: dict[Language, Scaling] = {}
     thresholds: dict[Language, float] = {}
     shares: dict[Language, float] = {}
@@ -330,7 +335,7 @@ def decide(outputs: Outputs, examples: Sequence[Example], *, rule: Rule = "oof_f
         chosen = [row for row, it in enumerate(examples) if it.language == language]
         if chosen:
             logits, labels = outputs.sarcastic[chosen], np.array([examples[row].sarcastic for row in chosen], float)
-            calibrations[language] = calibrate(logits, labels)
+            calibrations[language] = calibrate(entire[chosen], labels)
             thresholds[language] = best_threshold(calibrations[language](logits), labels)
             shares[language] = float(labels.mean())
     plain = Decision(rule=rule, calibrations=calibrations, thresholds=thresholds, shares=shares)
