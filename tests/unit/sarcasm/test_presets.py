@@ -96,7 +96,8 @@ def test_texts_that_cannot_choose_are_refused() -> None:
 
 def test_probabilities_are_those_of_entire_texts_and_labels_those_of_cropped_ones() -> None:
     fitted = fit(texts(200, dialect=True), replace(SETTINGS, preset="modicum"))
-    decision, languages = fitted.system.decision, [it.language for it in fitted.held]
+    decision = fitted.system.decision
+    languages: list[Language] = [it.language for it in fitted.held]
     assert (fitted.entire != fitted.outputs.sarcastic).any()
     # A regression with an intercept expects as many as there are.
     expected = decision.calibrations["en"](fitted.entire).mean()
