@@ -28,7 +28,7 @@ def choose_preset(
         rows = shifts(known, like, seed=seed)
         if not rows:
             raise DataError(
-                f"Of the {len(like)} texts like those to be read, fewer than two are in a language of the training.",
+                f"Of the {len(like)} texts like those to be read, no two are in a language of the training.",
                 hint="Give more (like=, --like), or name the preset.",
             )
         areas = ", ".join(f"{row.train:.2f} in {row.language}" for row in rows)

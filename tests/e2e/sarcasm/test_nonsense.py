@@ -62,7 +62,7 @@ BAD = {
         ("train english.csv --out new --like latin.csv", "latin.csv, line 2 is not UTF-8 (byte 0xe9)"),
         ("train english.csv --out new --like renamed.csv", "renamed.csv has no column 'text'"),
         ("train english.csv --out new --like nowhere.csv", "nowhere.csv"),
-        ("train english.csv --out new --like pairs.csv", "Of the 0 texts like those to be read, fewer than two"),
+        ("train english.csv --out new --like pairs.csv", "Of the 0 texts like those to be read, no two are in"),
         ("train english.csv --out new --like new.csv --preset plain", "The preset is 'plain' already. Leave it out"),
         ("train english.csv --out file/new --folds 2", "file/new cannot be written"),
         ("predict new.csv --model nowhere", "There is no folder nowhere. Write --model with a folder that train wrote"),

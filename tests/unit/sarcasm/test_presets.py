@@ -87,7 +87,7 @@ def test_texts_that_cannot_choose_are_refused() -> None:
     arabic = [replace(it, language="ar") for it in unlabelled(10)]
     for like in ([], unlabelled(2)[:1], arabic):
         with pytest.raises(
-            DataError, match=rf"Of the {len(like)} texts like those .* fewer than two are in a language"
+            DataError, match=rf"Of the {len(like)} texts like those .* no two are in a language"
         ):
             fit(KNOWN, SETTINGS, like=like)
     with pytest.raises(ConfigError, match=r"The preset is 'plain' already. Leave it out, or leave out like"):
