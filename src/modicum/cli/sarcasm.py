@@ -117,11 +117,11 @@ def train(  # noqa: PLR0913 - one argument an option
     check_new_folder(folder)
     check_least(1, folds=folds)
     given = _encoder_settings(encoder or [])
-    columns: dict[str, Any] = {"text_column": text, "label_column": label, "rephrase_column": rephrase}
-    columns |= {"dialect_column": dialect, "language": language, "skip_empty": skip_empty}
+    shared: dict[str, Any] = {"text_column": text, "language": language, "skip_empty": skip_empty}
+    columns = shared | {"label_column": label, "rephrase_column": rephrase, "dialect_column": dialect}
     examples = [example for source in sources for example in _labelled(source, **columns)]
     examples += _further(external or [], examples)
-    later = None if like is None else _table(like, need_label=False, **columns).examples
+    later = None if like is None else _table(like, **shared).examples
     # What is wrong in the arguments and the files is said before torch is imported.
     from modicum.sarcasm.configuration import Settings
     from modicum.sarcasm.fitting import fit
