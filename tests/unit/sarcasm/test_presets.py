@@ -86,9 +86,7 @@ def test_the_choice_is_saved(tmp_path: Path) -> None:
 def test_texts_that_cannot_choose_are_refused() -> None:
     arabic = [replace(it, language="ar") for it in unlabelled(10)]
     for like in ([], unlabelled(2)[:1], arabic):
-        with pytest.raises(
-            DataError, match=rf"Of the {len(like)} texts like those .* no two are in a language"
-        ):
+        with pytest.raises(DataError, match=rf"Of the {len(like)} texts like those .* no two are in a language"):
             fit(KNOWN, SETTINGS, like=like)
     with pytest.raises(ConfigError, match=r"The preset is 'plain' already. Leave it out, or leave out like"):
         fit(KNOWN, replace(SETTINGS, preset="plain"), like=unlabelled(80))
