@@ -118,7 +118,7 @@ def train(  # noqa: PLR0913 - one argument an option
     check_least(1, folds=folds)
     given = _encoder_settings(encoder or [])
     shared: dict[str, Any] = {"text_column": text, "language": language, "skip_empty": skip_empty}
-    columns = shared | {"label_column": label, "rephrase_column": rephrase, "dialect_column": dialect}
+    columns: dict[str, Any] = shared | {"label_column": label, "rephrase_column": rephrase, "dialect_column": dialect}
     examples = [example for source in sources for example in _labelled(source, **columns)]
     examples += _further(external or [], examples)
     later = None if like is None else _table(like, **shared).examples
