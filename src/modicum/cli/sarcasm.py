@@ -76,12 +76,19 @@ def train(  # noqa: PLR0913 - one argument an option
         ),
     ] = "ngrams",
     preset: Annotated[
-        Literal["modicum", "plain"],
+        Literal["auto", "plain", "modicum"],
         typer.Option(
-            help="plain where the texts to be read are collected as the training texts are: it ranks and calibrates "
-            "better there. modicum, which takes away shortcuts such as lengths, where they are not, or audit shows any."
+            help="plain where the texts to be read are collected as the training texts are: it ranks better there. "
+            "modicum, which takes away shortcuts such as lengths, where they are not. auto measures which; see --like."
         ),
-    ] = "modicum",
+    ] = "auto",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="File of texts of the kind to be read, without labels: auto takes modicum where they are unlike "
+            "those of training; else, or without them, what is better on held-out texts."
+        ),
+    ] = None,
     rule: Annotated[
         Literal["oof_f1", "half", "top_share", "prior_shift"],
         typer.Option(help="How labels are decided; see the docs."),
@@ -110,22 +117,24 @@ def train(  # noqa: PLR0913 - one argument an option
     check_new_folder(folder)
     check_least(1, folds=folds)
     given = _encoder_settings(encoder or [])
-    columns: dict[str, Any] = {"text_column": text, "label_column": label, "rephrase_column": rephrase}
-    columns |= {"dialect_column": dialect, "language": language, "skip_empty": skip_empty}
+    shared: dict[str, Any] = {"text_column": text, "language": language, "skip_empty": skip_empty}
+    columns: dict[str, Any] = shared | {"label_column": label, "rephrase_column": rephrase, "dialect_column": dialect}
     examples = [example for source in sources for example in _labelled(source, **columns)]
     examples += _further(external or [], examples)
+    later = None if like is None else _table(like, **shared).examples
     # What is wrong in the arguments and the files is said before torch is imported.
     from modicum.sarcasm.configuration import Settings
     from modicum.sarcasm.fitting import fit
 
     settings = Settings(model=model, preset=preset, rule=rule, folds=folds, seed=seed, device=device, **given)
     with stoppable(NOTHING_WRITTEN), logged():
-        fitted = fit(examples, settings)
+        fitted = fit(examples, settings, like=later)
         fitted.system.save(folder)
     decision = fitted.system.decision
     languages = {name: fitted.held_out(name) for name in decision.thresholds}
     if json:
         abilities = {"pairs": fitted.margins is not None, "categories": decision.categories is not None}
+        abilities |= {"preset": fitted.system.preset, "why": fitted.system.why}
         print_json({"folder": str(folder), "languages": languages, "rule": decision.rule, **abilities})
         return
     for name, found in languages.items():
@@ -152,8 +161,7 @@ def predict(
 ) -> None:
     """Give probabilities, labels and categories; of pairs, which text is the sarcastic one.
 
-    Probabilities are calibrated on held-out training texts: they hold for texts collected as those are, if trained with
-    --preset plain. With modicum they are calibrated on cropped texts, and about a tenth too high for entire ones.
+    Probabilities are calibrated on held-out training texts: they hold for texts that are collected as those were.
     """
     from modicum.sarcasm.data.tables import check_output, write_predictions
 

@@ -107,7 +107,9 @@ def _measure(
         chosen = as_json(settings) | {"model": name, "preset": preset, "seed": job.seed, "device": job.device}
         for languages in groups:
             known = [example for example in problem.train if example.language in languages]
-            system = fit(known, Settings(**chosen)).system
+            # An encoder of one language has as many updates as that of both, to the nearest pass over its texts.
+            epochs = round(settings.epochs * len(problem.train) / len(known))
+            system = fit(known, Settings(**chosen | {"epochs": epochs})).system
             systems.update((language, system) for language in languages)
         return _scored(systems, problem)
 
@@ -221,7 +223,7 @@ _COMPARISON = Comparison(
             name="monolingual fine-tuning",
             role="control",
             run=_measure,
-            summary="an encoder for each language: is it fine-tuning that helps, or the other language?",
+            summary="an encoder for each language, as many updates: does fine-tuning help, or the other language?",
         ),
         Arm(
             name="frozen encoder",

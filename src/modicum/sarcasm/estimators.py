@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from modicum.errors import ConfigError, DataError
-from modicum.sarcasm.configuration import NGRAMS, Pooling, Rule, Settings
+from modicum.sarcasm.configuration import AUTO, NGRAMS, Pooling, Rule, Settings
 from modicum.sarcasm.data.examples import CATEGORIES, Example, Language, Pair
 from modicum.sarcasm.data.preparation import language_of
 from modicum.sarcasm.evaluate.scores import whole_labels
@@ -32,7 +32,7 @@ class _Estimator(BaseEstimator):
     """What the three share: their settings, which are those of `Settings`, and the system that they are fitted to."""
 
     model: str = field(default=NGRAMS, kw_only=False)
-    preset: str = "modicum"
+    preset: str = AUTO
     rule: Rule = "oof_f1"
     folds: int = 5
     seed: int = 0
@@ -65,8 +65,8 @@ class _Estimator(BaseEstimator):
         read.system_ = SarcasmSystem.load(Path(folder))
         return read
 
-    def _fit(self, examples: Sequence[Example]) -> Self:
-        self.system_ = fit(examples, Settings(**self.get_params())).system
+    def _fit(self, examples: Sequence[Example], like: Sequence[Example] | None = None) -> Self:
+        self.system_ = fit(examples, Settings(**self.get_params()), like=like).system
         return self
 
 
@@ -95,6 +95,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
         languages: Spoken = None,
         dialects: Dialects = None,
         rephrases: Dialects = None,
+        like: Sequence[str] | None = None,
     ) -> Self:
         """Fit on labelled texts.
 
@@ -104,6 +105,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             languages: "en" or "ar", of all or of each; None goes by the script.
             dialects: of Arabic texts.
             rephrases: the plain wording of sarcastic texts, where it is known.
+            like: unlabelled texts of the kind that will be read, by which preset "auto" chooses, too.
 
         Raises:
             ConfigError: if a setting is unknown.
@@ -117,7 +119,8 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             [
                 Example(text=text, sarcastic=int(label), language=language, dialect=dialect, rephrase=rephrase)
                 for text, label, language, dialect, rephrase in zip(X, labels, spoken, dialects, rephrases, strict=True)
-            ]
+            ],
+            None if like is None else _texts(like, languages if isinstance(languages, str) else None, None),
         )
 
     def predict_proba(self, X: Sequence[str], *, languages: Spoken = None, dialects: Dialects = None) -> np.ndarray:

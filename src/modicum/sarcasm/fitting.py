@@ -15,19 +15,19 @@ from modicum.core.devices import check_device
 from modicum.core.seeding import derive
 from modicum.core.training import reporting
 from modicum.errors import ConfigError, ModelError
-from modicum.sarcasm.configuration import FROZEN, NGRAMS, Settings
+from modicum.sarcasm.configuration import AUTO, FROZEN, NGRAMS, Settings
 from modicum.sarcasm.data.examples import Example, Language
-from modicum.sarcasm.data.folds import grouped_folds, grouped_split
+from modicum.sarcasm.data.folds import held_out_parts
 from modicum.sarcasm.data.preparation import Robustness, find_preset
 from modicum.sarcasm.decisions import Rule, check_rule, decide
 from modicum.sarcasm.evaluate.scores import score_a
 from modicum.sarcasm.linear import LinearLearner
 from modicum.sarcasm.models import Learner, Outputs, TextModel, compare_texts
+from modicum.sarcasm.presets import choose_preset
 from modicum.sarcasm.stack import StackedModel, mean_categories, stack_weights
 from modicum.sarcasm.system import SarcasmSystem
 
 _LOGGER = logging.getLogger(__name__)
-_HELD_SHARE = 0.2  # ours, where there are no folds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +37,7 @@ class Fitted:
     system: SarcasmSystem  # ready to read
     held: tuple[Example, ...]  # the examples that some model had not seen, prepared as they were scored
     outputs: Outputs  # of those models for them
+    entire: np.ndarray  # logits of "sarcastic" of the same texts as they are read in use, not cropped
     margins: np.ndarray | None = None
 
     def held_out(self, language: Language) -> dict[str, Any]:
@@ -55,29 +56,38 @@ class Fitted:
         return found | ({"held-out accuracy of pairs": float((margins > 0).mean())} if len(margins) else {})
 
 
-def fit(examples: Sequence[Example], settings: Settings) -> Fitted:
+def fit(examples: Sequence[Example], settings: Settings, *, like: Sequence[Example] | None = None) -> Fitted:
     """Fit a system by its settings; how far it is is logged (`logging`, level INFO).
 
     Args:
         examples: labelled.
         settings: of model and texts.
+        like: texts of the kind that will be read, unlabelled; preset "auto" looks whether they resemble the examples.
 
     Returns:
         The system, and what it was chosen on.
 
     Raises:
-        ConfigError: if there is no such preset, rule or encoder, or no fold.
-        DataError: if a language has too few texts of one of the labels.
+        ConfigError: if there is no such preset, rule or encoder, or no fold, or `like` comes with a preset.
+        DataError: if a language has too few texts of one of the labels, or `like` has too few texts.
         MissingExtraError: if a library that the model needs is not installed.
     """
     check_device(settings.device)
+    known = _with_strays([it for it in examples if it.sarcastic is not None], least=max(settings.folds, 2))
+    preset, why = settings.preset, ""
+    if preset == AUTO:
+        _LOGGER.info("Fitting n-grams to choose the preset")
+        preset, why = choose_preset(known, like, folds=settings.folds, seed=settings.seed)
+        _LOGGER.info(why)
+    elif like is not None:
+        raise ConfigError(f"The preset is {preset!r} already.", hint="Leave it out, or leave out like (--like).")
     models = models_of(settings.model)
     titles = [f"{model}, " if len(models) > 1 else "" for model in models]
     parts = [
         fit_system(
-            examples,
+            known,
             _learner(model, settings, title),
-            robustness=find_preset(settings.preset),
+            robustness=find_preset(preset),
             rule=settings.rule,
             folds=settings.folds,
             seed=settings.seed,
@@ -85,7 +95,8 @@ def fit(examples: Sequence[Example], settings: Settings) -> Fitted:
         )
         for model, title in zip(models, titles, strict=True)
     ]
-    return parts[0] if len(parts) == 1 else stack(parts, rule=settings.rule)
+    fitted = parts[0] if len(parts) == 1 else stack(parts, rule=settings.rule)
+    return replace(fitted, system=replace(fitted.system, preset=preset, why=why))
 
 
 def models_of(name: str) -> list[str]:
@@ -119,15 +130,14 @@ def fit_system(
     title: str = "",
 ) -> Fitted:
     """Fit a system; nothing of it is chosen on texts that its models were trained on."""
-    if folds < 1:
-        raise ConfigError(f"The number of folds is {folds}.", hint="Give 1 or more.")
     check_rule(rule)  # not after hours of training
     # Whether a part is held out must not depend on how texts are prepared: the arms of a comparison share it.
-    known = _with_strays([it for it in examples if it.sarcastic is not None], least=max(folds, 2))
-    parts = grouped_folds(known, folds, seed) if folds > 1 else [grouped_split(known, _HELD_SHARE, seed)]
+    known = [it for it in examples if it.sarcastic is not None]
+    parts = held_out_parts(known, folds, seed)
     models: list[TextModel] = []
     held: list[Example] = []
     found: list[Outputs] = []
+    entire: list[np.ndarray] = []
     margins: list[np.ndarray | None] = []
     for number, (train, out) in enumerate(parts):
         _LOGGER.info("Fitting %spart %d of %d", title, number + 1, len(parts))
@@ -136,6 +146,8 @@ def fit_system(
         chosen = robustness.choose([known[at] for at in out], seed=derive(seed, f"held {number}"))
         held += chosen
         found.append(models[-1]([it.text for it in chosen]))
+        uncropped = [robustness.preparation.text(known[at]) for at in out]
+        entire.append(models[-1](uncropped).sarcastic if robustness.match_lengths else found[-1].sarcastic)
         margins.append(_margins(models[-1], chosen))
     outputs = _together(found)
     if join := getattr(learner, "join", None):  # the models of the folds are an ensemble
@@ -145,9 +157,10 @@ def fit_system(
         model = learner.fit(robustness.train(known, seed=derive(seed, "crop")), seed=derive(seed, "model"))
     else:
         model = models[0]
-    decision = decide(outputs, held, rule=rule)
+    logits = np.concatenate(entire)
+    decision = decide(outputs, held, entire=logits, rule=rule)
     system = SarcasmSystem(model=model, preparation=robustness.preparation, decision=decision)
-    return Fitted(system=system, held=tuple(held), outputs=outputs, margins=_joined(margins))
+    return Fitted(system=system, held=tuple(held), outputs=outputs, entire=logits, margins=_joined(margins))
 
 
 def _with_strays(examples: list[Example], *, least: int) -> list[Example]:
@@ -210,10 +223,10 @@ def stack(parts: Sequence[Fitted], *, rule: Rule = "oof_f1") -> Fitted:
     )
     each = np.array([model.weights_of(it.text).sarcastic for it in first.held])  # by the script, as in use
     outputs = Outputs(sarcastic=(columns * each).sum(axis=1), categories=mean_categories([it.outputs for it in parts]))
-    system = SarcasmSystem(
-        model=model, preparation=first.system.preparation, decision=decide(outputs, first.held, rule=rule)
-    )
+    entire = (np.stack([it.entire for it in parts], axis=1) * each).sum(axis=1)
+    decision = decide(outputs, first.held, entire=entire, rule=rule)
+    system = SarcasmSystem(model=model, preparation=first.system.preparation, decision=decision)
     if margins is not None:
         ranks = [model.weights_of(it.text, it.rephrase or it.text).rank for it in first.held]
         margins = (margins * np.array(ranks)).sum(axis=1)
-    return Fitted(system=system, held=first.held, outputs=outputs, margins=margins)
+    return Fitted(system=system, held=first.held, outputs=outputs, entire=entire, margins=margins)

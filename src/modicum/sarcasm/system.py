@@ -38,7 +38,7 @@ class Readings:
     """What is made of n texts.
 
     Args:
-        probabilities: of "sarcastic", calibrated on held-out training texts as the preset prepared them, shape (n,).
+        probabilities: of "sarcastic", calibrated on held-out training texts, shape (n,).
         labels: 0 or 1, shape (n,).
         category_probabilities: shape (n, 6); None where the model knows no categories.
         category_labels: 0 or 1, shape (n, 6); None likewise.
@@ -58,11 +58,15 @@ class SarcasmSystem:
         model: fitted.
         preparation: of texts, as it was when the model was fitted.
         decision: chosen on texts that the model had not seen.
+        preset: with which it was fitted; empty where it was put together otherwise.
+        why: that preset was chosen, in words; empty where it was named.
     """
 
     model: TextModel
     preparation: Preparation
     decision: Decision
+    preset: str = ""
+    why: str = ""
 
     def read(self, examples: Sequence[Example]) -> Readings:
         """Give probabilities and labels; labels that texts carry are not looked at.
@@ -187,9 +191,9 @@ class SarcasmSystem:
         """
         with new_folder(folder) as part:
             self.model.save(part / _MODEL)
-            _FORMAT.write(
-                part / _DOCUMENT, {"preparation": asdict(self.preparation), "decision": self.decision.to_dict()}
-            )
+            told = {"preset": self.preset, "why": self.why}
+            content = {"preparation": asdict(self.preparation), "decision": self.decision.to_dict()}
+            _FORMAT.write(part / _DOCUMENT, content | told)
 
     @classmethod
     def load(cls, folder: Path) -> SarcasmSystem:
@@ -212,13 +216,16 @@ class SarcasmSystem:
             decision = Decision.from_dict(read.decision)
         except DataError as error:
             raise DataError(f"{path}: {error.what}", hint=_FORMAT.hint) from error
-        return cls(model=_model(folder / _MODEL), preparation=read.preparation, decision=decision)
+        model = _model(folder / _MODEL)
+        return cls(model=model, preparation=read.preparation, decision=decision, preset=read.preset, why=read.why)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Written:
     preparation: Preparation
     decision: dict[str, Any]
+    preset: str = ""
+    why: str = ""
 
 
 def _model(folder: Path) -> TextModel:

@@ -33,7 +33,10 @@ def test_training_makes_a_folder_and_tells_of_it(place: Path) -> None:
         chosen = [margin for it, margin in zip(fitted.held, fitted.margins, strict=True) if it.language == language]
         right, rephrased = sum(it > 0 for it in chosen), sum(not math.isnan(it) for it in chosen)
         assert told["languages"][language]["held-out accuracy of pairs"] == pytest.approx(right / rephrased)
+    assert (told["preset"], told["why"]) == (fitted.system.preset, fitted.system.why)
     assert (place / "said.txt").read_text().splitlines() == [
+        "Fitting n-grams to choose the preset",
+        told["why"],
         "Fitting part 1 of 2",
         "Fitting part 2 of 2",
         "Fitting all examples",
@@ -48,6 +51,20 @@ def test_training_says_what_its_scores_are_worth(run: Run, tmp_path: Path) -> No
     assert "(on texts that the threshold was chosen on: it flatters)" in done.out
     assert "of text and rephrase the sarcastic one is found in" in done.out
     assert SarcasmSystem.load(tmp_path / "m").decision.rule == "half"
+
+
+def test_texts_like_those_to_be_read_choose_the_preset(run: Run, place: Path, tmp_path: Path) -> None:
+    later = "".join(f"@name{number} #tag{number} https://t.co/{number} 12345\n" for number in range(100))
+    for name, encoding in (("later.csv", "utf-8"), ("other.csv", "utf-16")):
+        (tmp_path / name).write_text(f"text\n{later}", encoding=encoding)
+        out = tmp_path / f"of {name}"
+        done = run("train", "english.csv", "--folds", "2", "--like", tmp_path / name, "--json", "--out", out)
+        assert done.status == 0, done.said
+        told = json.loads(done.out)
+        assert told["preset"] == SarcasmSystem.load(out).preset == "modicum"
+        assert told["why"].startswith(
+            "The 100 texts like those to be read are told from training texts (AUC 1.00 in en)"
+        )
 
 
 def test_a_file_comes_back_with_probabilities_labels_and_categories(run: Run, place: Path) -> None:
@@ -247,7 +264,7 @@ def test_external_texts_that_overlap_are_left_out(run: Run, tmp_path: Path) -> N
 
 def test_a_stopped_training_leaves_nothing(run: Run, tmp_path: Path) -> None:
     with interrupted_at("Fitting part 2 of 20"):
-        done = run("train", "train.csv", "--folds", "20", "--out", tmp_path / "model")
+        done = run("train", "train.csv", "--folds", "20", "--preset", "plain", "--out", tmp_path / "model")
     assert (done.status, done.out) == (130, "")
     assert done.said.splitlines() == [
         "Fitting part 1 of 20",

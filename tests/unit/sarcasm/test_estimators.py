@@ -34,7 +34,7 @@ Estimator = SarcasmDetector | IronyCategorizer | SarcasmRanker
 
 @pytest.fixture(scope="module")
 def detector() -> SarcasmDetector:
-    return SarcasmDetector(folds=2).fit(TEXTS, LABELS, dialects=DIALECTS)
+    return SarcasmDetector(preset="modicum", folds=2).fit(TEXTS, LABELS, dialects=DIALECTS)
 
 
 @pytest.fixture(scope="module")

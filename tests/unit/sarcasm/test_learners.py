@@ -31,7 +31,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_ngrams_are_one_model_of_all_examples() -> None:
-    fitted = fit(KNOWN, NGRAMS)
+    fitted = fit(KNOWN, replace(NGRAMS, preset="modicum"))
     assert isinstance(fitted.system.model, LinearModel)
     same = fit_system(KNOWN, LinearLearner(), robustness=PRESETS["modicum"], folds=2, seed=0)
     np.testing.assert_array_equal(fitted.system.model(TEXTS).sarcastic, same.system.model(TEXTS).sarcastic)
@@ -75,7 +75,7 @@ def test_a_frozen_encoder_is_one_model_of_all_examples(encoder: Settings, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "robust"}, r"There is no preset 'robust'. Use one of: plain, modicum"),
+        ({"preset": "robust"}, r"There is no preset 'robust'. Use one of: auto, plain, modicum"),
         ({"rule": "guess"}, r"There is no rule 'guess'. Use one of: oof_f1, half, top_share, prior_shift"),
         ({"folds": 0}, r"The number of folds is 0"),
     ],

@@ -73,5 +73,5 @@ def test_each_switch_is_on_its_own(switch: str) -> None:
 
 def test_presets_are_known_by_name() -> None:
     assert find_preset("modicum") == Robustness(preparation=Preparation(clean=True, dialect_prefix=True))
-    with pytest.raises(ConfigError, match=r"There is no preset 'Modicum'. Use one of: plain, modicum"):
+    with pytest.raises(ConfigError, match=r"There is no preset 'Modicum'. Use one of: auto, plain, modicum"):
         find_preset("Modicum")

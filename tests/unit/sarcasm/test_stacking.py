@@ -209,7 +209,7 @@ def test_words_of_ngrams_alone_sum_up_to_the_logit_less_its_intercepts(joint: Fi
 
 def test_ngrams_and_an_encoder_are_fitted_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = make_tiny_encoder(tmp_path, [it.text for it in KNOWN], seed=0)
-    settings = Settings(model=f"ngrams+{place}", folds=2, epochs=1, batch=16, rate=1e-3, pooling="mean")
+    settings = Settings(model=f"ngrams+{place}", preset="plain", folds=2, epochs=1, batch=16, rate=1e-3, pooling="mean")
     with caplog.at_level("INFO", logger="modicum"):
         joint = fit(KNOWN, settings)
     ngrams, encoder = model_of(joint).members

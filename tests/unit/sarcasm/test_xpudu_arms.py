@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import torch
 from tests.unit.sarcasm.erniem_folder import random_weights, write_folder
 from tests.unit.sarcasm.tiny_encoder import write_examples
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from modicum.core.method import Budget, Job, Measurement
 from modicum.errors import ConfigError, DataError
@@ -98,6 +101,18 @@ def test_each_arm_is_scored_on_all_tasks_and_both_languages(arm: str, measured: 
 @pytest.mark.parametrize("arm", ["n-grams, shift-robust", "joint fine-tuning"])
 def test_an_arm_is_a_function_of_its_job(arm: str, mine: Path, measured: dict[str, Measurement]) -> None:
     assert run(arm, job(mine)) == measured[arm]  # of a problem that other arms did not use before
+
+
+def test_an_encoder_of_one_language_has_as_many_updates_as_that_of_both(mine: Path) -> None:
+    updates = Counter[torch.optim.Optimizer]()
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: updates.update([optimizer]))
+    for arm in ("joint fine-tuning", "monolingual fine-tuning"):
+        run(arm, job(mine, batch="4"))
+    hook.remove()
+    joint, english, arabic = updates.values()
+    assert joint > 15
+    assert english == pytest.approx(joint, abs=2)  # to the nearest pass, whose last batch is a small one
+    assert arabic == pytest.approx(joint, abs=2)
 
 
 def test_an_arm_is_the_system_that_one_would_fit_oneself(folder: Path) -> None:

@@ -12,6 +12,8 @@ from modicum.core.splits import Indices, folds, hold_out
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.data.examples import Example
 
+_HELD_SHARE = 0.2  # ours, where there are no folds
+
 
 def key(text: str) -> str:
     """Give what two texts share that differ in case and white space only."""
@@ -30,6 +32,13 @@ def groups(examples: Sequence[Example]) -> Indices:
     graph = coo_array((np.ones(len(texts)), (texts, rephrases)), shape=(len(numbers), len(numbers)))
     _, components = connected_components(graph, directed=False)
     return np.unique(components[texts], return_inverse=True)[1].astype(np.int64)
+
+
+def held_out_parts(examples: Sequence[Example], count: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Give what is trained on and what is held out of each fold; of 1 fold, a fifth is held out."""
+    if count < 1:
+        raise ConfigError(f"The number of folds is {count}.", hint="Give 1 or more.")
+    return grouped_folds(examples, count, seed) if count > 1 else [grouped_split(examples, _HELD_SHARE, seed)]
 
 
 def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[tuple[Indices, Indices]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modicum.errors import ConfigError, DataError
+from modicum.sarcasm.configuration import AUTO
 from modicum.sarcasm.data.examples import CATEGORIES, LANGUAGES, Example, Language, Pair
 
 DIALECTS = ("msa", "nile", "levant", "gulf", "magreb")  # as the shared task spells them
@@ -152,5 +153,5 @@ PRESETS: Mapping[str, Robustness] = {
 def find_preset(name: str) -> Robustness:
     """Give the switches of a preset: "plain" has all off, "modicum" all on."""
     if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")
+        raise ConfigError(f"There is no preset {name!r}.", hint=f"Use one of: {AUTO}, {', '.join(PRESETS)}.")
     return PRESETS[name]
