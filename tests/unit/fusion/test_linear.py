@@ -55,7 +55,7 @@ def test_it_is_the_regression_of_scikit_learn_that_is_best_on_validation(kind: s
     found = Linear(problem)
     assert found.predict(problem.test, ALL) == pytest.approx(answers[1][best], abs=1e-3)
     assert found.parameters == size
-    assert score(problem.test, found.predict(problem.test, ALL)) > 0.8
+    assert score(problem.test, found.predict(problem.test, ALL)) > 0.6
 
 
 @pytest.mark.parametrize("kind", ["classes", "estimates"])

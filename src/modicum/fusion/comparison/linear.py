@@ -11,7 +11,7 @@ from modicum.fusion.comparison.problem import Problem, score
 from modicum.fusion.fitting import LONGEST
 from modicum.fusion.recordings import FloatArray, Ragged, Recordings
 
-PENALTIES = (1e4, 1e3, 1e2, 1e1, 1e0)  # where several do as well on validation, the strongest is taken
+PENALTIES = (1e5, 1e4, 1e3, 1e2, 1e1)  # where several do as well on validation, the strongest is taken
 
 
 class Linear:
