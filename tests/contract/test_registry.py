@@ -80,7 +80,7 @@ SPREAD = {
     "nsgd": 0.5,
     "hype": 0.02,
     "gprmgk": 0.001,
-    "cubemlp": 0.05,
+    "cubemlp": 0.125,
     "peerpl": 15,
     "gotuning": 0.05,
     "fghv": 0.05,
