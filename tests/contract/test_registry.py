@@ -63,7 +63,7 @@ def worker() -> Iterator[Engine]:
 LESS = {
     "nsgd": {"epochs": "1", "trials": "3", "scales": "1,10", "gains": "1"},
     "hype": {"epochs": "6"},
-    "cubemlp": {"epochs": "4"},
+    "cubemlp": {"epochs": "2"},
     "peerpl": {"expert_steps": "2048", "trajectories": "10", "updates": "300", "episodes": "20"},
     "gotuning": {"steps": "2"},
     "fghv": {"steps": "60"},
@@ -80,7 +80,7 @@ SPREAD = {
     "nsgd": 0.5,
     "hype": 0.02,
     "gprmgk": 0.001,
-    "cubemlp": 0.05,
+    "cubemlp": 0.125,
     "peerpl": 15,
     "gotuning": 0.05,
     "fghv": 0.05,

@@ -25,7 +25,7 @@ from modicum.fusion.training import Recipe, train
 
 _LOGGER = logging.getLogger(__name__)
 _TASKS: Mapping[str, Task] = {"cross_entropy": "classes", "ccc": "depression"}  # by loss; of others sentiment
-_LONGEST = 100  # frames of the cube, as published
+LONGEST = 100  # frames of the cube, as published
 _FEWEST = 8  # channels at the end of the cube; with 2, drawn signals were not learnt from some seeds
 
 
@@ -83,7 +83,7 @@ def configure(
         streams.insert(0, Stream(name="text", size=read.hidden_size, text=True))
         settings = {"text_encoder": read, **settings}
     longest = max((int(stream.lengths.max(initial=0)) for stream in recordings.streams.values()), default=0)
-    time = _LONGEST if text is not None else min(_LONGEST, max(2, longest))
+    time = LONGEST if text is not None else min(LONGEST, max(2, longest))
     half, tenth, count = max(2, -(-time // 2)), max(2, -(-time // 10)), len(streams)
     last = min(channels, max(_FEWEST, channels // 4))
     made: dict[str, Any] = {"d_ins": [time, count, channels], "streams": streams}

@@ -20,7 +20,7 @@ from modicum.fusion.comparison import METHOD, Problem, setup
 from modicum.fusion.degradation import draw_present
 from modicum.fusion.metrics import concordance
 
-TINY = {"labels": "0", "encoder": "linear", "channels": "8", "epochs": "1", "batch": "16"}
+TINY = {"labels": "0", "encoder": "linear", "channels": "8", "epochs": "1", "batch": "16", "shifts": "0"}
 ARMS = {arm.name: arm.run for arm in METHOD.comparison.arms}
 HALF = "with half of the streams missing"
 
@@ -43,6 +43,7 @@ def run(name: str, given: Job) -> Measurement:
         "CubeMLP",
         "concatenation MLP",
         "attention",
+        "linear",
         "mean of single modalities",
         "CubeMLP, one stream shuffled",
     ],
@@ -53,7 +54,20 @@ def test_each_arm_measures_what_the_comparison_says(given: Job, name: str) -> No
     assert 0 <= found.value <= 1
     assert set(found.secondary) == {metric.name for metric in comparison.secondary} == {HALF}
     assert set(found.costs) == {metric.name for metric in comparison.costs}
-    assert found.costs["parameters"] > 100
+    assert found.costs["parameters"] > (20 if name == "linear" else 100)
+    assert len(found.items) == 4  # videos of the test split
+
+
+def test_each_rate_is_tried_and_the_one_of_the_lowest_validation_loss_is_kept(given: Job) -> None:
+    tried = lambda *rates: run("CubeMLP", replace(given, settings=replace(given.settings, rates=rates)))
+    assert tried(1e-2) != tried(1e-9) == tried(1e-12)  # which leave the weights as they are drawn
+    assert tried(1e-12, 1e-2) == tried(1e-2, 1e-12) == tried(1e-2)
+
+
+@pytest.mark.parametrize("rates", ["", "0", "1e-3,-1"])
+def test_rates_are_one_or_more_above_0(rates: str) -> None:
+    with pytest.raises(ConfigError, match="rates must be a number above 0, or several with commas between them"):
+        job({"rates": rates})
 
 
 def test_the_same_job_gives_the_same_numbers(given: Job) -> None:
@@ -105,7 +119,7 @@ def test_the_single_arm_says_what_is_frequent_where_its_stream_is_absent(
     train = told([0, 0, 1] * 16, [2] * 48)  # so that "no" is more frequent
     test = told([*[0, 1] * 4, *[label] * 8], [*[2] * 8, *[0] * 8])
     save_recordings(tmp_path / "own.npz", {"train": train, "test": test})
-    given = job({**TINY, "epochs": "20", "rate": "0.02"})
+    given = job({**TINY, "epochs": "20", "rates": "0.02"})
     assert run("best single modality", replace(given, data=tmp_path / "own.npz")).value == share
 
 
@@ -119,7 +133,7 @@ def test_streams_may_come_in_another_order_in_the_test_split(given: Job, tmp_pat
 
 @cache
 def frames() -> tuple[Job, Problem]:
-    given = job({"task": "ces", "labels": "0"})
+    given = job({"task": "ces", "labels": "0", "shifts": "0"})
     return given, setup(given)
 
 
@@ -140,6 +154,7 @@ def test_the_average_on_frames_is_that_of_the_systems_that_are_there() -> None: 
     given, problem = frames()
     each, left = said(problem)
     found = run("mean of single modalities", given)
+    assert not found.items  # the sequences that are scored are drawn
     assert found.value == pytest.approx(mean_concordance(problem, each.mean(1)), abs=1e-6)
     kept = (each * left[..., None]).sum(1) / left.sum(1, keepdims=True)
     assert found.secondary[HALF] == pytest.approx(mean_concordance(problem, kept), abs=1e-6)

@@ -8,7 +8,13 @@ import torch
 from modicum.core.seeding import torch_generator
 from modicum.errors import ConfigError
 from modicum.fusion import CubeMLP, CubeMLPConfig
-from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
+from modicum.fusion.comparison.peers import (
+    AttentionFusion,
+    ConcatenationMLP,
+    WeightsOverTime,
+    parameters,
+    with_parameters_of,
+)
 
 KINDS = [ConcatenationMLP, AttentionFusion]
 SMALL = CubeMLPConfig((12, 3, 16), [[6, 3, 16], [4, 2, 8]], dropouts=(0.0, 0.0, 0.0))
@@ -31,6 +37,28 @@ def test_a_peer_gives_the_shape_of_the_cube_and_does_not_see_padding(kind: type[
     assert y.shape == CubeMLP(SMALL).double().eval()(torch.nn.functional.pad(x, (0, 0, 0, 0, 0, 5))).shape
     assert torch.allclose(peer(x[1:2, :4]), y[1:2], atol=1e-12)
     assert not torch.allclose(y[0], y[1])
+
+
+def test_weights_over_time_begin_at_the_mean_of_the_frames_that_are_there() -> None:
+    layer = WeightsOverTime(7).double()
+    values = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch_generator(0, "values"))
+    frames = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]]).bool()
+    expected = torch.stack([values[0].mean(0), values[1, [1, 4]].mean(0), torch.zeros(4, dtype=torch.float64)])
+    assert torch.allclose(layer(values, frames), expected, atol=1e-12)
+    with torch.no_grad():
+        layer.change.copy_(torch.tensor([-1 / 6] * 4 + [5 / 6] + [-1 / 6] * 2))
+    assert torch.allclose(layer(values, frames)[0], values[0, 4], atol=1e-12)  # the frame that is asked about
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_peer_can_learn_which_frame_is_asked_about(kind: type[ConcatenationMLP]) -> None:
+    peer = with_parameters_of(CubeMLP(SMALL), kind)
+    x = torch.randn(2, 7, 3, 16, generator=torch_generator(2, "cube"))
+    peer(x).square().sum().backward()
+    gradient = peer.get_parameter("over_time.change").grad
+    assert gradient is not None
+    assert len(gradient[:7].unique()) == 7
+    assert not gradient[7:].any()
 
 
 def test_attention_knows_time_and_modality() -> None:

@@ -15,11 +15,11 @@ from modicum.core.catalogue import fetch
 from modicum.core.method import Budget, Job
 from modicum.core.seeding import numpy_generator
 from modicum.errors import ConfigError, DataError
-from modicum.fusion import Recordings, save_recordings
+from modicum.fusion import Ragged, Recordings, save_recordings
 from modicum.fusion.comparison import METHOD
-from modicum.fusion.comparison.problem import Problem, frames_of_sequences, join, setup, shuffle
+from modicum.fusion.comparison.problem import Problem, frames_of_sequences, join, setup, shifted, shuffle
 from modicum.fusion.metrics import concordance
-from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_mosi
+from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_mosi, read_motions
 
 
 def job(options: Mapping[str, str] | None = None, *, budget: Budget = "demo") -> Job:
@@ -33,7 +33,7 @@ def posed(seed: int, **options: str) -> Problem:
 
 def own(path: Path, splits: Mapping[str, Recordings], *, seed: int = 0, labels: str = "0") -> Problem:
     save_recordings(path / "own.npz", splits)
-    return setup(replace(job({"labels": labels}), seed=seed, data=path / "own.npz"))
+    return setup(replace(job({"labels": labels, "shifts": "0"}), seed=seed, data=path / "own.npz"))
 
 
 def parts(problem: Problem) -> tuple[Recordings, Recordings, Recordings]:
@@ -45,13 +45,14 @@ def videos(recordings: Recordings) -> set[str]:
 
 
 def test_motions_are_parted_by_sample_and_by_seed() -> None:
-    problem = posed(0)
+    problem = posed(0, shifts="0")
     assert [len(part) for part in parts(problem)] == [16, 16, 48]
+    assert len(posed(0).train) == 64
     assert len({name for part in parts(problem) for name in part.ids}) == 80
     for part in parts(problem):
         assert np.bincount(np.asarray(part.labels)).tolist() == [len(part) // 4] * 4
     again = setup(job())
-    assert [part.ids for part in parts(again)] == [part.ids for part in parts(problem)]
+    assert [part.ids for part in parts(again)] == [part.ids for part in parts(posed(0))]
     assert posed(1).test.ids != problem.test.ids
 
 
@@ -59,6 +60,17 @@ def test_motions_are_parted_by_sample_and_by_seed() -> None:
 def test_motions_are_no_more_than_there_are(labels: str) -> None:
     with pytest.raises(ConfigError, match="from 4 to 26"):
         posed(0, labels=labels)
+
+
+def test_motions_are_items_among_all_recordings() -> None:
+    problem = posed(0)
+    right = np.arange(48) < 40
+    labels = np.asarray(problem.test.labels)
+    items = np.array(problem.items(np.eye(4, dtype=np.float32)[np.where(right, labels, (labels + 1) % 4)]))
+    every = join([*read_motions().values()]).ids
+    assert {name: item for name, item in zip(every, items, strict=True) if not np.isnan(item)} == dict(
+        zip(problem.test.ids, right, strict=True)
+    )
 
 
 def test_own_recordings_keep_their_test_split(tmp_path: Path) -> None:
@@ -93,6 +105,53 @@ def test_labels_leave_validation_and_test_as_they_are(tmp_path: Path) -> None:
         own(tmp_path, {"train": given}, labels="99")
 
 
+def test_shifted_copies_are_rolled_in_a_circle_and_their_streams_together() -> None:
+    frames = np.arange(7.0)[:, None] + 100 * np.arange(5)[:, None, None]  # the value says which sample and frame it is
+    audio, words = Ragged.of(list(frames), 1), Ragged.of([*frames[:4, :3], []], 1)
+    given = replace(recordings(5, classes=2), streams={"audio": audio, "video": audio, "words": words})
+    after = shifted(given, 2, seed=0)
+    amounts = []
+    assert after.ids == given.ids * 3
+    assert after.groups == given.groups * 3
+    assert np.array_equal(np.asarray(after.labels), np.tile(np.asarray(given.labels), 3))
+    for place in range(15):
+        moved = {name: stream[place][:, 0] for name, stream in after.streams.items()}
+        amounts.append(-(int(moved["audio"][0]) % 100) % 7)
+        assert np.array_equal(moved["audio"], np.roll(frames[place % 5, :, 0], amounts[-1]))
+        assert np.array_equal(moved["video"], moved["audio"])
+        assert sorted(moved["words"]) == sorted(words[place % 5][:, 0])
+    assert amounts[:5] == [0] * 5
+    assert amounts[5:10] != amounts[10:]
+    again, other = shifted(given, 2, seed=0), shifted(given, 2, seed=1)
+    assert np.array_equal(again.streams["audio"].values, after.streams["audio"].values)
+    assert not np.array_equal(other.streams["audio"].values, after.streams["audio"].values)
+
+
+def test_only_what_is_learnt_from_is_shifted(tmp_path: Path) -> None:
+    save_recordings(tmp_path / "own.npz", {"train": recordings(40, classes=2)})
+    plain, more = (setup(replace(job({"labels": "0", "shifts": it}), data=tmp_path / "own.npz")) for it in ("0", "2"))
+    assert more.train.ids == plain.train.ids * 3
+    for name in ("audio", "video"):
+        for before, after in zip(parts(plain)[1:], parts(more)[1:], strict=True):
+            assert np.array_equal(before.streams[name].values, after.streams[name].values)
+
+
+def test_items_are_videos_or_samples_and_average_to_the_accuracy(tmp_path: Path) -> None:
+    given, test = recordings(40, classes=2), recordings(10, seed=1, classes=2)
+    guess = np.tile(np.array([[0.4, 0.6]], np.float32), (10, 1))
+    truth = np.asarray(test.labels)
+    problem = own(tmp_path, {"train": given, "test": test})
+    right = [truth[:4].sum(), truth[4:8].sum(), truth[8:].sum()]  # of the three films
+    assert problem.items(guess) == pytest.approx([it * 3 / 10 for it in right])
+    assert np.mean(problem.items(guess)) == pytest.approx(problem.score(guess)) == truth.mean()
+    alone = own(tmp_path, {"train": given, "test": replace(test, groups=())})
+    assert alone.items(guess) == truth.tolist()
+    drawn = own(tmp_path, {"train": given})
+    assert drawn.items(guess[: len(drawn.test)]) == []
+    estimates = own(tmp_path, {"train": recordings(40), "test": recordings(10, seed=1)})
+    assert estimates.items(guess[:, 0]) == []
+
+
 def test_own_recordings_that_cannot_be_compared_on_are_refused(tmp_path: Path) -> None:
     given = recordings(40, classes=2)
     bare = replace(given, labels=None, classes=())
@@ -100,6 +159,8 @@ def test_own_recordings_that_cannot_be_compared_on_are_refused(tmp_path: Path) -
         own(tmp_path, {"all": bare})
     with pytest.raises(DataError, match="test has no labels to score by"):
         own(tmp_path, {"train": given, "test": bare})
+    with pytest.raises(DataError, match=r"All training samples \(32\) are of one class"):
+        own(tmp_path, {"train": replace(given, labels=np.zeros(40, np.int64)), "test": given})
     with pytest.raises(DataError, match="nothing to fuse: the streams are audio"):
         own(tmp_path, {"all": replace(given, streams={"audio": given.streams["audio"]})})
     with pytest.raises(DataError, match="nothing to fuse: the streams are none"):
@@ -109,19 +170,22 @@ def test_own_recordings_that_cannot_be_compared_on_are_refused(tmp_path: Path) -
 @pytest.mark.data("mosi-features")
 def test_the_official_test_of_mosi_is_not_touched() -> None:  # CUBEMLP-C10
     official = read_mosi(fetch("mosi-features"))
-    first, second = posed(0, task="mosi", labels="0"), posed(1, task="mosi", labels="0")
+    first, second = posed(0, task="mosi", labels="0", shifts="0"), posed(1, task="mosi", labels="0", shifts="0")
     for problem in (first, second):
         assert problem.test.ids == official["test"].ids
         assert np.array_equal(np.asarray(problem.test.labels), np.asarray(official["test"].labels))
         assert not videos(problem.valid) & (videos(problem.train) | videos(problem.test))
         assert sorted(problem.train.ids + problem.valid.ids) == sorted(official["train"].ids)
         assert {stream.lengths.max() for stream in problem.train.streams.values()} == {9}
+        assert len(problem.items(np.eye(2, dtype=np.float32)[np.asarray(problem.test.labels)])) == len(
+            videos(problem.test)
+        )
     assert first.valid.ids != second.valid.ids
 
 
 @pytest.mark.data("avec2019-ces")
 def test_frames_of_a_sequence_are_in_one_split() -> None:
-    problem = posed(0, task="ces", labels="0")
+    problem = posed(0, task="ces", labels="0", shifts="0")
     train, valid, test = map(videos, parts(problem))
     assert [len(it) for it in (train, valid, test)] == [14, 6, 8]
     assert len(train | valid | test) == 28

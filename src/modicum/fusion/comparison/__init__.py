@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from torch import nn
 
 from modicum.core.method import Arm, Budget, Comparison, Job, Measurement, Method, Metric, Source
+from modicum.errors import RunError
 from modicum.fusion.batches import BoolArray
+from modicum.fusion.comparison.linear import Linear
 from modicum.fusion.comparison.peers import AttentionFusion, ConcatenationMLP, parameters, with_parameters_of
 from modicum.fusion.comparison.problem import Problem, score, setup, shuffle
 from modicum.fusion.configuration import COMPARISON, ComparisonSettings
@@ -57,6 +59,12 @@ def _average(job: Job, problem: Problem) -> Measurement:
     return _measured(problem, job, mean, sum(sizes))
 
 
+def _linear(job: Job, problem: Problem) -> Measurement:
+    """Fit a linear model."""
+    linear = Linear(problem)
+    return _measured(problem, job, linear.predict, linear.parameters)
+
+
 def _fused(
     job: Job, problem: Problem, *, fusion: Fusion | None = None, shuffled: bool = False, norm: Norm = "pre"
 ) -> Measurement:
@@ -78,10 +86,21 @@ def _fit(problem: Problem, settings: ComparisonSettings, job: Job, fusion: Fusio
         allow_degenerate=len(problem.train.streams) == 1,  # where another fusion is put in its place
         **problem.settings,
     )
-    recipe = Recipe(epochs=settings.epochs, batch=settings.batch, rate=settings.rate, schedule="linear")
-    return fit(
-        problem.train, problem.valid, config=config, recipe=recipe, seed=job.seed, device=job.device, fusion=fusion
-    )
+    recipe = Recipe(epochs=settings.epochs, batch=settings.batch, schedule="linear")
+    given: dict[str, Any] = {"config": config, "seed": job.seed, "device": job.device, "fusion": fusion}
+    systems: list[FusionSystem] = []
+    for rate in settings.rates:
+        try:
+            systems.append(fit(problem.train, problem.valid, recipe=replace(recipe, rate=rate), **given))
+        except RunError:  # it diverged
+            if rate == settings.rates[-1] and not systems:
+                raise
+    return min(systems, key=_loss)
+
+
+def _loss(system: FusionSystem) -> float:
+    # On validation, of the epoch that was kept; it chooses between rates, and between modalities.
+    return float(np.nanmin(system.training.losses)) if system.training is not None else np.inf
 
 
 def _alone(problem: Problem, job: Job) -> list[Alone]:
@@ -110,8 +129,7 @@ def _trained_alone(problem: Problem, job: Job, name: str) -> Alone:
         found[there] = system.predict(only(recordings.take(there)))
         return found
 
-    loss = min(system.training.losses) if system.training is not None else np.inf
-    return loss, predict, parameters(system.model)
+    return _loss(system), predict, parameters(system.model)
 
 
 def _prior(problem: Problem) -> FloatArray:
@@ -127,10 +145,12 @@ def _measured(problem: Problem, job: Job, predict: Predict, size: int) -> Measur
     test = problem.test
     there = np.stack([test.streams[name].lengths > 0 for name in problem.train.streams], axis=1)
     left = draw_present(there, _HALF, seed=job.seed)
+    predicted = predict(test, there)
     return Measurement(
-        value=problem.score(predict(test, there)),
+        value=problem.score(predicted),
         secondary={"with half of the streams missing": problem.score(predict(test, left))},
         costs={"parameters": float(size)},
+        items=problem.items(predicted),
     )
 
 
@@ -172,13 +192,19 @@ _COMPARISON = Comparison(
             name="concatenation MLP",
             role="control",
             run=partial(_fused, fusion=_concatenated),
-            summary="the modalities of a frame joined, an MLP of as many parameters, the mean over time",
+            summary="the modalities of a frame joined, an MLP of as many parameters, learned weights over time",
         ),
         Arm(
             name="attention",
             role="control",
             run=partial(_fused, fusion=_attended),
-            summary="all frames of all modalities attend to each other, with as many parameters",
+            summary="all frames of all modalities attend to each other, as many parameters, learned weights over time",
+        ),
+        Arm(
+            name="linear",
+            role="control",
+            run=_linear,
+            summary="logistic or ridge regression on all frames side by side: is a network needed?",
         ),
         Arm(
             name="mean of single modalities",

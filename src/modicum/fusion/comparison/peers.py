@@ -21,13 +21,28 @@ def parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
+class WeightsOverTime(nn.Module):
+    """Sum the frames of a sample by a learned weight for each place in time; before training it is their mean."""
+
+    def __init__(self, time: int) -> None:
+        super().__init__()
+        # Added to the weights of the mean: as factors of them they would hardly leave it in a few hundred updates.
+        self.change = nn.Parameter(torch.zeros(time))
+
+    def forward(self, values: Tensor, frames: Tensor) -> Tensor:
+        """Sum values (n, time, width) over the frames that are there, (n, time); 0 where none is."""
+        there = frames.to(values.dtype)
+        weights = there * (1 / there.sum(1, keepdim=True).clamp(min=1) + self.change[: frames.shape[1]])
+        return (weights[..., None] * values).sum(1)
+
+
 class ConcatenationMLP(nn.Module):
-    """Join the modalities of each frame, apply an MLP to it, and take the mean over the sample's frames."""
+    """Join the modalities of each frame, apply an MLP to it, and sum the frames by weights over time."""
 
     def __init__(self, config: CubeMLPConfig, width: int) -> None:
         super().__init__()
         self.sizes = config.d_outs[-1]
-        _, modalities, channels = config.d_ins
+        time, modalities, channels = config.d_ins
         self.layers = nn.Sequential(
             nn.LayerNorm(modalities * channels),
             nn.Linear(modalities * channels, width),
@@ -35,15 +50,16 @@ class ConcatenationMLP(nn.Module):
             nn.Dropout(config.dropouts[2]),
             nn.Linear(width, math.prod(self.sizes[1:])),
         )
+        self.over_time = WeightsOverTime(time)
 
     def forward(self, x: Tensor) -> Tensor:
         """Fuse a cube."""
         frames = (x != 0).any(-1).any(-1)
-        return _as_cube(_mean(self.layers(x.flatten(2)), frames), self.sizes)
+        return _as_cube(self.over_time(self.layers(x.flatten(2)), frames), self.sizes)
 
 
 class AttentionFusion(nn.Module):
-    """Let the frames of all modalities attend to each other, and take the mean of each modality."""
+    """Let the frames of all modalities attend to each other, and sum those of each modality by weights over time."""
 
     def __init__(self, config: CubeMLPConfig, width: int) -> None:
         super().__init__()
@@ -58,6 +74,7 @@ class AttentionFusion(nn.Module):
         self.layer = nn.TransformerEncoderLayer(
             width, heads, 2 * width, config.dropouts[2], "gelu", batch_first=True, norm_first=True
         )
+        self.over_time = WeightsOverTime(time)
         self.leave = nn.Linear(modalities * width, math.prod(self.sizes[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,8 +85,8 @@ class AttentionFusion(nn.Module):
         hidden = (self.enter(x) + self.modality + positions).flatten(1, 2)
         attended = self.layer(hidden, src_key_padding_mask=~frames.flatten(1))
         attended = attended.unflatten(1, (time, modalities)).transpose(1, 2)
-        means = _mean(attended.flatten(0, 1), frames.transpose(1, 2).flatten(0, 1))
-        return _as_cube(self.leave(means.reshape(batch, -1)), self.sizes)
+        summed = self.over_time(attended.flatten(0, 1), frames.transpose(1, 2).flatten(0, 1))
+        return _as_cube(self.leave(summed.reshape(batch, -1)), self.sizes)
 
 
 def with_parameters_of(cube: CubeMLP, make: Callable[[CubeMLPConfig, int], nn.Module]) -> nn.Module:
@@ -90,12 +107,6 @@ def with_parameters_of(cube: CubeMLP, make: Callable[[CubeMLPConfig, int], nn.Mo
                 hint="Compare a larger cube.",
             )
     return make(cube.config, width)
-
-
-def _mean(values: Tensor, frames: Tensor) -> Tensor:
-    # values (n, time, width) over the frames that are there, (n, time); 0 where none is.
-    weights = frames[..., None].to(values.dtype)
-    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def _as_cube(values: Tensor, sizes: list[int]) -> Tensor:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from modicum.core import catalogue
 from modicum.core.method import Job
-from modicum.core.seeding import legacy_seed
-from modicum.core.splits import hold_out, shuffled
+from modicum.core.seeding import legacy_seed, numpy_generator
+from modicum.core.splits import Among, at_rows, hold_out, shuffled
 from modicum.errors import ConfigError, DataError
 from modicum.fusion.configuration import ComparisonSettings
 from modicum.fusion.fitting import split_off
@@ -33,6 +33,8 @@ class Problem:
     train: Recordings  # to learn from
     valid: Recordings  # to choose the epoch by, and between arms
     test: Recordings  # what is scored
+    fixed: bool = False  # whether the test split is the same for all seeds
+    among: Among | None = None  # which samples it has, where seeds draw it from the same ones
     settings: dict[str, Any] = field(default_factory=dict[str, Any])  # of the configuration, that the task asks for
     estimates: int | None = None  # the frame of each stream that is itself an estimate of the labels
 
@@ -45,6 +47,17 @@ class Problem:
         """Score predictions of the test split."""
         return score(self.test, predicted)
 
+    def items(self, predicted: FloatArray) -> list[float]:
+        """Give the accuracy as a mean over videos or, without them, samples; none of estimates."""
+        labels = np.asarray(self.test.labels)
+        if self.among is not None:
+            return at_rows(predicted.argmax(1) == labels, self.among)
+        if not self.fixed or labels.dtype.kind not in "iu":
+            return []
+        _, video = np.unique(self.test.groups or range(len(labels)), return_inverse=True)
+        right = np.bincount(video, weights=predicted.argmax(1) == labels)
+        return (right * len(right) / len(labels)).tolist()
+
 
 def score(recordings: Recordings, predicted: FloatArray) -> float:
     """Score predictions; see `Problem.score`."""
@@ -56,8 +69,18 @@ def score(recordings: Recordings, predicted: FloatArray) -> float:
 
 
 def setup(job: Job) -> Problem:
-    """Read the data of a job, and split what is not split."""
+    """Read the data of a job, split what is not split, and add copies to the training split."""
     settings: ComparisonSettings = job.settings
+    problem = _read(job, settings)
+    labels = np.asarray(problem.train.labels)
+    if labels.dtype.kind in "iu" and (labels == labels[0]).all():
+        raise DataError(
+            f"All training samples ({len(labels)}) are of one class.", hint="Give samples of two classes or more."
+        )
+    return replace(problem, train=shifted(problem.train, settings.shifts, seed=job.seed))
+
+
+def _read(job: Job, settings: ComparisonSettings) -> Problem:
     if job.data is not None:
         return _fewer(_own(open_recordings(job.data).splits, job.seed), settings.labels, job.seed)
     if settings.task == "motions":
@@ -84,6 +107,21 @@ def join(parts: Sequence[Recordings]) -> Recordings:
         labels=np.concatenate([np.asarray(part.labels) for part in parts]),
         groups=tuple(group for part in parts for group in part.groups),
     )
+
+
+def shifted(recordings: Recordings, copies: int, *, seed: int) -> Recordings:
+    """Add copies of each recording whose frames are rolled in a circle, by a drawn share of each stream's length."""
+    draw = numpy_generator(seed, "shifts")
+
+    def rolled() -> Recordings:
+        shares = draw.random(len(recordings))  # the same for all streams of a recording, so that they stay together
+        frames = lambda stream: [
+            np.roll(stream[place], int(share * stream.lengths[place]), axis=0) for place, share in enumerate(shares)
+        ]
+        streams = {name: Ragged.of(frames(stream), stream.size) for name, stream in recordings.streams.items()}
+        return replace(recordings, streams=streams)
+
+    return join([recordings, *(rolled() for _ in range(copies))])
 
 
 def shuffle(problem: Problem, name: str, *, seed: int) -> Problem:
@@ -134,13 +172,14 @@ def _own(splits: Mapping[str, Recordings], seed: int) -> Problem:
     if len(train.streams) < 2:
         hint = "Give two streams of features or more; words are not read here."
         raise DataError(f"There is nothing to fuse: the streams are {', '.join(train.streams) or 'none'}.", hint=hint)
+    fixed = test is not None
     if test is None:
         train, test = split_off(train, seed=legacy_seed(seed, "test"), share=_TEST)
     if test.labels is None:
         raise DataError("The split test has no labels to score by.", hint="Give one for each sample, or leave it out.")
     if valid is None:
         train, valid = split_off(train, seed=seed, share=_VALID)
-    return Problem(train=train, valid=valid, test=test)
+    return Problem(train=train, valid=valid, test=test, fixed=fixed)
 
 
 def _drawn(recordings: Recordings, labels: int, seed: int) -> Problem:
@@ -158,7 +197,12 @@ def _drawn(recordings: Recordings, labels: int, seed: int) -> Problem:
 
     train, rest = cut(places, "train")
     valid, test = cut(rest, "valid")
-    return Problem(train=recordings.take(train), valid=recordings.take(valid), test=recordings.take(test))
+    return Problem(
+        train=recordings.take(train),
+        valid=recordings.take(valid),
+        test=recordings.take(test),
+        among=(test, len(recordings)),
+    )
 
 
 def _parted(sequences: Sequence[CesSequence], seed: int) -> Problem:
