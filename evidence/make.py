@@ -54,9 +54,11 @@ COMMANDS = {
     "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
     "--option activation_bits=4 --out runs/evidence/rapq-p2 --json",
     "cubemlp-demo": "modicum compare cubemlp --budget demo --seeds 20 --out runs/evidence/cubemlp-demo --json",
-    "cubemlp-mosi": "modicum compare cubemlp --budget full --workers 1 --seeds 6 --out runs/evidence/cubemlp-mosi --json",
+    "cubemlp-mosi": "modicum compare cubemlp --budget full --workers 1 --seeds 6 "
+    "--out runs/evidence/cubemlp-mosi --json",
     "cubemlp-ces": "modicum compare cubemlp --budget full --workers 1 --seeds 6 --option task=ces "
-    "--option rates=1e-3 --option encoder=linear --option channels=16 --option epochs=8 --option batch=64 --out runs/evidence/cubemlp-ces --json",
+    "--option rates=1e-3 --option encoder=linear --option channels=16 --option epochs=8 --option batch=64 "
+    "--out runs/evidence/cubemlp-ces --json",
     "cubemlp-speed": "python benchmarks/cubemlp.py --json",
     "peerpl-demo": "modicum compare peerpl --budget demo --seeds 20 --out runs/evidence/peerpl-demo --json",
     **{
