@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metri
 from modicum.core.seeding import derive, seeded_globally, torch_generator
 from modicum.core.splits import at_rows
 from modicum.core.training import Loss, fine_tune
+from modicum.errors import ConfigError
 from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig, comparison_settings
 from modicum.perturb.data import RECIPE, MetricName, Problem, digits_problem, find_task, text_problem
 from modicum.perturb.sites import DropoutSwitch
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 # values, and 0.36 is the same for the 16 patches of 32 values of the demo.
 NEFTUNE_ALPHA = {"demo": 0.36, "full": 5.0}
 R_DROP_ALPHA = 1.0
-R3F_WEIGHT = 1.0
+R3F_WEIGHT, R3F_SIGMA = 1.0, 1e-5
 NOISY_TUNE_INTENSITY = 0.15
+HELD_OUT = 5  # of so many training examples one chooses rate and sigma
 LOSS_EXAMPLES = 1000  # that the final training loss is taken over at most, ours: it is a reading, not a result
 
 
@@ -58,9 +61,11 @@ def hype(job: Job, _: Problem, *, noise: Literal["normal", "uniform"]) -> Change
     """Add noise to the input of every layer, without dropout."""
     from modicum.perturb import HyPeCallback
 
-    return Change(
-        callbacks=[HyPeCallback(HyPeConfig(noise=noise, sigma=job.settings.sigma, seed=derive(job.seed, "noise")))]
+    settings: ComparisonSettings = job.settings
+    config = HyPeConfig(
+        noise=noise, sigma=settings.sigmas[0], sigma_mode=settings.sigma_mode, seed=derive(job.seed, "noise")
     )
+    return Change(callbacks=[HyPeCallback(config)])
 
 
 def dropout_off(_: Job, problem: Problem) -> Change:
@@ -82,7 +87,7 @@ def r_drop(_: Job, __: Problem) -> Change:
 def r3f(job: Job, _: Problem) -> Change:
     """Make a second pass, on noisy embeddings, which must answer as the first."""
     generator = torch_generator(job.seed, "noise", job.device)
-    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=job.settings.sigma, generator=generator), passes=2)
+    return Change(loss=partial(r3f_loss, weight=R3F_WEIGHT, sigma=R3F_SIGMA, generator=generator), passes=2)
 
 
 def noisy_tune(job: Job, problem: Problem) -> Change:
@@ -107,7 +112,28 @@ def setup(job: Job) -> Problem:
     )
 
 
-def run(job: Job, shared: Problem, *, alter: Alter) -> Measurement:
+def run(job: Job, shared: Problem, *, alter: Alter, noisy: bool = False) -> Measurement:
+    """Choose the rate of an arm, and its sigma where it is noisy, then fine-tune with them on all examples."""
+    settings: ComparisonSettings = job.settings
+    sigmas = settings.sigmas if noisy else settings.sigmas[:1]
+    tried = [
+        replace(job, settings=replace(settings, rates=(rate,), sigmas=(sigma,)))
+        for rate, sigma in itertools.product(settings.rates, sigmas)
+    ]
+    if len(tried) == 1:
+        return fine_tuned(job, shared, alter=alter)
+    held = len(shared.train) // HELD_OUT  # the first ones of a drawn order
+    if not held:
+        raise ConfigError(
+            f"{len(shared.train)} training examples are too few to choose rate and sigma by.",
+            hint="Give more, or one of each: --option rates=1e-4 --option sigmas=1e-5.",
+        )
+    part = replace(shared, train=shared.train[held:], held_out=shared.train[:held], among=None)
+    best = max(tried, key=lambda each: fine_tuned(each, part, alter=alter).value)
+    return fine_tuned(best, shared, alter=alter)
+
+
+def fine_tuned(job: Job, shared: Problem, *, alter: Alter) -> Measurement:
     """Fine-tune with what an arm changes, and score the held-out examples."""
     settings: ComparisonSettings = job.settings
     problem = replace(shared, model=copy.deepcopy(shared.model))
@@ -125,7 +151,7 @@ def run(job: Job, shared: Problem, *, alter: Alter) -> Measurement:
             per_device_train_batch_size=settings.batch,
             per_device_eval_batch_size=64,
             num_train_epochs=settings.epochs,
-            learning_rate=settings.rate,
+            learning_rate=settings.rates[0],
             neftune_noise_alpha=change.neftune,
             **RECIPE,
         )
@@ -229,7 +255,7 @@ def noisy_tune_(model: nn.Module, *, intensity: float, generator: torch.Generato
 
 
 _ARMS: tuple[tuple[str, Role, Alter, str], ...] = (
-    ("vanilla", "baseline", vanilla, "fine-tuning with the model's own dropout"),
+    ("dropout off", "baseline", dropout_off, "HyPe without its noise: what it does apart from that, and nothing else"),
     (
         "HyPe-N",
         "method",
@@ -237,7 +263,7 @@ _ARMS: tuple[tuple[str, Role, Alter, str], ...] = (
         "normal noise on the input of every layer; dropout off, as the paper recommends",
     ),
     ("HyPe-U", "method", partial(hype, noise="uniform"), "the same with uniform noise"),
-    ("dropout off", "control", dropout_off, "HyPe without its noise: is it the missing dropout that helps?"),
+    ("vanilla", "control", vanilla, "fine-tuning with the model's own dropout"),
     ("NEFTune", "control", neftune, "noise on the embeddings alone, with dropout: would any noise do?"),
     ("R-Drop", "control", r_drop, "two passes with different dropout must agree: what do twice the passes buy?"),
     (
@@ -254,7 +280,7 @@ _COMPARISON = Comparison(
     question="Does noise on the hidden representations help fine-tuning with few labels?",
     metric=Metric(name="held-out score"),
     arms=tuple(
-        Arm(name=name, role=role, run=partial(run, alter=alter), summary=summary)
+        Arm(name=name, role=role, run=partial(run, alter=alter, noisy=role == "method"), summary=summary)
         for name, role, alter, summary in _ARMS
     ),
     secondary=(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal, get_args
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, MinLen
 
 from modicum.core.method import Budget, Job
 from modicum.core.settings import Help
@@ -114,16 +114,32 @@ class ComparisonSettings:
     ]
     epochs: Annotated[int, Help("passes over the training examples"), Ge(1)]
     batch: Annotated[int, Help("examples an update"), Ge(1)] = 16
-    rate: Annotated[float, Help("largest learning rate of AdamW"), Ge(0)]
+    rates: Annotated[
+        tuple[Annotated[float, Gt(0)], ...],
+        Help("largest learning rates of AdamW; each arm takes the best on a fifth of its training examples"),
+        MinLen(1),
+    ]
     max_length: Annotated[int, Help("tokens that an example keeps, at least 8 (full)"), Ge(0)]
-    sigma: Annotated[
-        float, Help("noise of HyPe and R3F: std, or bound of the uniform one; the paper's best is 1e-5"), Ge(0)
-    ] = 1e-5
+    sigmas: Annotated[
+        tuple[Annotated[float, Ge(0)], ...],
+        Help("noise of HyPe, chosen likewise: std, or bound of the uniform one; the paper's best is 1e-5"),
+        MinLen(1),
+    ] = (1e-5,)
+    sigma_mode: Annotated[SigmaMode, Help("what sigma is: absolute, or relative to the hidden state")] = "absolute"
 
 
 COMPARISON: Mapping[Budget, ComparisonSettings] = {
-    "demo": ComparisonSettings(task="digits", model="tiny-vit", train_size=50, epochs=30, rate=2e-3, max_length=0),
-    "full": ComparisonSettings(task="rte", model="offline", train_size=1000, epochs=3, rate=2e-5, max_length=128),
+    "demo": ComparisonSettings(task="digits", model="tiny-vit", train_size=50, epochs=30, rates=(2e-3,), max_length=0),
+    "full": ComparisonSettings(
+        task="sst2",
+        model="offline",
+        train_size=1000,
+        epochs=5,
+        rates=(3e-5, 1e-4, 3e-4),
+        max_length=128,
+        sigmas=(1e-5, 1e-3, 1e-2, 1e-1),
+        sigma_mode="relative",
+    ),
 }
 
 

