@@ -89,6 +89,9 @@ SPREAD = {
     "xpudu": 0.02,
 }
 
+# Arms that leave little of the network, so that rounding decides: twice what they moved from AVX2 to AVX-512.
+CHAOTIC = {("rapq", "naive snap"): 0.36, ("rapq", "RAPQ paper"): 0.28}
+
 
 @pytest.mark.slow
 @each_method
@@ -101,7 +104,8 @@ def test_the_demo_runs_and_reproduces_from_its_seed(row: registry.Row, worker: E
     assert {metric.name for metric in comparison.costs} == set(report.arms[0].costs)
     recorded = json.loads((ROOT / "tests" / "golden" / "demo.json").read_text())[row.name]
     assert {arm.name: arm.values[0] for arm in report.arms} == {
-        name: pytest.approx(arm["value"], abs=SPREAD[row.name]) for name, arm in recorded.items()
+        name: pytest.approx(arm["value"], abs=CHAOTIC.get((row.name, name), SPREAD[row.name]))
+        for name, arm in recorded.items()
     }
     for arm in report.arms:
         assert {name: arm.costs[name] for name in recorded[arm.name]["costs"]} == recorded[arm.name]["costs"]
