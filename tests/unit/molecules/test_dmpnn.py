@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from modicum.errors import ConfigError, DataError, StateError, UnsafeFileError
 from modicum.molecules.data.table import PropertyTable
-from modicum.molecules.predict.dmpnn import DMPNN, DMPNN_FILE, describe
+from modicum.molecules.predict.dmpnn import BATCH, DMPNN, DMPNN_FILE, describe
 
 SMILES = ("CCCC", "CC(C)C", "CCCCC", "CCC(C)C", "CC(C)(C)C", "CCCCCC", "CCCC(C)C", "CCC(C)CC")
 TEMPERATURES = (250.0, 275.0, 300.0)
@@ -82,6 +82,12 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_al
     predictions = [model.predict(table.smiles, table.temperature) for model in (first, second, other)]
     np.testing.assert_array_equal(predictions[0], predictions[1])
     assert not np.allclose(predictions[0], predictions[2])
+
+
+def test_a_last_batch_of_one_row_is_learnt_from() -> None:
+    table = labels(tuple("C" * count for count in range(4, 21)))
+    assert len(table) == BATCH + 1
+    assert np.isfinite(DMPNN(width=8).fit(table, epochs=1).losses).all()
 
 
 def test_progress_tells_each_epoch() -> None:

@@ -320,7 +320,7 @@ def _train(
     for epoch in range(1, epochs + 1):
         total = 0.0
         for rows in torch.randperm(len(molecules), generator=generator).split(BATCH):
-            encoded = environments.encode(network, molecules[rows])
+            encoded = environments.encode(network, molecules[rows.numpy()].tolist())
             output = network.predictor(torch.cat((encoded, inputs[rows]), dim=1))
             loss = nn.functional.mse_loss(output, target[rows])
             optimizer.zero_grad()
