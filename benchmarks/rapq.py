@@ -2,12 +2,12 @@
 
 Run: python benchmarks/rapq.py [--part scales quantize engine] [--json]
 
-scales: the published search, channel after channel, against ours, on the layers of ResNet-20 and on --large; the
-results must be equal bit for bit. quantize: the time from the float ResNet-20 to the quantized one (W2A4, "hessian"),
-and the size of its file. engine: latency at batch 1 and one thread of onnxruntime in float and as int8
+scales: the published search, channel after channel, against ours, on the layers of the network and on --large; the
+results must be equal bit for bit. quantize: the time from the float network to the quantized one ("hessian"), and the
+size of its file. engine: latency at batch 1 and one thread of onnxruntime in float and as int8
 (quantize_static, QDQ, per channel, the same calibration images) and of our engine, in turns; then the logits of all
 --images test images must be equal between simulation, C and (on the first 200) int64 numpy, at two batch sizes
-and two numbers of threads. Data: the catalogue's cifar10-jpeg and ResNet-20.
+and two numbers of threads. Data: the catalogue's cifar10-jpeg and ResNet-20, or nips2017-224 for efficientnet-lite0.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from modicum.core.environment import this_run
 from modicum.core.method import Job
 from modicum.quantize.comparison import METHOD, Problem, setup
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.doors import PUBLISHED
+from modicum.quantize.doors import PUBLIC, RESNET20
 from modicum.quantize.engine.engine import Backend, Engine
 from modicum.quantize.engine.program import lower
-from modicum.quantize.graph.graph import folded
+from modicum.quantize.graph.graph import folded, in_pieces
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.io.onnx import compare_onnx, export_onnx
 from modicum.quantize.model import QuantizedModel
@@ -65,11 +65,11 @@ def published_search(channel: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def time_scales(posed: Problem, options: argparse.Namespace) -> dict[str, Any]:
-    """Time the scale search of ResNet-20's layers and of one large layer."""
+    """Time the scale search of the network's layers and of one large layer."""
     graph = folded(trace(posed.network, posed.calibration[:2]))
     large = torch.randn(options.large, options.large, 3, 3, generator=torch.Generator().manual_seed(0)) * 0.02
     return {
-        "resnet20": _scales([layer.weight for layer in graph.layers.values()], options.rounds),
+        options.network: _scales([layer.weight for layer in graph.layers.values()], options.rounds),
         f"{options.large}x{options.large}x3x3": _scales([large], options.rounds),
     }
 
@@ -97,15 +97,15 @@ def _loop(weight: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def time_quantize(posed: Problem, options: argparse.Namespace) -> tuple[QuantizedModel, dict[str, Any]]:
-    """Time the quantization of ResNet-20 at W2A4, and measure its file."""
-    config = RAPQConfig(weight_bits=2, activation_bits=4)
+    """Time the quantization, and measure its file."""
+    config = RAPQConfig(weight_bits=options.bits[0], activation_bits=options.bits[1])
     models: list[QuantizedModel] = []
     times = [
         seconds(lambda: models.append(quantize(posed.network, posed.calibration, config)))
         for _ in range(options.quantize_rounds)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "resnet20.safetensors")
+        path = Path(folder, "network.safetensors")
         models[0].save(path)
         size = path.stat().st_size
     threads = torch.get_num_threads()
@@ -148,7 +148,7 @@ def _equal(posed: Problem, model: QuantizedModel, options: argparse.Namespace) -
     images = posed.test[: options.images]
     program = lower(model)
     with torch.inference_mode():
-        simulated = torch.cat([model(part) for part in images.split(500)]).double().numpy()
+        simulated = torch.cat([model(part) for part in in_pieces(images)]).double().numpy()
     digest = hashlib.sha256(simulated.tobytes()).hexdigest()
     runs: tuple[tuple[Backend, int, int], ...] = (("c", 1000, 1), ("c", 77, 2))
     for backend, batch, threads in runs:
@@ -197,6 +197,8 @@ def parse() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--part", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--network", choices=PUBLIC, default=RESNET20)
+    parser.add_argument("--bits", type=int, nargs=2, default=(2, 4), help="of weights and of activations")
     parser.add_argument("--large", type=int, default=256, help="channels of the large layer of the scale search")
     parser.add_argument("--rounds", type=int, default=5, help="of the scale search")
     parser.add_argument("--quantize-rounds", type=int, default=3, help="of the quantization")
@@ -210,7 +212,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure and print."""
     options = parse()
-    settings = METHOD.comparison.settings_for("full", {"calibration": options.calibration, "network": PUBLISHED})
+    settings = METHOD.comparison.settings_for("full", {"calibration": options.calibration, "network": options.network})
     posed = setup(Job(seed=0, budget="full", settings=settings))
     results: dict[str, Any] = {}
     if "scales" in options.part:

@@ -47,6 +47,14 @@ COMMANDS = {
         f"--out runs/evidence/rapq-w{weights}a{activations} --json"
         for weights, activations in ((2, 4), (2, "none"), (4, 4))
     },
+    **{
+        f"rapq-imagenet-w{weights}a{activations}-gpu": f"modicum compare rapq --budget full --device cuda --workers 1 "
+        f"--seeds 1 --option network=efficientnet-lite0 --option calibration=200 --option weight_bits={weights} "
+        f"--option activation_bits={activations} --out runs/evidence/rapq-imagenet-w{weights}a{activations}-gpu --json"
+        for weights, activations in ((8, 8), (4, 4), (2, 4))
+    },
+    "rapq-imagenet-engine": "python benchmarks/rapq.py --network efficientnet-lite0 --part quantize engine --bits 4 4 "
+    "--calibration 64 --quantize-rounds 1 --latency-rounds 30 --images 100 --json",
     "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
     "--option activation_bits=4 --out runs/evidence/rapq-p2 --json",
     "cubemlp-demo": "modicum compare cubemlp --budget demo --seeds 20 --out runs/evidence/cubemlp-demo --json",

@@ -32,7 +32,9 @@ _NOTHING_HALF = "No file was left half-written."
 
 @app.command()
 def run(  # noqa: PLR0913 - one argument an option
-    model: Annotated[str, typer.Argument(help="Folder of a transformers image classifier, or resnet20.")],
+    model: Annotated[
+        str, typer.Argument(help="Folder of a transformers image classifier, resnet20 or efficientnet-lite0.")
+    ],
     *,
     calibration: Annotated[
         Path, typer.Option(help="Normalised images (.npy, or x of .npz), or a folder of pictures; no labels.")

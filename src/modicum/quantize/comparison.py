@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from modicum.core import catalogue
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
+from modicum.core.safeload import read_members
+from modicum.core.safeload.limits import MAX_BYTES
 from modicum.core.seeding import numpy_generator
 from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
 from modicum.core.splits import Among, at_rows
 from modicum.errors import ConfigError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import COMPARISON, ComparisonSettings, RAPQConfig
+from modicum.quantize.doors import LITE0
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, folded
 from modicum.quantize.graph.placement import Site, bits_of_weights, simulated, sites
@@ -26,13 +35,15 @@ from modicum.quantize.hessian.layers import Choice, Recipe, quantize_layers
 from modicum.quantize.hessian.search import Solution, solve
 from modicum.quantize.inspect.certificate import power_of_two_channels
 from modicum.quantize.model import QuantizedModel
-from modicum.quantize.networks import Opened, logits, open_network, right, train_digits
+from modicum.quantize.networks import IMAGENET, Opened, logits, open_network, right, train_digits
 from modicum.quantize.polish import distance
 from modicum.quantize.quantizer import quantize
 from modicum.quantize.scales import choose_grid, search_scales
 
+_T = TypeVar("_T")
 _DIGITS = "digits"
 _FLOAT_BITS = 32
+_CALIBRATION, _MEMBERS = 200, 1000  # images of nips2017-224 for calibration, and the most that its archive may have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +58,12 @@ class Problem:
 
 
 def setup(job: Job) -> Problem:
-    """Train on digits in the demo, else read CIFAR-10 (JPEG), prepared as the folder of the network says."""
+    """Train on digits in the demo, else read CIFAR-10 (JPEG); for EfficientNet-Lite0 images of ImageNet's classes."""
     settings: ComparisonSettings = job.settings
     if job.budget == "full":
-        return _cifar10(job.seed, settings.calibration, settings.network)
+        kind = _imagenet if settings.network == LITE0 else _cifar10
+        posed = kind(job.seed, settings.calibration, settings.network)
+        return replace(posed, network=posed.network.to(job.device), calibration=posed.calibration.to(job.device))
     if settings.network != _DIGITS:
         raise ConfigError(f"The demo trains its own network, got {settings.network!r}.", hint="Add --budget full.")
     return _digits(job.seed, settings.calibration)
@@ -85,16 +98,36 @@ def _cifar10(seed: int, count: int, name: str) -> Problem:
     opened = open_network(name)
     known, _ = cifar10_files("train")
     test, labels = cifar10_files("test")
-    _check_count(count, len(known))
-    drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
     prepared = opened.preparation
-    calibration = prepared.normalised(prepared.images([known[index] for index in drawn.tolist()]))
+    calibration = prepared.normalised(prepared.images(_drawn(known, count, seed)))
     _check_classes(opened, calibration)
     return Problem(
         network=opened.network,
         calibration=calibration,
         test=prepared.normalised(prepared.images(test)),
         labels=labels,
+    )
+
+
+def _imagenet(seed: int, count: int, name: str) -> Problem:
+    """Calibrate on some of those images whose names have the least hashes, and test on all others."""
+    folder = catalogue.fetch("nips2017-224")
+    with (folder / "dev_dataset.csv").open(encoding="utf-8", newline="") as file:
+        labels = {row["ImageId"]: int(row["TrueLabel"]) - 1 for row in csv.DictReader(file)}
+    members = read_members(folder / "images.tar", max_members=_MEMBERS, max_bytes=MAX_BYTES)
+    content = {Path(name).stem: BytesIO(data) for name, data in members}
+    order = sorted(content, key=lambda name: sha256(name.encode()).digest())
+    prepared = replace(IMAGENET, resize=None)  # they are of 224 x 224 pixels
+
+    def read(names: Sequence[str]) -> Tensor:
+        return prepared.normalised(prepared.images([content[name] for name in names]))
+
+    tested = order[_CALIBRATION:]
+    return Problem(
+        network=open_network(name).network,
+        calibration=read(_drawn(order[:_CALIBRATION], count, seed)),
+        test=read(tested),
+        labels=torch.tensor([labels[name] for name in tested]),
     )
 
 
@@ -108,10 +141,16 @@ def _check_classes(opened: Opened, images: Tensor) -> None:
         )
 
 
+def _drawn(known: Sequence[_T], count: int, seed: int) -> list[_T]:
+    _check_count(count, len(known))
+    drawn = numpy_generator(seed, "calibration").choice(len(known), count, replace=False)
+    return [known[index] for index in drawn.tolist()]
+
+
 def _check_count(count: int, available: int) -> None:
     if count > available:
         raise ConfigError(
-            f"calibration is {count}, but there are {available} training images.",
+            f"calibration is {count}, but there are {available} images for it.",
             hint=f"Write --option calibration={min(256, available)}.",
         )
 
@@ -243,7 +282,8 @@ _COMPARISON = Comparison(
     setup=setup,
     data={
         "demo": "scikit-learn's digits: a small residual network is trained on half, the other half is the test",
-        "full": "cifar10-jpeg with the public ResNet-20, or --option network: calibration by the seed, all test images",
+        "full": "cifar10-jpeg with the public ResNet-20, or --option network: calibration by the seed, all tested; "
+        "of efficientnet-lite0 nips2017-224: calibration from 200 images by the seed, 711 others for the test",
     },
 )
 

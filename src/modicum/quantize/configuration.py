@@ -138,7 +138,10 @@ class ComparisonSettings:
 
     network: Annotated[
         str,
-        Help("in full, resnet20 or a folder of a transformers classifier of CIFAR-10 (see examples/rapq_train.py)"),
+        Help(
+            "in full, resnet20, efficientnet-lite0 (ImageNet's classes) or a folder of a transformers classifier of "
+            "CIFAR-10 (see examples/rapq_train.py)"
+        ),
     ]
     weight_bits: Annotated[int, Help("of the layers between first and last"), Ge(LEAST_BITS), Le(MOST_BITS)] = 2
     activation_bits: Annotated[int | None, Help("likewise; none for weights only"), Ge(LEAST_BITS), Le(MOST_BITS)] = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modicum.errors import ConfigError, DataError, ModelError, UnsafeFileError
 
-PUBLISHED = "resnet20"
+RESNET20, LITE0 = PUBLIC = "resnet20", "efficientnet-lite0"
 FEWEST = 2  # samples
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -15,13 +15,14 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 
 
 def check_network(name: str) -> None:
-    """Refuse what is neither "resnet20" nor a folder with config.json and model.safetensors."""
-    if name == PUBLISHED:
+    """Refuse what is neither a public network nor a folder with config.json and model.safetensors."""
+    if name in PUBLIC:
         return
     folder = Path(name)
     if not folder.is_dir():
         raise ConfigError(
-            f"There is no folder {folder}.", hint=f"Name a folder that save_pretrained wrote, or {PUBLISHED}."
+            f"There is no folder {folder}.",
+            hint=f"Name a folder that save_pretrained wrote, or {' or '.join(PUBLIC)}.",
         )
     if not (folder / "config.json").is_file():
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Networks by name: a transformers image classifier, the public ResNet-20, and a small one for digits."""
+"""Networks by name: a transformers image classifier, two public ones, and a small one for digits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from modicum.core.safeload.building import bounded_build
 from modicum.core.seeding import torch_generator
 from modicum.core.training import train_classifier
 from modicum.errors import DataError, ModelError
-from modicum.quantize.doors import PUBLISHED, check_network
-from modicum.quantize.io.images import PREPARATION_FILE, Preparation, read_preparation
+from modicum.quantize.doors import LITE0, PUBLIC, check_network
+from modicum.quantize.graph.graph import in_pieces
+from modicum.quantize.io.images import BICUBIC, PREPARATION_FILE, Preparation, read_preparation
+from modicum.quantize.lite import packaged_lite0
 
-RESNET20 = Preparation(  # ImageNet's numbers, as the checkpoint's authors took
-    resize=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-)
-_BATCH = 200
+# As the authors of the checkpoints prepared images; those of ResNet-20 took ImageNet's numbers.
+CIFAR = Preparation(resize=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET = Preparation(resize=256, crop=(224, 224), resample=BICUBIC, factor=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +36,14 @@ class Opened:
 
     name: str  # as it was asked for
     network: nn.Module  # in evaluation mode and float32
-    folder: Path | None  # where it came from; None for the one of the catalogue
+    folder: Path | None  # where it came from; None for a public one
 
     @property
     def preparation(self) -> Preparation:
         """How its images are prepared."""
-        return RESNET20 if self.folder is None else read_preparation(self.folder)
+        if self.folder is None:
+            return IMAGENET if self.name == LITE0 else CIFAR
+        return read_preparation(self.folder)
 
     def sized(self) -> nn.Module:
         """Give the network, which declares the size of images as those of timm do, where something says it."""
@@ -56,7 +59,8 @@ def open_network(name: str) -> Opened:
     """Read a network; no code of its folder runs, and nothing is fetched but what the catalogue knows.
 
     Args:
-        name: "resnet20", or a folder with config.json and model.safetensors as save_pretrained writes them.
+        name: "resnet20" (CIFAR-10), "efficientnet-lite0" (ImageNet's classes), or a folder with config.json and
+            model.safetensors as save_pretrained writes them.
 
     Returns:
         The network.
@@ -65,12 +69,12 @@ def open_network(name: str) -> Opened:
         ConfigError: if there is no such folder, or it is none of a model.
         DataError: if its weights are damaged, or not those of its configuration.
         MissingDataError: if the catalogue cannot find or fetch ResNet-20.
-        MissingExtraError: if transformers is not installed.
+        MissingExtraError: if transformers, or the package that has EfficientNet-Lite0, is not installed.
         ModelError: if it is no image classifier that transformers knows.
         UnsafeFileError: if its weights are pickled.
     """
-    if name == PUBLISHED:
-        return Opened(name=name, network=published_resnet20(), folder=None)
+    if name in PUBLIC:
+        return Opened(name=name, network=packaged_lite0() if name == LITE0 else published_resnet20(), folder=None)
     check_network(name)
     folder = Path(name)
     return Opened(name=name, network=_classifier(folder), folder=folder)
@@ -87,7 +91,7 @@ def right(network: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
     """Tell for each image whether a network gets it right."""
     weight = next(network.parameters(), None)
     device = images.device if weight is None else weight.device
-    answers = torch.cat([logits(network, batch.to(device)).argmax(1).cpu() for batch in images.split(_BATCH)])
+    answers = torch.cat([logits(network, batch).argmax(1).cpu() for batch in in_pieces(images.to(device))])
     return (answers == labels).tolist()
 
 

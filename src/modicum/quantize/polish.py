@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, mse_loss
 
 from modicum.quantize.codes import ActivationGrid
-from modicum.quantize.graph.graph import Graph, Unit, units
+from modicum.quantize.graph.graph import Graph, Unit, in_pieces, units
 from modicum.quantize.graph.placement import simulated
 from modicum.quantize.hessian.layers import Layered
 
@@ -41,22 +41,34 @@ def distance(wanted: Tensor, given: Tensor) -> float:
 @torch.no_grad()
 def polish(layered: Layered, images: Tensor, *, progress: Callable[[str], None] = lambda _: None) -> Polished:
     """Try both neighbours of each grid, front to back; the first that brings the outputs closer is kept, no other."""
-    wanted = layered.graph.run({}, x=images)[layered.graph.output]
+    pieces = in_pieces(images)
+    wanted = torch.cat([layered.graph.run({}, x=piece)[layered.graph.output] for piece in pieces])
     grids = cast("Mapping[str, ActivationGrid]", layered.grids)
     graph = _rebuilt(layered, grids)
-    known: dict[str, Tensor] = {}
-    best = before = distance(wanted, _run(graph, grids, known, images, graph.output)[graph.output])
+    known: list[dict[str, Tensor]] = [{} for _ in pieces]
+
+    def run(graph: Graph, grids: Mapping[str, ActivationGrid], name: str) -> list[dict[str, Tensor]]:
+        through = lambda at, value: grids[at].apply(value) if at in grids else value
+        return [
+            graph.run(before, x=piece, wanted=(name,), through=through)
+            for before, piece in zip(known, pieces, strict=True)
+        ]
+
+    def off(graph: Graph, grids: Mapping[str, ActivationGrid]) -> float:
+        return distance(wanted, torch.cat([it[graph.output] for it in run(graph, grids, graph.output)]))
+
+    best = before = off(graph, grids)
     moved = 0
     for place, names in enumerate(_groups(graph, units(graph))):
         for name in names:
             for trial in _moves(grids, name):
                 candidate = _rebuilt(layered, trial)
-                found = distance(wanted, _run(candidate, trial, known, images, graph.output)[graph.output])
+                found = off(candidate, trial)
                 if found < best:
                     best, grids, graph, moved = found, trial, candidate, moved + 1
                     break
             progress(name)
-        known = _run(graph, grids, known, images, names[-1]) if place else known
+        known = run(graph, grids, names[-1]) if place else known
     return Polished(layered=replace(layered, grids=dict(grids)), before=before, after=best, moved=moved)
 
 
@@ -77,10 +89,3 @@ def _groups(graph: Graph, pieces: tuple[Unit, ...]) -> list[list[str]]:
     inside = {name for piece in pieces for name in piece.nodes}
     head = [node.name for node in graph if node.name not in inside]
     return [head, *(list(piece.nodes) for piece in pieces)]
-
-
-def _run(
-    graph: Graph, grids: Mapping[str, ActivationGrid], known: Mapping[str, Tensor], images: Tensor, name: str
-) -> dict[str, Tensor]:
-    through = lambda at, value: grids[at].apply(value) if at in grids else value
-    return graph.run(known, x=images, wanted=(name,), through=through)

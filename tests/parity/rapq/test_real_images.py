@@ -9,7 +9,7 @@ import torch
 from modicum.core.method import Job
 from modicum.quantize.comparison import METHOD, setup
 from modicum.quantize.configuration import RAPQConfig
-from modicum.quantize.doors import PUBLISHED
+from modicum.quantize.doors import RESNET20
 from modicum.quantize.engine.engine import Engine
 from modicum.quantize.engine.program import lower
 from modicum.quantize.quantizer import quantize
@@ -19,7 +19,7 @@ from modicum.quantize.quantizer import quantize
 @pytest.mark.data("cifar10-jpeg")
 @pytest.mark.data("models/pytorch_resnet_cifar10")
 def test_a_trained_resnet_gives_the_same_logits_on_real_images() -> None:  # RAPQ-C10
-    settings = METHOD.comparison.settings_for("full", {"calibration": 32, "network": PUBLISHED})
+    settings = METHOD.comparison.settings_for("full", {"calibration": 32, "network": RESNET20})
     problem = setup(Job(seed=0, budget="full", settings=settings))
     model = quantize(problem.network, problem.calibration, RAPQConfig(weight_bits=2, polish=False))
     images = problem.test[::50]

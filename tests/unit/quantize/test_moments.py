@@ -76,6 +76,25 @@ def test_moments_of_a_linear_layer(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(found.cross, layer.weight @ found.gram[0])
 
 
+def test_moments_of_large_images_are_those_of_evenly_spread_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = convolution(groups=2), drawn(5, 4, 12, 10)
+    monkeypatch.setattr(module, "_MOST", 3600)  # of 10,800 numbers of patches: every third, but the width is nine
+    monkeypatch.setattr(module, "_EACH", 1)
+    found = measure(layer, x, layer.run(x))
+    chosen = np.tile(np.arange(10 * 9) % 4 == 0, 5)
+    for group, patches in enumerate(by_hand(layer, x)):
+        np.testing.assert_allclose(found.gram[group], np.cov(patches[chosen].T, bias=True), atol=1e-12)
+        np.testing.assert_allclose(found.inputs[group], patches[chosen].mean(0), atol=1e-12)
+    torch.testing.assert_close(found.cross.view(2, 3, -1), layer.weight.view(2, 3, -1) @ found.gram)
+
+
+def test_no_place_is_left_out_where_weights_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = convolution(), drawn(3, 4, 8, 9)
+    expected = measure(layer, x, layer.run(x))
+    monkeypatch.setattr(module, "_MOST", 1)  # 24 weights for 144 patches: 16 a weight would be more
+    assert torch.equal(measure(layer, x, layer.run(x)).gram, expected.gram)
+
+
 @pytest.mark.parametrize("layer", GEOMETRIES)
 def test_pieces_do_not_change_the_moments(layer: Convolution, monkeypatch: pytest.MonkeyPatch) -> None:
     x = drawn(7, 4, 8, 9)

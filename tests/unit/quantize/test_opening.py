@@ -17,11 +17,13 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from modicum.core.method import Job
 from modicum.errors import ConfigError, DataError, ModelError, ModicumError, UnsafeFileError
+from modicum.quantize.comparison import METHOD, setup
 from modicum.quantize.graph.graph import folded
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.io.images import PREPARATION_FILE, Preparation, read_preparation, read_samples, read_test
-from modicum.quantize.networks import RESNET20, accuracy, logits, open_network
+from modicum.quantize.networks import CIFAR, IMAGENET, accuracy, logits, open_network
 from modicum.quantize.quantizer import quantize
 
 SIZES = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
@@ -257,8 +259,8 @@ def test_pictures_below_a_folder_are_calibration(tmp_path: Path) -> None:
         picture(tmp_path / name, width=32, height=32, seed=seed) for seed, name in enumerate(["b.png", "cats/a.png"])
     ]
     (tmp_path / "notes.txt").write_text("not a picture")
-    found = read_samples(tmp_path, preparation=lambda: RESNET20)
-    assert torch.equal(found, RESNET20.normalised(RESNET20.images(paths)))
+    found = read_samples(tmp_path, preparation=lambda: CIFAR)
+    assert torch.equal(found, CIFAR.normalised(CIFAR.images(paths)))
     red = (np.asarray(Image.open(paths[0]))[..., 0] / 255 - 0.485) / 0.229
     np.testing.assert_allclose(found[0, 0].numpy(), red, rtol=0, atol=1e-6)
 
@@ -272,10 +274,10 @@ def test_a_folder_without_a_preparation_says_what_is_missing(folder: Path, tmp_p
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"one\.png cannot be read as an image"):
-        read_samples(tmp_path, preparation=lambda: RESNET20)
+        read_samples(tmp_path, preparation=lambda: CIFAR)
     (tmp_path / "one.png").unlink()
     with pytest.raises(DataError, match="has no images"):
-        read_samples(tmp_path, preparation=lambda: RESNET20)
+        read_samples(tmp_path, preparation=lambda: CIFAR)
 
 
 def test_pictures_of_several_sizes_are_refused_where_nothing_resizes(tmp_path: Path) -> None:
@@ -338,3 +340,31 @@ def test_labels_that_do_not_fit_are_refused(labels: np.ndarray, tmp_path: Path) 
     np.savez(tmp_path / "test.npz", x=X, y=labels)
     with pytest.raises(DataError, match="must have a class from 0 on for each of the 5 images"):
         read_test(tmp_path / "test.npz")
+
+
+@pytest.mark.data("nips2017-224")
+def test_the_packaged_network_knows_the_classes_of_imagenet() -> None:
+    settings = METHOD.comparison.settings_for("full", {"network": "efficientnet-lite0", "calibration": 10})
+    problem, other = (setup(Job(seed=seed, budget="full", settings=settings)) for seed in (0, 1))
+    assert problem.calibration.shape == (10, 3, 224, 224)
+    assert problem.test.shape == (711, 3, 224, 224)
+    assert sum(parameter.numel() for parameter in problem.network.parameters()) == 4_652_008
+    assert accuracy(problem.network, problem.test[:50], problem.labels[:50]) > 0.8
+    assert torch.equal(problem.test, other.test)
+    assert not torch.equal(problem.calibration, other.calibration)
+    assert not (problem.test[:, None, 0, :9, 0] == problem.calibration[:, 0, :9, 0]).all(-1).any()
+
+
+def test_images_of_the_packaged_network_are_squeezed_and_cropped(tmp_path: Path) -> None:
+    opened = open_network("efficientnet-lite0")
+    found = opened.preparation.pixels(picture(tmp_path / "wide.png", width=700, height=300))
+    assert found.shape == (3, 224, 224)
+    assert opened.preparation == IMAGENET
+    assert opened.sized().pretrained_cfg["input_size"] == (3, 224, 224)
+
+
+@pytest.mark.data("nips2017-224")
+def test_more_calibration_than_there_is_says_how_much_there_is() -> None:
+    settings = METHOD.comparison.settings_for("full", {"network": "efficientnet-lite0"})
+    with pytest.raises(ConfigError, match="calibration is 256, but there are 200 images for it"):
+        setup(Job(seed=0, budget="full", settings=settings))

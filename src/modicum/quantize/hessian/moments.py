@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.functional import unfold
 
 from modicum.quantize.graph.ops import Convolution, Linear
 
+_MOST = 2**26  # ours: numbers of patches that are looked at; those of images of 32 pixels are fewer in most networks
+_EACH = 16  # ours: patches that are left for each weight of an output channel, if there are as many
 _PIECE = 2**24  # ours: numbers of patches that are in memory at once, 128 MiB of float64 moments beside them
 
 
@@ -24,7 +27,7 @@ class Moments:
 
 
 def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
-    """Measure the moments of a layer over all samples and positions."""
+    """Measure the moments of a layer over all samples, and over all positions or evenly spread ones."""
     groups = layer.groups if isinstance(layer, Convolution) else 1
     size = layer.weight[0].numel()
     channels = len(layer.weight)
@@ -34,25 +37,25 @@ def measure(layer: Convolution | Linear, x: Tensor, target: Tensor) -> Moments:
     outputs = x.new_zeros(channels, dtype=torch.float64)
     pivots: tuple[Tensor, Tensor] | None = None
     count = 0
-    samples = max(1, _PIECE // max(1, groups * size * (target[0].numel() // channels)))
+    places = target[0].numel() // channels
+    samples = max(1, _PIECE // max(1, groups * size * places))
+    stride = _stride(len(x) * places, groups, size, target.shape[-1])
     for piece, wanted in zip(x.split(samples), target.split(samples), strict=True):
-        patches, values = _patches(layer, piece, groups), _rows(layer, wanted)
-        pivots = (patches[0], values[0]) if pivots is None else pivots
+        patches, values = _patches(layer, piece, groups, stride), _values(layer, wanted, stride)
+        pivots = (patches[..., :1], values[..., :1]) if pivots is None else pivots
         patches, values = patches - pivots[0], values - pivots[1]
-        by_group = values.view(len(values), groups, -1)
-        gram += torch.einsum("ngi,ngj->gij", patches, patches) if groups > 1 else (patches[:, 0].T @ patches[:, 0])
-        product = torch.einsum("ngc,ngk->gck", by_group, patches) if groups > 1 else values.T @ patches[:, 0]
-        cross += product.reshape(channels, size)
-        inputs += patches.sum(0)
-        outputs += values.sum(0)
-        count += len(values)
+        gram += patches @ patches.mT
+        cross += (values.view(groups, -1, values.shape[-1]) @ patches.mT).reshape(channels, size)
+        inputs += patches.sum(-1)
+        outputs += values.sum(-1)
+        count += values.shape[-1]
     inputs, outputs = inputs / count, outputs / count
     means = inputs.repeat_interleave(channels // groups, 0)
     return Moments(
         gram=gram / count - inputs[:, :, None] * inputs[:, None, :],
         cross=cross / count - outputs[:, None] * means,
-        inputs=inputs if pivots is None else inputs + pivots[0],
-        outputs=outputs if pivots is None else outputs + pivots[1],
+        inputs=inputs if pivots is None else inputs + pivots[0][..., 0],
+        outputs=outputs if pivots is None else outputs + pivots[1][..., 0],
     )
 
 
@@ -70,16 +73,26 @@ def wanted_weights(weight: Tensor, moments: Moments, *, damping: float = 0.01) -
     return torch.linalg.solve(damped, right, left=False).reshape(-1, size), damped
 
 
-def _patches(layer: Convolution | Linear, x: Tensor, groups: int) -> Tensor:
+def _stride(patches: int, groups: int, size: int, width: int) -> int:
+    # Without a factor in common with the width, or it would be the same columns of every row.
+    stride = max(1, min(-(-patches * groups * size // _MOST), patches // (_EACH * size)))
+    while math.gcd(stride, width) > 1:
+        stride += 1
+    return stride
+
+
+def _patches(layer: Convolution | Linear, x: Tensor, groups: int, stride: int) -> Tensor:
+    """Give patches, shape (groups, k, n): the last axis is the longest, and lies in memory as it is multiplied."""
     if isinstance(layer, Linear):
-        return x.reshape(-1, 1, x.shape[-1]).double()
+        return x.reshape(1, -1, x.shape[-1])[:, ::stride].mT.double()
     kernel = (layer.weight.shape[2], layer.weight.shape[3])
     columns = unfold(x if x.ndim == 4 else x[:, :, None], kernel, layer.dilation, layer.padding, layer.stride)
-    samples, features, places = columns.shape
-    return columns.transpose(1, 2).reshape(samples * places, groups, features // groups).double()
+    columns = columns[:, :, ::stride]
+    return columns.transpose(0, 1).reshape(groups, -1, columns.shape[0] * columns.shape[2]).double()
 
 
-def _rows(layer: Convolution | Linear, values: Tensor) -> Tensor:
+def _values(layer: Convolution | Linear, values: Tensor, stride: int) -> Tensor:
+    """Give the outputs that go with patches, shape (channels, n)."""
     if isinstance(layer, Convolution):
-        values = values.flatten(2).transpose(1, 2)
-    return values.reshape(-1, len(layer.weight)).double()
+        return values.flatten(2)[:, :, ::stride].transpose(0, 1).reshape(len(layer.weight), -1).double()
+    return values.reshape(-1, len(layer.weight))[::stride].T.double()

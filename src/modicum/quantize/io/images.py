@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from modicum.errors import ConfigError, DataError
 from modicum.quantize.doors import check_count, check_images, check_there, images_below
 
 PREPARATION_FILE = "preprocessor_config.json"
-_BILINEAR, _BICUBIC = 2, 3  # as Pillow numbers its filters
+_BILINEAR, BICUBIC = 2, 3  # as Pillow numbers its filters
 _HINT = "Put that of the model there, or give a .npy or .npz file of normalised images."
 _PIXELS = 224
 _WARPED = 384  # from here on ConvNeXT's way squeezes the whole image, and crops nothing
@@ -37,7 +37,7 @@ class Preparation:
     mean: tuple[float, ...]  # then subtracted, of each channel; one channel reads images as grey
     std: tuple[float, ...]  # then divided by, likewise
 
-    def pixels(self, path: Path) -> Tensor:
+    def pixels(self, path: Path | IO[bytes]) -> Tensor:
         """Read an image, and resize and crop it."""
         pillow = require("PIL.Image", extra="vision", purpose="Reading images")
         try:
@@ -59,7 +59,7 @@ class Preparation:
         mean, std = (torch.tensor(it, device=pixels.device).view(-1, 1, 1) for it in (self.mean, self.std))
         return (pixels.float() * self.factor - mean) / std
 
-    def images(self, files: Sequence[Path]) -> Tensor:
+    def images(self, files: Sequence[Path | IO[bytes]]) -> Tensor:
         """Read images as one batch."""
         read: list[Tensor] = []
         for path in files:
@@ -114,7 +114,7 @@ def _preparation(read: dict[str, Any]) -> Preparation:
     std = _numbers(read["image_std"]) if normalised else (1.0, 1.0, 1.0)
     if len(mean) != len(std) or len(mean) not in {1, 3} or min(std) <= 0:
         raise DataError(f"mean {list(mean)} and std {list(std)}", hint=_HINT)
-    resample = read.get("resample", _BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
+    resample = read.get("resample", BICUBIC if _is_convnext(read) else _BILINEAR)  # as transformers' classes
     if resample not in range(6):
         raise DataError(f"resample {resample!r}", hint=_HINT)
     return Preparation(
