@@ -112,7 +112,14 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
         (("predict", "some.jsonl", "--labels", "a,b", "--model", "tuned"), "has its own labels"),
         (("predict", "some.jsonl", "--labels", "a,b", "--model", "encoder", "--text-col", "x"), "has no column 'x'"),
         (("predict", "blank.csv", "--labels", "a,b", "--model", "encoder"), "blank.csv, line 3: text is empty"),
-        (("evaluate", "odd.csv", "--model", "tuned"), "Row 2 has the label 'fine', which the task does not have"),
+        (("evaluate", "odd.csv", "--model", "tuned"), "odd.csv, line 3 has the label 'fine', which the task does"),
+        (("tune", "raw.txt", "--task", "task.yaml", "--out", "new", "--labelled", "odd.csv"), "odd.csv, line 3 has the"),
+        (("predict", "some.jsonl", "--model", "tunde"), "There is no folder tunde, and neither --labels nor --task"),
+        (("predict", "some.jsonl", "--model", "encoder"), "encoder was not tuned, and neither --labels nor --task"),
+        (("predict", "some.jsonl", "--model", "torn", "--labels", "a,b"), "torn has no gotuning.json"),
+        (("predict", "some.jsonl", "--labels", "a,,b"), "--labels a,,b has an empty place"),
+        (("predict", "clash.csv", "--model", "tuned"), "clash.csv has a column 'predicted' already"),
+        (("mine", "raw.txt", "--task", "task.yaml", "--set", "c=1"), "There is no setting 'c'"),
         (("mine", "nowhere", "--task", "task.yaml"), "There is no nowhere"),
         (("mine", "raw.txt", "--labels", "great,mediocre", "--model", "encoder"), "'mediocre' has 0 usable sentences"),
         (("mine", "latin.txt", "--labels", "a,b"), "latin.txt, line 1 is not UTF-8"),
@@ -135,6 +142,9 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
 def test_bad_input(folder: Path, arguments: tuple[str, ...], said: str) -> None:
     (folder / "blank.csv").write_text('text,n\nsome words,1\n" ",2\n')
     (folder / "odd.csv").write_text("text,label\nsome words,good\nother words,fine\n")
+    (folder / "clash.csv").write_text("text,predicted\nsome words,good\n")
+    (folder / "torn").mkdir(exist_ok=True)
+    (folder / "torn" / "gotuning.safetensors").write_bytes(b"")
     (folder / "half.jsonl").write_text('{"text": "whole \\ud83d\\ude00"}\n{"text": "half \\ud83d"}\n')
     (folder / "latin.txt").write_bytes("schöne Grüße aus der Stadt am großen Fluss\n".encode("latin-1"))
     done = run_here("zeroshot", *arguments, cwd=folder)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modicum.cli.common import (
-    NOTHING_WRITTEN,
     Device,
     Json,
     check_least,
@@ -38,7 +37,8 @@ Answering = Annotated[
     str, typer.Option("--model", help="Folder that tune wrote, or a model that answers without tuning, by cosine.")
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Such as per_class=1000, formats=context or c=1; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="Such as per_class=1000 or formats=context, of tune also c=1; repeatable."),
 ]
 Seed = Annotated[int, typer.Option(help="Of the draw of rows, of their order and of dropout.")]
 TextColumn = Annotated[str, typer.Option("--text-col", help="Column of the texts.")]
@@ -71,7 +71,7 @@ def mine(
         form_of(file)
         check_target(file, option="--out", inputs=(corpus, task))
     asked = _task(labels, task)
-    tuner, opened = _tuner(model, asked, given), _index(corpus, index)
+    tuner, opened = _tuner(model, asked, given, fits=False), _index(corpus, index)
     mined = tuner.mine(opened, seed=seed)
     words = {label: tuner.suggest_words(label, suggest) for label in asked.labels} if suggest else {}
     if file is not None:
@@ -99,7 +99,10 @@ def tune(  # noqa: PLR0913 - one argument an option
     task: TaskFile = None,
     index: Index = None,
     labelled: Annotated[
-        Path | None, typer.Option(help="Some 50 labelled texts or more, to judge by; no word of them is trained on.")
+        Path | None,
+        typer.Option(
+            help="Some 50 labelled texts or more, to judge by; sentences of the corpus like them are left out."
+        ),
     ] = None,
     model: Base = "offline",
     route: Annotated[
@@ -120,9 +123,9 @@ def tune(  # noqa: PLR0913 - one argument an option
     texts, truth = [str(each.cells[text]) for each in records], [str(each.cells[label]) for each in records]
     from modicum.zeroshot.verdict import change, evaluate, numbers_of
 
-    numbers_of(asked, truth)
+    numbers_of(asked, truth, [f"{labelled}, line {each.line}" for each in records])
     tuner, opened = _tuner(model, asked, given, device), _index(corpus, index)
-    with stoppable(NOTHING_WRITTEN):
+    with stoppable("No model was written."):
         mined = tuner.mine(opened, evaluation=texts, seed=seed)
         say(str(mined.report))
         fit = tuner.fit(mined, route, seed).report
@@ -132,6 +135,8 @@ def tune(  # noqa: PLR0913 - one argument an option
     if fit is None:
         return
     if json:
+        for each in judged.few if judged else ():
+            say(each)
         found = {"mined": asdict(mined.report), "fit": asdict(fit), "change": asdict(changed)}
         print_json({**found, "judged": judged and asdict(judged), "folder": str(folder)})
         return
@@ -159,17 +164,22 @@ def predict(
     json: Json = False,
 ) -> None:
     """Give each text its label and the probability of it; at once by --labels, or by a tuned model."""
-    from modicum.core.tables import form_of, write_rows
+    from modicum.core.tables import form_of, source_name, write_rows
 
     if file is not None:
         form_of(file)
         check_target(file, option="--out", inputs=(source, model, task))
     if abstain is not None and not 0 < abstain < 1:
         raise ConfigError(f"--abstain is {abstain}.", hint="Give a level between 0 and 1, such as 0.1.")
-    if abstain is not None and not (Path(model) / "gotuning.json").is_file():
+    if abstain is not None and not _is_tuned(model):
         raise ConfigError("--abstain needs a tuned model.", hint="Give --model a folder that zeroshot tune wrote.")
     tuner = _answering(model, labels, task)
     records = _rows(source, text)
+    if clash := {"predicted", "probability"} & {name for each in records for name in each.cells}:
+        raise DataError(
+            f"{source_name(source)} has a column {min(clash)!r} already, where the answer would be written.",
+            hint="Rename or remove it.",
+        )
     rule = None if abstain is None else tuner.abstention(abstain)
     scores = tuner.scores([str(each.cells[text]) for each in records], calibration)
     silent = [False] * len(records) if rule is None else [bool(each) for each in rule.abstains(scores)]
@@ -197,10 +207,16 @@ def evaluate(
     """Score a model on labelled texts, against cosine and, where the task is sentiment, VADER."""
     tuner = _answering(model, labels, task)
     records = _rows(source, text, label)
+    from modicum.core.tables import source_name
     from modicum.zeroshot.verdict import evaluate as judge
+    from modicum.zeroshot.verdict import numbers_of
 
-    found = judge(tuner, [str(each.cells[text]) for each in records], [str(each.cells[label]) for each in records])
+    texts, truth = [str(each.cells[text]) for each in records], [str(each.cells[label]) for each in records]
+    numbers_of(tuner.task, truth, [f"{source_name(source)}, line {each.line}" for each in records])
+    found = judge(tuner, texts, truth)
     if json:
+        for each in found.few:
+            say(each)
         print_json(asdict(found))
         return
     typer.echo(str(found))
@@ -214,14 +230,20 @@ def _task(labels: str | None, file: Path | None) -> Task:
 
     if (labels is None) == (file is None):
         raise ConfigError("One of --labels and --task was expected.", hint="Write --labels a,b,c or --task task.yaml.")
-    return Task.from_yaml(file) if file is not None else Task([each.strip() for each in (labels or "").split(",")])
+    if file is not None:
+        return Task.from_yaml(file)
+    names = [each.strip() for each in (labels or "").split(",")]
+    if "" in names:
+        raise ConfigError(f"--labels {labels} has an empty place.", hint="Write --labels a,b,c.")
+    return Task(names)
 
 
-def _tuner(model: str, task: Task, given: Sequence[str] | None, device: str = "cpu") -> GoTuner:
+def _tuner(model: str, task: Task, given: Sequence[str] | None, device: str = "cpu", *, fits: bool = True) -> GoTuner:
     from modicum.core.settings import change
     from modicum.zeroshot import FitSettings, GoTuner, MineSettings
 
-    known, fitting = ({each.name for each in fields(kind)} for kind in (MineSettings, FitSettings))
+    known = {each.name for each in fields(MineSettings)}
+    fitting = {each.name for each in fields(FitSettings)} if fits else set[str]()
     mining, others = dict[str, str](), dict[str, str]()
     for each in given or ():
         name, _, value = each.partition("=")
@@ -248,13 +270,27 @@ def _index(corpus: Path, folder: Path | None) -> CorpusIndex:
 
 
 def _answering(model: str, labels: str | None, task: Path | None) -> GoTuner:
+    from modicum.core.pretrained import OFFLINE
     from modicum.zeroshot import GoTuner
 
-    if (Path(model) / "gotuning.json").is_file():
+    if _is_tuned(model):
         if labels is not None or task is not None:
             raise ConfigError(f"{model} has its own labels.", hint="Leave --labels and --task out.")
         return GoTuner.from_pretrained(model)
+    if labels is None and task is None and model != OFFLINE:
+        found = f"{model} was not tuned" if Path(model).is_dir() else f"There is no folder {model}"
+        raise ConfigError(
+            f"{found}, and neither --labels nor --task came.",
+            hint="Name a folder that zeroshot tune wrote, or write --labels a,b,c.",
+        )
     return GoTuner(model, task=_task(labels, task))
+
+
+def _is_tuned(model: str) -> bool:
+    document = Path(model) / "gotuning.json"
+    if not document.is_file() and document.with_suffix(".safetensors").is_file():
+        raise DataError(f"{model} has no {document.name}.", hint="Give a folder that zeroshot tune wrote, complete.")
+    return document.is_file()
 
 
 def _rows(source: str, *columns: str) -> list[Record]:

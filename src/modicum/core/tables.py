@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import re
 import sys
 import zlib
@@ -26,7 +27,7 @@ Cells: TypeAlias = Mapping[str, Any]
 Form: TypeAlias = Literal["csv", "tsv", "jsonl"]
 
 _STANDARD = "-"
-_FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _DELIMITERS: Mapping[Form, str] = {"csv": ",", "tsv": "\t"}
 SEPARATORS = ",;\t"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -71,6 +72,35 @@ def read_text(source: Path | str) -> str:
         line = text.count("\n", 0, position) + 1
         raise DataError(f"{name}, line {line} holds a NUL byte.", hint="Save it as plain UTF-8 text.")
     return text
+
+
+def as_texts(given: Any, name: str) -> list[str]:
+    """Give texts of a caller as a list; what is none, such as what pandas leaves for a missing one, is named."""
+    if isinstance(given, str):
+        raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
+    kind = type(given).__name__
+    if isinstance(given, Mapping) or hasattr(given, "columns"):  # of which the names of columns would be read
+        raise DataError(
+            f"A list of texts was expected, but a {kind} came.",
+            hint="Give its column of texts, such as table['text'].",
+        )
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            what = "missing" if is_missing(text) else f"of type {type(text).__name__}"
+            raise DataError(f"{name}[{place}] is {what}, expected a text.", hint="Leave such rows out.")
+        if _SURROGATE.search(text):
+            raise DataError(
+                f"{name}[{place}] holds half a character (a lone surrogate, \\ud800 to \\udfff).",
+                hint="Write both halves, or leave it out.",
+            )
+    return texts
+
+
+def is_missing(value: object) -> bool:
+    """Tell what pandas leaves where there is no value."""
+    # None, NaN, and the NA of pandas, which is not imported for it and has no truth value.
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType"
 
 
 def read_cells(
@@ -141,11 +171,11 @@ def parse_header(text: str) -> list[str]:
 
 def form_of(path: Path) -> Form:
     """Tell the form of a table by its name."""
-    if path.suffix.lower() not in _FORMS:
+    if path.suffix.lower() not in FORMS:
         raise DataError(
-            f"{path} has the ending {path.suffix!r}.", hint=f"Use a file that ends in one of {', '.join(_FORMS)}."
+            f"{path} has the ending {path.suffix!r}.", hint=f"Use a file that ends in one of {', '.join(FORMS)}."
         )
-    return _FORMS[path.suffix.lower()]
+    return FORMS[path.suffix.lower()]
 
 
 def write_rows(

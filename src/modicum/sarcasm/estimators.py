@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from modicum.core.tables import as_texts, is_missing
 from modicum.errors import ConfigError, DataError
 from modicum.sarcasm.configuration import AUTO, NGRAMS, Pooling, Rule, Settings
 from modicum.sarcasm.data.examples import CATEGORIES, Example, Language, Pair
@@ -112,7 +112,7 @@ class SarcasmDetector(ClassifierMixin, _Estimator):
             DataError: if a text is empty, a label is none, or there are not as many of each.
         """
         labels = _labels(y)
-        X = _written(X)
+        X = as_texts(X, "X")
         spoken, dialects, rephrases = _languages(X, languages), _each(dialects, X), _each(rephrases, X)
         _check_lengths(X, labels, spoken, dialects, rephrases)
         return self._fit(
@@ -154,7 +154,7 @@ class IronyCategorizer(_Estimator):
             ConfigError: if a setting is unknown.
             DataError: if a text is empty, the labels are of another shape, or there are not as many of each.
         """
-        X = _written(X)
+        X = as_texts(X, "X")
         rows, spoken = _labels(y, len(CATEGORIES)), _languages(X, languages)
         _check_lengths(X, rows, spoken)
         return self._fit(
@@ -229,7 +229,7 @@ class SarcasmRanker(ClassifierMixin, _Estimator):
 
 
 def _texts(texts: Sequence[str], languages: Spoken, dialects: Dialects) -> list[Example]:
-    texts = _written(texts)
+    texts = as_texts(texts, "X")
     spoken, dialects = _languages(texts, languages), _each(dialects, texts)
     _check_lengths(texts, spoken, dialects)
     return [
@@ -246,7 +246,7 @@ def _pairs(
     for place, pair in enumerate(pairs):
         if isinstance(pair, str) or len(pair) != 2:
             raise DataError(f"X[{place}] is {pair!r}, expected two texts.", hint="Give (first, second).")
-        _written(pair, where=f"X[{place}]")
+        as_texts(pair, f"X[{place}]")
     spoken = _languages([" ".join(pair) for pair in pairs], languages)
     known = [None] * len(pairs) if labels is None else [int(it) for it in labels]
     _check_lengths(pairs, spoken, known)
@@ -274,25 +274,7 @@ def _languages(texts: Sequence[str], given: Spoken) -> Sequence[Language]:
 
 
 def _each(values: Sequence[Kind | None] | None, texts: Sequence[str]) -> Sequence[Kind | None]:
-    return [None] * len(texts) if values is None else [None if _is_missing(it) else it for it in values]
-
-
-def _written(texts: Sequence[str], where: str = "X") -> list[str]:
-    """Give a list of texts; what pandas leaves where there is none is named with its place."""
-    if isinstance(texts, str):
-        raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            what = "missing" if _is_missing(text) else f"of type {type(text).__name__}"
-            raise DataError(
-                f"{where}[{place}] is {what}, expected a text.", hint="Leave such rows out, with their labels."
-            )
-    return list(texts)
-
-
-def _is_missing(value: object) -> bool:
-    # None, NaN, and the NA of pandas, which is not imported for it and has no truth value.
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType"
+    return [None] * len(texts) if values is None else [None if is_missing(it) else it for it in values]
 
 
 def _check_lengths(*columns: Sequence[object] | np.ndarray) -> None:

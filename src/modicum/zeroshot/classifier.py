@@ -9,12 +9,12 @@ from typing import Any, TypeAlias, overload
 import torch
 from torch import Tensor
 
-from modicum.errors import DataError
+from modicum.errors import ConfigError
 from modicum.zeroshot.calibration import Calibration, check_calibration, corrected
 from modicum.zeroshot.encoder import EncoderPredictor
 from modicum.zeroshot.scoring import WordPredictor
 from modicum.zeroshot.task import Task
-from modicum.zeroshot.tuner import GoTuner
+from modicum.zeroshot.tuner import GoTuner, written
 
 Tuned: TypeAlias = GoTuner | EncoderPredictor | WordPredictor
 Labels: TypeAlias = str | Sequence[str] | None
@@ -34,7 +34,7 @@ class ZeroShotClassifier:
             takes all classes for equally frequent among the texts of a call. Both warn.
 
     Raises:
-        ConfigError: if there is no such calibration.
+        ConfigError: if there is no such calibration, or ``tuned`` is something else.
 
     Example:
         >>> from modicum.zeroshot import GoTuner, Task, ZeroShotClassifier
@@ -45,6 +45,11 @@ class ZeroShotClassifier:
 
     def __init__(self, tuned: Tuned, *, calibration: Calibration = "none") -> None:
         check_calibration(calibration)
+        if not isinstance(tuned, GoTuner | EncoderPredictor | WordPredictor):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not typed
+            raise ConfigError(
+                f"A GoTuner was expected, got {type(tuned).__name__}.",
+                hint="Of a MultiTaskGoTuner give the predictor of one task, predictors[0].",
+            )
         self.tuned = tuned
         self.calibration: Calibration = calibration
 
@@ -71,12 +76,9 @@ class ZeroShotClassifier:
 
         Raises:
             ConfigError: if there are fewer than two labels, or one comes twice.
-            DataError: if a text is empty.
+            DataError: if a text is missing, empty or no text.
         """
-        texts = [sequences] if isinstance(sequences, str) else list(sequences)
-        for number, text in enumerate(texts, start=1):
-            if not text.strip():
-                raise DataError(f"Text {number} of {len(texts)} is empty.", hint="Leave out what has no words.")
+        texts = written([sequences] if isinstance(sequences, str) else sequences)
         given = self.tuned.task.labels if candidate_labels is None else candidate_labels
         names = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
         Task(names)  # two or more, and none twice

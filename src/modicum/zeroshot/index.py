@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+import warnings
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,14 +21,15 @@ from modicum.core.progress import Progress, counted, silent
 from modicum.core.seeding import numpy_generator
 from modicum.core.splits import shuffled
 from modicum.core.storage import Format
-from modicum.core.tables import form_of, read_records, read_text
+from modicum.core.tables import FORMS, read_records, read_text
 from modicum.errors import DataError
+from modicum.zeroshot.task import words_of
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-WORD = re.compile(r"\w+")
 GRAM = 13  # words in a row that make an overlap with an evaluation text, as is usual since GPT-3
+_PHRASE = 5  # words of an evaluation text from which on no sentence may hold it
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 _SHORTEST, _LONGEST = 30, 400  # characters of a sentence that is kept
@@ -34,7 +37,10 @@ _BANDS, _ROWS, _ALIKE = 4, 3, 0.8  # of MinHash, and the Jaccard similarity from
 _BLOCK = 1 << 20  # tokens hashed at a time
 _ARRAYS = ("tokens", "starts", "documents", "text", "text_starts", "positions", "word_starts", "duplicate")
 _FORMAT = Format(
-    name="modicum.zeroshot.index", version=1, what="index of a corpus", hint="Make it again with CorpusIndex.build."
+    name="modicum.zeroshot.index",
+    version=1,
+    what="index of a corpus",
+    hint="Delete its folder, and have it made again.",
 )
 
 
@@ -159,7 +165,7 @@ class CorpusIndex:
 
     def occurrences(self, phrase: str) -> Ints:
         """Give the indices of the first tokens of a word or of several in a row."""
-        found = [self.numbers.get(word) for word in WORD.findall(phrase.lower())]
+        found = [self.numbers.get(word) for word in words_of(phrase)]
         if not found or None in found:
             return np.empty(0, np.int64)
         first, *others = (number for number in found if number is not None)
@@ -177,14 +183,18 @@ class CorpusIndex:
 
     def overlapping(self, texts: Iterable[str]) -> Flags:
         """Mark the sentences that share 13 words in a row with a text, across sentences of a document, too."""
+        # Of a text of fewer words a sentence must hold all, and of one that is no sentence either be nothing else.
+        marked = np.zeros(len(self), dtype=bool)
         grams: list[Ints] = []
         for text in texts:
-            known = [self.numbers.get(word, -1) for word in WORD.findall(text.lower())]
+            known = [self.numbers.get(word, -1) for word in words_of(text)]
             numbers = np.array(known, dtype=np.int64)
             if len(numbers) >= GRAM:
                 whole = np.lib.stride_tricks.sliding_window_view(numbers, GRAM).min(1) >= 0
                 grams.append(_grams(numbers)[whole])
-        marked = np.zeros(len(self), dtype=bool)
+                continue
+            same = self.sentences(self.occurrences(text))
+            marked[same if len(numbers) >= _PHRASE else same[np.diff(self.starts)[same] == len(numbers)]] = True
         if not grams:
             return marked
         wanted = np.unique(np.concatenate(grams))
@@ -210,13 +220,24 @@ def read_corpus(source: Path | str) -> Iterator[str]:
             text = read_text(file)
             yield from [text] if path.is_dir() else text.split("\n")
             continue
-        form_of(file)  # refuses other endings
+        if file.suffix.lower() not in FORMS:
+            raise DataError(
+                f"{file} has the ending {file.suffix!r}.",
+                hint=f"A corpus is of files that end in .txt, {', '.join(FORMS)}; have nothing else in its folder.",
+            )
         columns, records = read_records(file)
         if "text" not in columns:
             raise DataError(
                 f"{file} has the columns {', '.join(columns)} and none called text.", hint="Rename that of the texts."
             )
-        yield from (str(record.cells.get("text") or "") for record in records)
+        found = [(record.line, record.cells.get("text")) for record in records]
+        texts = [(line, text) for line, text in found if text is not None and text != ""]
+        if missing := len(found) - len(texts):
+            warnings.warn(f"{file}: {missing:,} of {len(found):,} rows have no text, and are left out.", stacklevel=2)
+        for line, text in texts:
+            if not isinstance(text, str):
+                raise DataError(f"{file}, line {line}: text is {text!r}.", hint="Write it in quotation marks.")
+            yield text
 
 
 def _indexed(documents: Iterable[str], step: Any) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
@@ -229,8 +250,8 @@ def _indexed(documents: Iterable[str], step: Any) -> tuple[list[str], dict[str, 
             )
         if owner % 1000 == 999:
             step(f"{len(owners):,} sentences")
-        for sentence in _sentences(document):
-            found = WORD.findall(sentence.lower())
+        for sentence in _sentences(unicodedata.normalize("NFC", document)):
+            found = words_of(sentence)
             if found:
                 tokens.extend([numbers.setdefault(word, len(numbers)) for word in found])
                 text += sentence.encode("utf-8", "replace")

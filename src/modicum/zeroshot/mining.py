@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from modicum.core.seeding import numpy_generator
 from modicum.core.splits import hold_out
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.zeroshot.configuration import MineSettings
 from modicum.zeroshot.index import CorpusIndex, Flags, Ints
 from modicum.zeroshot.task import Task
@@ -42,7 +42,7 @@ class MineReport:
     ambiguous: int  # sentences left out with words of several labels
     negated: int  # those with a negation before the word
     duplicates: int  # those much like another one
-    overlapping: int  # those that share 13 words in a row with an evaluation text
+    overlapping: int  # those that share 13 words in a row with an evaluation text, or all of a shorter one
     examples: dict[str, str] = field(default_factory=dict)  # a sentence of each word
 
     def __str__(self) -> str:
@@ -79,6 +79,14 @@ class MinedSet:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def check_of(self, task: Task) -> None:
+        """Refuse rows that were mined for other labels, or for the same ones in another order."""
+        if tuple(self.report.words) != task.labels:
+            raise ConfigError(
+                f"The rows were mined for {', '.join(self.report.words)}, but the task has {', '.join(task.labels)}.",
+                hint="Mine them again for this task.",
+            )
 
     @property
     def training(self) -> Ints:

@@ -23,6 +23,7 @@ from modicum.zeroshot.head import GoHead, fit_head
 from modicum.zeroshot.scoring import WORD_MODELS, open_word_model
 from modicum.zeroshot.storage import DOCUMENT, Predictor, load, save
 from modicum.zeroshot.task import Task
+from modicum.zeroshot.tuner import written
 
 SharedRoute: TypeAlias = Literal["encoder", "mlm", "seq2seq"]
 
@@ -89,12 +90,14 @@ class MultiTaskGoTuner:
             Itself. With one task the weights are those of the single-task run of the same seed, to the last bit.
 
         Raises:
-            ConfigError: if there is no such route, or no task.
+            ConfigError: if there is no such route or no task, or rows are of another task.
         """
         if route not in ("encoder", *WORD_MODELS):
             raise ConfigError(f"route must be encoder, mlm or seq2seq, got {route!r}.", hint="Use encoder.")
         if not parts:
             raise ConfigError("At least one task with its mined rows was expected, got none.", hint="Mine some first.")
+        for task, mined in parts:
+            mined.check_of(task)
         if route == "encoder":
             encoder = TextEncoder.open(self.model, self.settings.chunk)
             encoder.check_plain()
@@ -119,12 +122,15 @@ class MultiTaskGoTuner:
         Raises:
             StateError: if nothing was fitted.
             ConfigError: if there is no such task.
+            DataError: if a text is missing, empty or no text.
         """
         self._check_fitted()
-        if not 0 <= task < len(self.predictors):
+        texts = written(texts)
+        if task not in range(len(self.predictors)):
             raise ConfigError(f"The model has no task {task}.", hint=f"It has {len(self.predictors)}, counted from 0.")
         found = self.predictors[task]
-        return [found.task.labels[int(best)] for best in found.scores(texts).argmax(1).tolist()]
+        best = found.scores(texts).argmax(1).tolist() if texts else []
+        return [found.task.labels[int(at)] for at in best]
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the model as transformers does, with the tasks and their label rows beside it.

@@ -241,6 +241,8 @@ WORD_MODELS: dict[WordRoute, type[WordModel]] = {"mlm": MaskedWords, "seq2seq": 
 def open_word_model(model: str, route: WordRoute) -> WordModel:
     """Open a masked LM or a seq2seq model by hub id or folder, in float32."""
     kind = WORD_MODELS[route]
+    if route == "seq2seq" and not open_part("AutoConfig", model, extra="text").is_encoder_decoder:
+        raise ModelError(f"{model!r} is no sequence-to-sequence model.", hint='Use one such as T5, or route="encoder".')
     opened, found = open_part(kind.auto, model, extra="text", dtype="float32", output_loading_info=True)
     if missing := sorted(found["missing_keys"]):  # transformers would draw them at random
         raise ModelError(

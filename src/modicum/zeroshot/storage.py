@@ -15,6 +15,7 @@ from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder, open_part
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
+from modicum.errors import DataError
 from modicum.zeroshot.configuration import Route
 from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder
 from modicum.zeroshot.head import GoHead
@@ -57,13 +58,19 @@ def load(
     transformers = require("transformers", extra="text", purpose="A Go-tuned model")
     model = open_folder(getattr(transformers, auto), folder, hint=kind.hint)
     tokenizer = open_part("AutoTokenizer", str(folder), extra="text")
+    words = [word for task in tasks for label in task.labels for word in task.verbalizer[label]]
+    tokens = [token for row in tokenizer(words, add_special_tokens=False)["input_ids"] for token in row]
+    if tokens.count(tokenizer.unk_token_id) > len(tokens) / 2 or not tokens:
+        raise DataError(f"The tokenizer in {folder} does not know the words of its own task.", hint=kind.hint)
     tensors = Tensors(folder / _TENSORS, read_tensors(folder / _TENSORS, hint=kind.hint)[0], hint=kind.hint)
     if route in WORD_MODELS:
-        words = WORD_MODELS[route](model, tokenizer)
-        return [WordPredictor(words, task, length=chunk) for task in tasks], tensors
+        shared = WORD_MODELS[route](model, tokenizer)
+        return [WordPredictor(shared, task, length=chunk) for task in tasks], tensors
     sizes = [len(task.labels) for task in tasks]
     weight = tensors.take("weight", np.float32, shape=(sum(sizes), model.config.hidden_size))
     bias = tensors.take("bias", np.float32, shape=(sum(sizes),))
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise DataError(f"{folder / _TENSORS} has label rows that are not finite.", hint=kind.hint)
     rows = zip(torch.from_numpy(weight).split(sizes), torch.from_numpy(bias).split(sizes), tasks, strict=True)
     encoder = TextEncoder(model, tokenizer, chunk)
     return [EncoderPredictor(encoder, GoHead(own, biases, math.nan), task) for own, biases, task in rows], tensors

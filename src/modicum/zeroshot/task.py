@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from modicum.errors import ConfigError, DataError
 
 _COSINE = ("This example is {label}.",)
 _MASKED = ("{text} It was {mask}.",)
-_SLOT = re.compile(r"\{(\w*)\}")
+_SLOT, _WORD = re.compile(r"\{(\w*)\}"), re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ class Task:
         owner: dict[str, str] = {}
         for label in labels:
             for word in words[label]:
-                if owner.setdefault(word, label) != label:
+                found = " ".join(words_of(word)) or word  # as raw text is searched: c++ is c
+                if owner.setdefault(found, label) != label:
                     raise ConfigError(
-                        f"The labels {owner[word]!r} and {label!r} share the word {word!r}.",
+                        f"The labels {owner[found]!r} and {label!r} share the word {found!r}.",
                         hint="Give each word to one label: a sentence with it must have one class.",
                     )
         templates = tuple(_texts(self.templates, "templates"))
@@ -89,14 +91,24 @@ class Task:
         """
         yaml = require("yaml", extra="text", purpose="A task in a file")
         hint = "Write labels: [a, b], verbalizer: {a: [word], b: [word]} and templates: ['This is {label}.']."
+        text = read_text(source)
         try:
-            read: Any = yaml.safe_load(read_text(source))
+            _check_once(yaml.compose(text, Loader=yaml.SafeLoader), source)
+            read: Any = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise DataError(f"{source} is no YAML ({' '.join(str(error).split())}).", hint=hint) from error
-        known = {"labels", "verbalizer", "templates"}
+            place = getattr(error, "problem_mark", None)
+            line = "" if place is None else f", line {place.line + 1}"
+            reason = getattr(error, "problem", None) or " ".join(str(error).split())
+            raise DataError(f"{source}{line} is no YAML ({reason}).", hint=hint) from error
+        known = {each.name for each in fields(cls)}
         if not isinstance(read, dict) or "labels" not in read or set(read) - known:
-            raise DataError(f"{source} is no task.", hint=hint)
-        return cls(**{name: value for name, value in read.items() if value is not None})
+            other = sorted(map(str, set(read) - known)) if isinstance(read, dict) else []
+            what = f"an entry {other[0]!r}" if other else "no entry 'labels'"
+            raise DataError(f"{source} is no task: it has {what}.", hint=hint)
+        try:
+            return cls(**{name: value for name, value in read.items() if value is not None})
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error.what}", hint=error.hint) from error
 
     @property
     def cosine_templates(self) -> tuple[str, ...]:
@@ -115,14 +127,33 @@ class Task:
 
     def _words_of(self, label: str) -> tuple[str, ...]:
         given = self.verbalizer.get(label, (label,))
-        words = (" ".join(word.lower().split()) for word in _texts(given, f"The words of {label!r}"))
+        every = _texts(given, f"The words of {label!r}")
+        words = (" ".join(unicodedata.normalize("NFC", word).lower().split()) for word in every)
         found = tuple(dict.fromkeys(filter(None, words)))
         if not found:
             raise ConfigError(f"The label {label!r} has no word.", hint="Give it one that raw text would use for it.")
         return found
 
 
+def _check_once(node: Any, source: Path | str) -> None:
+    """Refuse a key that stands twice in a mapping, of which the last would count."""
+    for key, value in getattr(node, "value", ()) if getattr(node, "id", "") == "mapping" else ():
+        if sum(key.value == other.value for other, _ in node.value) > 1:
+            line = key.start_mark.line + 1
+            raise DataError(f"{source}, line {line} has {key.value!r} twice.", hint="Leave one of them out.")
+        _check_once(value, source)
+
+
+def words_of(text: str) -> list[str]:
+    """Give the words of a text: runs of letters and digits in lower case, a letter with its accent as one character."""
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+
+
 def _texts(given: Any, what: str) -> Sequence[str]:
-    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
-        raise ConfigError(f"{what} must be a list of texts, got {given!r}.", hint='Write ["...", "..."].')
-    return given
+    found: list[Any] = [None] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(each, str) for each in found):
+        raise ConfigError(
+            f"{what} must be a list of texts, got {given!r}.",
+            hint='Write ["...", "..."]; in YAML yes, no and numbers, too, stand in quotation marks.',
+        )
+    return found

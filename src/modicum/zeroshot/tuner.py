@@ -18,6 +18,7 @@ from modicum.core.devices import check_device
 from modicum.core.pretrained import OFFLINE
 from modicum.core.settings import as_json
 from modicum.core.storage import Format
+from modicum.core.tables import as_texts
 from modicum.errors import ConfigError, DataError, StateError
 from modicum.zeroshot.calibration import Abstention, Calibration, check_calibration, corrected
 from modicum.zeroshot.configuration import FitSettings, MineSettings, Route
@@ -143,7 +144,8 @@ class GoTuner:
         Args:
             corpus: an index, or what `CorpusIndex.build` takes: documents, a file or a folder. An index serves many
                 tasks.
-            evaluation: texts that the model will be judged by; sentences that share 13 words in a row are left out.
+            evaluation: texts that the model will be judged by; sentences that share 13 words in a row with one, or
+                all words of a shorter one, are left out.
             seed: of the draw.
 
         Returns:
@@ -152,9 +154,9 @@ class GoTuner:
         Raises:
             DataError: if a label is not found; the hint names words that would be.
         """
+        texts = as_texts(evaluation, "evaluation")
         index = corpus if isinstance(corpus, CorpusIndex) else CorpusIndex.build(corpus)
         self._index = index
-        texts = list(evaluation)
         return mine(
             index,
             self.task,
@@ -175,10 +177,13 @@ class GoTuner:
             The best first; nearness is that of the model's static embeddings, so look at them before use.
 
         Raises:
+            ConfigError: if ``count`` is below 0.
             StateError: if nothing was mined yet.
         """
         if self._index is None:
             raise StateError("No corpus was mined yet.", hint="Call mine first: the words come from its corpus.")
+        if count < 0:
+            raise ConfigError(f"count must be 0 or more, got {count}.", hint="Try 10.")
         return suggest(self._index, self.task, label, self.encoder.word_vectors, count)
 
     def fit(self, mined: MinedSet, route: Route = "head", seed: int = 0) -> GoTuner:
@@ -199,11 +204,7 @@ class GoTuner:
         """
         if route not in get_args(Route):
             raise ConfigError(f"route must be one of {', '.join(get_args(Route))}, got {route!r}.", hint="Use head.")
-        if int(mined.labels.max()) >= len(self.task.labels):
-            raise ConfigError(
-                f"The rows have {int(mined.labels.max()) + 1} labels, the task {len(self.task.labels)}.",
-                hint="Mine them again for this task.",
-            )
+        mined.check_of(self.task)
         began, held = time.monotonic(), torch.from_numpy(mined.labels[mined.holdout])
         self._encoder, self._fitted, self.route = None, None, None  # a second fit begins from the model
         fitted = self._fit_words(mined, route, seed) if route in WORD_MODELS else self._fit_encoder(mined, route, seed)
@@ -234,10 +235,12 @@ class GoTuner:
 
         Raises:
             ConfigError: if there is no such calibration.
-            DataError: if a text is empty.
+            DataError: if a text is missing, empty or no text.
         """
         check_calibration(calibration)
-        _check_texts(texts)
+        texts = written(texts)
+        if not texts:
+            return torch.zeros(0, len(self.task.labels))
         return corrected(self.predictor.scores, texts, calibration)
 
     def predict(self, texts: Sequence[str], calibration: Calibration = "none") -> list[str]:
@@ -367,9 +370,10 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(1) == labels).float().mean())
 
 
-def _check_texts(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise ConfigError("A list of texts was expected, got one text.", hint="Write [text].")
-    for number, text in enumerate(texts, start=1):
+def written(texts: Iterable[str]) -> list[str]:
+    """Give texts as a list; one without words is refused."""
+    found = as_texts(texts, "texts")
+    for place, text in enumerate(found):
         if not text.strip():
-            raise DataError(f"Text {number} of {len(texts)} is empty.", hint="Leave out what has no words.")
+            raise DataError(f"texts[{place}] is empty.", hint="Leave out what has no words.")
+    return found

@@ -76,10 +76,14 @@ class Evaluation:
     confusion: list[list[int]]  # by true label, then by predicted one, in the order of the task
     rivals: list[Rival]
 
+    @property
+    def few(self) -> list[str]:
+        """A sentence where the texts are too few to say much, or none."""
+        return [f"Fewer than {_FEW} texts say little: give some 50."] if self.rows < _FEW else []
+
     def __str__(self) -> str:
         first = f"{self.rows:,} labelled texts: accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}."
-        few = [f"Fewer than {_FEW} texts say little: give some 50."] if self.rows < _FEW else []
-        return "\n".join([first, *map(str, self.rivals), *few])
+        return "\n".join([first, *map(str, self.rivals), *self.few])
 
 
 def change(tuner: GoTuner, texts: Sequence[str]) -> Change:
@@ -124,13 +128,13 @@ def evaluate(tuner: GoTuner, texts: Sequence[str], labels: Sequence[str]) -> Eva
     )
 
 
-def numbers_of(task: Task, labels: Sequence[str]) -> Predicted:
-    """Give the number of each label, as a file has them."""
+def numbers_of(task: Task, labels: Sequence[str], rows: Sequence[str] = ()) -> Predicted:
+    """Give the number of each label, as a file has them; ``rows`` say where each stands."""
     numbers = {label: number for number, label in enumerate(task.labels)}
-    for row, label in enumerate(labels, start=1):
+    for row, label in enumerate(labels):
         if label not in numbers:
             raise DataError(
-                f"Row {row} has the label {label!r}, which the task does not have.",
+                f"{rows[row] if rows else f'labels[{row}]'} has the label {label!r}, which the task does not have.",
                 hint=f"Its labels are {', '.join(task.labels)}.",
             )
     return np.array([numbers[label] for label in labels], dtype=np.int64)

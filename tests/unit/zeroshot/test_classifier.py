@@ -9,7 +9,7 @@ from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_te
 from tests.unit.zeroshot.tiny_models import write_bert
 
 from modicum.errors import ConfigError, DataError
-from modicum.zeroshot import GoTuner, ZeroShotClassifier
+from modicum.zeroshot import GoTuner, MultiTaskGoTuner, ZeroShotClassifier
 from modicum.zeroshot.scoring import WordPredictor, open_word_model
 
 TEXTS = write_texts(12)[0]
@@ -81,10 +81,12 @@ def test_a_calibration_warns_and_moves_the_scores(tuned: Any, calibration: Any) 
 
 def test_wrong_input_is_refused(tuner: GoTuner, tmp_path: Path) -> None:
     classify = ZeroShotClassifier(tuner)
-    with pytest.raises(DataError, match="Text 2 of 2 is empty"):
+    with pytest.raises(DataError, match=r"texts\[1\] is empty"):
         classify(["good", " "])
     for labels in (["good"], ["good", "good"], ""):
         with pytest.raises(ConfigError):
             classify("a day", labels)
+    with pytest.raises(ConfigError, match=r"expected, got MultiTaskGoTuner\. .* predictors\[0\]"):
+        ZeroShotClassifier(MultiTaskGoTuner())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="calibration must be one of"):
         ZeroShotClassifier(tuner, calibration="sinkhorn")  # type: ignore[arg-type]

@@ -90,6 +90,34 @@ def test_overlap_crosses_sentences_of_a_document() -> None:
     assert not index.overlapping([" ".join([*words[5:11], "unknown", *words[11:17]]), ""]).any()
 
 
+def test_short_evaluation_texts_are_sought_whole() -> None:
+    whole = "It was so bad and so boring, that it was fascinating."
+    index = CorpusIndex.build([f"{whole} {whole[:-1]} in the end.", "Nobody liked the ending of it at all, I fear."])
+    assert index.overlapping([whole.upper()]).tolist() == [True, True, False]
+    assert index.overlapping(["I fear", "of it at all I"]).tolist() == [False, False, True]
+    assert not index.overlapping(["the ending of it", "nobody liked the ending of all"]).any()
+
+
+def test_letters_with_accents_are_the_same_however_they_are_written() -> None:
+    index = CorpusIndex.build(["We went to the cafe\u0301 around the corner."])
+    assert len(index.occurrences("caf\u00e9")) == len(index.occurrences("cafe\u0301")) == 1
+    assert "caf\u00e9" in index.sentence(0)
+
+
+def test_rows_without_a_text_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "raw.jsonl"
+    rows = [{"text": "a sentence that is long enough for a row"}, {"text": None}, {"text": ""}, {"other": "x"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.warns(UserWarning, match=r"raw\.jsonl: 3 of 4 rows have no text, and are left out"):
+        assert len(CorpusIndex.build(file)) == 1
+    file.write_text('{"text": 5}')
+    with pytest.raises(DataError, match=r"raw\.jsonl, line 1: text is 5"):
+        CorpusIndex.build(file)
+    (tmp_path / "notes.pdf").write_text("no text")
+    with pytest.raises(DataError, match=r"ending '\.pdf'.*\.txt"):
+        CorpusIndex.build(tmp_path)
+
+
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one document in one file with a word.\nIts second line is long enough, too.")
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": "another document of a table of texts"}) + "\n")

@@ -201,7 +201,7 @@ def test_a_long_template_is_refused(bert: MaskedWords) -> None:
 def test_a_model_without_what_the_route_needs_is_refused(tmp_path: Path) -> None:
     folder, encoder = write_bert(tmp_path / "bert"), tmp_path / "encoder"
     encoder.mkdir()
-    with pytest.raises(ConfigError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match=r"bert' is no sequence-to-sequence model"):
         open_word_model(folder, "seq2seq")
     model = open_word_model(folder, "mlm")
     with pytest.raises(ModelError, match="no sentinels"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +15,7 @@ from transformers import BertTokenizer, T5Config, T5Model
 
 from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.errors import ConfigError, DataError, InputError, ModelError, StateError
-from modicum.zeroshot import CorpusIndex, FitSettings, GoTuner, MinedSet, MineSettings, Task
+from modicum.zeroshot import CorpusIndex, FitSettings, GoTuner, MinedSet, MineSettings, MultiTaskGoTuner, Task
 from modicum.zeroshot.functional import head_objective, kkt_residual
 from modicum.zeroshot.head import fit_head
 
@@ -178,20 +179,49 @@ def test_suggested_words(model: str, index: CorpusIndex) -> None:
 
 def test_bad_input(model: str, mined: MinedSet, tmp_path: Path) -> None:
     tuner = GoTuner(model, task=TASK)
-    with pytest.raises(DataError, match="Text 2 of 2 is empty"):
-        tuner.predict(["the day", " \n"])
-    with pytest.raises(ConfigError, match="A list of texts"):
-        tuner.predict("the day")
+    for texts, said in (
+        (["the day", " \n"], r"texts\[1\] is empty"),
+        ("the day", "but one text came"),
+        (pd.DataFrame({"text": ["the day"]}), "but a DataFrame came"),
+        ({"text": ["the day"]}, "but a dict came"),
+        (pd.Series(["the day", np.nan]), r"texts\[1\] is missing"),
+        (["the day", 3], r"texts\[1\] is of type int"),
+        (["\ud83d"], "half a character"),
+    ):
+        with pytest.raises(DataError, match=said):
+            tuner.predict_proba(texts)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="but one text came"):
+        tuner.mine(["the day was great and long enough"], evaluation="the day")
     with pytest.raises(ConfigError, match="route must be"):
         tuner.fit(mined, route="other")  # type: ignore[arg-type]
     with pytest.raises(StateError, match="Nothing was fitted"):
         tuner.save_pretrained(tmp_path / "new")
-    with pytest.raises(ConfigError, match="The rows have 4 labels, the task 3"):
-        GoTuner(model, task=Task(["a", "b", "c"])).fit(replace(mined, labels=mined.labels.clip(0, 1) * 3))
+    for labels in (["a", "b", "c"], list(reversed(TASK.labels))):
+        task = Task(labels)
+        with pytest.raises(ConfigError, match="were mined for bad, good, but the task has"):
+            GoTuner(model, task=task).fit(mined)
+        with pytest.raises(ConfigError, match="were mined for bad, good, but the task has"):
+            MultiTaskGoTuner(model).fit([(task, mined)])
     with pytest.raises(ModelError, match=r"The tokenizer knows 0 of"):
         tuner.fit(replace(mined, texts=["ein fremder Satz"] * len(mined)))
     with pytest.raises(DataError, match=r"gotuning\.json"):
         GoTuner.from_pretrained(model)
+
+
+def test_no_texts_and_any_iterable(model: str) -> None:
+    tuner = GoTuner(model, task=TASK)
+    assert tuner.predict([]) == []
+    assert tuner.predict_proba([]).shape == (0, 2)
+    texts, _ = write_texts(4)
+    assert tuner.predict(text for text in texts) == tuner.predict(texts) == tuner.predict(pd.Series(texts))
+
+
+def test_a_saved_model_without_its_tokenizer_is_refused(model: str, mined: MinedSet, tmp_path: Path) -> None:
+    GoTuner(model, task=TASK).fit(mined).save_pretrained(tmp_path / "tuned")
+    for file in ("tokenizer.json", "vocab.txt"):
+        (tmp_path / "tuned" / file).unlink(missing_ok=True)
+    with pytest.raises(InputError, match="tokenizer|loaded"):
+        GoTuner.from_pretrained(tmp_path / "tuned")
 
 
 def test_a_sequence_to_sequence_model_is_no_encoder(model: str, mined: MinedSet, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_evaluation(tuner: GoTuner) -> None:
     assert rival.low < rival.difference < rival.high
     assert (rival.name, rival.word) == ("cosine", "better")
     assert "120 labelled texts: accuracy" in str(found)
-    with pytest.raises(DataError, match="Row 2 has the label 'Good'"):
+    with pytest.raises(DataError, match=r"labels\[1\] has the label 'Good'"):
         evaluate(tuner, texts[:2], ["good", "Good"])
 
 
