@@ -113,7 +113,10 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
         (("predict", "some.jsonl", "--labels", "a,b", "--model", "encoder", "--text-col", "x"), "has no column 'x'"),
         (("predict", "blank.csv", "--labels", "a,b", "--model", "encoder"), "blank.csv, line 3: text is empty"),
         (("evaluate", "odd.csv", "--model", "tuned"), "odd.csv, line 3 has the label 'fine', which the task does"),
-        (("tune", "raw.txt", "--task", "task.yaml", "--out", "new", "--labelled", "odd.csv"), "odd.csv, line 3 has the"),
+        (
+            ("tune", "raw.txt", "--task", "task.yaml", "--out", "new", "--labelled", "odd.csv"),
+            "odd.csv, line 3 has the",
+        ),
         (("predict", "some.jsonl", "--model", "tunde"), "There is no folder tunde, and neither --labels nor --task"),
         (("predict", "some.jsonl", "--model", "encoder"), "encoder was not tuned, and neither --labels nor --task"),
         (("predict", "some.jsonl", "--model", "torn", "--labels", "a,b"), "torn has no gotuning.json"),

@@ -294,18 +294,6 @@ def _is_tuned(model: str) -> bool:
 
 
 def _rows(source: str, *columns: str) -> list[Record]:
-    from modicum.core.tables import read_records, source_name
+    from modicum.core.tables import read_filled
 
-    found, records = read_records(source)
-    for column in columns:
-        if column not in found:
-            raise DataError(
-                f"{source_name(source)} has no column {column!r}, but {', '.join(found)}.",
-                hint="Name it with --text-col or --label-col.",
-            )
-        for record in records:
-            if not str(record.cells.get(column) or "").strip():
-                raise DataError(
-                    f"{source_name(source)}, line {record.line}: {column} is empty.", hint="Fill it, or leave it out."
-                )
-    return records
+    return read_filled(source, *columns, hint="Name it with --text-col or --label-col.")

@@ -142,6 +142,19 @@ def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
     return parse_records(read_text(source), source_name(source), form=form)
 
 
+def read_filled(source: Path | str, *columns: str, hint: str) -> list[Record]:
+    """Read the rows of a file that must have something in each of these columns."""
+    found, records = read_records(source)
+    name = source_name(source)
+    for column in columns:
+        if column not in found:
+            raise DataError(f"{name} has no column {column!r}, but {', '.join(found)}.", hint=hint)
+        for record in records:
+            if not str(record.cells.get(column) or "").strip():
+                raise DataError(f"{name}, line {record.line}: {column} is empty.", hint="Fill it, or leave it out.")
+    return records
+
+
 def parse_records(text: str, name: str, *, form: Form | None = None) -> tuple[tuple[str, ...], list[Record]]:
     """Split a text as `read_records` does a file; CSV and JSON lines are distinguished where no form is given."""
     # Newlines inside quoted cells are kept, as they are written; blank lines between rows of a CSV are no rows. White

@@ -23,10 +23,10 @@ from modicum.core.safeload.limits import MAX_BYTES
 from modicum.core.seeding import numpy_generator
 from modicum.core.small import CIFAR_CLASSES, cifar10_files, digits, in_halves
 from modicum.core.splits import Among, at_rows
-from modicum.errors import ConfigError, ModelError
+from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatWeightCode, WeightCode
 from modicum.quantize.configuration import COMPARISON, ComparisonSettings, RAPQConfig
-from modicum.quantize.doors import LITE0
+from modicum.quantize.doors import LITE0, RESNET20, images_below
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, folded
 from modicum.quantize.graph.placement import Site, bits_of_weights, simulated, sites
@@ -43,6 +43,7 @@ from modicum.quantize.scales import choose_grid, search_scales
 _T = TypeVar("_T")
 _DIGITS = "digits"
 _FLOAT_BITS = 32
+_IMAGENET_CLASSES = 1000
 _CALIBRATION, _MEMBERS = 200, 1000  # images of nips2017-224 for calibration, and the most that its archive may have
 
 
@@ -58,10 +59,11 @@ class Problem:
 
 
 def setup(job: Job) -> Problem:
-    """Train on digits in the demo, else read CIFAR-10 (JPEG); for EfficientNet-Lite0 images of ImageNet's classes."""
+    """Train on digits in the demo, else read a user's images, CIFAR-10 (JPEG) or images of ImageNet's classes."""
     settings: ComparisonSettings = job.settings
-    if job.budget == "full":
+    if job.data is not None or job.budget == "full":
         kind = _imagenet if settings.network == LITE0 else _cifar10
+        kind = kind if job.data is None else partial(_own, job.data)
         posed = kind(job.seed, settings.calibration, settings.network)
         return replace(posed, network=posed.network.to(job.device), calibration=posed.calibration.to(job.device))
     if settings.network != _DIGITS:
@@ -128,6 +130,28 @@ def _imagenet(seed: int, count: int, name: str) -> Problem:
         calibration=read(_drawn(order[:_CALIBRATION], count, seed)),
         test=read(tested),
         labels=torch.tensor([labels[name] for name in tested]),
+    )
+
+
+def _own(folder: Path, seed: int, count: int, name: str) -> Problem:
+    """Read pictures to calibrate with from one folder, and those of each class for the test from its folder."""
+    opened = open_network(name)
+    config: Any = getattr(opened.network, "config", None)
+    classes = CIFAR_CLASSES if name == RESNET20 else map(str, range(_IMAGENET_CLASSES))
+    numbers = dict(zip(classes, range(_IMAGENET_CLASSES), strict=False)) if config is None else config.label2id
+    known, test = images_below(folder / "calibration"), images_below(folder / "test")
+    for path in test:
+        if path.parent.name not in numbers:
+            raise DataError(
+                f"{path.parent} is no class of {name}.",
+                hint=f"Put the pictures of each class into test/CLASS, as in test/{next(iter(numbers))}.",
+            )
+    prepared = opened.preparation
+    return Problem(
+        network=opened.network,
+        calibration=prepared.normalised(prepared.images(_drawn(known, count, seed))),
+        test=prepared.normalised(prepared.images(test)),
+        labels=torch.tensor([numbers[path.parent.name] for path in test]),
     )
 
 
@@ -285,6 +309,8 @@ _COMPARISON = Comparison(
         "full": "cifar10-jpeg with the public ResNet-20, or --option network: calibration by the seed, all tested; "
         "of efficientnet-lite0 nips2017-224: calibration from 200 images by the seed, 711 others for the test",
     },
+    own_data="A folder with pictures to calibrate with in calibration, and those for the test in test/CLASS (with "
+    "network, whose classes they are).",
 )
 
 METHOD = Method(

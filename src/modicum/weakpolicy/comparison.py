@@ -10,11 +10,21 @@ from statistics import fmean
 from scipy.stats import trim_mean
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
+from modicum.errors import ConfigError
 from modicum.weakpolicy.cloning import PeerBC
 from modicum.weakpolicy.configuration import COMPARISON, ComparisonSettings
-from modicum.weakpolicy.demonstrations import Demonstrations, published_demonstrations
+from modicum.weakpolicy.demonstrations import Demonstrations, published_demonstrations, read_demonstrations
 from modicum.weakpolicy.functional import absorbing_value
-from modicum.weakpolicy.play import CRAMPED_ROOM, agreement, choices, hold_out_episodes, play, weak_expert, with_noise
+from modicum.weakpolicy.play import (
+    CRAMPED_ROOM,
+    agreement,
+    check_fits,
+    choices,
+    hold_out_episodes,
+    play,
+    weak_expert,
+    with_noise,
+)
 from modicum.weakpolicy.sweep import GAMMA, Run, sweep
 
 XIS = (0.2, 0.5)
@@ -35,7 +45,14 @@ class Cloned:
 def clone(job: Job) -> Cloned:
     """Make or read demonstrations, and clone them."""
     settings: ComparisonSettings = job.settings
-    if settings.task == "overcooked":
+    if (settings.task == "own") != (job.data is not None):
+        raise ConfigError("task=own and --data belong together.", hint="Give both, or neither.")
+    if job.data is not None:
+        environment = settings.environment
+        recorded = read_demonstrations(job.data)
+        check_fits(recorded, environment)
+        shown, held_out = hold_out_episodes(recorded, 0.2, job.seed)
+    elif settings.task == "overcooked":
         environment = CRAMPED_ROOM
         shown, held_out = published_demonstrations("overcooked-train"), published_demonstrations("overcooked-test")
     else:
@@ -174,6 +191,8 @@ _CLONING_COMPARISON = Comparison(
         "full": "a PPO on CartPole-v1 or Acrobot-v1 that is stopped early, trained in the job, and cloned from 100 "
         "episodes; or human play in Overcooked's cramped room (demonstrations/overcooked)",
     },
+    own_data="An .npz file of demonstrations with obs and actions, of which a fifth is held out (with task=own and "
+    "environment).",
 )
 
 METHOD = Method(

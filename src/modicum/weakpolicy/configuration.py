@@ -17,9 +17,10 @@ class ComparisonSettings:
     """What ``modicum compare peerpl`` can change, the same for all arms."""
 
     task: Annotated[
-        Literal["cartpole", "acrobot", "overcooked", "rewards"],
-        Help("clone a weak expert (cartpole, acrobot) or human play (overcooked), or learn from noisy rewards"),
+        Literal["cartpole", "acrobot", "overcooked", "own", "rewards"],
+        Help("clone a weak expert (cartpole, acrobot), human play (overcooked) or --data, or learn from noisy rewards"),
     ] = "cartpole"
+    environment: Annotated[str, Help("id of gymnasium in which --data was recorded (task=own)")] = ""
     noise: Annotated[
         float,
         Help("share of actions that are replaced (cloning), or chance that a reward flips (rewards)"),
@@ -29,7 +30,7 @@ class ComparisonSettings:
     expert_steps: Annotated[
         int, Help("steps of the PPO that is cloned; 0 for as many as leave it weak in the task"), Ge(0)
     ] = 0
-    trajectories: Annotated[int, Help("episodes of the expert, a fifth of which is held out"), Ge(5)]
+    trajectories: Annotated[int, Help("episodes of the expert, of which a fifth is held out"), Ge(5)]
     updates: Annotated[int, Help("optimiser steps of a cloned network"), Ge(1)] = 1500
     episodes: Annotated[int, Help("episodes that score a policy"), Ge(1)]
     reward: Annotated[

@@ -18,8 +18,9 @@ from torch import Tensor
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import numpy_generator
+from modicum.errors import ConfigError
 from modicum.zeroshot.configuration import COMPARISON, ComparisonSettings, FitSettings, MineSettings, Route
-from modicum.zeroshot.data import SETS, read_published, read_written
+from modicum.zeroshot.data import SETS, read_own, read_published, read_written
 from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
 from modicum.zeroshot.functional import calibrated, prior_bias
 from modicum.zeroshot.generative import shuffled_classes, tune_words
@@ -65,7 +66,12 @@ def setup(job: Job) -> Shared:
     settings: ComparisonSettings = job.settings
     if settings.task == "sentiment":
         require("vaderSentiment", extra="sentiment", purpose="A comparison on sentiment")  # at once, not after hours
-    data = read_written() if job.budget == "demo" else read_published(settings)
+    if (settings.task == "own") != (job.data is not None):
+        raise ConfigError("task=own and --data belong together.", hint="Give both, or neither.")
+    if job.data is not None:
+        data = read_own(job.data, settings)
+    else:
+        data = read_written() if job.budget == "demo" else read_published(settings)
     fit, index = FitSettings(steps=settings.steps), CorpusIndex.build(data.documents)
     mining = MineSettings(per_class=settings.per_class)
     tuner = GoTuner(settings.model, task=data.task, settings=fit, mining=mining)
@@ -247,6 +253,8 @@ _COMPARISON = Comparison(
         "tweets of vader-gold) and subj; unlabelled news (zero-shot/alps_agnews) for ag and bbc; questions without "
         "their classes for trec",
     },
+    own_data="A folder with task.yaml, raw text in a file or folder corpus, and labelled texts in test.csv, .tsv or "
+    ".jsonl (with task=own).",
 )
 
 METHOD = Method(

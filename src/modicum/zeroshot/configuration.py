@@ -13,7 +13,7 @@ from modicum.core.settings import Help
 
 Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
 MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
-TaskName: TypeAlias = Literal["sentiment", "ag", "bbc", "trec", "subj"]
+TaskName: TypeAlias = Literal["sentiment", "ag", "bbc", "trec", "subj", "own"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,9 @@ class FitSettings:
 class ComparisonSettings:
     """What ``modicum compare gotuning`` can change, the same for all arms."""
 
-    task: Annotated[TaskName, Help("what is scored (budget full); the demo has sentences of its own")] = "sentiment"
+    task: Annotated[
+        TaskName, Help("what is scored (budget full), own for --data; the demo has sentences of its own")
+    ] = "sentiment"
     model: Annotated[str, Help("hub id or folder of an encoder; offline for the packaged MiniLM")] = "offline"
     route: Annotated[
         Literal["encoder", "mlm"], Help("what is tuned: the encoder with label rows, or a masked LM on label words")

@@ -12,15 +12,17 @@ from typing import Any
 
 from modicum.core import catalogue
 from modicum.core.splits import shuffled
-from modicum.core.tables import read_records
+from modicum.core.tables import read_filled, read_records
+from modicum.errors import DataError
 from modicum.zeroshot.configuration import ComparisonSettings, TaskName
 from modicum.zeroshot.index import read_corpus
 from modicum.zeroshot.task import Task
+from modicum.zeroshot.verdict import numbers_of
 
 # What a task is scored on. Sentiment is tuned once, on film reviews; three of its sets are of other domains.
 SETS: dict[TaskName, tuple[str, ...]] = {
     "sentiment": ("sst2", "mr", "imdb", "amazon", "nyt", "tweets"),
-    **{name: (name,) for name in ("ag", "bbc", "trec", "subj")},
+    **{name: (name,) for name in ("ag", "bbc", "trec", "subj", "own")},
 }
 _HERE = Path(__file__).parent
 _CLEAR = 1.0  # mean rating of vader-gold from which on a text counts as positive, and below minus that as negative
@@ -72,6 +74,29 @@ def read_published(settings: ComparisonSettings) -> Data:
         sets[name] = slice(began, len(rows))
     documents = list(islice(_corpus(settings.task), settings.documents or None))
     return Data(task, documents, [text for text, _ in rows], [label for _, label in rows], sets)
+
+
+def read_own(folder: Path, settings: ComparisonSettings) -> Data:
+    """Read the folder of a user: a task, raw text to mine, and labelled texts to score."""
+    task, test = Task.from_yaml(_only(folder, "task")), _only(folder, "test")
+    records = read_filled(test, "text", "label", hint="Call the columns text and label.")
+    drawn = shuffled(len(records), 0, "texts", count=settings.texts or None)
+    rows = [records[at] for at in drawn.tolist()]
+    truth = numbers_of(
+        task, [str(each.cells["label"]) for each in rows], [f"{test}, line {each.line}" for each in rows]
+    )
+    documents = list(islice(read_corpus(_only(folder, "corpus")), settings.documents or None))
+    return Data(task, documents, [str(each.cells["text"]) for each in rows], truth.tolist(), {"own": slice(None)})
+
+
+def _only(folder: Path, name: str) -> Path:
+    found = sorted(path for path in folder.iterdir() if path.stem == name) if folder.is_dir() else []
+    if len(found) != 1:
+        raise DataError(
+            f"{folder} must have one {name}, it has {', '.join(path.name for path in found) or 'none'}.",
+            hint="Give a folder with task.yaml, a file or folder corpus, and test.csv with columns text and label.",
+        )
+    return found[0]
 
 
 def _lines(name: str) -> Iterator[tuple[str, int]]:

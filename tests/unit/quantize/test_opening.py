@@ -363,6 +363,26 @@ def test_images_of_the_packaged_network_are_squeezed_and_cropped(tmp_path: Path)
     assert opened.sized().pretrained_cfg["input_size"] == (3, 224, 224)
 
 
+def test_pictures_of_a_user_are_compared(folder: Path, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path / "model")
+    (model / PREPARATION_FILE).write_text(
+        json.dumps(Preparation(resize=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3).to_dict())
+    )
+    for place in ("calibration", "test/LABEL_0", "test/LABEL_1", "test/dog"):
+        (tmp_path / "own" / place).mkdir(parents=True)
+        for number in range(3):
+            picture(tmp_path / "own" / place / f"{number}.png", width=9, height=9, seed=number)
+    settings = METHOD.comparison.settings_for("full", {"network": str(model), "calibration": 2})
+    job = Job(seed=0, budget="full", settings=settings, data=tmp_path / "own")
+    with pytest.raises(DataError, match=r"dog is no class of .* as in test/LABEL_0"):
+        setup(job)
+    (tmp_path / "own" / "test" / "dog").rename(tmp_path / "dog")
+    problem = setup(job)
+    assert problem.calibration.shape == (2, 3, 8, 8)
+    assert problem.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert torch.equal(problem.test[:3], problem.test[3:])
+
+
 @pytest.mark.data("nips2017-224")
 def test_more_calibration_than_there_is_says_how_much_there_is() -> None:
     settings = METHOD.comparison.settings_for("full", {"network": "efficientnet-lite0"})

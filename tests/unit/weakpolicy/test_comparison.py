@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from modicum.core.method import Job
 from modicum.errors import ConfigError
 from modicum.weakpolicy import Demonstrations, PeerBC, Run, sweep
-from modicum.weakpolicy.comparison import METHOD, runs
+from modicum.weakpolicy.comparison import METHOD, clone, runs
 from modicum.weakpolicy.functional import absorbing_value
 from modicum.weakpolicy.play import (
     agreement,
@@ -42,6 +44,29 @@ def test_without_noise_the_target_form_is_dqn_from_higher_values() -> None:
     ).returns
     assert peer == optimistic
     assert peer != plain
+
+
+def test_demonstrations_of_a_user_are_cloned(tmp_path: Path) -> None:
+    recorded, file = shown(), tmp_path / "own.npz"
+    np.savez(file, obs=recorded.observations, actions=recorded.actions, episode_starts=recorded.starts)
+
+    def job(data: Path | None, **options: str) -> Job:
+        settings = METHOD.comparison.settings_for("demo", {"updates": "20", "episodes": "2", **options})
+        return Job(seed=0, budget="demo", settings=settings, data=data)
+
+    own = {"task": "own", "environment": "CartPole-v1"}
+    cloned = clone(job(file, **own))
+    assert (len(cloned.shown), len(cloned.held_out)) == (64, 16)
+    (plain, *_) = METHOD.comparison.arms
+    assert 1 <= plain.run(job(file, **own), cloned).value <= 500
+    for given, said in (
+        (job(file), "belong together"),
+        (job(None, **own), "belong together"),
+        (job(file, task="own", environment="Acrobot-v1"), "Acrobot-v1 has observations of shape"),
+        (job(file, task="own"), "There is no environment ''"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            clone(given)
 
 
 def test_the_rewards_task_asks_for_other_arms_that_share_an_ensemble() -> None:

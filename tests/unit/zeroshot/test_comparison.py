@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_texts
 from tests.unit.zeroshot.tiny_models import write_bert
 
 from modicum.core import registry
 from modicum.core.compare import compare
+from modicum.errors import ConfigError, DataError
 from modicum.zeroshot.configuration import TaskName
 from modicum.zeroshot.data import SETS, labelled, named_task, read_written
 from modicum.zeroshot.verdict import mcnemar
@@ -31,7 +34,7 @@ def test_written_sentences_are_what_their_page_says() -> None:
         assert not words & set(re.findall(r"\w+", second.lower()))
 
 
-@pytest.mark.parametrize("name", get_args(TaskName))
+@pytest.mark.parametrize("name", [name for name in get_args(TaskName) if name != "own"])
 def test_each_task_has_words_and_several_templates(name: TaskName) -> None:
     task = named_task(name)
     assert len(task.cosine_templates) == 3
@@ -58,6 +61,32 @@ def test_vader_is_there_where_the_task_is_sentiment() -> None:
     for task in get_args(TaskName):
         arms = COMPARISON.variant(COMPARISON.settings_for("full", {"task": task})).arms
         assert ("VADER" in [arm.name for arm in arms]) == (task == "sentiment")
+
+
+def test_a_folder_of_a_user_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    options = {"task": "own", "model": write_encoder(tmp_path / "model"), "steps": "1", "per_class": "8"}
+    folder = tmp_path / "own"
+    with pytest.raises(ConfigError, match="task=own and --data belong together"):
+        compare(COMPARISON, seeds=[0], engine="inline", options=options)
+    folder.mkdir()
+    with pytest.raises(DataError, match="own must have one task, it has none"):
+        compare(COMPARISON, seeds=[0], engine="inline", options=options, data=folder)
+    (folder / "task.yaml").write_text(
+        json.dumps({"labels": list(TASK.labels), "verbalizer": TASK.as_json()["verbalizer"]})
+    )
+    (folder / "corpus").mkdir()
+    for number, document in enumerate(write_corpus(100)):
+        (folder / "corpus" / f"{number}.txt").write_text(document)
+    texts, labels = write_texts(20, seed=1)
+    rows = [{"text": text, "label": TASK.labels[label]} for text, label in zip(texts, labels, strict=True)]
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"text": "the day", "label": "fair"}])))
+    with pytest.raises(DataError, match=r"test\.jsonl, line 21 has the label 'fair'"):
+        compare(COMPARISON, seeds=[0], engine="inline", options=options, data=folder)
+    (folder / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = compare(COMPARISON, seeds=[0], engine="inline", options=options, data=folder)
+    assert {arm.name: 0 <= arm.values[0] <= 1 for arm in report.arms}["Go-tuning"]
+    assert "VADER" not in [arm.name for arm in report.arms]
 
 
 def test_mcnemar_counts_rows_where_one_alone_is_right() -> None:
