@@ -5,10 +5,14 @@ Run: python evidence/make.py [NAME ...]
 
 import argparse
 import importlib.util
+import json
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+
+from modicum.core.environment import describe_environment
 
 FOLDER = Path(__file__).parent
 COMMANDS = {
@@ -135,8 +139,12 @@ def make(name: str) -> None:
     command[0] = str(Path(sys.executable).parent / command[0])
     print(f"{name}: {COMMANDS[name]}", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, cwd=FOLDER.parent, check=True)
+    found = json.loads(done.stdout)
+    if not found.keys() & {"environment", "reports"}:  # of a command for users, which does not tell the machine
+        environment = describe_environment(device="cpu", command=COMMANDS[name])
+        found = {"environment": asdict(environment), **found}
     aside = FOLDER / f".{name}.json"
-    aside.write_bytes(done.stdout)
+    aside.write_text(json.dumps(found, indent=2) + "\n")
     aside.replace(FOLDER / f"{name}.json")
 
 
