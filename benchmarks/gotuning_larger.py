@@ -15,7 +15,7 @@ import copy
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from modicum.core.environment import this_run
 from modicum.zeroshot.comparison import METHOD
-from modicum.zeroshot.configuration import TaskName
-from modicum.zeroshot.data import read_published
+from modicum.zeroshot.data import SETS, read_published
 from modicum.zeroshot.functional import calibrated, prior_bias
 from modicum.zeroshot.task import Task
 
@@ -61,7 +60,7 @@ def main() -> None:
     """Score all tasks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--texts", type=int, default=300, help="texts of each set")
-    parser.add_argument("--tasks", nargs="+", choices=get_args(TaskName), default=get_args(TaskName))
+    parser.add_argument("--tasks", nargs="+", choices=SETS, default=[*SETS])
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
     torch.set_num_threads(1)
