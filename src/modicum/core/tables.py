@@ -79,10 +79,11 @@ def as_texts(given: Any, name: str) -> list[str]:
     if isinstance(given, str):
         raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     kind = type(given).__name__
-    if isinstance(given, Mapping) or hasattr(given, "columns"):  # of which the names of columns would be read
+    # Of a table or a mapping the names of columns would be read.
+    if isinstance(given, Mapping) or hasattr(given, "columns") or not isinstance(given, Iterable):
         raise DataError(
             f"A list of texts was expected, but a {kind} came.",
-            hint="Give its column of texts, such as table['text'].",
+            hint="Give a list of texts, or the column of a table, such as table['text'].",
         )
     texts = list(given)
     for place, text in enumerate(texts):

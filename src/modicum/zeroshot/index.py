@@ -29,7 +29,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 GRAM = 13  # words in a row that make an overlap with an evaluation text, as is usual since GPT-3
-_PHRASE = 5  # words of an evaluation text from which on no sentence may hold it
+_PHRASE = 5  # ours: words of a text that are not found in a row by chance
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 _SHORTEST, _LONGEST = 30, 400  # characters of a sentence that is kept
@@ -183,7 +183,7 @@ class CorpusIndex:
 
     def overlapping(self, texts: Iterable[str]) -> Flags:
         """Mark the sentences that share 13 words in a row with a text, across sentences of a document, too."""
-        # Of a text of fewer words a sentence must hold all, and of one that is no sentence either be nothing else.
+        # A text of 5 to 12 words marks the sentences that hold all of it, a shorter one those that are nothing else.
         marked = np.zeros(len(self), dtype=bool)
         grams: list[Ints] = []
         for text in texts:

