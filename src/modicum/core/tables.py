@@ -80,7 +80,7 @@ def as_texts(given: Any, name: str) -> list[str]:
         raise DataError("A list of texts was expected, but one text came.", hint="Put it into a list.")
     kind = type(given).__name__
     # Of a table or a mapping the names of columns would be read.
-    if isinstance(given, Mapping) or hasattr(given, "columns") or not isinstance(given, Iterable):
+    if isinstance(given, Mapping) or hasattr(given, "columns") or not hasattr(given, "__iter__"):
         raise DataError(
             f"A list of texts was expected, but a {kind} came.",
             hint="Give a list of texts, or the column of a table, such as table['text'].",
