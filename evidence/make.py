@@ -57,6 +57,13 @@ COMMANDS = {
         f"--option activation_bits={activations} --out runs/evidence/rapq-imagenet-w{weights}a{activations}-gpu --json"
         for weights, activations in ((8, 8), (4, 4), (2, 4))
     },
+    **{
+        f"rapq-imagenet-w{weights}a{activations}": f"modicum compare rapq --budget full --workers 1 --seeds 1 "
+        f"--option network=efficientnet-lite0 --option calibration=64 --option iterations=50 "
+        f"--option weight_bits={weights} --option activation_bits={activations} "
+        f"--out runs/evidence/rapq-imagenet-w{weights}a{activations} --json"
+        for weights, activations in ((8, 8), (4, 4), (2, 4))
+    },
     "rapq-imagenet-engine": "python benchmarks/rapq.py --network efficientnet-lite0 --part quantize engine --bits 4 4 "
     "--calibration 64 --quantize-rounds 1 --latency-rounds 30 --images 100 --json",
     "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
