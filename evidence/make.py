@@ -123,6 +123,7 @@ COMMANDS = {
     "--out runs/evidence/xpudu-minilm --json",
     "xpudu-official-ngrams": "python benchmarks/xpudu_official.py --json",
     "xpudu-presets": "python benchmarks/xpudu_presets.py --json",
+    "xpudu-stopping": "python benchmarks/xpudu_stopping.py --folds 3 --json",
     "xpudu-official-external": "python benchmarks/xpudu_official.py --external --presets modicum --json",
     "xpudu-official": "python benchmarks/xpudu_official.py --model ngrams+offline --device cuda --workers 3 "
     "--presets modicum --rates 1e-4 --epochs 3 --json",

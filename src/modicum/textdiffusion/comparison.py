@@ -76,16 +76,17 @@ def fit(
     job: Job,
     prepared: Prepared,
     *,
+    rate: float,
     kind: type[SeqDiffuSeqForConditionalGeneration] = SeqDiffuSeqForConditionalGeneration,
     **changes: Any,
 ) -> SeqDiffuSeqForConditionalGeneration:
-    """Train the network of an arm."""
+    """Train a network of an arm."""
     settings: ComparisonSettings = job.settings
     recipe = dataclasses.replace(
         PRESETS["fast"],
         steps=settings.steps,
         batch=settings.batch,
-        rate=settings.rate,
+        rate=rate,
         warmup=min(PRESETS["fast"].warmup, settings.steps // 10),
         schedule_every=settings.schedule_every,
         precision=settings.precision,
@@ -97,17 +98,18 @@ def fit(
 
 
 def learn(job: Job, prepared: Prepared, **changes: Any) -> Measurement:
-    """Train one network, choose its calls on validation, and score it."""
+    """Train a network at each rate, choose one and its calls on validation, and score it."""
     settings: ComparisonSettings = job.settings
-    model = fit(job, prepared, **changes)
+    validation = prepared.task.validation
+    models = [fit(job, prepared, rate=rate, **changes) for rate in settings.rates]
+    errors = {
+        (place, calls): _score(validation, _write(job, prepared, model, validation, calls))["error_rate"]
+        for place, model in enumerate(models)
+        for calls in ([model.config.target_length - 1] if isinstance(model, Autoregressive) else settings.calls)
+    }
+    place, calls = min(errors, key=lambda it: errors[it])
+    model = models[place]
     write = partial(_write, job, prepared, model)
-    if isinstance(model, Autoregressive):
-        calls = model.config.target_length - 1
-    else:
-        errors = {
-            calls: _score(prepared.task.validation, write(prepared.task.validation, calls)) for calls in settings.calls
-        }
-        calls = min(errors, key=lambda calls: errors[calls]["error_rate"])
     test = prepared.task.test
     many = _score(test, write(test, settings.many))["error_rate"]
     found = write(test, calls, candidates=settings.candidates)

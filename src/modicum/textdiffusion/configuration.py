@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from modicum.core.extras import require
 from modicum.core.method import Budget
@@ -173,7 +173,11 @@ class ComparisonSettings:
     longest: Annotated[int, Help("tokens of a source or a target at most"), Ge(4), Le(1024)] = 64
     steps: Annotated[int, Help("of the optimizer, of each arm"), Ge(1)]
     batch: Annotated[int, Help("pairs a step"), Ge(1)]
-    rate: Annotated[float, Help("highest learning rate of AdamW"), Gt(0)] = 2e-3
+    rates: Annotated[
+        tuple[Annotated[float, Gt(0)], ...],
+        Help("highest learning rates of AdamW that each arm tries; the one of the lowest validation error is kept"),
+        MinLen(1),
+    ]
     schedule_every: Annotated[int, Help("steps between updates of the noise schedule"), Ge(1)]
     bins: Annotated[int, Help("of time in the learned schedule; a divisor of 2,000"), Ge(2)]
     embedding_dim: Annotated[int, Help("of the embeddings that are diffused"), Ge(1)] = 32
@@ -194,7 +198,7 @@ COMPARISON: Mapping[Budget, ComparisonSettings] = {
         task="past",
         steps=250,
         batch=64,
-        rate=5e-3,
+        rates=(5e-3,),
         schedule_every=25,
         bins=10,  # with 100 a bin has 16 losses between updates, and the schedule is noise
         width=32,
@@ -210,6 +214,7 @@ COMPARISON: Mapping[Budget, ComparisonSettings] = {
         task="cmudict",
         steps=4000,
         batch=96,
+        rates=(1e-3, 2e-3),  # at the second masked diffusion does not learn
         schedule_every=400,
         bins=100,
         width=96,

@@ -54,6 +54,17 @@ def test_each_arm_measures_the_same_things() -> None:
     assert again.secondary == found["SeqDiffuSeq"].secondary
 
 
+def test_each_arm_keeps_the_rate_of_least_validation_error() -> None:
+    comparison = METHOD.comparison
+    assert comparison.setup is not None
+    values: dict[str, float] = {}
+    for rates in ("1e-9", "1e-2", "1e-9,1e-2", "1e-2,1e-9"):
+        options = TINY | {"steps": "60", "validation": "20", "test": "20", "rates": rates}
+        job = Job(seed=1, budget="demo", settings=comparison.settings_for("demo", options))
+        values[rates] = comparison.arms[0].run(job, comparison.setup(job)).value
+    assert values["1e-9"] > values["1e-2"] == values["1e-9,1e-2"] == values["1e-2,1e-9"]
+
+
 def learned(kind: type[TokenDecoder], steps: int) -> tuple[TokenDecoder, Any, list[TextPair]]:
     """Train a decoder to spell a few words backwards."""
     words = ["a b c", "b c a", "c a b", "b a"]
