@@ -95,9 +95,11 @@ def test_predict_at_once_and_by_a_tuned_model(folder: Path, monkeypatch: pytest.
         "0.2",
         "--out",
         "answers.jsonl",
+        "--json",
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"file": "answers.jsonl", "rows": 80}
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     right = [each["predicted"] == each["label"] for each in answers if each["predicted"]]
     assert sum(right) > 0.6 * len(right) > 0

@@ -181,6 +181,8 @@ def predict(
     if file is not None:
         write_predictions(file, rows, cells)
         say(f"{len(rows):,} rows: {file}")
+        if json:
+            print_json({"file": str(file), "rows": len(rows)})
     else:
         write_predictions("-", rows, cells, form="jsonl" if json else "csv")
 

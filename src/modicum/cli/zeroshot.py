@@ -191,6 +191,8 @@ def predict(
     write_rows("-" if file is None else file, list(rows[0]), rows, form="jsonl" if json and file is None else None)
     if file is not None:
         say(f"{len(rows):,} rows: {file}")
+        if json:
+            print_json({"file": str(file), "rows": len(rows)})
 
 
 @app.command()

@@ -98,6 +98,8 @@ def test_the_same_goes_to_a_file(run: Run, tmp_path: Path) -> None:
     assert (done.status, done.out) == (0, "")
     assert done.said == f"20 rows: {tmp_path / 'found.csv'}\n"
     assert (tmp_path / "found.csv").read_text(encoding="utf-8") == printed
+    done = run("predict", "new.csv", "--model", "model", "--out", tmp_path / "found.csv", "--json")
+    assert json.loads(done.out) == {"file": str(tmp_path / "found.csv"), "rows": 20}
 
 
 def test_json_is_alone_on_stdout(run: Run) -> None:
