@@ -1,6 +1,6 @@
 """Time the graph kernel against other solvers, and the lazy selection against refitting at every step.
 
-Run: python benchmarks/gprmgk.py [--part kernel|selection|labels] [--json]
+Run: python benchmarks/gprmgk.py [--part kernel|selection|labels|worst] [--json]
 
 Kernel: pairs of alkanes of --carbons atoms a second. Peers are a dense solve (numpy) and conjugate gradients (scipy,
 the same preconditioner and the same relative tolerance) of the same linear system; both are given the node kernels,
@@ -8,7 +8,8 @@ which ours computes itself. Selection: the same pool, start and rule; the peer i
 with the same kernel, fitted anew on the selected molecules at every step. Both must pick the same molecules in the
 same order, or the benchmark fails. All in one process, in turns; the medians of the rounds are given.
 Labels, only if asked for: how good the published simulated labels are by experiment, by a quadratic in T
-at the temperature of the experiment. It needs the data of the catalogue.
+at the temperature of the experiment. Worst, likewise: the ten molecules whose density a network that was trained on the
+published set of each rule misses most by experiment. Both need the data of the catalogue.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ from modicum.core.seeding import numpy_generator
 from modicum.molecules.data.alkanes import enumerate_alkanes
 from modicum.molecules.data.published import experimental_labels, published_labels
 from modicum.molecules.data.smiles import canonical
+from modicum.molecules.data.table import PropertyTable, Quantity
 from modicum.molecules.kernel.features import ATOM_ATTRIBUTES, molecule_graph
 from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
+from modicum.molecules.predict.dmpnn import DMPNN
 from modicum.molecules.predict.scores import score
 from modicum.molecules.select.learner import ActiveLearner
 
 TOLERANCE = 1e-9
+RULES = ("", "random", "nheavy")  # as the published files are called
+WORST = 10
 
 
 def adjacency(smiles: str) -> np.ndarray:
@@ -160,15 +165,7 @@ def judge_labels() -> dict[str, Any]:
     results: dict[str, Any] = {}
     for quantity in ("density", "hvap"):
         measured = experimental_labels(quantity)
-        at = dict(zip(measured.smiles, measured.temperature.tolist(), strict=True))
-        simulated: dict[str, float] = {}  # of the first set that has a molecule
-        for name in (f"0.5_{rule}{draw}" for rule in ("", "random", "nheavy") for draw in range(3)):
-            table = published_labels(name, quantity)
-            for smiles in table.molecules:
-                if (spelt := canonical(smiles)) in at and spelt not in simulated:
-                    rows = table.of(frozenset({smiles}))
-                    curve = np.polyfit(rows.temperature - at[spelt], rows.value, 2)  # labels are such a curve in T
-                    simulated[spelt] = float(curve[-1])
+        simulated = simulated_at(measured, quantity)
         value = dict(zip(measured.smiles, measured.value.tolist(), strict=True))
         label, known = np.array([*simulated.values()]), np.array([value[smiles] for smiles in simulated])
         found = score(label, known)
@@ -177,10 +174,51 @@ def judge_labels() -> dict[str, Any]:
     return results
 
 
+def simulated_at(measured: PropertyTable, quantity: Quantity) -> dict[str, float]:
+    """Give the published label of each measured molecule that has one, at the temperature of the experiment."""
+    at = dict(zip(measured.smiles, measured.temperature.tolist(), strict=True))
+    simulated: dict[str, float] = {}  # of the first set that has a molecule
+    for name in (f"0.5_{rule}{draw}" for rule in RULES for draw in range(3)):
+        table = published_labels(name, quantity)
+        for smiles in table.molecules:
+            if (spelt := canonical(smiles)) in at and spelt not in simulated:
+                rows = table.of(frozenset({smiles}))
+                curve = np.polyfit(rows.temperature - at[spelt], rows.value, 2)  # labels are such a curve in T
+                simulated[spelt] = float(curve[-1])
+    return simulated
+
+
+def find_worst() -> dict[str, Any]:
+    """Train a network on the first set of each rule, and tell what its densities are worst for by experiment."""
+    measured = experimental_labels("density")
+    simulated = simulated_at(measured, "density")
+    results: dict[str, Any] = {}
+    for rule in RULES:
+        network = DMPNN().fit(published_labels(f"0.5_{rule}0", "density"), seed=0)
+        predicted = network.predict(measured.smiles, measured.temperature)
+        order = np.argsort(-np.abs(predicted - measured.value))
+        worst, rest = order[:WORST], order[WORST:]
+        results[rule or "active"] = {
+            "r2": score(predicted, measured.value).r2,
+            "r2 without the worst": score(predicted[rest], measured.value[rest]).r2,
+            "worst": [
+                {
+                    "smiles": measured.smiles[at],
+                    "temperature": float(measured.temperature[at]),
+                    "measured": float(measured.value[at]),
+                    "predicted": float(predicted[at]),
+                    "simulated": simulated.get(measured.smiles[at]),
+                }
+                for at in worst.tolist()
+            ],
+        }
+    return results
+
+
 def parse() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--part", choices=["kernel", "selection", "labels"], help="the first two if not given")
+    parser.add_argument("--part", choices=["kernel", "selection", "labels", "worst"], help="the first two if not given")
     parser.add_argument("--carbons", type=int, default=19, help="atoms of the molecules whose kernel is timed")
     parser.add_argument("--molecules", type=int, default=2000, help="of them, each paired with --columns others")
     parser.add_argument("--columns", type=int, default=10, help="molecules of the other side")
@@ -199,15 +237,27 @@ def main() -> None:
     results: dict[str, Any] = {}
     if options.part == "labels":
         results["labels"] = judge_labels()
+    if options.part == "worst":
+        results["worst"] = find_worst()
     if options.part in (None, "kernel"):
         results["kernel"] = time_kernel(options)
     if options.part in (None, "selection"):
         results["selection"] = time_selection(options)
     if options.json:
         print(json.dumps({"environment": this_run(), "scipy": scipy.__version__, **vars(options), **results}, indent=2))
-        return
+    else:
+        tell(results)
+
+
+def tell(results: dict[str, Any]) -> None:
+    """Print what was measured in lines."""
     for quantity, found in results.get("labels", {}).items():
         print(quantity, ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
+    for rule, found in results.get("worst", {}).items():
+        print(f"{rule}: R2 {found['r2']:.3f}, without the worst {found['r2 without the worst']:.3f}")
+        for row in found["worst"]:
+            label = "" if row["simulated"] is None else f", simulated {row['simulated']:.0f}"
+            print(f"  {row['smiles']}: {row['predicted']:.0f}, measured {row['measured']:.0f}{label}")
     if kernel := results.get("kernel"):
         for name, rate in kernel["pairs_per_second"].items():
             ratio = f"{kernel['ratio'][name]:10,.0f}x" if name in kernel["ratio"] else ""

@@ -41,6 +41,7 @@ COMMANDS = {
         for quantity in ("density", "hvap")  # a seed is nine trainings
     },
     "gprmgk-labels": "python benchmarks/gprmgk.py --part labels --json",
+    "gprmgk-worst": "python benchmarks/gprmgk.py --part worst --json",
     "rapq-demo": "modicum compare rapq --budget demo --seeds 20 --out runs/evidence/rapq-demo --json",
     "rapq-speed": "python benchmarks/rapq.py --json",
     "rapq-engine-avx2": "python benchmarks/rapq.py --part engine --images 100 --calibration 32 --latency-rounds 300 "
