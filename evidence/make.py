@@ -1,6 +1,6 @@
-"""Make the evidence that is missing, or the files that are named.
+"""Make evidence that is missing, or the files that are named; or check comparisons by one seed of the code of today.
 
-Run: python evidence/make.py [NAME ...]
+Run: python evidence/make.py [--check] [NAME ...]
 """
 
 import argparse
@@ -164,6 +164,30 @@ def make(name: str) -> None:
     aside.replace(FOLDER / f"{name}.json")
 
 
+def check(name: str) -> None:
+    """Run the first seed of a comparison anew, and note in its file how far the values are from those of the run."""
+    path = FOLDER / f"{name}.json"
+    command = shlex.split(COMMANDS[name])
+    if command[:2] != ["modicum", "compare"]:
+        raise SystemExit(f"{name} is no comparison: make it again, whole.")
+    for option, value in (("--seeds", "0"), ("--out", f"runs/check/{name}")):
+        command[command.index(option) + 1] = value
+    command[0] = str(Path(sys.executable).parent / command[0])
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=FOLDER.parent, check=True)
+    found = {arm["name"]: arm["values"][0] for arm in json.loads(done.stdout)["reports"][0]["arms"]}
+    kept = json.loads(path.read_text())
+    values = {arm["name"]: arm["values"][0] for arm in kept["reports"][0]["arms"]}
+    off = {
+        arm: None if None in (value, found[arm]) else value - found[arm]
+        for arm, value in values.items()
+        if arm in found
+    }
+    environment = describe_environment(device="cpu", command=f"python evidence/make.py --check {name}")
+    kept["checked"] = {"seed": 0, "differences": off, "environment": asdict(environment)}
+    path.write_text(json.dumps(kept, indent=2) + "\n")
+    print(f"{name}: recorded less found, seed 0: {off}")
+
+
 def _has_gpu() -> bool:
     import torch
 
@@ -176,7 +200,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--small", action="store_true", help="all demos, speeds and simulations, also those that are there"
     )
+    parser.add_argument("--check", action="store_true", help="run one seed of each that is named, and compare")
     arguments = parser.parse_args()
     missing = [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]
     for name in arguments.names or (SMALL if arguments.small else missing):
-        make(name)
+        (check if arguments.check else make)(name)
