@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from modicum.cli.common import Json, out, progress_bar, say, stoppable
+from modicum.core.devices import check_device
 from modicum.core.method import Budget
 from modicum.errors import ConfigError, DataError
 
@@ -61,6 +62,8 @@ def compare(
     from modicum.core.engine import open_engine
     from modicum.core.report import write
 
+    if "://" not in engine:  # the workers of a cluster have devices of their own
+        check_device(device)
     chosen = [registry.load(name) for name in names]
     base = folder or Path("runs") / budget / ("" if everything else method)
     given: dict[str, Any] = {
@@ -87,6 +90,8 @@ def report(
     """Show the report of a finished run, and write its Markdown and HTML again."""
     from modicum.core.report import load, write
 
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file.", hint=f"Give the folder of report.json: {folder.parent}.")
     try:
         reports = load(folder / "report.json")
     except DataError as error:
@@ -135,7 +140,7 @@ def resumed(folder: Path) -> str:
 
 def _seeds(text: str) -> int | Sequence[int]:
     try:
-        return [int(part) for part in text.split(",")] if "," in text else int(text)
+        return [int(part) for part in text.removesuffix(",").split(",")] if "," in text else int(text)
     except ValueError as error:
         raise ConfigError(
             f"--seeds takes a number or a list, got {text!r}.", hint="Write --seeds 5 or --seeds 0,1,2."
@@ -173,9 +178,10 @@ def _how_to_finish(folder: Path) -> str | None:
     if begun is None:
         return None
     with Journal(begun) as journal:
-        job = journal.example()
-    if job is None or not {"arm", "budget", "settings"} <= job.keys():
+        jobs = journal.descriptions()
+    if not jobs or not {"arm", "budget", "settings"} <= jobs[0].keys():
         return None
+    job = jobs[0]
     command = ["modicum", "compare", job["method"] if begun == folder else "all", "--budget", job["budget"]]
     command += ["--threads", str(job["threads"]), "--device", job["device"]]
     settings: dict[str, object] = (begun == folder and job["settings"]) or {}

@@ -6,11 +6,13 @@ import itertools
 import operator
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, stdev
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +21,21 @@ from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
 from modicum.core.intervals import FEWEST, crossed_interval, holm, mean_interval
-from modicum.core.jobs import Record, Task, finish
+from modicum.core.jobs import Record, Task, finish, seeds_seen
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
 from modicum.core.report import ArmResult, Difference, Report, Verdict, write
-from modicum.core.report import load as load_reports
 from modicum.core.report.words import verdict_sentence
 from modicum.core.settings import as_texts
-from modicum.errors import ConfigError, DataError
+from modicum.errors import ConfigError
 
 __all__ = ["compare", "resolve_seeds"]
 
 _ORDER = ("baseline", "method", "control")
 _SIGNIFICANT = 0.05
 _ITEM_DIGITS = 6  # that are kept of the score of a test item
+_MOST_SEEDS = 10_000
 
 
 def compare(
@@ -78,6 +80,8 @@ def compare(
             f"compare() takes a method or a comparison, not {subject!r}.",
             hint="Give the name of a method, such as nsgd, or a modicum.Comparison.",
         )
+    if budget not in get_args(Budget):
+        raise ConfigError(f"There is no budget {budget!r}.", hint="Use demo or full.")
     if isinstance(engine, str) and "://" not in engine:  # the workers of a cluster have devices of their own
         check_device(device)
     out, data = None if out is None else Path(out), None if data is None else Path(data)
@@ -95,6 +99,7 @@ def compare(
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
         records = finish(tasks, engine=running, folder=out, progress=progress or silent)
+    _check_items(numbers, arms, records)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = paired_differences(_pairs(results), comparison.metric)
     report = Report(
@@ -123,7 +128,8 @@ def compare(
         planned=len(numbers),
     )
     if out is not None:
-        report = replace(report, planned=_planned(report, out / "report.json"))
+        first, tried = seeds_seen(tasks[0], folder=out, seeds=numbers)
+        report = replace(report, planned=len({*first} & {*numbers}), left_out=len(tried - {*numbers}))
         write([report], out)
     return report
 
@@ -132,9 +138,11 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Turn a number of seeds, or the seeds themselves, into the seeds.
 
     Raises:
-        ConfigError: if there is none, or one twice, or one is no integer from 0 on.
+        ConfigError: if there is none, or one twice, or one is no integer from 0 on, or there are more than 10,000.
     """
     hint = "Give a number of seeds, such as 3, or a list, such as 0,1,2."
+    if isinstance(seeds, int) and (seeds > _MOST_SEEDS or isinstance(seeds, bool)):
+        raise ConfigError(f"The number of seeds is 1 to {_MOST_SEEDS:,}, got {seeds}.", hint=hint)
     try:
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
     except TypeError as error:
@@ -149,6 +157,12 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> ArmResult:
     values = tuple(record["value"] for record in records)
     secondary = _by_name(comparison.secondary, records, "secondary")
+    for name in {name for record in records for name in record["secondary"]} - secondary.keys():
+        count = sum(name in record["secondary"] for record in records)
+        warnings.warn(
+            f"The arm {arm.name} gives {name!r} on {count} of {len(records)} seeds: the report leaves it out.",
+            stacklevel=3,
+        )
     return ArmResult(
         name=arm.name,
         role=arm.role,
@@ -166,6 +180,24 @@ def _arm_result(comparison: Comparison, arm: Arm, records: Sequence[Record]) -> 
     )
 
 
+def _check_items(seeds: Sequence[int], arms: Sequence[Arm], records: Mapping[tuple[str, int], Record]) -> None:
+    """Refuse items that are not those of the other arms: they would be paired with others."""
+    for seed in seeds:
+        tested = {
+            arm.name: [item is not None for item in records[arm.name, seed]["items"]]
+            for arm in arms
+            if records[arm.name, seed]["items"]
+        }
+        for name, own in tested.items():
+            first = next(iter(tested))
+            if own != tested[first]:
+                raise ConfigError(
+                    f"On seed {seed} the arm {name} gives other items than {first}: {sum(own)} of {len(own)} are "
+                    f"tested, and {sum(tested[first])} of {len(tested[first])}.",
+                    hint="Give the same items in the same order in all arms, and NaN where the seed does not test one.",
+                )
+
+
 def _mean_items(found: Sequence[Sequence[float | None]]) -> tuple[float, ...]:
     if len({len(items) for items in found}) > 1:  # each seed has its own
         return ()
@@ -178,18 +210,6 @@ def _by_name(metrics: Sequence[Metric], records: Sequence[Record], kind: str) ->
     found = [record[kind] for record in records]
     names = [metric.name for metric in metrics if all(metric.name in each for each in found)]
     return {name: tuple(each[name] for each in found) for name in names}
-
-
-def _planned(report: Report, earlier: Path) -> int:
-    """Give how many of the seeds the first report of the same comparison in this folder had, too."""
-    try:
-        (before,) = load_reports(earlier)
-    except (DataError, ValueError):  # there is none, or one that this version does not read
-        return report.planned
-    asked = ("method", "question", "metric", "budget", "data", "options")
-    if any(getattr(before, name) != getattr(report, name) for name in asked):
-        return report.planned
-    return min(before.planned, len({*before.seeds} & {*report.seeds}))
 
 
 def _running() -> str:
@@ -216,15 +236,9 @@ def paired_differences(pairs: Sequence[tuple[ArmResult, ArmResult]], metric: Met
     """Compare arms seed by seed, positive if the first of a pair is better; p-values are adjusted for all pairs."""
     sign = 1.0 if metric.higher_is_better else -1.0
     values = [sign * (np.array(arm.values, float) - np.array(versus.values, float)) for arm, versus in pairs]
-    several = bool(values) and len(values[0]) > 1
-    found = [(None, None, None)] * len(values)
-    if several:
-        items = [(np.array(arm.items), np.array(versus.items)) for arm, versus in pairs]
-        found = [
-            crossed_interval(each, sign * (own - other)) if len(own) == len(other) > 1 else mean_interval(each)
-            for each, (own, other) in zip(values, items, strict=True)
-        ]
-    adjusted = holm([p for *_, p in found if p is not None]) if several else [None] * len(values)
+    found = [_interval(arm, versus, each, sign) for (arm, versus), each in zip(pairs, values, strict=True)]
+    corrected = iter(holm([p for *_, p in found if p is not None]))
+    adjusted = [None if p is None else next(corrected) for *_, p in found]
     return tuple(
         Difference(
             arm=arm.name,
@@ -236,24 +250,36 @@ def paired_differences(pairs: Sequence[tuple[ArmResult, ArmResult]], metric: Met
             high=high,
             p_value=p_value,
             adjusted=by_holm,
-            verdict=_judge(each, low, high, p_value, by_holm, metric.margin),
+            verdict=_judge(each, low, high, by_holm, metric.margin),
         )
         for (arm, versus), each, (low, high, p_value), by_holm in zip(pairs, values, found, adjusted, strict=True)
     )
+
+
+def _interval(
+    arm: ArmResult, versus: ArmResult, values: npt.NDArray[np.float64], sign: float
+) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Give interval and p-value of a difference; None where there is one value, of one seed or of all alike."""
+    if len(values) < 2:
+        return None, None, None
+    if len(arm.items) == len(versus.items) > 1:
+        return crossed_interval(values, sign * (np.array(arm.items) - np.array(versus.items)))
+    if len({*arm.values}) == len({*versus.values}) == 1:  # the seed changes neither: copies of one value
+        return None, None, None
+    return mean_interval(values)
 
 
 def _judge(
     values: npt.NDArray[np.float64],
     low: float | None,
     high: float | None,
-    p_value: float | None,
     adjusted: float | None,
     margin: float | None,
 ) -> Verdict:
-    if low is None or high is None or p_value is None or adjusted is None:
+    if low is None or high is None or adjusted is None:
         return "too few seeds"
     if len(values) < FEWEST:  # intervals of fewer are too narrow where differences are skewed
-        return "too few seeds" if p_value <= _SIGNIFICANT else "no difference shown"
+        return "too few seeds"
     if adjusted <= _SIGNIFICANT:
         return "better" if values.mean() > 0 else "worse"
     if margin is not None and -margin < low and high < margin:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modicum.core.engine import Engine
 from modicum.core.environment import code_digest, library_versions, tree_digest
-from modicum.core.journal import job_key
+from modicum.core.journal import Journal, job_key
 from modicum.core.measure import Cost, measured
 from modicum.core.method import Arm, Comparison, Job, Measurement
 from modicum.core.progress import Progress, silent
@@ -50,17 +50,32 @@ def finish(
     return {(task.arm.name, task.job.seed): record or {} for task, record in zip(tasks, records, strict=True)}
 
 
-def _describe(task: Task, engine: Engine) -> Record:
-    # Everything that determines the result, and nothing that does not.
-    job = task.job
+def seeds_seen(task: Task, *, folder: Path, seeds: Sequence[int]) -> tuple[tuple[int, ...], set[int]]:
+    """Note that a report on these seeds is made; give those of the first report on its question, and all with a job."""
+    question = _question(task)
+    with Journal(folder) as journal:
+        first = journal.look(job_key(question), seeds)
+        jobs = journal.descriptions()
+    return first, {it["seed"] for it in jobs if {name: it.get(name) for name in question} == question}
+
+
+def _question(task: Task) -> Record:
+    # What a reader asks: the same after an edit of the code, on another device and by other arms.
     return {
         "method": task.comparison.method,
+        "budget": task.job.budget,
+        "settings": as_json(task.job.settings),
+        "data": tree_digest(task.job.data) if task.job.data else None,
+    }
+
+
+def _describe(task: Task, engine: Engine) -> Record:
+    # Everything that determines the result, and nothing that does not.
+    return {
+        **_question(task),
         "arm": task.arm.name,
-        "seed": job.seed,
-        "budget": job.budget,
-        "device": job.device,
-        "settings": as_json(job.settings),
-        "data": tree_digest(job.data) if job.data else None,
+        "seed": task.job.seed,
+        "device": task.job.device,
         "threads": engine.threads,
         "code": [code_digest(function) for function in (task.arm.run, task.comparison.setup) if function],
         "libraries": library_versions(),
@@ -74,6 +89,14 @@ _latest: dict[str, tuple[Any, Cost]] = {}
 
 def _execute(item: tuple[Task, str]) -> Record:
     task, key = item
+    try:
+        return _run(task, key)
+    except Exception as error:
+        error.add_note(f"This was the arm {task.arm.name} on seed {task.job.seed}.")
+        raise
+
+
+def _run(task: Task, key: str) -> Record:
     setup = task.comparison.setup
     if setup is None:
         measurement, cost = measured(lambda: task.arm.run(task.job))
@@ -83,8 +106,8 @@ def _execute(item: tuple[Task, str]) -> Record:
             _latest[key] = measured(functools.partial(setup, task.job))
         shared, before = _latest[key]
         measurement, own = measured(lambda: task.arm.run(task.job, shared))
-        # As if the arm had made it itself: what it took must not depend on which arm a worker happens to run first.
-        cost = Cost(seconds=before.seconds + own.seconds, memory=max(before.memory, own.memory))
+        # Seconds are of the arm alone, which the setup would hide; memory is as if the arm had made it itself.
+        cost = Cost(seconds=own.seconds, memory=max(before.memory, own.memory))
     if not isinstance(measurement, Measurement):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise JobFailedError(
             f"The arm {task.arm.name} returned {type(measurement).__name__}, not a Measurement.",

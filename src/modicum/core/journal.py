@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +35,8 @@ CREATE TABLE jobs (
 CREATE TABLE total (jobs INTEGER NOT NULL) STRICT;
 INSERT INTO total (jobs) VALUES (0);
 """
+# Made when the first report is: journals of before have none.
+_LOOKS = "CREATE TABLE IF NOT EXISTS looks (question TEXT PRIMARY KEY, seeds TEXT NOT NULL) STRICT"
 
 
 def job_key(description: Mapping[str, Any]) -> str:
@@ -96,11 +98,19 @@ class Journal:
             row = self._connection.execute("SELECT result FROM jobs WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def example(self) -> dict[str, Any] | None:
-        """Give the description of one of the finished jobs; None if there is none."""
+    def descriptions(self) -> list[dict[str, Any]]:
+        """Give the descriptions of the finished jobs."""
         with self._translated():
-            row = self._connection.execute("SELECT description FROM jobs LIMIT 1").fetchone()
-        return None if row is None else json.loads(row[0])
+            rows = self._connection.execute("SELECT description FROM jobs").fetchall()
+        return [json.loads(description) for (description,) in rows]
+
+    def look(self, question: str, seeds: Sequence[int]) -> tuple[int, ...]:
+        """Note the seeds of a report that is made, and give those of the first one on the same question."""
+        with self._translated(), self._connection:
+            self._connection.execute(_LOOKS)
+            self._connection.execute("INSERT OR IGNORE INTO looks VALUES (?, ?)", (question, json.dumps(list(seeds))))
+            (first,) = self._connection.execute("SELECT seeds FROM looks WHERE question = ?", (question,)).fetchone()
+        return tuple(json.loads(first))
 
     def put(self, key: str, description: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Record a finished job, durably; a first result stays."""

@@ -121,7 +121,12 @@ class Measurement:
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.secondary, **self.costs}.items():
-            if not abs(number) <= LARGEST:
+            try:
+                finite = abs(number) <= LARGEST
+            except TypeError as error:
+                message = f"{name} of a measurement must be a number, got {number!r}."
+                raise ConfigError(message, hint="Give a float.") from error
+            if not finite:
                 raise ConfigError(
                     f"A measurement must be finite, but {name} is {number}.",
                     hint="Give a run that diverged the score that it deserves, such as chance.",
@@ -184,7 +189,7 @@ class Comparison:
             pydantic.
         setup: makes of a job what all arms of its seed share (a split, a trained network): a function at the top level
             of a module, called once a seed in each process that runs arms of it, and not at all for a seed whose jobs
-            are finished. Arms leave it as they get it. The seconds of each arm include those of the setup.
+            are finished. Arms leave it as they get it. The seconds of an arm are without those of the setup.
         variant: gives the comparison that settings ask for where they change its arms, another one with the same
             settings; None where they do not.
         data: what each budget reads, in words or by catalogue name.

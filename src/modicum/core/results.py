@@ -88,7 +88,9 @@ class Report:
         data: what was read.
         options: settings of the comparison, all of them.
         seeds: the same for all arms.
-        planned: how many seeds the first report in the same folder had; more were then added after a look at it.
+        planned: how many of the seeds the first report on the same question in this folder had, too; the others were
+            added after a look at it.
+        left_out: how many other seeds have jobs of the same question in this folder.
         arms: baseline first, then methods, then controls.
         differences: every other arm against the baseline, then each method arm against each control.
         verdicts: one sentence for each method arm.
@@ -112,6 +114,7 @@ class Report:
     sources: tuple[str, ...]
     environment: Environment
     planned: int
+    left_out: int = 0
 
     def __str__(self) -> str:
         """Give the question, the table of the arms and the verdicts, as a terminal shows them."""
@@ -150,9 +153,11 @@ def load(path: Path) -> tuple[Report, ...]:
         reason, hint = str(error).splitlines()[0], _AGAIN
         if found := getattr(error, "errors", None):  # pydantic's: where it is, and what is wrong there
             first = found()[0]
-            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            reason = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
             hint = _OTHER_VERSION if first["loc"] == ("schema_version",) else hint
         raise DataError(f"{path} is not a report of this version of modicum ({reason}).", hint=hint) from error
+    if not reports:
+        raise DataError(f"{path} has no report.", hint=_AGAIN)
     for report in reports:
         if fault := next(_faults(report), None):
             raise DataError(f"{path} is damaged: in the report of {report.method!r}, {fault}.", hint=_AGAIN)
@@ -178,7 +183,7 @@ def _wrong_counts(report: Report) -> Iterator[str]:
         yield f"there are {len(report.verdicts)} verdicts on {roles['method']} method arms"
     if not report.seeds:
         yield "there are no seeds"
-    if not 0 < report.planned <= len(report.seeds):
+    if not 0 <= report.planned <= len(report.seeds):
         yield f"{report.planned} seeds were planned and {len(report.seeds)} run"
     for each in (*report.arms, *report.differences):
         if len(each.values) != len(report.seeds):

@@ -17,13 +17,14 @@ from modicum.errors import ConfigError, DataError
 def own_data(path: Path, seed: int) -> Split:
     """Load the user's own data, split half, quarter, quarter."""
     if path.suffix not in {".csv", ".npz"}:
-        raise ConfigError(f"{path} is neither a .csv nor a .npz file.", hint="See modicum compare --help for the form.")
+        raise ConfigError(f"{path} is neither a .csv nor a .npz file.", hint="See modicum compare nsgd --help.")
     inputs, names = _read_csv(path) if path.suffix == ".csv" else _read_npz(path)
     known, labels = np.unique(names, return_inverse=True)
     smallest = int(np.bincount(labels).min())
     if len(known) < 2 or smallest < 4:
         raise DataError(
-            f"{path} has {len(known)} classes, the smallest with {smallest} rows.",
+            f"{path} has {len(known)} {'class' if len(known) == 1 else 'classes'}, the smallest with {smallest} rows: "
+            f"{str(known[int(np.bincount(labels).argmin())])!r}.",
             hint="Give at least 2 classes with at least 4 rows each, so that each part of the split has some.",
         )
     return in_quarters(torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels, dtype=torch.int64), seed)
@@ -38,7 +39,12 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
             hint="Give the file a header line and call the column of classes label.",
         )
     inputs = [[_number(row.cells[name], f"{path}, line {row.line}, column {name}") for name in numeric] for row in rows]
-    return np.array(inputs), np.array([row.cells["label"] for row in rows])
+    names = [row.cells["label"].strip() for row in rows]
+    if "" in names:
+        raise DataError(
+            f"{path}, line {rows[names.index('')].line} has no label.", hint="Give it one, or drop that line."
+        )
+    return np.array(inputs), np.array(names)
 
 
 def _number(text: str, where: str) -> float:

@@ -135,6 +135,8 @@ def _imagenet(seed: int, count: int, name: str) -> Problem:
 
 def _own(folder: Path, seed: int, count: int, name: str) -> Problem:
     """Read pictures to calibrate with from one folder, and those of each class for the test from its folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder.", hint="Give one with pictures in calibration and test/CLASS.")
     opened = open_network(name)
     config: Any = getattr(opened.network, "config", None)
     classes = CIFAR_CLASSES if name == RESNET20 else map(str, range(_IMAGENET_CLASSES))

@@ -189,16 +189,78 @@ def test_items_have_the_mean_of_the_measurement() -> None:
 
 
 def test_seeds_that_are_added_after_a_look_are_told(tmp_path: Path) -> None:
-    def again(seeds: int | Sequence[int], **options: int) -> str:
-        return str(compare(RIDGE, seeds=seeds, engine="inline", out=tmp_path, options=options))
+    def again(seeds: int | Sequence[int], **options: int) -> tuple[int, int]:
+        report = compare(RIDGE, seeds=seeds, engine="inline", out=tmp_path, options=options)
+        assert load(tmp_path / "report.json") == (report,)
+        changed = report.planned < len(report.seeds) or report.left_out > 0
+        assert ("The seeds are not those of the first report" in " ".join(str(report).split())) == changed
+        return report.planned, report.left_out
 
-    told = "of the seeds were added or exchanged after a report of others could be looked at"
-    assert told not in " ".join(again(2).split())
-    assert f"2 {told}" in " ".join(again(4).split())
-    assert f"3 {told}" in " ".join(again(5).split())
-    assert load(tmp_path / "report.json")[0].planned == 2
-    assert f"4 {told}" in " ".join(again([1, 5, 6, 7, 8]).split())
-    assert told not in " ".join(again(6, train=40).split()), "another question"
+    assert again(2) == (2, 0)
+    assert again(4) == (2, 0)
+    assert again(5) == (2, 0)
+    assert again([1, 5, 6]) == (1, 4)
+    assert again([7, 8]) == (0, 7)
+    assert again([2, 3, 4]) == (0, 6), "a report without seeds of the first does not become the first"
+    assert again(6, train=40) == (6, 0), "another question"
+    (tmp_path / "report.json").unlink()
+    assert again(9) == (2, 0), "neither another question in between nor a lost report makes it forgotten"
+
+
+def constant(job: Job, value: float) -> Measurement:
+    return Measurement(value=value)
+
+
+def test_copies_of_one_value_are_no_evidence() -> None:
+    arms = (*RIDGE.arms[:2], replace(RIDGE.arms[2], run=partial(constant, value=60.0)))
+    arms = (replace(arms[0], run=partial(constant, value=50.0)), *arms[1:])
+    report = compare(replace(RIDGE, arms=arms), seeds=8, engine="inline")
+    first, second, _ = report.differences
+    assert (first.low, first.p_value, first.verdict) == (None, None, "too few seeds")
+    assert second.p_value is not None, "an arm that the seeds change"
+    assert "the seeds change neither arm" in " ".join(str(report).split())
+
+
+def test_fewer_than_six_seeds_have_no_verdict() -> None:
+    assert compare(RIDGE, seeds=5, engine="inline").differences[0].verdict == "too few seeds"
+
+
+def some_items(job: Job, items: tuple[float, ...]) -> Measurement:
+    return Measurement(value=1.0, items=items)
+
+
+@pytest.mark.parametrize("others", [(1.0, math.nan, 1.0), (1.0, 1.0, 1.0)])
+def test_items_that_are_not_those_of_the_other_arms_are_refused(others: tuple[float, ...]) -> None:
+    arms = [replace(each, run=partial(some_items, items=(math.nan, 1.0, 1.0))) for each in RIDGE.arms]
+    arms[0] = replace(arms[0], run=partial(some_items, items=others))
+    with pytest.raises(ConfigError, match=r"On seed 0 the arm ridge gives other items than least squares: \d of 3 are"):
+        compare(replace(RIDGE, arms=tuple(arms)), seeds=2, engine="inline")
+
+
+def test_only_arms_that_give_items_are_said_to(tmp_path: Path) -> None:
+    arms = [replace(each, run=partial(labelled, shift=float(number))) for number, each in enumerate(RIDGE.arms)]
+    arms[0] = replace(arms[0], run=ridge)
+    report = compare(replace(RIDGE, arms=tuple(arms), metric=Metric(name="score")), seeds=6, engine="inline")
+    assert "test 30 items, the same in least squares, huge penalty: intervals" in " ".join(str(report).split())
+
+
+def sometimes(job: Job) -> Measurement:
+    return Measurement(value=1.0 + job.seed, secondary={"weight norm": 1.0} if job.seed else {})
+
+
+def test_a_secondary_metric_of_some_seeds_is_told() -> None:
+    with pytest.warns(UserWarning, match="The arm ridge gives 'weight norm' on 2 of 3 seeds: the report leaves it out"):
+        compare(with_method(sometimes), seeds=3, engine="inline")
+
+
+def test_an_error_names_its_arm_and_seed() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        compare(with_method(divides_by_its_seed), seeds=3, engine="inline")
+    assert caught.value.__notes__ == ["This was the arm ridge on seed 0."]
+
+
+def divides_by_its_seed(job: Job) -> Measurement:
+    return Measurement(value=1 / job.seed)
 
 
 def test_an_arm_against_itself_shows_no_difference() -> None:
@@ -271,10 +333,10 @@ def test_what_the_arms_of_a_seed_share_is_made_once_for_those_that_are_missing(
     assert log.read_text() == "0\n1\n" * 2
     compare(SHARED, seeds=1, engine="inline", out=out, options={"train": 40})
     assert log.read_text() == "0\n1\n" * 2 + "0\n"
-    # The values are those of arms that split by themselves, and each has the seconds of the split.
+    # The values are those of arms that split by themselves, and the seconds are without those of the split.
     assert first.arms[1].values == compare(RIDGE, seeds=2, engine="inline").arms[1].values
     assert again.arms[2].values == first.arms[1].values
-    assert all(arm.seconds > 0.05 for arm in again.arms)
+    assert all(arm.seconds < 0.05 for arm in again.arms)
     with pytest.raises(DataError, match="no draw 9"):
         compare(SHARED, seeds=[9], engine="inline")
 
@@ -338,6 +400,9 @@ def test_an_arm_that_kills_its_worker_is_a_failed_job(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"seeds": 0}, "at least one seed, got 0"),
+        ({"seeds": True}, "The number of seeds is 1 to 10,000, got True"),
+        ({"seeds": 10_001}, "The number of seeds is 1 to 10,000, got 10001"),
+        ({"budget": "huge"}, "There is no budget 'huge'"),
         ({"seeds": "3"}, "Seeds must be integers, got '3'"),
         ({"seeds": [1, 1]}, r"got \[1, 1\]"),
         ({"seeds": [-1]}, r"got \[-1\]"),
@@ -391,7 +456,7 @@ def test_the_report_of_a_comparison_of_ones_own_has_no_empty_headings_and_prints
     report = compare(replace(RIDGE, data={}), seeds=1, engine="inline", out=tmp_path)
     lines = str(report).splitlines()
     assert lines[0] == RIDGE.question
-    assert any(line.startswith("ridge ") and "one seed" in line for line in lines)
+    assert any(line.startswith("ridge ") and "one value" in line for line in lines)
     page, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     assert "python mine.py --note 'a b\ufffd'" in text
     for empty in (">Sources<", ">Data<"):

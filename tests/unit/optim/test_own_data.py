@@ -44,6 +44,8 @@ def test_the_control_with_standardised_inputs_does_not_see_the_unit_of_a_column(
         ("label\nx\ny\n", "numeric ones; its columns are label"),
         ("a,label,label\n1,x,y\n", "column 'label' twice"),
         ("a,label\nhello,x\n", "not a finite number"),
+        ("a,label\n1,x\n2, \n", "line 3 has no label"),
+        ("a,label\n" + "1,x\n2, x\n" * 3, "has 1 class, the smallest with 6 rows: 'x'"),
         ("", "is empty"),
     ],
 )

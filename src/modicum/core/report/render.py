@@ -54,6 +54,7 @@ def table(report: Report) -> RenderableType:
     return Group(
         Text(_for_terminal(report.question), style="bold"),
         _Tables(arm_columns(report)),
+        *(Text(_for_terminal(caution), style="yellow") for caution in words.cautions(report)),
         *(
             Text.assemble((row.verdict, _STYLE[row.verdict]), f": {_for_terminal(row.sentence)}")
             for row in method_rows(report)
@@ -149,6 +150,8 @@ def markdown(reports: Sequence[Report]) -> str:
 
 def _section(report: Report) -> Iterator[str]:
     yield from (f"## {_escaped(report.title)}", "", _escaped(report.question), "")
+    if told := words.cautions(report):
+        yield from (_escaped(" ".join(told)), "")
     yield from (f"- **{row.verdict}**: {_escaped(row.sentence)}" for row in method_rows(report))
     yield from ("", *_columns(arm_columns(report)), "", _escaped(words.how_made(report)))
     if (controls := control_columns(report))[0].cells:

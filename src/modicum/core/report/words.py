@@ -17,7 +17,7 @@ from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Difference, Report, Verdict
 
 ABSENT = "–"
-ONE_SEED = "one seed"
+ONE_SEED = "one value"  # of one seed, or of all alike
 EXPLORATORY = (
     "Differences to the baseline, positive is better. They were not asked for: they give ideas and no verdicts, and "
     "their intervals are not corrected for their number."
@@ -102,22 +102,44 @@ def how_made(report: Report) -> str:
     sign = f"A positive difference is better: {metric.name} of {first} minus that of {second} ({direction(metric)})"
     if len(report.seeds) == 1:
         return f"{sign}. One seed: no interval and no p-value can be given."
+    pairs = len(report.differences)
     words = (
         f"{sign}, paired by seed over {len(report.seeds)} seeds. ± is the sample standard deviation. Intervals: 95 %, "
         f"of the mean; the wider of Student's t and, from {FEWEST} seeds on, the studentised bootstrap. They hold "
         "unless differences are very skewed: a run in ten that fails can escape them. p: of the same tests, two-sided, "
-        f"corrected by Holm's method for the {len(report.differences)} pairs of this report."
+        f"corrected by Holm's method for the {pairs} pair{'s' if pairs > 1 else ''} of this report."
     )
-    if number := len(report.baseline.items):
-        words += f" The seeds test {number:,} items, the same in all arms: intervals and p count their spread, too."
+    if number := max(len(arm.items) for arm in report.arms):
+        given = [arm.name for arm in report.arms if arm.items]
+        whose = "in all arms" if len(given) == len(report.arms) else f"in {', '.join(given)}"
+        words += (
+            f" The seeds test {number:,} items, the same {whose}: intervals and p of pairs of these count their "
+            "spread, too."
+        )
     if metric.margin is not None:
         words += f" Differences within {quantity(metric.margin, metric)} do not matter."
-    if added := len(report.seeds) - report.planned:
-        words += (
-            f" {added} of the seeds were added or exchanged after a report of others could be looked at: where that is "
-            "done until a difference shows, p is too small."
-        )
     return words
+
+
+def cautions(report: Report) -> tuple[str, ...]:
+    """Say what a reader must know before the verdicts: few seeds, seeds chosen after a look, seeds without effect."""
+    told: list[str] = []
+    if (count := len(report.seeds)) < FEWEST:
+        seeds = "One seed" if count == 1 else f"{count} seeds"
+        told.append(f"{seeds}: there is no verdict on fewer than {FEWEST}.")
+    changes = [f"{count - report.planned} were added after it"] if report.planned < count else []
+    changes += [f"{report.left_out} that were run are left out"] if report.left_out else []
+    if changes:
+        told.append(
+            f"The seeds are not those of the first report in this folder: {' and '.join(changes)}. Where seeds are "
+            "chosen until a difference shows, p is too small."
+        )
+    if count > 1 and any(difference.low is None for difference in report.differences):
+        told.append(
+            "Where it says one value, the seeds change neither arm: that difference is of these data alone, and what "
+            "it is on others is not known."
+        )
+    return tuple(told)
 
 
 def certainty(difference: Difference, digits: int) -> str:

@@ -124,7 +124,7 @@ def test_the_summary_tells_question_verdict_difference_and_cost_of_each_method(l
         "labels: 200, not 1,000",
         "~ no difference shown",
         "? too few seeds",
-        "+1.5 points in test accuracy one seed",
+        "+1.5 points in test accuracy one value",
         "1.50 × the time",
     ):
         assert said in text

@@ -46,7 +46,7 @@ def test_a_duration_carries_into_the_next_unit(value: float, printed: str) -> No
 @pytest.mark.parametrize(
     ("p", "printed"),
     [
-        (None, "one seed"),
+        (None, "one value"),
         (0.25, "0.25"),
         (1.0, "1"),
         (0.0625, "0.0625"),
@@ -78,7 +78,7 @@ def test_a_difference_of_percentages_is_in_points() -> None:
 
 def test_an_interval_names_both_ends_with_their_signs() -> None:
     assert words.interval(-0.0034, 0.021, 3) == "−0.003 to +0.021"
-    assert words.interval(None, None, 3) == "one seed"
+    assert words.interval(None, None, 3) == "one value"
 
 
 @pytest.mark.parametrize(("value", "printed"), [(1.0, "0.50 ×"), (30.0, "15 ×"), (19.995, "10 ×")])
@@ -122,7 +122,7 @@ def test_what_an_arm_did_not_measure_is_absent_and_not_zero(large: Report) -> No
 
 
 def test_one_seed_has_neither_interval_nor_p_value(small: Report) -> None:
-    assert list(rows(arm_columns(small)))[1][2:7] == ("+1.5", "+1.5", "one seed", "one seed", "too few seeds")
+    assert list(rows(arm_columns(small)))[1][2:7] == ("+1.5", "+1.5", "one value", "one value", "too few seeds")
 
 
 def test_controls_are_compared_apart_from_the_baseline(large: Report, small: Report) -> None:
@@ -148,7 +148,7 @@ def test_each_method_arm_has_a_row(large: Report, small: Report) -> None:
             "0.000",
             "−0.010 to +0.020, corrected p = 0.0625",
         ),
-        ("NSGD", "too few seeds", "+1.5 points", "one seed"),
+        ("NSGD", "too few seeds", "+1.5 points", "one value"),
     ]
 
 
@@ -168,12 +168,21 @@ def test_the_caption_says_how_intervals_and_p_values_were_made(large: Report) ->
         assert part in said
 
 
-def test_the_caption_tells_the_margin_and_seeds_that_were_added_after_a_look(large: Report) -> None:
-    assert "exchanged" not in words.how_made(large)
+def test_the_caption_tells_the_margin(large: Report) -> None:
     assert "do not matter" not in words.how_made(large)
-    added = replace(large, planned=3, metric=replace(large.metric, margin=0.02))
-    assert "2 of the seeds were added or exchanged after a report of others" in words.how_made(added)
-    assert "Differences within 0.020 do not matter." in words.how_made(added)
+    wide = replace(large, metric=replace(large.metric, margin=0.02))
+    assert "Differences within 0.020 do not matter." in words.how_made(wide)
+
+
+def test_what_a_reader_must_know_comes_before_the_verdicts(large: Report, small: Report) -> None:
+    assert words.cautions(small) == ("One seed: there is no verdict on fewer than 6.",)
+    assert words.cautions(large) == ("5 seeds: there is no verdict on fewer than 6.",)
+    (_, told) = words.cautions(replace(large, planned=3))
+    assert told.startswith("The seeds are not those of the first report in this folder: 2 were added after it. Where")
+    (_, told) = words.cautions(replace(large, left_out=4))
+    assert "folder: 4 that were run are left out. Where" in told
+    (_, told) = words.cautions(replace(large, planned=0, left_out=1))
+    assert "folder: 5 were added after it and 1 that were run are left out. Where" in told
 
 
 def test_runs_that_diverged_are_counted_beside_the_mean(large: Report) -> None:
@@ -204,7 +213,7 @@ def test_a_difference_is_said_with_all_its_numbers(large: Report, small: Report)
         "HyPe against plain fine-tuning: +0.100 (95 % interval +0.090 to +0.120, corrected p = 0.0625)"
     )
     assert words.measure_difference(small.differences[0], small.metric) == (
-        "NSGD against tuned SGD: +1.5 points (one seed)"
+        "NSGD against tuned SGD: +1.5 points (one value)"
     )
 
 
