@@ -264,8 +264,8 @@ def _interval(
         return None, None, None
     if len(arm.items) == len(versus.items) > 1:
         return crossed_interval(values, sign * (np.array(arm.items) - np.array(versus.items)))
-    if len({*arm.values}) == len({*versus.values}) == 1:  # the seed changes neither: copies of one value
-        return None, None, None
+    if all(len({*each}) == 1 for one in (arm, versus) for each in (one.values, *one.secondary_values.values())):
+        return None, None, None  # the seed changes neither: copies of one value
     return mean_interval(values)
 
 

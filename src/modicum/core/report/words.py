@@ -136,8 +136,8 @@ def cautions(report: Report) -> tuple[str, ...]:
         )
     if count > 1 and any(difference.low is None for difference in report.differences):
         told.append(
-            "Where it says one value, the seeds change neither arm: that difference is of these data alone, and what "
-            "it is on others is not known."
+            "Where it says one value, both arms give the same on all seeds: that difference is of these data alone, "
+            "and what it is on others is not known."
         )
     return tuple(told)
 
