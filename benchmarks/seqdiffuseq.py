@@ -77,7 +77,9 @@ def trained(budget: Any, steps: int | None) -> tuple[Job, Prepared, Any, Any]:
     settings = METHOD.comparison.settings_for(budget, {} if steps is None else {"steps": str(steps)})
     job = Job(seed=0, budget=budget, settings=replace(settings, schedule_every=max(1, settings.steps // 10)))
     prepared = prepare(job)
-    return job, prepared, fit(job, prepared), fit(job, prepared, kind=Autoregressive, schedule_every=0)
+    rate = settings.rates[-1]
+    greedy = fit(job, prepared, rate=rate, kind=Autoregressive, schedule_every=0)
+    return job, prepared, fit(job, prepared, rate=rate), greedy
 
 
 def sampling(

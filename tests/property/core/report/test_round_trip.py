@@ -99,7 +99,7 @@ reports = st.builds(
 ).map(agreeing)
 
 
-@given(st.lists(reports, max_size=2))
+@given(st.lists(reports, min_size=1, max_size=2))
 def test_a_report_read_back_is_equal_to_the_last_bit(several: list[Report]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
