@@ -192,8 +192,8 @@ def _check_items(seeds: Sequence[int], arms: Sequence[Arm], records: Mapping[tup
             first = next(iter(tested))
             if own != tested[first]:
                 raise ConfigError(
-                    f"On seed {seed} the arm {name} gives other items than {first}: {sum(own)} of {len(own)} are "
-                    f"tested, and {sum(tested[first])} of {len(tested[first])}.",
+                    f"On seed {seed} the arms {first} and {name} do not test the same items: {sum(tested[first])} of "
+                    f"{len(tested[first])} and {sum(own)} of {len(own)} have a score.",
                     hint="Give the same items in the same order in all arms, and NaN where the seed does not test one.",
                 )
 
