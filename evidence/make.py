@@ -202,6 +202,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--check", action="store_true", help="run one seed of each that is named, and compare")
     arguments = parser.parse_args()
+    if arguments.check and not arguments.names:
+        parser.error("--check takes the names of files that are there")
     missing = [name for name in COMMANDS if not (FOLDER / f"{name}.json").exists()]
     for name in arguments.names or (SMALL if arguments.small else missing):
         (check if arguments.check else make)(name)

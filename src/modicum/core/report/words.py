@@ -17,7 +17,7 @@ from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Difference, Report, Verdict
 
 ABSENT = "–"
-ONE_SEED = "one value"  # of one seed, or of all alike
+ONE_VALUE = "one value"  # of one seed, or of all alike
 EXPLORATORY = (
     "Differences to the baseline, positive is better. They were not asked for: they give ideas and no verdicts, and "
     "their intervals are not corrected for their number."
@@ -54,13 +54,13 @@ def change(value: float, metric: Metric) -> str:
 
 def interval(low: float | None, high: float | None, digits: int) -> str:
     """Print the two ends of an interval: "−0.003 to +0.021"."""
-    return ONE_SEED if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
+    return ONE_VALUE if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def p_value(p: float | None) -> str:
     """Print a p-value: "0.25", "< 0.001"."""
     if p is None:
-        return ONE_SEED
+        return ONE_VALUE
     # The smallest p-value of five pairs is 0.0625, which should be recognisable.
     return "< 0.001" if p < 0.001 else f"{round(p, 4):.3g}"
 
@@ -127,13 +127,13 @@ def cautions(report: Report) -> tuple[str, ...]:
     if (count := len(report.seeds)) < FEWEST:
         seeds = "One seed" if count == 1 else f"{count} seeds"
         told.append(f"{seeds}: there is no verdict on fewer than {FEWEST}.")
-    changes = [f"{count - report.planned} were added after it"] if report.planned < count else []
-    changes += [f"{report.left_out} that were run are left out"] if report.left_out else []
+    changes: list[str] = []
+    if report.planned < count:
+        changes.append(f"Seeds added after the first report in this folder: {count - report.planned}")
+    if report.left_out:
+        changes.append(f"Seeds that were run in this folder and are left out: {report.left_out}")
     if changes:
-        told.append(
-            f"The seeds are not those of the first report in this folder: {' and '.join(changes)}. Where seeds are "
-            "chosen until a difference shows, p is too small."
-        )
+        told.append(f"{'. '.join(changes)}. Where seeds are chosen until a difference shows, p is too small.")
     if count > 1 and any(difference.low is None for difference in report.differences):
         told.append(
             "Where it says one value, both arms give the same on all seeds: that difference is of these data alone, "

@@ -178,11 +178,11 @@ def test_what_a_reader_must_know_comes_before_the_verdicts(large: Report, small:
     assert words.cautions(small) == ("One seed: there is no verdict on fewer than 6.",)
     assert words.cautions(large) == ("5 seeds: there is no verdict on fewer than 6.",)
     (_, told) = words.cautions(replace(large, planned=3))
-    assert told.startswith("The seeds are not those of the first report in this folder: 2 were added after it. Where")
+    assert told.startswith("Seeds added after the first report in this folder: 2. Where")
     (_, told) = words.cautions(replace(large, left_out=4))
-    assert "folder: 4 that were run are left out. Where" in told
+    assert told.startswith("Seeds that were run in this folder and are left out: 4. Where")
     (_, told) = words.cautions(replace(large, planned=0, left_out=1))
-    assert "folder: 5 were added after it and 1 that were run are left out. Where" in told
+    assert told.startswith("Seeds added after the first report in this folder: 5. Seeds that were run in this")
 
 
 def test_runs_that_diverged_are_counted_beside_the_mean(large: Report) -> None:
