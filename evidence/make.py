@@ -47,7 +47,7 @@ COMMANDS = {
     "rapq-engine-avx2": "python benchmarks/rapq.py --part engine --images 100 --calibration 32 --latency-rounds 300 "
     "--quantize-rounds 1 --json",
     **{
-        f"rapq-w{weights}a{activations}": f"modicum compare rapq --budget full --seeds 3 "
+        f"rapq-w{weights}a{activations}": f"modicum compare rapq --budget full --seeds 8 "
         f"--option weight_bits={weights} --option activation_bits={activations} "
         f"--out runs/evidence/rapq-w{weights}a{activations} --json"
         for weights, activations in ((2, 4), (2, "none"), (4, 4))
@@ -67,10 +67,10 @@ COMMANDS = {
     },
     "rapq-imagenet-engine": "python benchmarks/rapq.py --network efficientnet-lite0 --part quantize engine --bits 4 4 "
     "--calibration 64 --quantize-rounds 1 --latency-rounds 30 --images 100 --json",
-    "rapq-p2": "modicum compare rapq --budget full --seeds 3 --option p_slope=none --option weight_bits=2 "
+    "rapq-p2": "modicum compare rapq --budget full --seeds 8 --option p_slope=none --option weight_bits=2 "
     "--option activation_bits=4 --out runs/evidence/rapq-p2 --json",
     "cubemlp-demo": "modicum compare cubemlp --budget demo --seeds 20 --out runs/evidence/cubemlp-demo --json",
-    "cubemlp-mosi": "modicum compare cubemlp --budget full --workers 1 --seeds 6 "
+    "cubemlp-mosi": "modicum compare cubemlp --budget full --workers 1 --seeds 20 "
     "--out runs/evidence/cubemlp-mosi --json",
     "cubemlp-ces": "modicum compare cubemlp --budget full --workers 1 --seeds 6 --option task=ces "
     "--option rates=1e-3 --option encoder=linear --option channels=16 --option epochs=8 --option batch=64 "
