@@ -109,11 +109,30 @@ def stack_weights(columns: np.ndarray, margins: np.ndarray | None, held: Sequenc
             continue
         fitted = LogisticRegression(class_weight="balanced").fit(columns[chosen], labels[chosen])
         if margins is not None and known is not None:
-            here = margins[known & chosen] if (known & chosen).any() else margins[known]
-            both, second = np.concatenate([here, -here]), np.repeat([1, 0], len(here))
-            rank = tuple(LogisticRegression(fit_intercept=False).fit(both, second).coef_[0].tolist())
+            rank = rank_weights(margins[known & chosen] if (known & chosen).any() else margins[known])
         weights[language] = Weights(sarcastic=tuple(fitted.coef_[0].tolist()), rank=rank)
     return weights
+
+
+def rank_weights(margins: np.ndarray) -> tuple[float, ...]:
+    """Choose the weights of models that compare two texts from margins, shape (n, models), that are positive if right.
+
+    Models are joined by logistic regression only if that is right on more pairs than the best of them alone, by more
+    than one standard error of the paired difference; else the best alone counts.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def fitted(columns: np.ndarray) -> np.ndarray:
+        both, second = np.concatenate([columns, -columns]), np.repeat([1, 0], len(columns))
+        return LogisticRegression(fit_intercept=False).fit(both, second).coef_[0]
+
+    alone = np.diag([fitted(margins[:, [place]])[0] for place in range(margins.shape[1])])
+    right = margins @ alone > 0
+    best = right.mean(axis=0).argmax()
+    joined = fitted(margins)
+    gain = (margins @ joined > 0).astype(float) - right[:, best]
+    worth = len(gain) > 1 and gain.mean() > gain.std(ddof=1) / len(gain) ** 0.5
+    return tuple((joined if worth else alone[best]).tolist())
 
 
 def mean_categories(outputs: Sequence[Outputs]) -> np.ndarray | None:

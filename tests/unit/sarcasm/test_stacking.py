@@ -18,7 +18,7 @@ from modicum.sarcasm.data.examples import Example, Language, Pair
 from modicum.sarcasm.data.preparation import PRESETS
 from modicum.sarcasm.fitting import Fitted, fit, fit_system, stack
 from modicum.sarcasm.linear import LinearLearner, LinearModel
-from modicum.sarcasm.stack import DESCRIPTION, StackedModel, Weights
+from modicum.sarcasm.stack import DESCRIPTION, StackedModel, Weights, rank_weights
 from modicum.sarcasm.system import SarcasmSystem
 from modicum.sarcasm.written import read_written
 
@@ -114,6 +114,37 @@ def test_a_model_that_tells_nothing_hardly_counts(parts: tuple[Fitted, Fitted]) 
     useless = replace(useful, outputs=replace(useful.outputs, sarcastic=noise))
     for weights in model_of(stack([useful, useless])).weights.values():
         assert abs(weights.sarcastic[1]) < 0.5 * weights.sarcastic[0]
+
+
+def least_penalised(margins: np.ndarray) -> np.ndarray:
+    def objective(values: np.ndarray) -> float:
+        return float(2 * np.logaddexp(0, -margins @ values).sum() + (values**2).sum() / 2)
+
+    return minimize(objective, np.zeros(margins.shape[1]), tol=1e-10).x
+
+
+def test_models_that_err_on_other_pairs_are_joined() -> None:
+    margins = np.random.default_rng(0).normal(1.0, 1.0, (200, 2))  # independent: right on 84 % each, on 92 % together
+    np.testing.assert_allclose(rank_weights(margins), least_penalised(margins), atol=2e-3)
+
+
+def test_a_gain_within_one_standard_error_leaves_the_best_model_alone() -> None:
+    # Of 100 pairs the sum of both, which are alike, is right on 3 that the first errs on, and wrong on `lost` others:
+    # a gain of 0.03 and of 0.01, whose standard errors are 0.017 and 0.022.
+    first, second = np.full(100, 1.0), np.full(100, 1.0)
+    first[:3], second[:3] = -1.0, 3.0
+    second[90:] = -0.5  # the second alone is right on 90, the first on 97
+    margins = np.stack([first, second], axis=1)
+    joined = least_penalised(margins)
+    assert ((margins @ joined) > 0).mean() == 1.0
+    np.testing.assert_allclose(rank_weights(margins), joined, atol=2e-3)
+
+    second[88:90] = -3.0
+    margins = np.stack([first, second], axis=1)
+    joined = least_penalised(margins)
+    assert ((margins @ joined) > 0).mean() > ((margins[:, 0]) > 0).mean()
+    alone = least_penalised(margins[:, :1])
+    np.testing.assert_allclose(rank_weights(margins), [alone[0], 0.0], atol=2e-3)
 
 
 def test_a_language_without_rephrases_is_compared_as_the_other_one() -> None:
