@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from modicum.quantize.graph.ops import Convolution, Linear
 from modicum.quantize.hessian import moments as module
-from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
+from modicum.quantize.hessian.moments import choose_damping, measure, rounding_gram, together, wanted_weights
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -106,29 +106,83 @@ def test_pieces_do_not_change_the_moments(layer: Convolution, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("layer", GEOMETRIES)
+def test_moments_of_two_sets_are_those_of_all_samples(layer: Convolution) -> None:
+    x = 3 + drawn(7, 4, 8, 9)
+    whole = measure(layer, x, layer.run(x))
+    both = together(measure(layer, x[:2], layer.run(x[:2])), measure(layer, x[2:], layer.run(x[2:])))
+    assert both.count == whole.count
+    for name in ("gram", "cross", "inputs", "outputs"):
+        torch.testing.assert_close(getattr(both, name), getattr(whole, name), rtol=1e-12, atol=1e-12)
+
+
+def halves_of(weight: Tensor, x: Tensor, target: Tensor) -> Any:
+    layer = Linear(weight=weight, bias=torch.zeros(len(weight), dtype=torch.float64))
+    return tuple(measure(layer, x[at::2], target[at::2]) for at in range(2))
+
+
+def test_damping_is_the_one_with_the_least_error_on_the_other_half() -> None:
+    weight = drawn(5, 20, seed=1)
+    x = 2 + drawn(60, 20)
+    target = x @ (weight + 0.3 * drawn(5, 20, seed=2)).T + 3 * drawn(60, 5, seed=3)
+    errors: dict[float, float] = {}
+    for damping in module.DAMPINGS:
+        errors[damping] = 0
+        for seen in range(2):
+            known, asked = slice(seen, None, 2), slice(1 - seen, None, 2)
+            inputs, outputs = x[known] - x[known].mean(0), target[known] - target[known].mean(0)
+            amount = (damping * inputs.square().mean()) ** 0.5 * torch.eye(20, dtype=torch.float64)
+            left = torch.cat([inputs / 30**0.5, amount])
+            found = torch.linalg.lstsq(left, torch.cat([outputs / 30**0.5, amount @ weight.T])).solution
+            off = (x[asked] - x[known].mean(0)) @ found + target[known].mean(0) - target[asked]
+            errors[damping] += float(off.square().sum(1).mean())
+    assert choose_damping(weight, halves_of(weight, x, target)) == min(errors, key=lambda it: errors[it])
+    assert 0.01 < min(errors, key=lambda it: errors[it]) < 100  # the data are of neither end
+
+
+def test_few_samples_of_a_noisy_target_leave_the_weights_nearly_as_they_are() -> None:
+    weight = drawn(5, 200, seed=1)
+    x = drawn(40, 200)
+    assert choose_damping(weight, halves_of(weight, x, x @ weight.T + 20 * drawn(40, 5, seed=2))) >= 10
+
+
+def test_what_many_samples_show_is_made_up_for() -> None:
+    weight = drawn(5, 10, seed=1)
+    x = drawn(4000, 10)
+    assert choose_damping(weight, halves_of(weight, x, 2 * x @ weight.T)) == module.DAMPINGS[0]
+
+
+@pytest.mark.parametrize("layer", GEOMETRIES)
 def test_wanted_weights_are_the_own_ones_where_nothing_is_lost(layer: Convolution) -> None:
     x = drawn(5, 4, 8, 9)
-    wanted, _ = wanted_weights(layer.weight, measure(layer, x, layer.run(x)))
+    wanted = wanted_weights(layer.weight, measure(layer, x, layer.run(x)), damping=0.01)
     torch.testing.assert_close(wanted, layer.weight.flatten(1), rtol=1e-10, atol=1e-12)
 
 
 def test_wanted_weights_solve_ridge_regression_around_the_given_ones() -> None:
     x, weight, target = drawn(50, 4), drawn(3, 4, seed=1), drawn(50, 3, seed=2)
     layer = Linear(weight=weight, bias=torch.zeros(3, dtype=torch.float64))
-    wanted, damped = wanted_weights(weight, measure(layer, x, target), damping=0.3)
+    wanted = wanted_weights(weight, measure(layer, x, target), damping=0.3)
     centred, values = x - x.mean(0), target - target.mean(0)
     amount = 0.3 * float(centred.square().mean())
     # |t - v x|^2 / n + d |v - w|^2 as one least-squares problem with four more rows.
     left = torch.cat([centred / 50**0.5, amount**0.5 * torch.eye(4, dtype=torch.float64)])
     right = torch.cat([values / 50**0.5, amount**0.5 * weight.T])
     torch.testing.assert_close(wanted, torch.linalg.lstsq(left, right).solution.T)
-    torch.testing.assert_close(damped[0], centred.T @ centred / 50 + amount * torch.eye(4, dtype=torch.float64))
+
+
+def test_weights_are_rounded_under_moments_with_a_hundredth_of_the_mean_diagonal() -> None:
+    x = drawn(50, 4)
+    layer = Linear(weight=drawn(3, 4, seed=1), bias=torch.zeros(3, dtype=torch.float64))
+    centred = x - x.mean(0)
+    amount = 0.01 * float(centred.square().mean())
+    expected = centred.T @ centred / 50 + amount * torch.eye(4, dtype=torch.float64)
+    torch.testing.assert_close(rounding_gram(measure(layer, x, layer.run(x)))[0], expected)
 
 
 def test_wanted_weights_make_up_for_a_scaled_input() -> None:
     x, weight = drawn(5000, 4), drawn(3, 4, seed=1)
     layer = Linear(weight=weight, bias=torch.zeros(3, dtype=torch.float64))
-    wanted, _ = wanted_weights(weight, measure(layer, 0.5 * x, layer.run(x)), damping=1e-9)
+    wanted = wanted_weights(weight, measure(layer, 0.5 * x, layer.run(x)), damping=1e-9)
     torch.testing.assert_close(wanted, 2 * weight, rtol=1e-6, atol=1e-6)
 
 
@@ -136,9 +190,10 @@ def test_wanted_weights_make_up_for_a_scaled_input() -> None:
 def test_inputs_that_never_vary_leave_the_weights_as_they_are(constant: float) -> None:
     x, weight = torch.full((30, 4), constant, dtype=torch.float64), drawn(3, 4, seed=1)
     layer = Linear(weight=weight, bias=drawn(3, seed=2))
-    wanted, damped = wanted_weights(weight, measure(layer, x, layer.run(x)))
+    found = measure(layer, x, layer.run(x))
+    wanted = wanted_weights(weight, found, damping=0.01)
     torch.testing.assert_close(wanted, weight, rtol=1e-2, atol=1e-2)
-    torch.linalg.cholesky(damped)  # raises where it is not positive definite
+    torch.linalg.cholesky(rounding_gram(found))  # raises where it is not positive definite
 
 
 def test_group_of_dead_inputs_does_not_touch_the_others() -> None:
@@ -146,7 +201,6 @@ def test_group_of_dead_inputs_does_not_touch_the_others() -> None:
     x = drawn(5, 4, 8, 9)
     x[:, :2] = 0
     found = measure(layer, x, layer.run(x))
-    wanted, damped = wanted_weights(layer.weight, found)
-    assert isinstance(found, Moments)
+    wanted = wanted_weights(layer.weight, found, damping=0.01)
     torch.testing.assert_close(wanted, layer.weight.flatten(1), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(damped[0], torch.eye(12, dtype=torch.float64))
+    torch.testing.assert_close(rounding_gram(found)[0], torch.eye(12, dtype=torch.float64))

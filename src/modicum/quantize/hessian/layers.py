@@ -23,7 +23,7 @@ from modicum.quantize.graph.ops import (
     Operation,
 )
 from modicum.quantize.graph.placement import Site, simulated
-from modicum.quantize.hessian.moments import Moments, measure, wanted_weights
+from modicum.quantize.hessian.moments import Moments, choose_damping, measure, rounding_gram, together, wanted_weights
 from modicum.quantize.hessian.search import Solution, solve
 from modicum.quantize.scales import choose_grid
 
@@ -154,8 +154,10 @@ class _Walk:
         target = layer.run(x)
         owed = self._owed(node)
         aim = (target if owed is None else target + owed) if self._recipe.correcting else layer.run(given)
-        moments = measure(layer, given, aim)
-        wanted, gram = wanted_weights(layer.weight, moments)
+        halves = (measure(layer, given[::2], aim[::2]), measure(layer, given[1::2], aim[1::2]))
+        moments = together(*halves)
+        wanted = wanted_weights(layer.weight, moments, damping=choose_damping(layer.weight, halves))
+        gram = rounding_gram(moments)
         if self._recipe.absorbing and readers(self.graph, name):
             real = solve(_rows(wanted, gram), gram, self._recipe.bits[name], power=False, keep=2)
             factor = mantissas(real.scale)
