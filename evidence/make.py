@@ -27,6 +27,8 @@ COMMANDS = {
     "hype-demo": "modicum compare hype --budget demo --seeds 20 --out runs/evidence/hype-demo --json",
     "hype-speed": "python benchmarks/hype.py --memory --json",
     "hype-speed-compiled": "python benchmarks/hype.py --compile --arms 'dropout off' HyPe-N HyPe-U --json",
+    "hype-sst2": "modicum compare hype --budget full --workers 1 --seeds 6 --option task=sst2 --option max_length=64 "
+    "--option rates=1e-4,3e-4 --option sigmas=1e-5,1e-3,1e-2 --option epochs=3 --out runs/evidence/hype-sst2 --json",
     **{
         f"hype-{task}-gpu": f"modicum compare hype --budget full --device cuda --workers 4 --seeds 6 "
         f"--option task={task} --option max_length=64 --out runs/evidence/hype-{task}-gpu --json"
