@@ -120,6 +120,7 @@ def rank_weights(margins: np.ndarray) -> tuple[float, ...]:
     Models are joined by logistic regression only if that is right on more pairs than the best of them alone, by more
     than one standard error of the paired difference; else the best alone counts.
     """
+    from scipy.stats import sem
     from sklearn.linear_model import LogisticRegression
 
     def fitted(columns: np.ndarray) -> np.ndarray:
@@ -131,7 +132,7 @@ def rank_weights(margins: np.ndarray) -> tuple[float, ...]:
     best = right.mean(axis=0).argmax()
     joined = fitted(margins)
     gain = (margins @ joined > 0).astype(float) - right[:, best]
-    worth = len(gain) > 1 and gain.mean() > gain.std(ddof=1) / len(gain) ** 0.5
+    worth = len(gain) > 1 and gain.mean() > sem(gain)
     return tuple((joined if worth else alone[best]).tolist())
 
 

@@ -129,8 +129,8 @@ def test_models_that_err_on_other_pairs_are_joined() -> None:
 
 
 def test_a_gain_within_one_standard_error_leaves_the_best_model_alone() -> None:
-    # Of 100 pairs the sum of both, which are alike, is right on 3 that the first errs on, and wrong on `lost` others:
-    # a gain of 0.03 and of 0.01, whose standard errors are 0.017 and 0.022.
+    # Of 100 pairs both together are right on 3 that the first alone errs on, and wrong on none, then on 2, that it has
+    # right: a gain of 0.03 and of 0.01, whose standard errors are 0.017 and 0.022.
     first, second = np.full(100, 1.0), np.full(100, 1.0)
     first[:3], second[:3] = -1.0, 3.0
     second[90:] = -0.5  # the second alone is right on 90, the first on 97
