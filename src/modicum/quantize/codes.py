@@ -61,7 +61,7 @@ class WeightCode:
 class FloatWeightCode:
     """The same with any scale: the control. It can be computed with, and not be stored."""
 
-    codes: Tensor  # q, uint8, the shape of the weight
+    codes: Tensor  # q, float32, the shape of the weight; q - z is whole but at the ends, where z is not
     zero: Tensor  # z, float32, shape (channels,), whole or not
     scale: Tensor  # s, float32, shape (channels,)
     bits: int  # n

@@ -11,7 +11,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -202,8 +202,8 @@ def _snapped(job: Job, problem: Problem, *, correcting: bool) -> Measurement:
     graph = folded(trace(problem.network, problem.calibration[:2]))
     with torch.no_grad():
         wanted = logits(problem.network, problem.calibration)
-        tried = [_snap(graph, problem, config, zeros, correcting=correcting) for zeros in ("kept", "rescaled")]
-        # The better treatment of zero points is chosen as a user could: by the outputs on the calibration images.
+        tried = [_snap(graph, problem, config, zeros, correcting=correcting) for zeros in get_args(ZeroTreatment)]
+        # The best treatment of zero points is chosen as a user could: by the outputs on the calibration images.
         best = min(tried, key=lambda model: distance(wanted, model(problem.calibration)))
     return _measure(best, problem)
 
@@ -343,7 +343,8 @@ METHOD = Method(
 )
 
 
-ZeroTreatment = Literal["kept", "rescaled"]
+# Of a zero point z0 where a scale s0 becomes s: as it is, as near to z0 s0 / s as whole numbers come, or that itself.
+ZeroTreatment = Literal["kept", "rescaled", "real"]
 
 
 def snap_to_nearest(zeros: ZeroTreatment) -> Choice:
@@ -354,7 +355,7 @@ def snap_to_nearest(zeros: ZeroTreatment) -> Choice:
         scale, zero = (it.double().flatten() for it in search_scales(weight.float(), bits, granularity))
         scale, zero = (it.expand(len(weight)) if it.numel() == 1 else it for it in (scale, zero))
         snapped = 2.0 ** torch.round(torch.log2(scale))
-        moved = zero * scale / snapped
+        moved = zero if zeros == "kept" else zero * scale / snapped
         if zeros == "rescaled":
             moved = torch.round(moved).clamp(0, 2**bits - 1)
         shape = (1, *wanted.shape[:2])

@@ -16,6 +16,7 @@ from modicum.quantize.graph.graph import Graph, folded
 from modicum.quantize.graph.placement import bits_of_weights, simulated, sites
 from modicum.quantize.graph.trace import trace
 from modicum.quantize.hessian.layers import Layered, Recipe, float_scales, powers_of_two, quantize_layers
+from modicum.quantize.hessian.search import Solution
 
 SIZE = 16
 
@@ -147,7 +148,9 @@ def test_reference_is_what_the_float_stream_is_given(graph: Graph, images: Tenso
     assert 1.9 < float((found * weight).sum() / weight.square().sum()) < 2.1
 
 
-@pytest.mark.parametrize(("zeros", "bits", "kind"), [("kept", 2, FloatWeightCode), ("rescaled", 2, WeightCode)])
+@pytest.mark.parametrize(
+    ("zeros", "bits", "kind"), [("real", 2, FloatWeightCode), ("rescaled", 2, WeightCode), ("kept", 2, WeightCode)]
+)
 def test_snapped_scales_are_stored_only_where_zero_points_are_whole(
     graph: Graph, images: Tensor, zeros: ZeroTreatment, bits: int, kind: type
 ) -> None:
@@ -156,6 +159,25 @@ def test_snapped_scales_are_stored_only_where_zero_points_are_whole(
     for code in layered.codes.values():
         exponents = torch.log2(code.scale)
         assert torch.equal(exponents, exponents.round())
+
+
+@pytest.mark.parametrize("zeros", ["real", "rescaled", "kept"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_weights_that_are_run_are_those_that_were_chosen(
+    graph: Graph, images: Tensor, zeros: ZeroTreatment, bits: int
+) -> None:
+    chosen: list[Tensor] = []
+    snap = snap_to_nearest(zeros)
+
+    def noted(weight: Tensor, wanted: Tensor, gram: Tensor, bits: int, *, shared: bool) -> Solution:
+        found = snap(weight, wanted, gram, bits, shared=shared)
+        chosen.append(found.integers * found.scale[:, None])
+        return found
+
+    layered = walked(graph, images, bits=bits, choice=noted)
+    for weight, code in zip(chosen, layered.codes.values(), strict=True):
+        run = code.dequantized(torch.float64).flatten(1)
+        torch.testing.assert_close(run, weight, rtol=0, atol=1e-5 * float(weight.abs().max()))
 
 
 def test_snapped_scales_of_8_bits_keep_a_zero_point_that_no_file_could_hold(graph: Graph, images: Tensor) -> None:

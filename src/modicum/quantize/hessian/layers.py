@@ -214,13 +214,14 @@ def _on_channels(factor: Tensor, target: Tensor, layer: Convolution | Linear) ->
 
 
 def _code(found: Solution, layer: Convolution | Linear, bits: int, *, power: bool) -> WeightCode | FloatWeightCode:
-    codes = (found.integers + found.zero[:, None]).round().to(torch.uint8).reshape(layer.weight.shape)
+    codes = (found.integers + found.zero[:, None]).reshape(layer.weight.shape)
     # The controls may choose what cannot be stored: a zero point between whole ones, or, at 8 bits, another than 128.
     whole = bool((found.zero == (_SIGN if bits == _BYTE else found.zero.round())).all())
     if not power or not whole:
-        return FloatWeightCode(codes=codes, zero=found.zero.float(), scale=found.scale.float(), bits=bits)
+        return FloatWeightCode(codes=codes.float(), zero=found.zero.float(), scale=found.scale.float(), bits=bits)
     exponent = torch.log2(found.scale).round().to(torch.int8)
-    return WeightCode(codes=codes, zero=found.zero.to(torch.uint8), exponent=exponent, bits=bits)
+    codes, zero = (it.round().to(torch.uint8) for it in (codes, found.zero))
+    return WeightCode(codes=codes, zero=zero, exponent=exponent, bits=bits)
 
 
 def mantissas(scale: Tensor) -> Tensor:
