@@ -284,9 +284,9 @@ def conformal_p_values(scores: Tensor, calibration: Tensor) -> Tensor:
         calibration: scores of genuine faces that nothing was fitted to, shape (m,).
 
     Returns:
-        (1 + how many of the calibration are no higher) / (m + 1), shape (n,). The promise is on average over
+        (1 + how many of the calibration are no higher) / (m + 1), float64, shape (n,). The promise is on average over
         calibrations, and holds if the genuine faces to come are exchangeable with those: same camera, same people.
     """
     ordered = calibration.sort().values
     below = torch.searchsorted(ordered, scores.contiguous(), right=True)
-    return (1 + below) / (len(calibration) + 1)
+    return (1 + below).double() / (len(calibration) + 1)  # in float32 1/14 would lie above the level 1/14
