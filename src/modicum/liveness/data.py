@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -183,7 +184,7 @@ def _manifest(path: Path, real: str | None) -> list[Photo]:
     photos: list[Photo] = []
     for record in records:
         where = f"{path}, line {record.line}"
-        cells = {name: str(value).strip() for name, value in record.cells.items() if value not in {None, ""}}
+        cells = {name: str(value).strip() for name, value in record.cells.items() if value is not None and value != ""}
         label = _label(cells.get("label", ""), real, where)
         file = path.parent / cells.get("path", "")
         if not file.is_file():
@@ -193,7 +194,7 @@ def _manifest(path: Path, real: str | None) -> list[Photo]:
             box = tuple(map(float, sides))
         except ValueError:
             box = ()
-        if sides and len(box) != 4:
+        if sides and not (len(box) == 4 and all(map(math.isfinite, box))):
             raise DataError(f"{where} has no complete box: {', '.join(sides)}.", hint="Give x, y, w and h, or none.")
         species = BONA_FIDE if label == BONA_FIDE else cells.get("species", ATTACK)
         subject, session, domain = map(cells.get, ("subject", "session", "domain"))

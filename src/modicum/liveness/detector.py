@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +20,7 @@ from modicum.core.files import new_folder
 from modicum.core.pretrained import open_folder
 from modicum.core.progress import Progress, silent
 from modicum.core.storage import Format
-from modicum.errors import DataError, StateError
+from modicum.errors import ConfigError, DataError, StateError
 from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import MiniFAS
 from modicum.liveness.configuration import FGHVConfig
@@ -112,8 +114,12 @@ class LivenessDetector:
     The default backbone is MiniFASNetV2-SE, which was trained on CelebA-Spoof, whose terms are non-commercial.
 
     Args:
-        config: of the model to fit; None is the preset "modicum" on MiniFASNetV2-SE.
+        model: to fit, such as `FGHVForLiveness.from_backbone`, or the configuration of a new one; None is the preset
+            "modicum" on MiniFASNetV2-SE.
         scale: side of the crop over that of the face; 1 is tight, and 1.5 is what MiniFASNetV2-SE was made for.
+
+    Raises:
+        ConfigError: if the scale is below 1.
 
     Example:
         >>> detector = LivenessDetector().fit("photos")  # doctest: +SKIP
@@ -126,8 +132,10 @@ class LivenessDetector:
         threshold and the state "unknown" are ours.
     """
 
-    def __init__(self, config: FGHVConfig | None = None, *, scale: float = 1.5) -> None:
-        self.config = config or FGHVConfig()
+    def __init__(self, model: FGHVForLiveness | FGHVConfig | None = None, *, scale: float = 1.5) -> None:
+        if not 1 <= scale < math.inf:
+            raise ConfigError(f"scale is {scale}.", hint="Give 1, a tight crop, or more.")
+        self._new = model or FGHVConfig()
         self.scale = scale
         self._faces = FaceDetector()
         self._model: FGHVForLiveness | None = None
@@ -161,6 +169,7 @@ class LivenessDetector:
         photos: Path | str | Sequence[Photo],
         *,
         steps: int = 400,
+        batch: int = 96,
         seed: int = 0,
         progress: Progress = silent,
     ) -> LivenessDetector:
@@ -169,6 +178,7 @@ class LivenessDetector:
         Args:
             photos: a folder or manifest as `read_photos` takes it, or its photos.
             steps: updates.
+            batch: faces an update.
             seed: of the training.
             progress: called with (done, in all, what was done).
 
@@ -179,17 +189,20 @@ class LivenessDetector:
             DataError: if too few faces of a class are left.
         """
         photos = read_photos(photos) if isinstance(photos, Path | str) else photos
-        crops, found = self._crops(photos, self.config.image_size, progress)
+        new = self._new if isinstance(self._new, FGHVConfig) else copy.deepcopy(self._new)  # another fit starts anew
+        config = new if isinstance(new, FGHVConfig) else new.config
+        crops, found = self._crops(photos, config.image_size, progress)
         known = [photo for photo, reason in zip(photos, found, strict=True) if not reason]
         people = [photo.subject or "" for photo in known]
         labels = torch.tensor([int(photo.label == "bona_fide") for photo in known])
         model = fit(
-            self.config,
+            new,
             crops,
             labels,
             groups=None if "" in people else people,
             domains=[photo.domain or "" for photo in known],
             steps=steps,
+            batch=batch,
             seed=seed,
             progress=progress,
         )
@@ -223,10 +236,16 @@ class LivenessDetector:
             The report; the detector decides by the new threshold from now on.
 
         Raises:
+            ConfigError: if alpha is not between 0 and 1.
             DataError: if fewer than 10 photos show one face.
             StateError: before `fit` or `load`.
         """
         source, state = self._source or self.model, self._fitted
+        if not 0 < alpha < 1:
+            raise ConfigError(
+                f"alpha is {alpha}, expected a share between 0 and 1.",
+                hint="Give the share of genuine faces that may be refused, such as .05.",
+            )
         given = _own(Path(photos)) if isinstance(photos, Path | str) else [_given(photo) for photo in photos]
         if len(given) < FEWEST:  # before any of them is read
             raise DataError(
@@ -270,9 +289,12 @@ class LivenessDetector:
             A result each, in their order. One that cannot be read or does not show one face is unknown.
 
         Raises:
+            DataError: if something else is given.
             StateError: before `fit` or `load`.
         """
         model, state = self.model, self._fitted
+        if isinstance(images, str):
+            raise DataError(f"{images!r} is one path, expected a list of images.", hint="Put it in brackets.")
         crops, reasons = self._crops([_given(image) for image in images], model.config.image_size, silent, warn=False)
         results = [LivenessResult(reason=reason) for reason in reasons]
         rows = [row for row, reason in enumerate(reasons) if not reason]
@@ -280,8 +302,11 @@ class LivenessDetector:
             return results
         verified = model.verify(features_of(model, crops))
         p_values = F.conformal_p_values(verified.box.double(), torch.tensor(state.calibration, dtype=torch.float64))
+        # The threshold of s is in units of the source; after a calibration the model measures s by one's own faces.
+        source = self._source or model
+        sides = F.calibrated_z(verified.score, source.medians[0], source.lows[0])
         for face, row in enumerate(rows):
-            box, side, p = (float(part[face]) for part in (verified.box, verified.sides["score"], p_values))
+            box, side, p = (float(part[face]) for part in (verified.box, sides, p_values))
             genuine = p > state.level + 1e-9 if state.level else box >= state.threshold
             known_attack = not genuine and side < state.score_threshold
             results[row] = LivenessResult(
@@ -325,7 +350,7 @@ class LivenessDetector:
             raise DataError(f"There is no liveness detector in {folder}.", hint=_HINT)
         state = _FORMAT.read(folder / "detector.json", _State)
         model = open_folder(FGHVForLiveness, folder / "model", hint=_HINT)
-        detector = cls(model.config, scale=state.scale)
+        detector = cls(model, scale=state.scale)
         detector._model, detector._state = model, state
         source = folder / "source"
         detector._source = open_folder(FGHVForLiveness, source, hint=_HINT) if source.is_dir() else model
@@ -360,7 +385,14 @@ class LivenessDetector:
 
 
 def _given(image: Source) -> Photo | Image:
-    return Photo(Path(image), BONA_FIDE, BONA_FIDE) if isinstance(image, Path | str) else image
+    if isinstance(image, Path | str):
+        return Photo(Path(image), BONA_FIDE, BONA_FIDE)
+    if not isinstance(image, Photo) and (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3):
+        raise DataError(
+            f"An image is an array of {image.dtype} and shape {image.shape}.",
+            hint="Give uint8 of shape (height, width, 3), RGB, or the path of a file.",
+        )
+    return image
 
 
 def _own(folder: Path) -> list[Photo]:
@@ -407,7 +439,8 @@ def _warned(given: int, reasons: Sequence[str], alpha: float, level: float) -> I
         words = ", ".join(f"{count} x {reason}" for reason, count in missing.items())
         yield f"{missing.total()} of {given} photos were left out: {words}."
     if level > alpha:
-        yield f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {2 * round(1 / alpha - 1)}."
+        enough = 2 * math.ceil(1 / alpha - 1 - 1e-9)
+        yield f"So few photos allow no lower level than {level:.0%}; {alpha:.0%} takes {enough}."
 
 
 def _strange(source: FGHVForLiveness, inputs: Tensor, cameras: Sequence[str], seed: int) -> Iterator[str]:

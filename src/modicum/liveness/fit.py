@@ -16,7 +16,7 @@ from torch import Tensor
 from modicum.core.progress import Progress, silent
 from modicum.core.seeding import numpy_generator, seeded_globally, torch_generator
 from modicum.core.splits import folds, hold_out
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.configuration import FGHVConfig
 from modicum.liveness.modeling import FGHVForLiveness
@@ -59,8 +59,15 @@ def fit(
                 f"{int((labels == label).sum())} {name} were given, expected 10 or more.",
                 hint="Give genuine faces and attacks of at least one kind; see the layouts of folders in the docs.",
             )
-    with seeded_globally(seed, "initialisation"):
-        model = FGHVForLiveness(model) if isinstance(model, FGHVConfig) else model
+    learn, held = calibration_rows(labels.numpy(), groups, seed)
+    own = torch.as_tensor(held)
+    genuine = own[labels[own] == 1]
+    if len(genuine) < 5 or len(genuine) == len(own):
+        raise DataError(
+            f"{len(genuine)} genuine faces and {len(own) - len(genuine)} attacks were held out, expected 5 and 1.",
+            hint="Give more faces, of more people.",
+        )
+    model = _new(model, seed) if isinstance(model, FGHVConfig) else model
     if model.config.preset == "paper":
         warnings.warn(
             "The bare losses of the paper's figures collapse: all real hypotheses become one ray, and neither "
@@ -68,9 +75,9 @@ def fit(
             UserWarning,
             stacklevel=2,
         )
+    model.eval()  # a frozen backbone is one that scores, not one that trains
     if inputs.ndim == 4 and not model.config.train_backbone:
         inputs = features_of(model, inputs)
-    learn, held = calibration_rows(labels.numpy(), groups, seed)
     if inputs.ndim == 2:
         known = inputs[learn]
         model.input_mean.copy_(known.mean(0))
@@ -88,15 +95,19 @@ def fit(
             progress(step, steps, "update")
     model.eval()
     model.refresh()
-    own = torch.as_tensor(held)
-    genuine = own[labels[own] == 1]
-    if len(genuine) < 5 or len(genuine) == len(own):
-        raise DataError(
-            f"{len(genuine)} genuine faces and {len(own) - len(genuine)} attacks were held out, expected 5 and 1.",
-            hint="Give more faces, of more people.",
-        )
-    model.calibrate_sides(model.verify(inputs[genuine]))
+    calibrating = inputs[genuine]
+    model.calibrate_sides(model.verify(features_of(model, calibrating) if calibrating.ndim == 4 else calibrating))
     return model
+
+
+def _new(config: FGHVConfig, seed: int) -> FGHVForLiveness:
+    if config.backbone in {"depthnet", "transformers"} and not config.train_backbone:
+        raise ConfigError(
+            f"The backbone {config.backbone} of a configuration has random weights, and it is not to be trained.",
+            hint="Give FGHVForLiveness.from_backbone(name) in place of a configuration, or train_backbone=True.",
+        )
+    with seeded_globally(seed, "initialisation"):
+        return FGHVForLiveness(config)
 
 
 def _batches(labels: Tensor, domains: Sequence[str] | None, rows: Rows, batch: int, seed: int) -> Iterator[Tensor]:

@@ -109,8 +109,9 @@ def pad_metrics(
     """
     found, truth, silent = _checked(scores, labels, threshold)
     kinds = np.array(["attack"] * len(truth) if species is None else [str(kind) for kind in species], dtype=object)
-    if kinds.shape != truth.shape or (subjects is not None and len(subjects) != len(truth)):
-        raise DataError(f"There are {len(truth)} scores and {len(kinds)} species.", hint="Give one of each a photo.")
+    for name, given in (("species", kinds), ("subjects", kinds if subjects is None else subjects)):
+        if len(given) != len(truth):
+            raise DataError(f"There are {len(truth)} scores and {len(given)} {name}.", hint="Give one of each a photo.")
     kinds[truth] = "bona_fide"
     names = sorted(set(kinds[~truth]))
     equal, eer = _equal_errors(found, truth)

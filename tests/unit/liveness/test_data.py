@@ -70,6 +70,7 @@ def test_the_polarity_of_0_and_1_has_to_be_said(tmp_path: Path) -> None:
         ("path,label\na.jpg,real\nnone.jpg,fake\n", r"line 3 names .*none\.jpg, which is no file"),
         ("path,label,x,y\na.jpg,real,1,2\nb.jpg,fake,,\n", r"line 2 has no complete box: 1, 2"),
         ("path,label,x,y,w,h\na.jpg,real,1,2,q,4\nb.jpg,fake,,,,\n", r"line 2 has no complete box"),
+        ("path,label,x,y,w,h\na.jpg,real,1,2,inf,4\nb.jpg,fake,,,,\n", r"line 2 has no complete box"),
         ("path\na.jpg\n", "no column label"),
         ("path,label\na.jpg,real\nb.jpg,live\n", "2 photos, none of which is attack"),
     ],
@@ -79,6 +80,16 @@ def test_a_wrong_manifest_is_refused_and_its_line_named(text: str, words: str, t
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(DataError, match=words):
         read_photos(tmp_path / "list.csv")
+
+
+def test_a_manifest_in_json_lines_may_have_cells_of_any_kind(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    rows = '{"path": "a.jpg", "label": "real", "tags": ["x"]}\n{"path": "b.jpg", "label": "fake", "x": [1, 2]}\n'
+    (tmp_path / "list.jsonl").write_text(rows)
+    with pytest.raises(DataError, match=r"line 2 has no complete box: \[1, 2\]"):
+        read_photos(tmp_path / "list.jsonl")
+    (tmp_path / "list.jsonl").write_text(rows.replace('"x"', '"y"').replace(', "y": [1, 2]', ""))
+    assert len(read_photos(tmp_path / "list.jsonl")) == 2
 
 
 def test_flips_lists_name_persons(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from modicum.core import catalogue
-from modicum.errors import DataError, StateError
-from modicum.liveness import LivenessDetector
+from modicum.errors import ConfigError, DataError, StateError
+from modicum.liveness import FGHVConfig, FGHVForLiveness, LivenessDetector
 from modicum.liveness.data import Photo, read_photos
 
 pytestmark = pytest.mark.data("nuaa-sample", "models/face-antispoof-onnx")
@@ -83,6 +83,28 @@ def test_calibration_says_what_it_assumes_and_what_others_would_have_refused(
     assert all(0 < result.p_value <= 1 for result in results if result.p_value is not None)
 
 
+def test_a_calibration_leaves_the_line_between_attacks_and_the_unknown_where_it_was(
+    detector: LivenessDetector, photos: list[Photo], own: list[Photo]
+) -> None:
+    faces = [*some(of(photos, "attack", "1"), 12), *some(of(photos, "bona_fide", "3"), 12)]
+    before = detector.score(faces)
+    detector.calibrate(own)
+    assert all(result.decision != "bona_fide" for result in detector.score(faces)[:12])
+    kinds = {(old.decision, new.decision) for old, new in zip(before, detector.score(faces), strict=True)}
+    assert kinds & {("attack", "attack"), ("unknown", "unknown")}, "some are refused before and after"
+    assert not kinds & {("attack", "unknown"), ("unknown", "attack")}
+
+
+def test_a_detector_takes_a_model_and_each_fit_starts_anew(photos: list[Photo]) -> None:
+    known = [each for label in ("bona_fide", "attack") for each in some(of(photos, label, "1"), 40)]
+    given = FGHVForLiveness(FGHVConfig(bank_size=64))
+    before = copy.deepcopy(given.state_dict())
+    detector = LivenessDetector(given)
+    first = detector.fit(known, steps=2).score(known[:3])
+    assert detector.fit(known, steps=2).score(known[:3]) == first
+    assert all(value.equal(before[name]) for name, value in given.state_dict().items())
+
+
 def test_a_saved_detector_decides_as_before_and_can_be_calibrated_again(
     detector: LivenessDetector, own: list[Photo], tmp_path: Path
 ) -> None:
@@ -108,9 +130,20 @@ def test_fewer_than_ten_photos_are_refused_and_broken_ones_named(
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"broken\.png"), pytest.raises(DataError, match="9 of 10 photos show one"):
         detector.calibrate([*own[:9], tmp_path / "broken.png"])
+    with pytest.raises(ConfigError, match=r"alpha is 1\.5"):
+        detector.calibrate(own, alpha=1.5)
+
+
+def test_what_is_no_list_of_images_is_refused(detector: LivenessDetector) -> None:
+    with pytest.raises(DataError, match=r"'a\.jpg' is one path"):
+        detector.score("a.jpg")
+    with pytest.raises(DataError, match=r"array of uint8 and shape \(9, 9, 4\)"):
+        detector.score([np.zeros((9, 9, 4), np.uint8)])
 
 
 def test_a_detector_that_was_not_fitted_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="scale is -2"):
+        LivenessDetector(scale=-2)
     with pytest.raises(StateError, match="not fitted"):
         LivenessDetector().score([tmp_path / "one.jpg"])
     with pytest.raises(DataError, match="no liveness detector"):

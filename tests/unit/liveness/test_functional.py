@@ -139,6 +139,19 @@ def test_small_steps_along_the_gradient_raise_the_correlation_each_time() -> Non
         before, latents = found, latents + 0.01 * gradient
 
 
+def test_the_best_latent_of_a_linear_generator_is_the_projection_of_the_feature() -> None:
+    # FGHV-C5: with orthonormal columns W the correlation is largest at z = W'f, and is |P f| there.
+    columns, feature = torch.linalg.qr(normal(24, 6)).Q, normalize(normal(1, 24, seed=4))
+    shift = torch.full((6,), 10.0, dtype=torch.float64)  # so that no ReLU is at work
+    generator = (torch.eye(6, dtype=torch.float64), shift, columns, -columns @ shift)
+    best = feature @ columns
+    found, gradient = F.correlation_gradient(best[:, None], F.project(*generator, feature))
+    torch.testing.assert_close(found[0, 0], best.norm(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12)
+    others = F.correlation_gradient(normal(1, 50, 6, seed=7), F.project(*generator, feature))[0]
+    assert (others < found).all()
+
+
 def test_diversity_is_the_mean_log_eigenvalue() -> None:
     rows = normal(50, 6)
     values = torch.linalg.eigvalsh(6 * torch.cov(rows.T) + 0.01 * torch.eye(6))

@@ -159,6 +159,7 @@ def test_five_persons_have_no_interval() -> None:
         ([1, np.inf], [1, 0], {}, "finite"),
         ([1, 2], [1, 0], {"threshold": float("nan")}, "finite"),
         ([1, 2], [1, 0], {"species": ["a"]}, "1 species"),
+        ([1, 2], [1, 0], {"subjects": ["a"]}, "1 subjects"),
     ],
 )
 def test_what_does_not_fit_is_refused(scores: list[float], labels: list[int], more: dict, words: str) -> None:

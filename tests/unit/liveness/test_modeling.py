@@ -12,8 +12,9 @@ from torch import Tensor
 from modicum.core.seeding import seeded_globally, torch_generator
 from modicum.errors import ConfigError, DataError
 from modicum.liveness import FGHVConfig, FGHVForLiveness
+from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.backbones import DepthNet, hsv
-from modicum.liveness.fit import fit
+from modicum.liveness.fit import calibration_rows, features_of, fit
 
 
 def rows(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -100,6 +101,15 @@ def test_the_order_of_the_latents_changes_neither_a_loss_nor_a_score() -> None:
     after = model.verify(inputs)
     torch.testing.assert_close(after.score, before.score, rtol=0, atol=1e-6)
     torch.testing.assert_close(after.variance, before.variance, rtol=1e-4, atol=1e-7)
+    real, attack = model.hypotheses(model.bank)
+    other = torch.randperm(len(real), generator=torch_generator(0, "order"))
+    features = model.embed(inputs)
+    for loss in (
+        lambda real, attack: F.variance_constraint(features @ real.T),
+        F.discrimination_constraint,
+        lambda real, attack: F.diversity(real) + F.diversity(attack),
+    ):
+        torch.testing.assert_close(loss(real[other], attack[other.flip(0)]), loss(real, attack))
 
 
 @pytest.mark.parametrize("preset", ["modicum", "paper"])
@@ -136,6 +146,24 @@ def test_hsv_is_that_of_the_standard_library() -> None:
     pixels[0, :, 0, 0] = 0.5
     wanted = [colorsys.rgb_to_hsv(*pixel) for pixel in pixels[0].flatten(1).T.tolist()]
     torch.testing.assert_close(hsv(pixels)[0].flatten(1).T, torch.tensor(wanted), rtol=0, atol=1e-6)
+
+
+def test_a_frozen_backbone_gives_training_the_features_that_it_scores() -> None:
+    # Batch norms of a new network are in training mode, and would give the features of their batch.
+    network = FGHVForLiveness(FGHVConfig(backbone="depthnet", image_size=32, bank_size=64))
+    images = torch.randint(256, (60, 32, 32, 3), generator=torch_generator(0, "images"), dtype=torch.uint8)
+    assert network.backbone is not None
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    fit(network, images, torch.arange(60) % 2, steps=2, batch=8)
+    assert all(torch.equal(value, before[name]) for name, value in network.backbone.state_dict().items())
+    learnt = torch.as_tensor(calibration_rows(torch.arange(60) % 2, None, 0)[0])
+    torch.testing.assert_close(network.input_mean, features_of(network, images)[learnt].mean(0))
+
+
+def test_a_backbone_with_random_weights_is_not_frozen() -> None:
+    images, config = torch.zeros(60, 32, 32, 3, dtype=torch.uint8), FGHVConfig(backbone="depthnet", image_size=32)
+    with pytest.raises(ConfigError, match="depthnet of a configuration has random weights"):
+        fit(config, images, torch.arange(60) % 2)
 
 
 def test_a_vision_model_of_transformers_is_a_backbone_frozen_or_trained(tmp_path: Path) -> None:
