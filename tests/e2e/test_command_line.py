@@ -174,6 +174,12 @@ def test_compare_writes_a_report_and_prints_the_same_one_again(whole: Whole, tmp
     assert again.stdout == whole.stdout
     shown = run_here("report", "out", cwd=tmp_path)
     assert shown.stdout == whole.stdout
+    page = tmp_path / "out" / "report.html"
+    page.unlink()
+    page.mkdir()
+    shown = run_here("report", "out", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, whole.stdout)
+    assert "Markdown and HTML were not written" in shown.stderr
 
 
 def test_of_an_unfinished_comparison_the_report_says_how_to_finish_it(whole: Whole, tmp_path: Path) -> None:
@@ -212,7 +218,8 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
     done = run_here(*LEAST, "--engine", "inline", "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reports"][0]["method"] == "nsgd"
-    assert (tmp_path / "out" / "report.json").read_text() == done.stdout
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(done.stdout)
+    assert done.stdout.isascii(), "it is printed whatever the encoding of stdout"
     (report,) = load(tmp_path / "out" / "report.json")
     assert report.seeds == (0,)
     assert report.environment.command.startswith("modicum compare nsgd --seeds 1")

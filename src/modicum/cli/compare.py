@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import shlex
 import shutil
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from modicum.cli.common import Json, out, progress_bar, say, stoppable
+from modicum.cli.common import Json, out, print_json, progress_bar, say, stoppable
 from modicum.core.devices import check_device
 from modicum.core.method import Budget
 from modicum.errors import ConfigError, DataError
@@ -99,7 +100,12 @@ def report(
         if hint is None:
             raise
         raise DataError(f"The comparison in {folder} is not finished.", hint=hint) from error
-    show(reports, write(reports, folder), json=json)
+    try:
+        written = write(reports, folder)
+    except ConfigError as error:  # of somebody else, perhaps: it can be shown all the same
+        say(f"Markdown and HTML were not written: {error.what}")
+        written = folder / "report.json"
+    show(reports, written, json=json)
 
 
 class WithMethod(TyperCommand):
@@ -162,7 +168,7 @@ def show(reports: Sequence[Report], page: Path, *, json: bool) -> None:
     from modicum.core.report import dump, table
 
     if json:
-        typer.echo(dump(reports), nl=False)
+        print_json(json_format.loads(dump(reports)))
     else:
         for entry in reports:
             out().print(table(entry))

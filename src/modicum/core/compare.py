@@ -20,8 +20,8 @@ import numpy.typing as npt
 from modicum.core.devices import check_device
 from modicum.core.engine import Engine, open_engine
 from modicum.core.environment import describe_environment
-from modicum.core.intervals import FEWEST, crossed_interval, holm, mean_interval
-from modicum.core.jobs import Record, Task, finish, seeds_seen
+from modicum.core.intervals import FEWEST, alike, crossed_interval, holm, mean_interval
+from modicum.core.jobs import Record, Task, finish, question_of, seeds_seen
 from modicum.core.method import UNWRITABLE, Arm, Budget, Comparison, Job, Method, Metric
 from modicum.core.progress import Progress, silent
 from modicum.core.registry import load
@@ -98,7 +98,8 @@ def compare(
         for arm in arms
     ]
     with nullcontext(engine) if not isinstance(engine, str) else open_engine(engine) as running:
-        records = finish(tasks, engine=running, folder=out, progress=progress or silent)
+        question = question_of(tasks[0])
+        records = finish(tasks, question, engine=running, folder=out, progress=progress or silent)
     _check_items(numbers, arms, records)
     results = tuple(_arm_result(comparison, arm, [records[arm.name, seed] for seed in numbers]) for arm in arms)
     differences = paired_differences(_pairs(results), comparison.metric)
@@ -128,7 +129,7 @@ def compare(
         planned=len(numbers),
     )
     if out is not None:
-        first, tried = seeds_seen(tasks[0], folder=out, seeds=numbers)
+        first, tried = seeds_seen(question, folder=out, seeds=numbers)
         report = replace(report, planned=len({*first} & {*numbers}), left_out=len(tried - {*numbers}))
         write([report], out)
     return report
@@ -141,8 +142,9 @@ def resolve_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         ConfigError: if there is none, or one twice, or one is no integer from 0 on, or there are more than 10,000.
     """
     hint = "Give a number of seeds, such as 3, or a list, such as 0,1,2."
-    if isinstance(seeds, int) and (seeds > _MOST_SEEDS or isinstance(seeds, bool)):
-        raise ConfigError(f"The number of seeds is 1 to {_MOST_SEEDS:,}, got {seeds}.", hint=hint)
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    if count > _MOST_SEEDS or isinstance(seeds, bool):
+        raise ConfigError(f"The number of seeds is 1 to {_MOST_SEEDS:,}, got {count}.", hint=hint)
     try:
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
     except TypeError as error:
@@ -264,7 +266,7 @@ def _interval(
         return None, None, None
     if len(arm.items) == len(versus.items) > 1:
         return crossed_interval(values, sign * (np.array(arm.items) - np.array(versus.items)))
-    if all(len({*each}) == 1 for one in (arm, versus) for each in (one.values, *one.secondary_values.values())):
+    if all(alike(each) for one in (arm, versus) for each in (one.values, *one.secondary_values.values())):
         return None, None, None  # the seed changes neither: copies of one value
     return mean_interval(values)
 
@@ -282,6 +284,7 @@ def _judge(
         return "too few seeds"
     if adjusted <= _SIGNIFICANT:
         return "better" if values.mean() > 0 else "worse"
-    if margin is not None and -margin < low and high < margin:
+    # An interval without width is of items on which the arms never differed: of rare ones it says nothing.
+    if margin is not None and -margin < low < high < margin:
         return "equivalent"
     return "no difference shown"

@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import joblib  # pyright: ignore[reportMissingTypeStubs]
 
 from modicum.core.extras import require
-from modicum.errors import ConfigError, WorkerDiedError
+from modicum.errors import ConfigError, JobFailedError, WorkerDiedError
 
 __all__ = ["Engine", "Finished", "open_engine"]
 
@@ -68,7 +68,7 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     Args:
         name: "local" (processes of this machine), "inline" (this process), "dask" (a Dask cluster of local
             processes) or "dask://host:port" (a Dask scheduler that is there).
-        workers: number of processes for "local" and "dask"; as many as cores when None.
+        workers: number of processes for "local" and "dask", which alone take it; as many as cores when None.
         threads: of torch and BLAS in each worker.
 
     Raises:
@@ -77,6 +77,8 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     for what, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:
             raise ConfigError(f"{what} must be at least 1, got {number}.", hint=f"Give a positive number of {what}.")
+    if workers is not None and (name == "inline" or "://" in name):
+        raise ConfigError(f"The engine {name} has its own workers.", hint="Leave out the number of workers.")
     match name.partition("://"):
         case "local", "", "":
             return LocalEngine(workers, threads=threads)
@@ -133,7 +135,7 @@ class LocalEngine(Engine):
                 while queue or running:
                     while queue and len(running) < limit:
                         # Taken from the queue after it is submitted: a pool that breaks here must not lose the job.
-                        running[pool.submit(_call, self.threads, function, items[queue[0]])] = queue[0]
+                        running[pool.submit(_call_away, self.threads, function, items[queue[0]])] = queue[0]
                         queue.popleft()
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     ended = [future for future in done if not isinstance(future.exception(), BrokenProcessPool)]
@@ -249,7 +251,7 @@ class DaskEngine(Engine):
         futures: dict[Any, int] = {}
         try:
             for index, item in enumerate(items):
-                futures[self._client.submit(_call, self.threads, function, item, pure=False)] = index
+                futures[self._client.submit(_call_away, self.threads, function, item, pure=False)] = index
             yield from self._drain(futures)
         except (self._distributed.client.FutureCancelledError, self._distributed.comm.CommClosedError) as error:
             raise WorkerDiedError(
@@ -268,6 +270,19 @@ class DaskEngine(Engine):
                     hint="Look for too little memory on the workers or a crash in a compiled library.",
                 )
             yield Finished(index, error=error) if error else Finished(index, value=value)
+
+
+def _call_away(threads: int, function: Callable[[Item], Result], item: Item) -> Result:
+    try:
+        return _call(threads, function, item)
+    except Exception as error:
+        try:  # what cannot be unpickled would take the pool down, and with it all that runs
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        except Exception:  # noqa: BLE001 - of whatever kind
+            raise JobFailedError(
+                f"{type(error).__name__}: {error}.", hint="Run it with --engine inline to see where it fails."
+            ) from None
+        raise
 
 
 def _call(threads: int, function: Callable[[Item], Result], item: Item) -> Result:

@@ -9,6 +9,7 @@ import inspect
 import itertools
 import marshal
 import os
+import pickle
 import platform
 import re
 import shlex
@@ -19,6 +20,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import modicum
@@ -60,19 +62,48 @@ def code_digest(function: Callable[..., Any]) -> str:
     """Hash the code that a job runs: the package of its method and the core, or a function from elsewhere."""
     # With the module of a function from elsewhere go those that it imports, anywhere in its text, from its own folder
     # or package, and so on from there; and all of modicum, whose methods it may use by their public names.
-    while isinstance(function, functools.partial):
-        function = function.func
-    source = inspect.getsourcefile(function)
-    if source is None or not Path(source).is_file():
-        return _package_digest() + hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
-    path = Path(source).resolve()
+    function, bound = _unbound(function)
+    path = source_of(function)
+    if path is None:
+        return bound + _package_digest() + hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
     if path.is_relative_to(_PACKAGE.resolve()):
-        return _package_digest(path.relative_to(_PACKAGE.resolve()).parts[0])
+        return bound + _package_digest(path.relative_to(_PACKAGE.resolve()).parts[0])
     package = getattr(sys.modules.get(function.__module__), "__package__", None) or ""
     root = path.parents[len(package.split(".")) if package else 0]
     files: set[Path] = set()
     _add_with_imports(path, root, files)
-    return _package_digest() + tree_hash({file.relative_to(root).as_posix(): sha256_of(file) for file in files})
+    return bound + _package_digest() + tree_hash({file.relative_to(root).as_posix(): sha256_of(file) for file in files})
+
+
+def source_of(function: Callable[..., Any]) -> Path | None:
+    """Find the file of a function; one that was typed into a notebook or a session has none."""
+    function, _ = _unbound(function)
+    source = inspect.getsourcefile(function)
+    return Path(source).resolve() if source is not None and Path(source).is_file() else None
+
+
+def _unbound(function: Callable[..., Any]) -> tuple[FunctionType, str]:
+    """Give the function itself, and a hash of the arguments and the object that it is bound to; "" for none."""
+    bound: list[object] = []
+    while isinstance(function, functools.partial | MethodType):
+        if isinstance(function, MethodType):
+            bound.append(function.__self__)
+            function = function.__func__
+        else:
+            bound += [(function.args, function.keywords)] if function.args or function.keywords else []
+            function = function.func
+    if not isinstance(function, FunctionType):
+        raise ConfigError(
+            f"A job runs a function, not {function!r}.",
+            hint="Give a function, a method, or a functools.partial of one.",
+        )
+    try:
+        return function, hashlib.sha256(pickle.dumps(bound)).hexdigest() if bound else ""
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"What {function.__qualname__} is bound to cannot be recorded ({error}).",
+            hint="Bind numbers, texts and objects of classes at the top level of a module.",
+        ) from error
 
 
 def _add_with_imports(path: Path, root: Path, found: set[Path]) -> None:
@@ -128,8 +159,18 @@ def tree_digest(path: Path) -> str:
     """Hash a file, or all files of a folder with their relative names."""
     if not path.exists():
         raise ConfigError(f"There is nothing at {path}.", hint="Give the path of a file or folder that exists.")
-    files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
+    files = [path] if path.is_file() else list(_files_below(path))
     return tree_hash({file.relative_to(path).as_posix(): sha256_of(file) for file in files})
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    # Through links to folders, as readers go, but into no folder twice: a link may lead to where it lies.
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = sorted(folders) if real not in seen else []
+        yield from (path for name in files if real not in seen and (path := Path(parent, name)).is_file())
+        seen.add(real)
 
 
 def this_run(device: str = "cpu") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
 FEWEST = 6  # paired differences for a verdict
@@ -41,45 +41,75 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def alike(values: npt.ArrayLike) -> bool:
+    """Tell whether values are copies of one, but for the last bits."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
+
+
 def mean_interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Give the 95 % interval of a mean of two or more values, and the two-sided p-value of a mean of zero."""
     # The wider of Student's t and, from six values on, the studentised bootstrap (Efron and Tibshirani 1993, 12.5),
     # and the larger p-value: of what benchmarks/intervals.py compares, the one that covers enough of skewed values too.
     count, mean = len(values), float(values.mean())
-    error = float(values.std(ddof=1)) / math.sqrt(count)
-    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+    if alike(values):
         # No spread to go by: as likely as that all signs agree by chance.
         return mean, mean, 2.0 ** (1 - count) if mean else 1.0
-    above = float(stats.t.ppf(1 - _TAIL, count - 1))
-    below = -above
+    error, drawn = float(values.std(ddof=1)) / math.sqrt(count), _studentised(values)
+    below, above = _quantiles(drawn, count, _TAIL)
     p_value = 2 * stats.t.sf(abs(mean) / error, count - 1)
-    if count >= FEWEST:
-        shares, centred = _drawn_shares(count), values - mean
-        means = shares @ centred
-        errors = np.sqrt((shares @ centred**2 - means**2).clip(min=0) / (count - 1))
-        some = errors > 1e-6 * error  # one value drawn again and again says nothing of the spread
-        t = means[some] / errors[some]
-        below, above = min(below, float(np.quantile(t, _TAIL))), max(above, float(np.quantile(t, 1 - _TAIL)))
-        beyond = min(np.sum(t >= mean / error), np.sum(t <= mean / error))
-        p_value = max(p_value, min(1.0, 2 * (1 + beyond) / (1 + len(t))))
+    if len(drawn):
+        beyond = min(np.sum(drawn >= mean / error), np.sum(drawn <= mean / error))
+        p_value = max(p_value, min(1.0, 2 * (1 + beyond) / (1 + len(drawn))))
     return mean - above * error, mean - below * error, float(p_value)
+
+
+def _studentised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Draw t of bootstrap samples; none of few values."""
+    count = len(values)
+    if count < FEWEST:
+        return np.empty(0)
+    shares, centred = _drawn_shares(count), values - values.mean()
+    means = shares @ centred
+    errors = np.sqrt((shares @ centred**2 - means**2).clip(min=0) / (count - 1))
+    some = errors > 1e-6 * values.std(ddof=1) / math.sqrt(count)  # one value again and again says nothing of the spread
+    return means[some] / errors[some]
+
+
+def _quantiles(drawn: npt.NDArray[np.float64], count: int, tail: float) -> tuple[float, float]:
+    """Give the wider of the quantiles of Student's t and of the drawn ones, on both sides."""
+    above = float(stats.t.ppf(1 - tail, count - 1))
+    if not len(drawn):
+        return -above, above
+    return min(-above, float(np.quantile(drawn, tail))), max(above, float(np.quantile(drawn, 1 - tail)))
 
 
 def crossed_interval(values: npt.NDArray[np.float64], items: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Give interval and p-value of a mean over seeds (values) and over the test items that all seeds share."""
     # Seeds and items are crossed random effects, and each item is a mean over the seeds. The variance of the mean is
     # that over seeds plus that over items: what is of one seed and one item alone is in both, so that the sum is a
-    # little too large. Degrees of freedom are those of Welch and Satterthwaite.
+    # little too large. So are the squares of the two half-widths, and the p-value is the level of the interval that
+    # ends at zero.
     low, high, p_value = mean_interval(values)
-    mean, sizes = float(values.mean()), (len(values), len(items))
-    of_seeds, of_items = (float(each.var(ddof=1)) / len(each) for each in (values, items))
-    if of_items > 0:
-        half = float(stats.t.ppf(1 - _TAIL, sizes[1] - 1)) * math.sqrt(of_items)
-        low, high = mean - math.hypot(mean - low, half), mean + math.hypot(high - mean, half)
-        variance = of_seeds + of_items
-        freedom = variance**2 / (of_seeds**2 / (sizes[0] - 1) + of_items**2 / (sizes[1] - 1))
-        p_value = max(p_value, 2 * float(stats.t.sf(abs(mean) / math.sqrt(variance), freedom)))
-    return low, high, p_value
+    mean, count = float(values.mean()), len(values)
+    of_seeds, of_items = (float(each.std(ddof=1)) / math.sqrt(len(each)) for each in (values, items))
+    if of_items == 0:
+        return low, high, p_value
+    drawn = np.empty(0) if alike(values) else _studentised(values)
+
+    def halves(tail: float) -> list[float]:  # above the mean, and below it
+        each = float(stats.t.ppf(1 - tail, len(items) - 1)) * of_items
+        return [math.hypot(side * of_seeds, each) for side in _quantiles(drawn, count, tail)]
+
+    def beyond_zero(tail: float) -> float:
+        return abs(mean) - halves(tail)[mean > 0]
+
+    least = 1e-12
+    if beyond_zero(0.5) <= 0:
+        p_value = 1.0
+    elif beyond_zero(least) < 0:
+        p_value = max(p_value, 2 * optimize.brentq(beyond_zero, least, 0.5))
+    upper, lower = halves(_TAIL)
+    return mean - lower, mean + upper, p_value
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modicum.core.engine import Engine
-from modicum.core.environment import code_digest, library_versions, tree_digest
+from modicum.core.environment import code_digest, library_versions, source_of, tree_digest
 from modicum.core.journal import Journal, job_key
 from modicum.core.measure import Cost, measured
 from modicum.core.method import Arm, Comparison, Job, Measurement
@@ -30,10 +31,16 @@ class Task:
 
 
 def finish(
-    tasks: Sequence[Task], *, engine: Engine, folder: Path | None, progress: Progress = silent
+    tasks: Sequence[Task], question: Record, *, engine: Engine, folder: Path | None, progress: Progress = silent
 ) -> dict[tuple[str, int], Record]:
-    """Run the tasks that the journal does not hold yet."""
-    descriptions = [_describe(task, engine) for task in tasks]
+    """Run the tasks of one question that the journal does not hold yet."""
+    descriptions = [_describe(task, question, engine) for task in tasks]
+    if folder is not None and any(source_of(task.arm.run) is None for task in tasks):
+        warnings.warn(
+            f"An arm was typed into a session: what its functions call is not part of what {folder} knows a job by. "
+            "Name another folder after a change, or put the functions into a file.",
+            stacklevel=3,
+        )
     jobs = [
         (
             f"{task.arm.name}, seed {task.job.seed}",
@@ -50,17 +57,16 @@ def finish(
     return {(task.arm.name, task.job.seed): record or {} for task, record in zip(tasks, records, strict=True)}
 
 
-def seeds_seen(task: Task, *, folder: Path, seeds: Sequence[int]) -> tuple[tuple[int, ...], set[int]]:
+def seeds_seen(question: Record, *, folder: Path, seeds: Sequence[int]) -> tuple[tuple[int, ...], set[int]]:
     """Note that a report on these seeds is made; give those of the first report on its question, and all with a job."""
-    question = _question(task)
     with Journal(folder) as journal:
         first = journal.look(job_key(question), seeds)
         jobs = journal.descriptions()
     return first, {it["seed"] for it in jobs if {name: it.get(name) for name in question} == question}
 
 
-def _question(task: Task) -> Record:
-    # What a reader asks: the same after an edit of the code, on another device and by other arms.
+def question_of(task: Task) -> Record:
+    """Say what a reader asks: the same after an edit of the code, on another device and by other arms and seeds."""
     return {
         "method": task.comparison.method,
         "budget": task.job.budget,
@@ -69,10 +75,10 @@ def _question(task: Task) -> Record:
     }
 
 
-def _describe(task: Task, engine: Engine) -> Record:
+def _describe(task: Task, question: Record, engine: Engine) -> Record:
     # Everything that determines the result, and nothing that does not.
     return {
-        **_question(task),
+        **question,
         "arm": task.arm.name,
         "seed": task.job.seed,
         "device": task.job.device,

@@ -10,6 +10,7 @@ One process at a time works on a folder: it holds SQLite's lock of the file, whi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -142,7 +143,13 @@ class Journal:
                 connection.executescript(
                     f"BEGIN;{_TABLES}PRAGMA application_id = {_APPLICATION};PRAGMA user_version = {_VERSION};COMMIT;"
                 )
-            os.link(part, self.path)
+            try:
+                os.link(part, self.path)
+            except OSError as error:
+                if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}:
+                    raise
+                self.path.open("x").close()  # on a file system without links (exFAT) it is empty for a moment
+                part.replace(self.path)
         except FileExistsError:
             return False
         finally:

@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import pytest
 from annotated_types import Ge
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, Ridge
 
@@ -305,7 +306,7 @@ def split(job: Job) -> tuple[np.ndarray, np.ndarray]:
 def shared_error(job: Job, parts: tuple[np.ndarray, np.ndarray], model: LinearRegression | Ridge) -> Measurement:
     inputs, target = (np.asarray(part) for part in load_diabetes(return_X_y=True))
     train, test = parts
-    model.fit(inputs[train], target[train])
+    model = clone(model).fit(inputs[train], target[train])  # what an arm is bound to is part of its job
     return Measurement(value=float(np.sqrt(np.mean((model.predict(inputs[test]) - target[test]) ** 2))))
 
 

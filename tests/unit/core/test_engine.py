@@ -15,7 +15,7 @@ import pytest
 
 from modicum.core import engine as engines
 from modicum.core.engine import Engine, Finished, open_engine
-from modicum.errors import ConfigError, WorkerDiedError
+from modicum.errors import ConfigError, JobFailedError, WorkerDiedError
 
 pytestmark = pytest.mark.slow  # all of them together
 
@@ -42,6 +42,17 @@ def process_and_threads(met: Path) -> tuple[int, int]:
 def fail_on_two(number: int) -> int:
     if number == 2:
         raise ValueError("two is not allowed")
+    return number
+
+
+class RefusedError(Exception):
+    def __init__(self, what: str, *, response: int) -> None:
+        super().__init__(f"{what} {response}")
+
+
+def refuse_two(number: int) -> int:
+    if number == 2:
+        raise RefusedError("the server said", response=404)
     return number
 
 
@@ -130,6 +141,21 @@ def test_an_error_of_one_job_comes_back_and_the_others_go_on(name: str, opened: 
     (failed,) = [end for end in ends if end.error is not None]
     assert failed.index == 2
     assert "two is not allowed" in str(failed.error)
+
+
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_an_error_that_cannot_be_sent_comes_back_in_words(name: str, opened: Callable[[str], Engine]) -> None:
+    ends = list(opened(name).run(refuse_two, range(4)))
+    assert values(ends) == {0: 0, 1: 1, 3: 3}
+    (failed,) = [end for end in ends if end.error is not None]
+    assert isinstance(failed.error, JobFailedError)
+    assert "RefusedError: the server said 404" in str(failed.error)
+
+
+@pytest.mark.parametrize("name", ["inline", "dask://127.0.0.1:1"])
+def test_workers_of_an_engine_that_has_its_own_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="has its own workers"):
+        open_engine(name, workers=2)
 
 
 @pytest.mark.parametrize("name", ["local", "dask"])

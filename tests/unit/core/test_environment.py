@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from pathlib import Path
 from types import FunctionType
 
@@ -62,6 +63,50 @@ def test_helpers_that_a_module_imports_from_its_folder_or_package_belong_to_its_
 def test_arms_of_modicum_share_the_digest_of_the_package() -> None:
     assert code_digest(comparison.make) == code_digest(functools.partial(comparison.run))
     assert len(code_digest(comparison.make)) == 64
+
+
+class Bound:
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def run(self, job: object) -> float:
+        return self.rate
+
+    __call__ = run
+
+
+def test_what_a_function_is_bound_to_belongs_to_its_code() -> None:
+    run = Bound(1.0).run
+    assert code_digest(functools.partial(library_versions, rate=0.1)) == code_digest(
+        functools.partial(library_versions, rate=0.1)
+    )
+    digests = {
+        code_digest(each)
+        for rate in (0.1, 0.5)
+        for each in (
+            functools.partial(library_versions, rate=rate), functools.partial(library_versions, rate), Bound(rate).run,
+            functools.partial(functools.partial(library_versions, rate), rate=2.0), functools.partial(run, rate),
+        )
+    }  # fmt: skip
+    assert len(digests) == 10
+    with pytest.raises(ConfigError, match="runs a function, not"):
+        code_digest(Bound(1.0))
+    with pytest.raises(ConfigError, match="library_versions is bound to cannot be recorded"):
+        code_digest(functools.partial(library_versions, lambda: 1))
+
+
+def test_a_tree_goes_through_links_and_no_circle(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "x.txt").write_text("one")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "class").symlink_to(tmp_path / "far")
+    (tmp_path / "data" / "circle").symlink_to(tmp_path / "data")
+    before = tree_digest(tmp_path / "data")
+    assert before == tree_digest(tmp_path / "data")
+    (tmp_path / "far" / "x.txt").write_text("two")
+    assert before != tree_digest(tmp_path / "data")
+    (tmp_path / "far" / os.fsdecode(b"\xff.txt")).write_text("a name that is no UTF-8")
+    assert len(tree_digest(tmp_path / "data")) == 64
 
 
 def test_a_tree_is_its_names_and_bytes(tmp_path: Path) -> None:

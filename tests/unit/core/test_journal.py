@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -140,6 +141,18 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(JournalError, match="is no file"):
         Journal(tmp_path)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    fill(tmp_path / "new", 0, 2)
+    fill(tmp_path / "new", 2, 1)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [FILE_NAME]
+    with Journal(tmp_path / "new") as journal:
+        assert len(journal) == 3
 
 
 def test_a_run_that_ends_before_its_first_job_leaves_nothing(tmp_path: Path) -> None:

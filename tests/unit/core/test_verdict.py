@@ -73,6 +73,30 @@ def test_the_spread_of_common_test_items_is_in_interval_and_p_value(higher_is_be
     assert crossed.p_value > alone.p_value
 
 
+def test_the_p_value_of_common_items_is_the_level_of_the_interval_that_ends_at_zero() -> None:
+    draw, ends = np.random.default_rng(2), []
+    for _ in range(100):
+        scores = draw.normal(0.06, 0.06, (6, 1)) + draw.normal(0, 0.4, 100) + draw.normal(0, 0.2, (6, 100))
+        pair = (arm("ours", scores.mean(1).tolist(), scores.mean(0).tolist()), arm("theirs", [0.0] * 6, [0.0] * 100))
+        (found,) = paired_differences([pair], Metric(name="accuracy"))
+        ends.append((found.low or 0, found.high or 0, found.p_value or 0))
+    excludes = [low > 0 or high < 0 for low, high, _ in ends]
+    assert 5 < sum(excludes) < 95
+    assert excludes == [p <= 0.05 for *_, p in ends]
+
+
+def test_arms_that_never_differ_on_an_item_are_not_called_equivalent() -> None:
+    pair = (arm("ours", [0.5] * 6, [1.0, 0.0] * 20), arm("theirs", [0.5] * 6, [1.0, 0.0] * 20))
+    (found,) = paired_differences([pair], Metric(name="accuracy", margin=0.01))
+    assert found.verdict == "no difference shown"
+
+
+def test_copies_of_one_value_are_no_evidence_though_their_last_bits_differ() -> None:
+    ours = [0.6 + place * 1e-16 for place in range(8)]
+    found = paired(ours, [0.5 - place * 1e-16 for place in range(8)])
+    assert (found.low, found.verdict) == (None, "too few seeds")
+
+
 def test_without_spread_of_seeds_common_items_have_students_test() -> None:
     items = np.random.default_rng(1).normal(0.2, 1.0, 40)
     pair = (arm("ours", [items.mean()] * 8, items.tolist()), arm("theirs", [0.0] * 8, [0.0] * 40))

@@ -37,7 +37,7 @@ def has_size(path: Path, file: File | Pack) -> bool:
 
 def tree_hash(members: Mapping[str, str]) -> str:
     """Give one hash for many files: SHA-256 over a line ``path``, null character, ``sha256`` a file, sorted by path."""
-    lines = (f"{path}\0{sha256}\n".encode() for path, sha256 in sorted(members.items()))
+    lines = (f"{path}\0{sha256}\n".encode(errors="surrogateescape") for path, sha256 in sorted(members.items()))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 

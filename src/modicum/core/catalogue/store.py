@@ -54,18 +54,19 @@ class Places:
 
 def places_from_environment() -> Places:
     """Read ``MODICUM_DATA``, which must be a folder, and ``MODICUM_CACHE``; without the latter the system's cache."""
-    data = os.environ.get("MODICUM_DATA")
-    if data and not Path(data).is_dir():
+    named = os.environ.get("MODICUM_DATA")
+    data = Path(named).expanduser().absolute() if named else None
+    if data and not data.is_dir():
         raise ConfigError(
-            f"MODICUM_DATA must name a folder, but it is {data!r}.", hint="Set it to an existing folder, or unset it."
+            f"MODICUM_DATA must name a folder, but it is {named!r}.", hint="Set it to an existing folder, or unset it."
         )
-    return Places(data=Path(data).absolute() if data else None, cache=cache_folder())
+    return Places(data=data, cache=cache_folder())
 
 
 def cache_folder() -> Path:
     """Give the folder that ``MODICUM_CACHE`` names, or the system's place for caches."""
     if own := os.environ.get("MODICUM_CACHE"):
-        return Path(own).absolute()
+        return Path(own).expanduser().absolute()
     import pooch  # pyright: ignore[reportMissingTypeStubs]
 
     return Path(pooch.os_cache("modicum"))
@@ -241,11 +242,17 @@ def _unpack(data_set: DataSet, pack: Pack, built: Path, downloads: Path, places:
     else:
         paths = _obtain(data_set, public, downloads, places)
         members = ((file.path, path.read_bytes()) for file, path in zip(public, paths, strict=True))
-    found = _write_tree(members, built)
+    again = f"Delete {source} and fetch {data_set.name} again"
+    try:
+        found = _write_tree(members, built)
+    except DataError as error:
+        if own is None and isinstance(public, Archive):  # it has no checksum, and the next call would read it again
+            raise DataError(error.what, hint=f"{again}.") from error
+        raise
     if found != pack.tree:
         raise ChecksumError(
             f"The {pack.count:,} files in {source} should have the tree hash {pack.tree}, but they have {found}.",
-            hint=f"Delete {source} and fetch {data_set.name} again; if it stays, the public files were changed.",
+            hint=f"{again}; if it stays, the public files were changed.",
         )
 
 

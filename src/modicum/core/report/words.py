@@ -12,7 +12,7 @@ from typing import get_args
 
 import numpy as np
 
-from modicum.core.intervals import FEWEST, mean_interval
+from modicum.core.intervals import FEWEST, alike, mean_interval
 from modicum.core.method import Metric
 from modicum.core.results import ArmResult, Difference, Report, Verdict
 
@@ -278,7 +278,7 @@ def exploratory_columns(report: Report) -> tuple[Column, ...]:
             own = arm.secondary_values.get(metric.name)
             if base and own and arm.role != "baseline":
                 gain = np.subtract(own, base) * (1 if metric.higher_is_better else -1)
-                low, high, _ = mean_interval(gain)
+                low, high, _ = (None, None, None) if alike(own) and alike(base) else mean_interval(gain)
                 shown = signed(float(gain.mean()), metric.digits), interval(low, high, metric.digits)
                 table.append((heading(metric), arm.name, *shown))
     heads = ("metric", "arm", "difference", "95 % interval")

@@ -14,6 +14,14 @@ def test_both_folders_come_from_the_environment(monkeypatch, tmp_path) -> None:
     assert (places.data, places.cache) == (tmp_path, tmp_path / "cache")
 
 
+def test_a_home_that_no_shell_has_filled_in_is(monkeypatch, tmp_path) -> None:
+    (tmp_path / "data").mkdir()
+    for name, value in (("HOME", str(tmp_path)), ("MODICUM_DATA", "~/data"), ("MODICUM_CACHE", "~/cache")):
+        monkeypatch.setenv(name, value)
+    places = places_from_environment()
+    assert (places.data, places.cache) == (tmp_path / "data", tmp_path / "cache")
+
+
 @pytest.mark.parametrize("empty", [True, False])
 def test_unset_and_empty_mean_no_data_folder_and_the_systems_cache(monkeypatch, empty) -> None:
     for name in ("MODICUM_DATA", "MODICUM_CACHE"):

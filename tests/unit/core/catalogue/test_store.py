@@ -227,6 +227,15 @@ def test_an_archive_with_a_changed_file_is_an_error_and_builds_nothing(
     assert list((places.cache / "staging").iterdir()) == []
 
 
+def test_an_archive_that_is_no_whole_one_is_named_to_be_deleted(places, public, packed) -> None:
+    example = packed(public.address)
+    public.put("maker/words/archive/abc123.tar.gz", b"<html>Log in first</html>")
+    with pytest.raises(DataError) as raised:
+        store.fetch(example.data_set, places)
+    assert re.search(r"Delete \S+words-abc123\.tar\.gz and fetch", raised.value.hint)
+    assert list((places.cache / "staging").iterdir()) == []
+
+
 def test_a_hand_placed_archive_is_used(places, closed, packed, repository_archive, fetched) -> None:
     example = packed(closed)
     with pytest.raises(MissingDataError) as raised:
