@@ -45,6 +45,10 @@ class ClonedPolicy:
         shape: tuple[int, ...] | None = None,
     ) -> None:
         self._probabilities, self._shape = _Probabilities(network, transform), shape
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Start the stream of the drawn actions anew: the policies of one fit would all draw the same."""
         self._generator = torch_generator(seed, "actions")
 
     @torch.no_grad()

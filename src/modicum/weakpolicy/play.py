@@ -86,6 +86,8 @@ def with_noise(shown: Demonstrations, share: float, seed: int) -> Demonstrations
 
 def play(policy: Any, environment: str, episodes: int, seed: int) -> tuple[NDArray[np.float64], Demonstrations | None]:
     """Play episodes side by side; give their returns, and what was seen and done (not of the cramped room)."""
+    if isinstance(policy, ClonedPolicy):
+        policy.reseed(seed)  # all that is random in the cramped room; the arms of the comparison have this seed already
     if environment == CRAMPED_ROOM:
         return CrampedRoom(rooms=episodes).score(policy), None
     envs = make_environments(environment, episodes)

@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from modicum.core.method import Job
 from modicum.errors import ConfigError
-from modicum.weakpolicy import Demonstrations, PeerBC, Run, sweep
+from modicum.weakpolicy import CrampedRoom, Demonstrations, PeerBC, Run, published_demonstrations, sweep
 from modicum.weakpolicy.comparison import METHOD, clone, runs
 from modicum.weakpolicy.functional import absorbing_value
 from modicum.weakpolicy.play import (
@@ -117,6 +117,16 @@ def test_episodes_of_a_policy_are_whole_and_repeat() -> None:
     assert recorded is not None
     assert np.array_equal(first, second)
     assert first.sum() == len(recorded)
+
+
+@pytest.mark.data("demonstrations/overcooked")
+def test_rooms_are_played_by_the_seed_and_the_comparison_keeps_its_stream() -> None:
+    cloning = PeerBC(hidden=(), steps=100, learning_rate=1e-2, class_weight="balanced", seed=7)
+    cloning.fit(published_demonstrations("overcooked-train"))
+    policy = cloning.policy()
+    other, first = (play(policy, "cramped_room", 8, seed)[0] for seed in (8, 7))
+    assert not np.array_equal(first, other)
+    assert np.array_equal(first, CrampedRoom(8).score(cloning.policy()))  # the fit's seed, as in the arms
 
 
 def test_held_out_episodes_share_no_step() -> None:
