@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical
 
 from modicum.core.extras import require
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, StateError
 from modicum.weakpolicy.losses import PeerLoss, XiSchedule, checked_xi, xi_at
 
 require("stable_baselines3", extra="rl", purpose="PeerCoTraining")
 # This module is imported when it is used.
+from gymnasium.spaces import Box, Discrete  # noqa: E402, TID253
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm  # noqa: E402, TID253
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN  # noqa: E402, TID253
 from stable_baselines3.common.utils import safe_mean  # noqa: E402, TID253
@@ -79,7 +80,8 @@ class PeerCoTraining:
         learning_rate: of the steps of imitation, which have an Adam of their own.
 
     Raises:
-        ConfigError: if an agent is not on-policy, their spaces differ, or ``xi`` is negative.
+        ConfigError: if an agent is not on-policy, their spaces differ, actions are neither one integer nor real
+            vectors, or ``xi`` is negative.
 
     Source:
         Wang, Guo, Zhu and Liu 2021 (arXiv:2010.01748), PeerCT; Song et al., "Co-training for Policy Learning" (UAI
@@ -112,6 +114,11 @@ class PeerCoTraining:
                 f"Both agents need the same spaces, got {spaces[0]} and {spaces[1]}.",
                 hint="Build both on the same environment; the view belongs into policy_kwargs.",
             )
+        if not isinstance(agent_a.action_space, (Discrete, Box)):
+            raise ConfigError(
+                f"Co-training imitates one discrete action or real vectors, the space is {agent_a.action_space}.",
+                hint="Use a Discrete or a Box space of actions.",
+            )
         self.agents, self.xi, self.gate = (agent_a, agent_b), xi, gate
         self.imitations = [0, 0]  # steps of each agent
         self._optimizers = [torch.optim.Adam(agent.policy.parameters(), learning_rate) for agent in self.agents]
@@ -120,12 +127,17 @@ class PeerCoTraining:
         """Train both agents for so many steps, at least 1, each in its own environment."""
         if total_timesteps < 1:
             raise ConfigError(f"total_timesteps must be 1 or more, got {total_timesteps}.", hint="Use 100_000, say.")
+        if any(agent.env is None for agent in self.agents):
+            raise StateError(
+                "Both agents need an environment, and one has none.",
+                hint="Load it with PPO.load(path, env=env), or call set_env(env).",
+            )
         callbacks = [agent._setup_learn(total_timesteps)[1] for agent in self.agents]
         for callback in callbacks:
             callback.on_training_start({}, {})
         while all(agent.num_timesteps < total_timesteps for agent in self.agents):
             for agent, callback in zip(self.agents, callbacks, strict=True):
-                environment: Any = agent.env  # an agent that is loaded may have none
+                environment: Any = agent.env
                 agent.collect_rollouts(environment, callback, agent.rollout_buffer, agent.n_steps)
                 agent._update_current_progress_remaining(agent.num_timesteps, total_timesteps)
                 agent.train()
@@ -148,13 +160,8 @@ class PeerCoTraining:
         distribution = agent.policy.get_distribution(observations).distribution
         if isinstance(distribution, Categorical):
             loss = PeerLoss("ce", xi)(distribution.logits, actions[:, 0].long())
-        elif isinstance(distribution, Normal):
-            loss = PeerLoss("gaussian", xi)(distribution, actions)
         else:
-            raise ConfigError(
-                f"Co-training imitates one discrete action or real vectors, the space is {agent.action_space}.",
-                hint="Use a Discrete or a Box space of actions.",
-            )
+            loss = PeerLoss("gaussian", xi)(distribution, actions)
         self._optimizers[learner].zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(agent.policy.parameters(), agent.max_grad_norm)

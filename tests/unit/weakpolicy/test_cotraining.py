@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.utils import obs_as_tensor
 
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, StateError
 from modicum.weakpolicy import PeerCoTraining, ViewMask, XiSchedule
 
 CARTPOLE = spaces.Box(-1, 1, (4,), np.float32)
@@ -99,3 +100,20 @@ def test_what_cannot_be_cotrained_is_refused() -> None:
         PeerCoTraining(ppo("even"), ppo("odd", "Pendulum-v1"))
     with pytest.raises(ConfigError, match="xi must be a number from 0 on"):
         PeerCoTraining(ppo("even"), ppo("odd"), -0.1)
+    one, two = (PPO("MlpPolicy", Switches(), n_steps=64, device="cpu") for _ in range(2))
+    with pytest.raises(ConfigError, match=r"one discrete action or real vectors, the space is MultiDiscrete"):
+        PeerCoTraining(one, two)
+
+
+def test_agents_without_an_environment_learn_nothing(tmp_path: Path) -> None:
+    ppo("odd").save(tmp_path / "agent")
+    pair = PeerCoTraining(ppo("even"), PPO.load(tmp_path / "agent", device="cpu"))
+    with pytest.raises(StateError, match="Both agents need an environment"):
+        pair.learn(64)
+    assert pair.agents[0].num_timesteps == 0
+
+
+class Switches(gymnasium.Env):
+    """Take two switches at once."""
+
+    observation_space, action_space = CARTPOLE, spaces.MultiDiscrete([2, 2])
