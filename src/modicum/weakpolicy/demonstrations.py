@@ -144,6 +144,7 @@ def read_demonstrations(path: Path | str, action_count: int | None = None) -> De
             f"{path} needs the arrays obs and actions (or acts), it has {', '.join(sorted(arrays)) or 'none of them'}.",
             hint="Save it with numpy.savez(path, obs=..., actions=...).",
         )
+    _check_starts(arrays, str(path))
     observations, starts = arrays["obs"], arrays.get("episode_starts")
     actions = arrays["actions"] if "actions" in arrays else arrays["acts"]
     if "trial" in arrays:  # two cooks a game, whose rows alternate
@@ -190,6 +191,19 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
                 error.what = error.what.replace(str(part), f"{name} in {path}")
                 raise
     return arrays
+
+
+def _check_starts(arrays: dict[str, NDArray[Any]], path: str) -> None:
+    for name in ("episode_starts", "indices", "dones", "trial", "step"):
+        if name in arrays and arrays[name].ndim != 1:
+            raise DataError(
+                f"{name} in {path} must have the shape (N,), it has {arrays[name].shape}.",
+                hint="Save it with reshape(-1), or without the rows of other environments.",
+            )
+    if "trial" in arrays and "step" not in arrays:
+        raise DataError(
+            f"{path} has trial but no step, whose 0 starts a trial.", hint="Save step, too, or episode_starts alone."
+        )
 
 
 def _trajectories(

@@ -59,6 +59,20 @@ def test_trajectories_of_imitation_lose_the_observation_after_the_last_action(tm
         read_demonstrations(tmp_path / "b.npz")
 
 
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"trial": np.zeros(4)}, "has trial but no step"),
+        ({"dones": np.zeros((4, 1), dtype=bool)}, r"dones in .* must have the shape \(N,\), it has \(4, 1\)"),
+        ({"indices": np.array(2)}, r"indices in .* must have the shape \(N,\), it has \(\)"),
+    ],
+)
+def test_what_says_where_episodes_start_is_checked(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "a.npz", obs=np.zeros((4, 2)), acts=np.array([0, 1, 0, 1]), **arrays)  # pyright: ignore
+    with pytest.raises(DataError, match=message):
+        read_demonstrations(tmp_path / "a.npz")
+
+
 def test_object_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", obs=np.array([{}, {}], dtype=object), acts=np.array([0, 1]))
     with pytest.raises(UnsafeFileError, match=r"obs.npy in .*a.npz holds pickled objects"):
