@@ -125,6 +125,11 @@ def make_environments(environment: str, count: int, *, discrete: bool = True) ->
             f"{environment} must have discrete actions and arrays as observations, it has {actions} and {seen}.",
             hint="Wrap it, or choose another environment.",
         )
+    if getattr(actions, "start", 0):
+        raise ConfigError(
+            f"The actions of {environment} must start at 0, they are {actions}.",
+            hint="Wrap it in gymnasium.wrappers.TransformAction, and count the actions of demonstrations from 0.",
+        )
     return envs
 
 

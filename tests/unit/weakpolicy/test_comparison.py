@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from sklearn.metrics import balanced_accuracy_score
 
 from modicum.core.method import Job
@@ -166,6 +169,18 @@ def test_agreement_is_that_of_scikit_learn() -> None:
 def test_environments_that_cannot_be_played_are_named(environment: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         make_environments(environment, 1)
+
+
+class FromOne(gymnasium.Env):
+    """Count actions from 1."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (4,)), spaces.Discrete(2, start=1)
+
+
+def test_actions_that_start_elsewhere_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gymnasium.registry, "FromOne-v0", EnvSpec("FromOne-v0", entry_point=lambda **_: FromOne()))
+    with pytest.raises(ConfigError, match=r"actions of FromOne-v0 must start at 0, they are Discrete\(2, start=1\)"):
+        check_fits(shown(), "FromOne-v0")
 
 
 def test_demonstrations_of_another_environment_are_refused() -> None:
