@@ -30,7 +30,9 @@ class PeerReplayBuffer(ReplayBuffer):
     """A replay buffer for DQN, SAC, TD3 and other off-policy agents, with peer rewards in what it samples.
 
     Args:
-        *args: of ``stable_baselines3.common.buffers.ReplayBuffer``.
+        buffer_size: of ``stable_baselines3.common.buffers.ReplayBuffer``.
+        observation_space: of ``ReplayBuffer``; no dictionary.
+        *args: of ``ReplayBuffer``.
         xi: weight of the peer.
         form: of `PeerReward`.
         gamma: that of the agent; None to read it from the agent that makes the buffer.
@@ -38,7 +40,8 @@ class PeerReplayBuffer(ReplayBuffer):
         **kwargs: of ``ReplayBuffer``.
 
     Raises:
-        ConfigError: if there is no agent to read gamma from, or it has another one.
+        ConfigError: if there is no agent to read gamma from, or it has another one or ``n_steps`` above 1, or if
+            observations are dictionaries.
 
     Example:
         ``DQN("MlpPolicy", env, replay_buffer_class=PeerReplayBuffer, replay_buffer_kwargs={"xi": 0.2})``
@@ -46,6 +49,8 @@ class PeerReplayBuffer(ReplayBuffer):
 
     def __init__(
         self,
+        buffer_size: int,
+        observation_space: Any,
         *args: Any,
         xi: float = 0.2,
         form: Form = "target",
@@ -53,8 +58,10 @@ class PeerReplayBuffer(ReplayBuffer):
         terminal: Terminal = "absorbing",
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        agents = _gamma_of_caller()
+        super().__init__(buffer_size, _checked_space(observation_space), *args, **kwargs)
+        agent = _agent_of_caller()
+        _check_one_step(getattr(agent, "n_steps", 1))
+        agents = None if agent is None else float(agent.gamma)
         if gamma is None and agents is None:
             raise ConfigError("The discount of the agent is not known.", hint="Give gamma, such as gamma=0.99.")
         if gamma is not None and agents is not None and gamma != agents:
@@ -82,17 +89,30 @@ class PeerRolloutBuffer(RolloutBuffer):
     """A rollout buffer for PPO, A2C and other on-policy agents, whose returns are those of peer rewards (target form).
 
     Args:
-        *args: of ``stable_baselines3.common.buffers.RolloutBuffer``.
+        buffer_size: of ``stable_baselines3.common.buffers.RolloutBuffer``.
+        observation_space: of ``RolloutBuffer``; no dictionary.
+        *args: of ``RolloutBuffer``.
         xi: weight of the peer.
         terminal: of `PeerReward`.
         **kwargs: of ``RolloutBuffer``.
+
+    Raises:
+        ConfigError: if observations are dictionaries.
 
     Example:
         ``PPO("MlpPolicy", env, rollout_buffer_class=PeerRolloutBuffer, rollout_buffer_kwargs={"xi": 0.2})``
     """
 
-    def __init__(self, *args: Any, xi: float = 0.2, terminal: Terminal = "absorbing", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: Any,
+        *args: Any,
+        xi: float = 0.2,
+        terminal: Terminal = "absorbing",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(buffer_size, _checked_space(observation_space), *args, **kwargs)
         self.peer = PeerReward(xi, gamma=self.gamma, terminal=terminal)
 
     def reset(self) -> None:
@@ -116,12 +136,28 @@ class PeerRolloutBuffer(RolloutBuffer):
         super().compute_returns_and_advantage(last_values, dones)
 
 
-def _gamma_of_caller() -> float | None:
-    """Read the discount of the agent that makes the buffer; Stable-Baselines3 passes it to rollout buffers alone."""
+def _checked_space(space: Any) -> Any:
+    if isinstance(space, gymnasium.spaces.Dict):
+        raise ConfigError(
+            f"Peer buffers need arrays as observations, the space is {space}.",
+            hint="Wrap the environment in gymnasium.wrappers.FlattenObservation and use MlpPolicy.",
+        )
+    return space
+
+
+def _check_one_step(n_steps: int) -> None:
+    if n_steps > 1:
+        raise ConfigError(
+            f"Peer rewards are of single steps, but n_steps is {n_steps}.", hint="Leave n_steps out, or give n_steps=1."
+        )
+
+
+def _agent_of_caller() -> Any:
+    """Give the agent that makes the buffer, for its discount; Stable-Baselines3 passes it to rollout buffers alone."""
     for frame, _ in traceback.walk_stack(sys._getframe(2)):
         agent: Any = frame.f_locals.get("self")
         if hasattr(agent, "replay_buffer_class") and hasattr(agent, "gamma"):
-            return float(agent.gamma)
+            return agent
     return None
 
 
@@ -152,7 +188,7 @@ class PeerDQN(DQN):
         **kwargs: of ``stable_baselines3.DQN``.
 
     Raises:
-        ConfigError: if ``xi`` is outside [0, 1), or the actions are continuous.
+        ConfigError: if ``xi`` is outside [0, 1), the actions are continuous, or ``n_steps`` is above 1.
 
     Source:
         The released code of Wang, Guo, Zhu and Liu 2021. Departures: the gradient is clipped as in Stable-Baselines3,
@@ -178,6 +214,7 @@ class PeerDQN(DQN):
                 hint="Use SAC or TD3 with replay_buffer_class=PeerReplayBuffer.",
             )
         super().__init__(policy, env, **kwargs)
+        _check_one_step(getattr(self.replay_buffer, "n_steps", 1))  # has it been given, the buffer is of n steps
         self.xi, self.two_steps = xi, two_steps
         self.peer = PeerReward(xi_at(xi, 0.0), "difference", gamma=self.gamma, terminal=terminal)
         self._batches = 0

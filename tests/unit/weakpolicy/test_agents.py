@@ -237,3 +237,19 @@ def test_a_replay_buffer_has_the_discount_of_its_agent() -> None:
     assert agent.replay_buffer.peer.gamma == 0.9
     with pytest.raises(ConfigError, match=r"gamma is 0\.99, but the agent has 0\.9"):
         DQN("MlpPolicy", "CartPole-v1", **made, replay_buffer_kwargs={"gamma": 0.99})
+
+
+def test_peer_rewards_are_of_single_steps() -> None:
+    settings: dict[str, Any] = {"buffer_size": 8, "n_steps": 3}
+    with pytest.raises(ConfigError, match="n_steps is 3"):
+        PeerDQN("MlpPolicy", "CartPole-v1", **settings)
+    with pytest.raises(ConfigError, match="n_steps is 3"), pytest.warns(UserWarning, match="is ignored"):
+        DQN("MlpPolicy", "CartPole-v1", replay_buffer_class=PeerReplayBuffer, **settings)
+
+
+def test_dictionaries_of_observations_are_refused() -> None:
+    space = spaces.Dict({"a": SPACE})
+    with pytest.raises(ConfigError, match=r"need arrays as observations, the space is Dict"):
+        PeerReplayBuffer(4, space, spaces.Discrete(2), gamma=0.9)
+    with pytest.raises(ConfigError, match=r"need arrays as observations, the space is Dict"):
+        PeerRolloutBuffer(4, space, spaces.Discrete(2))
