@@ -120,7 +120,8 @@ def test_train_takes_an_on_policy_agent_and_says_when_the_theorem_fails(tmp_path
         (("--noise", "0.2", "--xi", "1"), "below 1"),
         (("--noise", "0.2", "--learner", "best"), "--learner best"),
         (("--noise", "0.2", "--learner", "difference", "--agent", "ppo"), "difference"),
-        (("--noise", "0.2", "--levels=-1,0", "--learner", "noisy"), "highest level"),
+        (("--noise", "0.2", "--levels=-1,0", "--learner", "noisy"), "must be one of the levels [-1.0, 0.0]"),
+        (("--noise", "0.2", "--levels=-1,0", "--discretise", "--learner", "noisy"), "highest level"),
         (("--noise", "0.5", "--levels=0,1", "--kind", "uniform", "--learner", "surrogate"), ""),
     ],
 )

@@ -29,7 +29,12 @@ def train(  # noqa: PLR0913 - one argument an option
         Literal["flip", "uniform", "anti_identity", "norm_all", "norm_one", "two_extremes"],
         typer.Option(help="flip: the highest level is seen as the lowest one. Else the published kinds of noise."),
     ] = "flip",
-    levels: Annotated[str, typer.Option(help="Levels of the reward, rising.")] = "-1,1",
+    levels: Annotated[
+        str, typer.Option(help="Levels of the reward, rising; a reward that is none is refused.")
+    ] = "-1,1",
+    discretise: Annotated[
+        bool, typer.Option("--discretise", help="Round rewards up to the next level, as published for Pendulum.")
+    ] = False,
     learner: Annotated[
         list[str] | None,
         typer.Option(help="noisy, two updates, target, difference, surrogate or true; repeatable, all if none."),
@@ -68,7 +73,7 @@ def train(  # noqa: PLR0913 - one argument an option
     from modicum.weakpolicy.play import make_environments
 
     checked_xi(xi, below_one="difference" in names)
-    made = _noise(kind, noise, levels)
+    made = _noise(kind, noise, levels, discretise=discretise)
     make_environments(environment, 1, discrete=agent == "dqn").close()
     if not is_class_independent(made.matrix):
         say("Wrong levels are not as likely whatever the true one is: peer rewards are not affine in the true ones.")
@@ -89,7 +94,7 @@ def train(  # noqa: PLR0913 - one argument an option
     _show_trained(found, json=json)
 
 
-def _noise(kind: Any, weight: float, levels: str) -> ConfusionNoise:
+def _noise(kind: Any, weight: float, levels: str, *, discretise: bool) -> ConfusionNoise:
     from modicum.weakpolicy.noise import ConfusionNoise
 
     try:
@@ -99,10 +104,10 @@ def _noise(kind: Any, weight: float, levels: str) -> ConfusionNoise:
     if not 0 <= weight <= 1:
         raise ConfigError(f"--noise is a chance from 0 to 1, got {weight}.", hint="Write --noise 0.3.")
     if kind != "flip":
-        return ConfusionNoise.of_kind(kind, numbers, weight)
+        return ConfusionNoise.of_kind(kind, numbers, weight, discretise=discretise)
     matrix = [[float(row == column) for column in range(len(numbers))] for row in range(len(numbers))]
     matrix[-1][0], matrix[-1][-1] = weight, 1 - weight
-    return ConfusionNoise(numbers, matrix)
+    return ConfusionNoise(numbers, matrix, discretise=discretise)
 
 
 def _show_trained(found: dict[str, list[Any]], *, json: bool) -> None:

@@ -23,11 +23,11 @@ CARTPOLE_EDGES = tuple(
 class ConfusionNoise:
     """Noise that turns one level of reward into another, whatever the state and the action.
 
-    A true reward belongs to the smallest level that is not below it, as published for Pendulum.
-
     Args:
         levels: of reward, rising, at least 2.
         matrix: probability of the observed level (column) given the true one (row), shape (M, M).
+        discretise: count a true reward between the levels as the smallest level that is not below it, as published for
+            Pendulum; else it is refused.
 
     Raises:
         ConfigError: if the levels do not rise, the shape is another one, or a row is no distribution.
@@ -38,8 +38,8 @@ class ConfusionNoise:
         [[1.0, 0.0], [0.3, 0.7]]
     """
 
-    def __init__(self, levels: Sequence[float], matrix: ArrayLike) -> None:
-        self.levels = checked_levels(levels)
+    def __init__(self, levels: Sequence[float], matrix: ArrayLike, *, discretise: bool = False) -> None:
+        self.levels, self.discretise = checked_levels(levels), discretise
         self.matrix = np.array(matrix, dtype=np.float64)
         count = len(self.levels)
         if self.matrix.shape != (count, count):
@@ -72,7 +72,9 @@ class ConfusionNoise:
         return cls(levels, [[1 - to_high, to_high], [to_low, 1 - to_low]])
 
     @classmethod
-    def of_kind(cls, kind: NoiseKind, levels: Sequence[float], weight: float, seed: int = 0) -> ConfusionNoise:
+    def of_kind(
+        cls, kind: NoiseKind, levels: Sequence[float], weight: float, seed: int = 0, *, discretise: bool = False
+    ) -> ConfusionNoise:
         """Make noise of a published kind, see `confusion_matrix`, with a weight in [0, 1]; seed is of random kinds."""
         if kind not in get_args(NoiseKind) or not 0 <= weight <= 1:
             raise ConfigError(
@@ -80,11 +82,22 @@ class ConfusionNoise:
                 hint='Use ConfusionNoise.of_kind("uniform", levels, 0.2).',
             )
         count = len(checked_levels(levels))
-        return cls(levels, confusion_matrix(kind, count, weight, torch_generator(seed, "noise")).numpy())
+        matrix = confusion_matrix(kind, count, weight, torch_generator(seed, "noise")).numpy()
+        return cls(levels, matrix, discretise=discretise)
 
     def level_of(self, rewards: ArrayLike) -> NDArray[np.int64]:
-        """Give the index of the level to which each true reward belongs; one above the highest is refused."""
+        """Give the index of the level of each reward; none may be between them (but to be rounded) or above them."""
         values = np.asarray(rewards, dtype=np.float64)
+        if not self.discretise:
+            index = np.abs(values[..., None] - self.levels).argmin(axis=-1)
+            wrong = ~np.isclose(values, self.levels[index], rtol=_ROUNDING, atol=_ROUNDING)
+            if wrong.any():
+                raise ConfigError(
+                    f"A reward must be one of the levels {self.levels.tolist()}, got {values[wrong][0]}.",
+                    hint="Give all rewards of the environment as levels; ConfusionNoise(..., discretise=True), in the "
+                    "command --discretise, rounds others up.",
+                )
+            return index
         index = np.searchsorted(self.levels, values - _ROUNDING)
         if not np.isfinite(values).all() or (index == len(self.levels)).any():
             raise ConfigError(

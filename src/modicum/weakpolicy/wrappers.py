@@ -45,7 +45,7 @@ class NoisyReward(Wrapper):
         self._generator = numpy_generator(seed, "reward noise")
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take a step, as of ``gymnasium.Env``; a true reward above the levels of the noise is refused."""
+        """Take a step, as of ``gymnasium.Env``; a true reward that is no level of the noise is refused."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         noisy = float(self.noise.corrupt(float(reward), self._generator))
         return observation, noisy, terminated, truncated, {**info, "true_reward": float(reward)}
@@ -103,7 +103,8 @@ class SurrogateReward(Wrapper):
             out; those published for CartPole by default.
 
     Raises:
-        ConfigError: if ``matrix`` is singular or no confusion matrix, or is to be estimated for continuous actions.
+        ConfigError: if ``matrix`` is singular or no confusion matrix, or is to be estimated for continuous actions; and
+            by ``step`` if a reward is no level.
 
     Source:
         Wang, Liu and Li, "Reinforcement Learning with Perturbed Rewards" (AAAI 2020). Departures: the majority is never
@@ -124,8 +125,8 @@ class SurrogateReward(Wrapper):
                 hint="Give matrix, or use a peer reward.",
             )
         self._estimator = ConfusionEstimator(levels, edges) if matrix is None else None
-        self.levels = np.asarray(levels, dtype=np.float64)
-        self.rewards = self.levels if matrix is None else ConfusionNoise(levels, matrix).surrogate()
+        self._noise = ConfusionNoise(levels, np.eye(len(levels)) if matrix is None else matrix)
+        self.levels, self.rewards = self._noise.levels, self._noise.surrogate()
         self._observation: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -144,7 +145,7 @@ class SurrogateReward(Wrapper):
                 except ConfigError:  # singular
                     self.rewards = self.levels
         self._observation = observation
-        level = int(np.abs(self.levels - float(reward)).argmin())
+        level = self._noise.level_of(float(reward))
         return observation, float(self.rewards[level]), terminated, truncated, info
 
 

@@ -38,13 +38,25 @@ def test_drawn_levels_follow_the_matrix(kind: NoiseKind) -> None:
             assert chisquare(counts[possible], 5000 * row[possible]).pvalue > 1e-3
 
 
-def test_a_reward_belongs_to_the_level_above() -> None:
-    noise = ConfusionNoise.of_kind("uniform", PENDULUM, 0.0)
+def test_a_reward_belongs_to_the_level_above_if_asked_for() -> None:
+    noise = ConfusionNoise.of_kind("uniform", PENDULUM, 0.0, discretise=True)
     assert noise.corrupt([-15.2, -0.5, -3.0, 0.0, -20.0], np.random.default_rng(0)).tolist() == [-15, 0, -3, 0, -16]
     with pytest.raises(ConfigError, match=r"at most 0.0, the highest level, got 1.0"):
         noise.level_of(1.0)
     with pytest.raises(ConfigError, match="must be finite"):
         noise.level_of(np.nan)
+
+
+def test_a_reward_that_is_no_level_is_refused() -> None:
+    noise = ConfusionNoise.binary(0.0, levels=(-1.0, 0.1))
+    assert noise.level_of(np.array([0.1, -1.0], dtype=np.float32)).tolist() == [1, 0]
+    for reward in (0.0, 1.0, -5.0, np.nan):
+        with pytest.raises(ConfigError, match=rf"must be one of the levels \[-1.0, 0.1\], got {reward}"):
+            noise.corrupt([0.1, reward], np.random.default_rng(0))
+    env = SurrogateReward(gymnasium.make("CartPole-v1"), (-1, 0), [[1, 0], [0.3, 0.7]])
+    env.reset(seed=0)
+    with pytest.raises(ConfigError, match=r"must be one of the levels \[-1.0, 0.0\], got 1.0"):
+        env.step(0)
 
 
 def test_which_noise_the_theorem_covers() -> None:
@@ -72,7 +84,8 @@ def test_the_true_reward_stays_in_info_and_in_statistics_within() -> None:
 def test_a_seed_gives_the_same_noise_whatever_the_environment_draws() -> None:
     runs = []
     for start in (1, 2):
-        env = NoisyReward(gymnasium.make("Pendulum-v1"), ConfusionNoise.of_kind("uniform", PENDULUM, 1.0), seed=7)
+        noise = ConfusionNoise.of_kind("uniform", PENDULUM, 1.0, discretise=True)
+        env = NoisyReward(gymnasium.make("Pendulum-v1"), noise, seed=7)
         env.reset(seed=start)
         runs.append([env.step(np.zeros(1))[1] for _ in range(20)])
     assert runs[0] == runs[1]  # with weight 1 the level says nothing of the true reward
