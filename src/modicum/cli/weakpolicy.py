@@ -122,7 +122,8 @@ def _show_trained(found: dict[str, list[Any]], *, json: bool) -> None:
             raise ConfigError(f"No episode of {name} ended.", hint="Give more --steps.")
         training = [float(np.mean(each)) for each in returns]
         last = [float(np.mean(each[-10:])) for each in returns]
-        rows.append({"learner": name, "training": training, "last_ten_episodes": last})
+        agents = [run["agent"] for run in runs]
+        rows.append({"learner": name, "training": training, "last_ten_episodes": last, "agents": agents})
     if json:
         print_json(rows)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from modicum.core.environment import code_digest, library_versions
 from modicum.core.extras import require
 from modicum.core.files import make_folder
 from modicum.core.progress import Progress
-from modicum.core.recorded import Record, run_recorded
+from modicum.core.recorded import Record, job_key, run_recorded
 from modicum.core.seeding import derive, seeded_globally
 from modicum.errors import JobFailedError, ModicumError
 from modicum.weakpolicy.noise import ConfusionNoise
@@ -42,6 +42,7 @@ class Training:
     steps: int
     seed: int
     folder: Path | None  # of the agents
+    name: str = "agent.zip"  # of the agent's file there
 
 
 def train_all(
@@ -51,8 +52,15 @@ def train_all(
     shared = {"code": code_digest(train), "libraries": library_versions()}
     jobs: list[tuple[str, Record, Training]] = []
     for task in trainings:
-        noise = {"noise": task.noise.matrix.tolist(), "levels": task.noise.levels.tolist(), "folder": None}
-        jobs.append((f"{task.learner}, seed {task.seed}", {**vars(task), **noise, **shared}, task))
+        noise = {
+            "noise": task.noise.matrix.tolist(),
+            "levels": task.noise.levels.tolist(),
+            "discretise": task.noise.discretise,
+        }
+        description = {**vars(task), **noise, **shared, "folder": None}
+        # The name has what determines the training, since trainings of other settings go into the same folder.
+        name = f"{task.learner.replace(' ', '-')}-seed{task.seed}-{job_key(description)[:8]}.zip"
+        jobs.append((f"{task.learner}, seed {task.seed}", description, replace(task, name=name)))
     if folder is not None:
         make_folder(folder)
     records, failures = run_recorded(train, jobs, engine=engine, folder=folder, progress=progress)
@@ -85,8 +93,8 @@ def train(task: Training) -> dict[str, Any]:
     with seeded_globally(task.seed, "agent"):
         agent = _agent(task, env, seed=number).learn(task.steps)
     if task.folder is not None:
-        agent.save(task.folder / f"{task.learner.replace(' ', '-')}-seed{task.seed}.zip")
-    return {"returns": inner.get_episode_rewards(), "lengths": inner.get_episode_lengths()}
+        agent.save(task.folder / task.name)
+    return {"returns": inner.get_episode_rewards(), "lengths": inner.get_episode_lengths(), "agent": task.name}
 
 
 def _agent(task: Training, env: Any, seed: int) -> Any:

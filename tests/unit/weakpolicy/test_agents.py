@@ -19,8 +19,19 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from torch import nn
 
+from modicum.core.engine import open_engine
+from modicum.core.progress import silent
 from modicum.errors import ConfigError, MissingExtraError, StateError
-from modicum.weakpolicy import Demonstrations, PeerBC, PeerDQN, PeerReplayBuffer, PeerRolloutBuffer, XiSchedule
+from modicum.weakpolicy import (
+    ConfusionNoise,
+    Demonstrations,
+    PeerBC,
+    PeerDQN,
+    PeerReplayBuffer,
+    PeerRolloutBuffer,
+    XiSchedule,
+)
+from modicum.weakpolicy.agents import Training, train_all
 from modicum.weakpolicy.functional import difference_loss
 
 SPACE = spaces.Box(-1, 1, (3,), np.float32)
@@ -253,3 +264,17 @@ def test_dictionaries_of_observations_are_refused() -> None:
         PeerReplayBuffer(4, space, spaces.Discrete(2), gamma=0.9)
     with pytest.raises(ConfigError, match=r"need arrays as observations, the space is Dict"):
         PeerRolloutBuffer(4, space, spaces.Discrete(2))
+
+
+def test_agents_of_other_settings_keep_their_files(tmp_path: Path) -> None:
+    def training(xi: float) -> Training:
+        return Training("CartPole-v1", "dqn", "target", ConfusionNoise.binary(0.3), xi, 30, 0, tmp_path)
+
+    names: list[str] = []
+    for xi in (0.2, 0.5, 0.2):
+        with open_engine("inline") as engine:
+            found = train_all([training(xi)], engine, tmp_path, silent)
+        names.append(found["target"][0]["agent"])
+    assert names[0] == names[2] != names[1]
+    saved = [DQN.load(tmp_path / name, device="cpu").replay_buffer_kwargs["xi"] for name in names]
+    assert saved == [0.2, 0.5, 0.2]
