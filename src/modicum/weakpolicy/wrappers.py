@@ -36,7 +36,7 @@ class NoisyReward(Wrapper):
     Args:
         env: an environment of gymnasium.
         noise: which reward turns into which.
-        seed: of the noise, whatever the seed of the environment is.
+        seed: of the noise, whatever the seed of the environment is; copies that train one agent need one each.
     """
 
     def __init__(self, env: Any, noise: ConfusionNoise, seed: int = 0) -> None:
@@ -67,7 +67,8 @@ class NoisyVectorReward(VectorWrapper):
         if not isinstance(env, VectorEnv):
             raise ConfigError(
                 f"A vector environment of gymnasium was expected, got {type(env).__name__}.",
-                hint="For Stable-Baselines3 use make_vec_env(lambda: NoisyReward(gymnasium.make(...), noise), n).",
+                hint="For Stable-Baselines3 use DummyVecEnv([lambda i=i: NoisyReward(Monitor(gymnasium.make(...)), "
+                "noise, seed=i) for i in range(n)]): make_vec_env gives all copies the same noise.",
             )
         super().__init__(env)
         self.noise = _checked(noise)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import RecordEpisodeStatistics
 from scipy.stats import chisquare
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from modicum.errors import ConfigError, MissingExtraError
 from modicum.weakpolicy import (
@@ -89,6 +91,22 @@ def test_a_seed_gives_the_same_noise_whatever_the_environment_draws() -> None:
         env.reset(seed=start)
         runs.append([env.step(np.zeros(1))[1] for _ in range(20)])
     assert runs[0] == runs[1]  # with weight 1 the level says nothing of the true reward
+
+
+def test_copies_for_stable_baselines3_have_noise_of_their_own_and_log_true_returns() -> None:
+    noise = ConfusionNoise.binary(0.3)
+    # As the page and the hint have it.
+    envs = DummyVecEnv([lambda i=i: NoisyReward(Monitor(gymnasium.make("CartPole-v1")), noise, seed=i) for i in (0, 1)])
+    envs.reset()
+    rewards, logged = [], []
+    for step in range(60):
+        _, reward, _, infos = envs.step(np.full(2, step % 2))
+        rewards.append(reward.copy())
+        logged += [info["episode"] for info in infos if "episode" in info]
+    one, two = np.transpose(rewards)
+    assert (one != two).any()
+    assert logged
+    assert all(episode["r"] == episode["l"] for episode in logged)  # a step is worth 1
 
 
 def test_the_vector_form_leaves_steps_that_only_reset() -> None:
@@ -186,6 +204,6 @@ def test_what_is_no_noise_or_no_vector_environment_is_refused() -> None:
         NoisyReward(gymnasium.make("CartPole-v1"), 0.3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="A vector environment of gymnasium was expected, got TimeLimit") as caught:
         NoisyVectorReward(gymnasium.make("CartPole-v1"), ConfusionNoise.binary(0.3))
-    assert "make_vec_env" in caught.value.hint
+    assert "seed=i" in caught.value.hint
     with pytest.raises(ConfigError, match=r"are from 0 to 1, got -0\.5 to 1\.5"):
         ConfusionNoise.binary(1.5)
