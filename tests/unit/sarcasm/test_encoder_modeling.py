@@ -146,3 +146,12 @@ def test_unknown_choices_and_models_of_another_kind_are_refused() -> None:
     config = T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     with pytest.raises(ModelError, match=r"T5Model is not an encoder with one hidden state a token. Use one such as"):
         SarcasmModel(SarcasmConfig(encoder=config))
+
+
+def test_a_first_token_that_sees_no_other_is_not_pooled(place: str, tmp_path: Path) -> None:
+    config = BertConfig.from_pretrained(place)
+    config.is_decoder = True
+    BertModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"BertModel reads from left to right.* Write --set pooling=mean"):
+        SarcasmModel.from_encoder(str(tmp_path))
+    assert SarcasmModel.from_encoder(str(tmp_path), pooling="mean").config.pooling == "mean"

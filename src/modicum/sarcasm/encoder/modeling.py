@@ -117,6 +117,11 @@ class SarcasmModel(PreTrainedModel):
         with seeded_globally(seed, "initialisation"):
             encoder = open_text_encoder(place)
             model = cls(SarcasmConfig(encoder=encoder.config, **settings), encoder)
+        if model.config.pooling == "cls" and _is_blind(encoder):
+            raise ModelError(
+                f"{type(encoder).__name__} reads from left to right: its first token, which is pooled, sees no other.",
+                hint="Write --set pooling=mean, or from Python pooling='mean'.",
+            )
         pooler = read_pooler(Path(place)) if model.config.pooling == "cls" else None
         if pooler is not None:
             for head in (model.sarcastic, model.categories, model.rank):
@@ -138,6 +143,14 @@ class SarcasmModel(PreTrainedModel):
             categories=self.categories(pooled),
             rank=self.rank(pooled).squeeze(-1),
         )
+
+
+@torch.no_grad()
+def _is_blind(encoder: PreTrainedModel) -> bool:
+    """Tell whether the first token is the same whatever the last one is."""
+    ids = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]])
+    first = encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
+    return torch.allclose(first[0], first[1], rtol=0, atol=1e-6)
 
 
 def _pool(hidden: Tensor, mask: Tensor | None, *, mean: bool) -> Tensor:
