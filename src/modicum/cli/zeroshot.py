@@ -295,7 +295,7 @@ def _is_tuned(model: str) -> bool:
     return document.is_file()
 
 
-def _rows(source: str, *columns: str) -> list[Record]:
+def _rows(source: str, text: str, *columns: str) -> list[Record]:
     from modicum.core.tables import read_filled
 
-    return read_filled(source, *columns, hint="Name it with --text-col or --label-col.")
+    return read_filled(source, text, *columns, hint="Name it with --text-col or --label-col.")

@@ -143,16 +143,19 @@ def read_records(source: Path | str) -> tuple[tuple[str, ...], list[Record]]:
     return parse_records(read_text(source), source_name(source), form=form)
 
 
-def read_filled(source: Path | str, *columns: str, hint: str) -> list[Record]:
-    """Read the rows of a file that must have something in each of these columns."""
+def read_filled(source: Path | str, text: str, *columns: str, hint: str) -> list[Record]:
+    """Read the rows of a file that must have a text in one column and something in each of the others."""
     found, records = read_records(source)
     name = source_name(source)
-    for column in columns:
+    for column in (text, *columns):
         if column not in found:
             raise DataError(f"{name} has no column {column!r}, but {', '.join(found)}.", hint=hint)
         for record in records:
-            if not str(record.cells.get(column) or "").strip():
+            cell = record.cells.get(column)
+            if is_missing(cell) or not str(cell).strip():
                 raise DataError(f"{name}, line {record.line}: {column} is empty.", hint="Fill it, or leave it out.")
+            if column == text and not isinstance(cell, str):
+                raise DataError(f"{name}, line {record.line}: {column} is {cell!r}.", hint="Write a text in quotes.")
     return records
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modicum.core.tables import form_of, read_cells, read_records, read_text, write_rows
+from modicum.core.tables import form_of, read_cells, read_filled, read_records, read_text, write_rows
 from modicum.errors import DataError, UnsafeFileError
 
 
@@ -98,3 +98,19 @@ def test_a_stream_takes_rows_too(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(stream, ["a", "b"], [{"a": "1"}])
     write_rows("-", ["a"], [{"a": "ä"}], form="jsonl")
     assert (stream.getvalue(), capsys.readouterr().out) == ("a,b\n1,\n", '{"a": "ä"}\n')
+
+
+def test_a_label_may_be_zero_and_a_text_must_be_one(tmp_path: Path) -> None:
+    kept = read_filled(write(tmp_path, '{"text": "a", "label": 0}', "rows.jsonl"), "text", "label", hint="")
+    assert [dict(it.cells) for it in kept] == [{"text": "a", "label": 0}]
+    for cells, message in (
+        ('"text": ["a", "b"], "label": 1', r"rows.jsonl, line 2: text is \['a', 'b'\]. Write a text in quotes"),
+        ('"text": 3, "label": 1', "line 2: text is 3"),
+        ('"text": " ", "label": 1', "line 2: text is empty"),
+        ('"text": "a", "label": null', "line 2: label is empty"),
+        ('"text": "a"', "line 2: label is empty"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_filled(
+                write(tmp_path, f'\n{{{cells}}}\n{{"text": "a", "label": 0}}', "rows.jsonl"), "text", "label", hint=""
+            )
