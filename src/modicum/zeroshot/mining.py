@@ -81,11 +81,15 @@ class MinedSet:
         return len(self.texts)
 
     def check_of(self, task: Task) -> None:
-        """Refuse rows that were mined for other labels, or for the same ones in another order."""
+        """Refuse rows that were mined for other labels, or for the same ones in another order, or lack one to train."""
         if tuple(self.report.words) != task.labels:
             raise ConfigError(
                 f"The rows were mined for {', '.join(self.report.words)}, but the task has {', '.join(task.labels)}.",
                 hint="Mine them again for this task.",
+            )
+        for number in np.setdiff1d(np.arange(len(task.labels)), self.labels[self.training]):
+            raise DataError(
+                f"All rows of {task.labels[number]!r} are held out.", hint="Mine more documents, or with another seed."
             )
 
     @property
@@ -141,9 +145,8 @@ def mine(
         if formats[at] == "context":
             formats[at] = rest[at % len(rest)]
     texts = list(_texts(index, task, sentences, labels, formats))
-    _, holdout = hold_out(
-        len(labels), settings.holdout, seed, "mined", labels=labels, groups=index.documents[sentences]
-    )
+    groups = _groups(index.documents[sentences], sentences, labels, settings.holdout)
+    _, holdout = hold_out(len(labels), settings.holdout, seed, "mined", labels=labels, groups=groups)
     verbalizer = [task.verbalizer[label] for label in task.labels]
     names = [verbalizer[int(label)][int(word)] for label, word in zip(labels, words, strict=True)]
     return MinedSet(
@@ -217,6 +220,19 @@ def _neighbours(index: CorpusIndex) -> Flags:
     """Tell which sentences have another one of the same document beside them."""
     same = np.asarray(index.documents[1:]) == index.documents[:-1]
     return np.append(same, False) | np.append(False, same)
+
+
+def _groups(documents: Ints, sentences: Ints, labels: Ints, share: float) -> Ints:
+    """Give what is held out entire: documents, or parts of them where a label has so few that one is far too much."""
+    each = np.bincount(labels)
+    few = min(len(np.unique(documents[labels == label])) for label in range(len(each)))
+    if few > 1 and round(share * few):
+        return documents
+    # Runs of rows, a tenth of a label's at most, so that each label is in two of them or more.
+    order = np.argsort(sentences)
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(documents[order], documents[order])
+    return documents.astype(np.int64) * len(labels) + rank // -(-each.min() // 10)
 
 
 def _texts(index: CorpusIndex, task: Task, sentences: Ints, labels: Ints, formats: Sequence[str]) -> Iterator[str]:

@@ -91,6 +91,7 @@ class MultiTaskGoTuner:
 
         Raises:
             ConfigError: if there is no such route or no task, or rows are of another task.
+            DataError: if all rows of a label are held out.
         """
         if route not in ("encoder", *WORD_MODELS):
             raise ConfigError(f"route must be encoder, mlm or seq2seq, got {route!r}.", hint="Use encoder.")

@@ -200,6 +200,7 @@ class GoTuner:
 
         Raises:
             ConfigError: if there is no such route, or the rows are of another task.
+            DataError: if all rows of a label are held out.
             ModelError: if the model or its tokenizer does not fit.
         """
         if route not in get_args(Route):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.unit.zeroshot.tiny import TASK, write_corpus
+from tests.unit.zeroshot.tiny import TASK, write_corpus, write_texts
 
 from modicum.errors import DataError
 from modicum.zeroshot import CorpusIndex, MineSettings, Task
@@ -58,6 +59,25 @@ def test_no_document_is_on_both_sides() -> None:
     held = {numbers[row] for row in mined.holdout}
     assert held
     assert held.isdisjoint(numbers[row] for row in mined.training)
+
+
+@pytest.mark.parametrize("entire", [("good",), ("good", "bad"), ()])
+def test_a_label_of_one_document_is_on_both_sides(entire: tuple[str, ...]) -> None:
+    # A folder with a file a label, and one file for all.
+    texts = [f"{text}." for text in write_texts(120)[0]]
+    sentences = {"bad": [f"awful {text}" for text in texts[:60]], "good": [f"great {text}" for text in texts[60:]]}
+    documents = [each for label, own in sentences.items() for each in ([" ".join(own)] if label in entire else own)]
+    documents = documents if entire else [" ".join(documents)]
+    mined = mine(CorpusIndex.build(documents), TASK, MineSettings(formats=("prompted",)))
+    assert np.bincount(mined.labels[mined.training]).tolist() == [54, 54]
+    assert np.bincount(mined.labels[mined.holdout]).tolist() == [6, 6]
+    mined.check_of(TASK)
+
+
+def test_rows_that_train_no_label_are_refused(index: CorpusIndex) -> None:
+    mined = mine(index, TASK, SMALL)
+    with pytest.raises(DataError, match="All rows of 'good' are held out"):
+        replace(mined, holdout=np.flatnonzero(mined.labels == 1)).check_of(TASK)
 
 
 def test_what_is_left_out_is_counted() -> None:
