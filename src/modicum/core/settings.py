@@ -47,8 +47,6 @@ def change(
     defaults: Settings, given: Mapping[str, object], *, owner: str = "This", write: str = "--option"
 ) -> Settings:
     """Replace settings by others, which are text where they were typed."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
     hints, values = _hints(defaults), dict[str, Any]()
     for name, value in given.items():
         if name not in hints:
@@ -57,16 +55,32 @@ def change(
                 f"{owner} has no option {name!r}.",
                 hint=f"Use one of these, here with their defaults: {known}." if known else "Leave it out.",
             )
-        try:
-            adapter: TypeAdapter[Any] = TypeAdapter(hints[name], config=ConfigDict(allow_inf_nan=False))
-            values[name] = adapter.validate_python(_parts(hints[name], value))
-        except ValidationError as error:
-            default = as_text(getattr(defaults, name))
-            raise ConfigError(
-                f"{name} must be {_allowed(hints[name])}, got {value!r}.",
-                hint=f"Write {write} {name}={default}, or leave it out: that is the default.",
-            ) from error
+        default = as_text(getattr(defaults, name))
+        values[name] = _valid(name, hints[name], value, f"Write {write} {name}={default}")
     return dataclasses.replace(defaults, **values) if values else defaults  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A base of settings that refuses what their annotations do not allow, as `change` does."""
+
+    def __post_init__(self) -> None:
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, hint in _hints(self).items():
+            value = _valid(name, hint, getattr(self, name), f"Write {as_text(defaults[name])}")
+            object.__setattr__(self, name, value)
+
+
+def _valid(name: str, hint: Any, value: object, write: str) -> Any:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(_parts(hint, value))
+    except ValidationError as error:
+        raise ConfigError(
+            f"{name} must be {_allowed(hint)}, got {value!r}.",
+            hint=f"{write}, or leave it out: that is the default.",
+        ) from error
 
 
 def as_json(settings: object) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Lt, MinLen
 
 from modicum.core.method import Budget
-from modicum.core.settings import Help
+from modicum.core.settings import Checked, Help
 
 Route: TypeAlias = Literal["head", "encoder", "mlm", "seq2seq"]
 MineFormat: TypeAlias = Literal["inplace", "prompted", "context"]
@@ -17,12 +17,13 @@ TaskName: TypeAlias = Literal["sentiment", "ag", "bbc", "trec", "subj", "own"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MineSettings:
+class MineSettings(Checked):
     """What is taken from the corpus."""
 
     formats: Annotated[
         tuple[MineFormat, ...],
         Help("what a row is: the sentence with a mask, without its label word, or its neighbours"),
+        MinLen(1),
     ] = ("prompted", "context")
     per_class: Annotated[int, Help("rows of each class at most; all classes have as many"), Ge(8)] = 4000
     window: Annotated[int, Help("words before a label word where a negation makes it skipped; 0 for none"), Ge(0)] = 3
@@ -30,7 +31,7 @@ class MineSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FitSettings:
+class FitSettings(Checked):
     """How a model learns from mined rows."""
 
     # Chosen among 0.01 to 3 on SST-2's dev part and on news that are not scored (benchmarks/gotuning_penalty.py).

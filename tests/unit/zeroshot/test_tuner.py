@@ -292,3 +292,24 @@ def test_calibration_and_abstention(model: str, mined: MinedSet) -> None:
     few, many = tuner.abstention(0.3).abstains(scores), tuner.abstention(0.05).abstains(scores)
     assert few.sum() < many.sum()
     assert scores.softmax(1).max(1).values[many].max() <= scores.softmax(1).max(1).values[~many].min()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        *[(MineSettings, {"formats": given}, "formats must be one of") for given in (("foo",), (), "foo", 1)],
+        (MineSettings, {"holdout": 1.5}, r"holdout must be a number from 0.01 to less than 0.9, got 1.5. Write 0.1"),
+        (MineSettings, {"per_class": 0}, "per_class must be"),
+        *[(FitSettings, {"drop": given}, "drop must be") for given in (1.5, -0.5)],
+        *[(FitSettings, {"c": given}, "c must be") for given in (-1, float("nan"), "much")],
+        (FitSettings, {"chunk": 1}, "chunk must be"),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind: Any, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**given)
+
+
+def test_settings_are_taken_as_they_are_typed() -> None:
+    assert MineSettings(formats="context", per_class="9") == MineSettings(formats=("context",), per_class=9)  # type: ignore[arg-type]
+    assert MineSettings(formats=["inplace"]).formats == ("inplace",)  # type: ignore[arg-type]
