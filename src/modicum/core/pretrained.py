@@ -23,6 +23,11 @@ def encoder_source(model: str) -> str:
     return str(packaged.get_model_path())
 
 
+def lasting_name(model: str) -> str:
+    """Give the name of a model that is good in any working directory: of a folder its full path."""
+    return str(Path(model).resolve()) if model != OFFLINE and Path(model).is_dir() else model
+
+
 def open_part(auto: str, model: str, *, extra: str, **settings: Any) -> Any:
     """Open what a class of transformers reads of a model, such as "AutoTokenizer"; no code of the model runs."""
     transformers = require("transformers", extra=extra, purpose="A text encoder")

@@ -187,7 +187,7 @@ class LinearModel:
         arrays, _ = read_tensors(folder / _WEIGHTS, hint=_FORMAT.hint)
         tensors = Tensors(folder / _WEIGHTS, arrays, hint=_FORMAT.hint)
         try:
-            model = _model(document, tensors)
+            model = _model(document, tensors, folder)
         except InputError:
             raise
         except ValueError as error:  # scikit-learn's, of a vocabulary
@@ -306,8 +306,8 @@ class _Document:
     ranker: _Features | None
 
 
-def _model(document: _Document, tensors: Tensors) -> LinearModel:
-    features = _restored(document.features, tensors)
+def _model(document: _Document, tensors: Tensors, folder: Path) -> LinearModel:
+    features = _restored(document.features, tensors, folder)
     sarcastic = _head("sarcastic", 1, features.width if isinstance(features, NgramFeatures) else None, tensors)
     width, known = sarcastic.weights.shape[1], "categories" in document.heads
     return LinearModel(
@@ -327,14 +327,20 @@ def _described(features: Features, name: str, tensors: dict[str, np.ndarray]) ->
     return _Features(ngrams=None, encoder=_Encoder(place=features.place, longest=features.longest))
 
 
-def _restored(document: _Features, tensors: Tensors) -> Features:
+def _restored(document: _Features, tensors: Tensors, folder: Path) -> Features:
     if document.ngrams is not None:
         return _ngrams(document.ngrams, "features", tensors)
     if document.encoder is None:
         raise DataError("The model has neither n-grams nor an encoder.", hint=_FORMAT.hint)
     from modicum.sarcasm.encoder.model import FrozenEncoder  # and torch, which n-grams do without
 
-    return FrozenEncoder(document.encoder.place, longest=document.encoder.longest)
+    try:
+        return FrozenEncoder(document.encoder.place, longest=document.encoder.longest)
+    except ConfigError as error:
+        raise ModelError(
+            f"The encoder of the model in {folder} cannot be opened. {error.what}",
+            hint="Put it back where it was, or fit and save the model again.",
+        ) from error
 
 
 def _ngrams(kinds: Sequence[_Ngrams], name: str, tensors: Tensors) -> NgramFeatures:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from modicum.core.devices import check_device
-from modicum.core.pretrained import OFFLINE
+from modicum.core.pretrained import OFFLINE, lasting_name
 from modicum.core.settings import as_json
 from modicum.core.storage import Format
 from modicum.core.tables import as_texts
-from modicum.errors import ConfigError, DataError, StateError
+from modicum.errors import ConfigError, DataError, ModelError, StateError
 from modicum.zeroshot.calibration import Abstention, Calibration, check_calibration, corrected
 from modicum.zeroshot.configuration import FitSettings, MineSettings, Route
 from modicum.zeroshot.encoder import EncoderPredictor, TextEncoder, tune_encoder
@@ -100,7 +100,7 @@ class GoTuner:
         check_device(device)
         self.model, self.task, self.device = str(model), task, device
         self.settings, self.mining = settings or FitSettings(), mining or MineSettings()
-        self.base = self.model  # where training began
+        self.base = lasting_name(self.model)  # where training began
         self.route: Route | None = None
         self.report: FitReport | None = None
         self._index: CorpusIndex | None = None
@@ -125,10 +125,21 @@ class GoTuner:
 
         Returns:
             An object whose ``scores(texts)`` has the shape (N, K).
+
+        Raises:
+            ConfigError: if the model cannot be opened.
+            ModelError: if that is the one which was tuned, or it is no plain encoder.
         """
-        if self.route in WORD_MODELS:
-            return WordPredictor(open_word_model(self.base, self.route), self.task, length=self.settings.chunk)
-        encoder = TextEncoder.open(self.base, self.settings.chunk) if self.route == "encoder" else self.encoder
+        try:
+            if self.route in WORD_MODELS:
+                return WordPredictor(open_word_model(self.base, self.route), self.task, length=self.settings.chunk)
+            encoder = TextEncoder.open(self.base, self.settings.chunk) if self.route == "encoder" else self.encoder
+        except ConfigError as error:
+            if self._fitted is None:
+                raise
+            raise ModelError(
+                f"What {self.model} was tuned from cannot be opened. {error.what}", hint="Put it back where it was."
+            ) from error
         encoder.check_plain()
         return EncoderPredictor.cosine(encoder, self.task)
 

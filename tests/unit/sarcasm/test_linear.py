@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.special import logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from tests.unit.sarcasm.tiny_encoder import write_encoder
 
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.sarcasm.data.examples import Example
@@ -364,3 +365,17 @@ def test_packaged_encoder_is_the_direction_of_the_mean_of_the_tokens_whatever_is
 def test_encoders_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be loaded"):
         FrozenEncoder(str(tmp_path))
+
+
+def test_an_encoder_in_a_folder_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "encoder").mkdir()
+    write_encoder(tmp_path / "encoder")
+    monkeypatch.chdir(tmp_path)
+    fitted = LinearLearner(features=FrozenEncoder("encoder")).fit(EXAMPLES)
+    fitted.save(tmp_path / "model")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert LinearModel.load(tmp_path / "model")(TEXTS).sarcastic == pytest.approx(fitted(TEXTS).sarcastic, abs=1e-5)
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match=r"The encoder of the model in .*model cannot be opened.*encoder' cannot be"):
+        LinearModel.load(tmp_path / "model")

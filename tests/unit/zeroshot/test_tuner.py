@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -292,6 +293,22 @@ def test_calibration_and_abstention(model: str, mined: MinedSet) -> None:
     few, many = tuner.abstention(0.3).abstains(scores), tuner.abstention(0.05).abstains(scores)
     assert few.sum() < many.sum()
     assert scores.softmax(1).max(1).values[many].max() <= scores.softmax(1).max(1).values[~many].min()
+
+
+def test_where_training_began_is_found_from_anywhere(
+    model: str, mined: MinedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copytree(model, tmp_path / "encoder")
+    monkeypatch.chdir(tmp_path)
+    tuner = GoTuner("encoder", task=TASK, settings=FitSettings(steps=1)).fit(mined, "encoder")
+    tuner.save_pretrained("tuned")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    opened = GoTuner.from_pretrained(tmp_path / "tuned")
+    assert torch.equal(opened.baseline().scores(["the day"]), tuner.baseline().scores(["the day"]))
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match=r"What .*tuned was tuned from cannot be opened.*encoder' cannot be loaded"):
+        opened.baseline()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 
 from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
-from modicum.core.pretrained import OFFLINE, encoder_source, open_folder, open_part, open_text_encoder
+from modicum.core.pretrained import OFFLINE, encoder_source, lasting_name, open_folder, open_part, open_text_encoder
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.data.examples import CATEGORIES
@@ -160,7 +160,7 @@ class FrozenEncoder:
     """Gives one vector a text; nothing of it is trained."""
 
     def __init__(self, place: str = OFFLINE, *, longest: int = 96, batch: int = 64) -> None:
-        self.place = place
+        self.place = lasting_name(place)
         self.longest = longest
         self.batch = batch
         self._tokenizer = open_tokenizer(place)
