@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 OFFLINE = "offline"
+_UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
 
 
 def encoder_source(model: str) -> str:
@@ -26,6 +27,15 @@ def encoder_source(model: str) -> str:
 def lasting_name(model: str) -> str:
     """Give the name of a model that is good in any working directory: of a folder its full path."""
     return str(Path(model).resolve()) if model != OFFLINE and Path(model).is_dir() else model
+
+
+def token_limit(encoder: Any, tokenizer: Any) -> int:
+    """Give how many tokens an encoder has positions for."""
+    table: Any = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    taken = getattr(table, "padding_idx", None)  # RoBERTa's kind counts from the number after it
+    positions = getattr(encoder.config, "max_position_embeddings", None) or _UNBOUNDED
+    positions -= 0 if taken is None else taken + 1
+    return int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), positions, _UNBOUNDED))
 
 
 def open_part(auto: str, model: str, *, extra: str, **settings: Any) -> Any:
@@ -43,6 +53,17 @@ def open_part(auto: str, model: str, *, extra: str, **settings: Any) -> Any:
             f"The model {source!r} cannot be loaded ({_first_line(error)}).",
             hint=hint,
         ) from error
+
+
+def open_tokenizer(model: str, *, extra: str = "text") -> Any:
+    """Open a tokenizer that tells which part of a text each token is."""
+    tokenizer = open_part("AutoTokenizer", model, extra=extra)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{type(tokenizer).__name__} of {model!r} is not one of the library tokenizers, and cannot cut long texts.",
+            hint="Use a model whose folder has a tokenizer.json.",
+        )
+    return tokenizer
 
 
 def open_text_encoder(model: str, *, extra: str = "text") -> PreTrainedModel:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from modicum.core.pretrained import open_part, open_text_encoder
+from modicum.core.pretrained import open_text_encoder, open_tokenizer, token_limit
 from modicum.core.progress import Progress, silent
-from modicum.errors import ModelError
+from modicum.errors import ConfigError, ModelError
 from modicum.zeroshot.configuration import FitSettings
 from modicum.zeroshot.head import GoHead
 from modicum.zeroshot.task import Task
@@ -34,10 +34,16 @@ class TextEncoder:
     tokenizer: Any
     chunk: int  # tokens
 
+    def __post_init__(self) -> None:
+        if self.chunk > (limit := token_limit(self.network, self.tokenizer)):
+            raise ConfigError(
+                f"chunk is {self.chunk}, but the encoder takes {limit} tokens.", hint=f"Give {limit} at most."
+            )
+
     @classmethod
     def open(cls, model: str, chunk: int) -> TextEncoder:
         """Open the encoder of a hub id, a folder or "offline"."""
-        tokenizer = open_part("AutoTokenizer", model, extra="text")
+        tokenizer = open_tokenizer(model)
         return cls(open_text_encoder(model).eval(), tokenizer, chunk)
 
     def check_plain(self) -> None:

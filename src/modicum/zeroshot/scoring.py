@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from modicum.core.extras import require
-from modicum.core.pretrained import open_part
+from modicum.core.pretrained import open_part, open_tokenizer, token_limit
 from modicum.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def open_word_model(model: str, route: WordRoute) -> WordModel:
             f"{model!r} has no head that predicts words: {missing[0]} is missing.",
             hint='Use a masked LM or a T5-style model, or route="encoder".',
         )
-    return kind(opened, open_part("AutoTokenizer", model, extra="text"))
+    return kind(opened, open_tokenizer(model))
 
 
 class WordPredictor:
@@ -260,6 +260,8 @@ class WordPredictor:
         self.templates = task.mask_templates
         self.ids = words.label_ids(label_words(task))
         longest = max(len(words.tokenizer(words.prompt(template, ""))["input_ids"]) for template in self.templates)
+        if length > (limit := token_limit(words.model.base_model, words.tokenizer)):
+            raise ConfigError(f"chunk is {length}, but the model takes {limit} tokens.", hint=f"Give {limit} at most.")
         self.room = length - longest
         if self.room < 1:
             raise ConfigError(

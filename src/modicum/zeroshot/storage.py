@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modicum.core.extras import quiet_transformers, require
 from modicum.core.files import new_folder
-from modicum.core.pretrained import open_folder, open_part
+from modicum.core.pretrained import open_folder, open_tokenizer
 from modicum.core.storage import Format, Tensors, read_tensors, write_tensors
 from modicum.errors import DataError
 from modicum.zeroshot.configuration import Route
@@ -57,7 +57,7 @@ def load(
     auto = WORD_MODELS[route].auto if route in WORD_MODELS else "AutoModel"
     transformers = require("transformers", extra="text", purpose="A Go-tuned model")
     model = open_folder(getattr(transformers, auto), folder, hint=kind.hint)
-    tokenizer = open_part("AutoTokenizer", str(folder), extra="text")
+    tokenizer = open_tokenizer(str(folder))
     words = [word for task in tasks for label in task.labels for word in task.verbalizer[label]]
     tokens = [token for row in tokenizer(words, add_special_tokens=False)["input_ids"] for token in row]
     if tokens.count(tokenizer.unk_token_id) > len(tokens) / 2 or not tokens:

@@ -117,9 +117,7 @@ def test_one_label_alone_is_refused(learner: EncoderLearner) -> None:
 
 
 def test_a_length_beyond_the_positions_of_the_encoder_is_refused(learner: EncoderLearner) -> None:
-    with pytest.raises(
-        ConfigError, match=r"length is 65, but the encoder takes 4 to 64 tokens. Give a number between."
-    ):
+    with pytest.raises(ConfigError, match=r"cut at 65 tokens, but the encoder takes 4 to 64. Name an encoder"):
         replace(learner, length=65).fit(EXAMPLES, seed=0)
 
 

@@ -138,5 +138,5 @@ def test_it_is_converted_once_and_its_tokenizer_is_opened(place: Path) -> None:
 
 
 def test_texts_have_no_more_tokens_than_its_positions(place: Path) -> None:
-    with pytest.raises(ConfigError, match=r"length is 513, but the encoder takes 4 to 512 tokens"):
+    with pytest.raises(ConfigError, match=r"cut at 513 tokens, but the encoder takes 4 to 512"):
         EncoderLearner(encoder=str(place), length=513).fit(EXAMPLES, seed=0)

@@ -379,3 +379,9 @@ def test_an_encoder_in_a_folder_is_found_from_anywhere(tmp_path: Path, monkeypat
     (tmp_path / "encoder").rename(tmp_path / "moved")
     with pytest.raises(ModelError, match=r"The encoder of the model in .*model cannot be opened.*encoder' cannot be"):
         LinearModel.load(tmp_path / "model")
+
+
+def test_a_frozen_encoder_takes_as_many_tokens_as_it_can(tmp_path: Path) -> None:
+    encoder = FrozenEncoder(write_encoder(tmp_path))
+    with pytest.warns(UserWarning, match="64 tokens"):
+        assert encoder(["the cat " * 50, "the cat"]).shape == (2, 16)

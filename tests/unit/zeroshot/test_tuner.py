@@ -13,13 +13,14 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from tests.unit.zeroshot.tiny import TASK, write_corpus, write_encoder, write_texts
 from tests.unit.zeroshot.tiny_models import write_bert, write_t5
-from transformers import BertTokenizer, T5Config, T5Model
+from transformers import BertTokenizer, ByT5Tokenizer, T5Config, T5ForConditionalGeneration, T5Model
 
 from modicum.core.seeding import numpy_generator, torch_generator
 from modicum.errors import ConfigError, DataError, InputError, ModelError, StateError
 from modicum.zeroshot import CorpusIndex, FitSettings, GoTuner, MinedSet, MineSettings, MultiTaskGoTuner, Task
 from modicum.zeroshot.functional import head_objective, kkt_residual
 from modicum.zeroshot.head import fit_head
+from modicum.zeroshot.scoring import WordPredictor, open_word_model
 
 MINING = MineSettings(per_class=150, holdout=0.2)
 WEAK = FitSettings(c=1.0)  # penalty; the directions of a random encoder are not as large as those of a trained one
@@ -330,3 +331,20 @@ def test_settings_out_of_range_are_refused(kind: Any, given: dict[str, Any], mes
 def test_settings_are_taken_as_they_are_typed() -> None:
     assert MineSettings(formats="context", per_class="9") == MineSettings(formats=("context",), per_class=9)  # type: ignore[arg-type]
     assert MineSettings(formats=["inplace"]).formats == ("inplace",)  # type: ignore[arg-type]
+
+
+def test_a_chunk_beyond_the_positions_is_refused(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="chunk is 81, but the encoder takes 80 tokens"):
+        GoTuner(model, task=TASK, settings=FitSettings(chunk=81)).predict(["the day"])
+    with pytest.raises(ConfigError, match="chunk is 97, but the model takes 96 tokens"):
+        WordPredictor(open_word_model(write_bert(tmp_path), "mlm"), TASK, length=97)
+
+
+def test_a_tokenizer_that_cannot_cut_is_refused(tmp_path: Path) -> None:
+    config = T5Config(vocab_size=384, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"ByT5Tokenizer of .* cannot cut long texts"):
+        open_word_model(str(tmp_path), "seq2seq")
+    with pytest.raises(ModelError, match=r"ByT5Tokenizer of .* cannot cut long texts"):
+        GoTuner(str(tmp_path), task=TASK).predict(["the day"])

@@ -12,7 +12,15 @@ import torch
 
 from modicum.core.extras import quiet_transformers
 from modicum.core.files import new_folder
-from modicum.core.pretrained import OFFLINE, encoder_source, lasting_name, open_folder, open_part, open_text_encoder
+from modicum.core.pretrained import (
+    OFFLINE,
+    encoder_source,
+    lasting_name,
+    open_folder,
+    open_part,
+    open_text_encoder,
+    token_limit,
+)
 from modicum.core.safeload import read_json
 from modicum.errors import ConfigError, ModelError
 from modicum.sarcasm.data.examples import CATEGORIES
@@ -21,7 +29,6 @@ from modicum.sarcasm.encoder.modeling import SarcasmConfig, SarcasmModel
 from modicum.sarcasm.erniem import ErnieMTokenizer, has_ernie_m_tokenizer, is_ernie_m, open_ernie_m
 from modicum.sarcasm.models import Outputs
 
-_UNBOUNDED = 1_000_000  # transformers writes 1e30 where a tokenizer sets no limit
 _HINT = "Give a folder that EncoderModel.save wrote, complete."
 _BUDGETS = {"cpu": 1024}  # ours: a third less time than 4096 takes MiniLM on one core, by less padding and in cache
 _BUDGET = 4096
@@ -41,12 +48,13 @@ def encoder_folder(place: str) -> str:
     return str(open_ernie_m(Path(found))) if is_ernie_m(Path(found)) else found
 
 
-def check_length(model: SarcasmModel, tokenizer: Tokenizer, length: int) -> None:
+def check_length(encoder: Any, tokenizer: Tokenizer, length: int) -> None:
     """Refuse a length that the encoder has no positions for."""
-    limit = int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), _positions(model), _UNBOUNDED))
+    limit = token_limit(encoder, tokenizer)
     if not 4 <= length <= limit:
         raise ConfigError(
-            f"length is {length}, but the encoder takes 4 to {limit} tokens.", hint="Give a number between."
+            f"Texts are cut at {length} tokens, but the encoder takes 4 to {limit}.",
+            hint="Name an encoder that takes as many.",
         )
 
 
@@ -60,13 +68,6 @@ def _check_kind(folder: Path) -> None:
             f"{folder} holds a model of type {kind!r}, not {SarcasmConfig.model_type!r}.",
             hint=f"{_HINT} An encoder becomes one by training it with EncoderLearner.",
         )
-
-
-def _positions(model: SarcasmModel) -> int:
-    table: Any = getattr(getattr(model.encoder, "embeddings", None), "position_embeddings", None)
-    taken = getattr(table, "padding_idx", None)  # RoBERTa's kind counts from the number after it
-    limit = getattr(model.config.encoder, "max_position_embeddings", _UNBOUNDED)
-    return limit - (taken + 1 if taken is not None else 0)
 
 
 class EncoderModel:
@@ -161,10 +162,10 @@ class FrozenEncoder:
 
     def __init__(self, place: str = OFFLINE, *, longest: int = 96, batch: int = 64) -> None:
         self.place = lasting_name(place)
-        self.longest = longest
         self.batch = batch
         self._tokenizer = open_tokenizer(place)
         self._model: Any = open_text_encoder(encoder_folder(place)).eval()
+        self.longest = min(longest, token_limit(self._model, self._tokenizer))
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:

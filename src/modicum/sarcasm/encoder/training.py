@@ -55,7 +55,7 @@ class EncoderLearner:
             length=self.length,
             learnt=tuple(head for head in get_args(Head) if head in learnt),
         )
-        check_length(model, tokenizer, self.length)
+        check_length(model.encoder, tokenizer, self.length)
         groups = parameter_groups(model, self.settings.rate)
         fused = None if self.device == "cpu" else True  # one kernel a group in place of a dozen
         training.fine_tune(
