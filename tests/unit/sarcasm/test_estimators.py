@@ -217,7 +217,7 @@ def test_scikit_learn_can_cross_validate_it() -> None:
     ("labels", "message"),
     [
         (LABELS[:-1], r"There are 120, 119, 120, 120, 120 texts, labels and so on. Give one of each"),
-        ([*LABELS[:-1], 2], r"A training label is 2. Give 0 or 1 for each"),
+        ([*LABELS[:-1], 2], r"A training label is 2, at index \d+. Give 0 or 1 for each"),
         ([*LABELS[:-1], 0.5], r"A training label is 0.5"),
         ([*LABELS[:-1], np.nan], r"A training label is nan"),
         (np.array(LABELS)[:, None], r"The labels have the shape \(120, 1\), expected \('n',\)"),

@@ -65,11 +65,12 @@ def test_swapping_the_texts_of_every_pair_keeps_the_accuracy() -> None:
     [
         ([0, 1], [0], r"The predicted labels have the shape \(1,\), expected \(2,\)"),
         ([], [], r"The gold labels have the shape \(0,\), expected \(0,\) with at least one row"),
-        ([0, 1], [0, 2], r"A predicted label is 2. Give 0 or 1 for each"),
+        ([0, 1], [0, 2], r"A predicted label is 2, at index 1. Give 0 or 1 for each"),
         ([0, 1], [0, 0.3], r"A predicted label is 0.3"),
         ([0, 1], [0, math.nan], r"A predicted label is nan"),
         ([0, None], [0, 1], r"A gold label is None"),
         (["0", "1"], [0, 1], r"A gold label is '0'"),
+        (np.array([True, "no"], dtype=object), [0, 1], r"A gold label is 'no', at index 1"),
         ([[0], [1]], [0, 1], r"The gold labels have the shape \(2, 1\), expected \(2,\)"),
         ([[0], [1, 0]], [0, 1], r"The gold labels are no table"),
         (0, [0], r"The gold labels have the shape \(\), expected \(1,\)"),
@@ -78,6 +79,11 @@ def test_swapping_the_texts_of_every_pair_keeps_the_accuracy() -> None:
 def test_labels_that_do_not_go_together_are_refused(gold: Any, predicted: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         score_a(gold, predicted)
+
+
+@pytest.mark.parametrize("values", [[True, False], [np.bool_(1), 0], [1, 0.0]])
+def test_labels_may_be_objects(values: list[Any]) -> None:
+    assert score_a(np.array(values, dtype=object), [1, 0]).f1 == 1
 
 
 def test_task_b_wants_six_columns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,9 +92,14 @@ def whole_labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int64]:
         labels = np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise DataError(f"The {name} labels are no table ({error}).", hint="Give rows of one length.") from error
-    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
-        odd = next((value for value in labels.ravel().tolist() if value not in {0, 1}), None)
-        raise DataError(f"A {name} label is {odd!r}.", hint="Give 0 or 1 for each, not a probability.")
+    if labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all():
+        return labels.astype(np.int64)
+    # Labels may come as objects: pandas has such where rows without one were left out.
+    for index, value in enumerate(labels.ravel().tolist()):
+        if not isinstance(value, Real | np.bool_) or value not in {0, 1}:
+            raise DataError(
+                f"A {name} label is {value!r}, at index {index}.", hint="Give 0 or 1 for each, not a probability."
+            )
     return labels.astype(np.int64)
 
 
