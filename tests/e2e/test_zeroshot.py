@@ -57,6 +57,15 @@ def test_tune_in_words(folder: Path) -> None:
     assert "only labels can say" in done.stdout
 
 
+def test_an_index_is_not_made_in_its_corpus(folder: Path) -> None:
+    (folder / "raw").mkdir()
+    (folder / "raw" / "some.txt").write_text("This was great.")
+    done = run_here("zeroshot", "mine", "raw", "--labels", "bad,good", "--index", "raw/index", cwd=folder)
+    assert done.returncode == 2
+    assert "--index raw/index is in raw, a folder that is read." in done.stderr
+    assert not (folder / "raw" / "index").exists()
+
+
 def test_mine_shows_words_and_writes_rows(folder: Path) -> None:
     options = ("--index", "index", "--suggest", "3", "--set", "per_class=20", "--model", "encoder")
     done = run_here("zeroshot", "mine", "raw.txt", "--task", "task.yaml", *options, "--out", "rows.csv", cwd=folder)

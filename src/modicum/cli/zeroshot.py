@@ -267,6 +267,8 @@ def _index(corpus: Path, folder: Path | None) -> CorpusIndex:
         return CorpusIndex.open(folder)
     if not corpus.exists():
         raise ConfigError(f"There is no {corpus}.", hint="Name a file or a folder of raw text.")
+    if folder is not None:
+        check_target(folder, option="--index", folder=True, inputs=(corpus,))  # in it, it would be a part of it
     with progress_bar("Indexing") as progress:
         return CorpusIndex.build(corpus, folder, progress=progress)
 
