@@ -10,7 +10,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 
 def label_subspace(rows: Tensor) -> Tensor:
@@ -25,19 +25,6 @@ def label_subspace(rows: Tensor) -> Tensor:
     _, sizes, basis = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     tiny = sizes[0] * max(rows.shape) * torch.finfo(rows.dtype).eps
     return basis[sizes > tiny]
-
-
-def label_projector(rows: Tensor) -> Tensor:
-    """Give the orthogonal projector P_Y on the label subspace: symmetric, idempotent, of rank at most K - 1.
-
-    Args:
-        rows: label rows W, shape (K, d).
-
-    Returns:
-        Shape (d, d).
-    """
-    basis = label_subspace(rows)
-    return basis.T @ basis
 
 
 def subspace_overlap(rows: Tensor, others: Tensor) -> float:
@@ -70,32 +57,15 @@ def consistency_margin(scores: Tensor, labels: Tensor) -> Tensor:
     return own[:, 0] - others.max(1).values
 
 
-def head_objective(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, c: float) -> Tensor:
-    """Give the objective of the Go-head: the mean cross entropy over the K label rows and ||W||^2 / (2 c N).
+def kkt_residual(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, c: float) -> float:
+    """Give the largest entry in absolute value of the gradient of the objective of the Go-head; 0 at the minimum.
 
-    It is that of scikit-learn's LogisticRegression, divided by c N. At its minimum the rows of W add up to 0: they span
-    a label subspace of rank K - 1.
+    That is the mean cross entropy over the K label rows and ||W||^2 / (2 c N), scikit-learn's of LogisticRegression
+    divided by c N. At its minimum the rows of W add up to 0: they span a label subspace of rank K - 1.
 
     Args:
         weight: label rows W, shape (K, d).
         bias: shape (K,), not penalised.
-        features: h, shape (N, d).
-        labels: integers in [0, K), shape (N,).
-        c: inverse strength of the penalty, above 0.
-
-    Returns:
-        A scalar.
-    """
-    loss = cross_entropy(features @ weight.T + bias, labels)
-    return loss + weight.square().sum() / (2 * c * len(features))
-
-
-def kkt_residual(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, c: float) -> float:
-    """Give the largest entry of the gradient of `head_objective` in absolute value; 0 at the minimum.
-
-    Args:
-        weight: label rows W, shape (K, d).
-        bias: shape (K,).
         features: h, shape (N, d).
         labels: integers in [0, K), shape (N,).
         c: inverse strength of the penalty.

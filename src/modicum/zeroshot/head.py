@@ -27,7 +27,7 @@ class GoHead:
 
 
 def fit_head(features: Tensor, labels: Tensor, c: float) -> GoHead:
-    """Minimise `head_objective` by scikit-learn, in float64."""
+    """Minimise the objective that `kkt_residual` is the gradient of by scikit-learn, in float64."""
     from sklearn.linear_model import LogisticRegression
 
     binary = int(labels.max()) == 1
