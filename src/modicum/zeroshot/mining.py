@@ -122,7 +122,8 @@ def mine(
 ) -> MinedSet:
     """Mine balanced rows for a task; ``overlapping`` marks sentences to leave out."""
     found, report = find(index, task, settings.window, overlapping)
-    with_neighbours = _neighbours(index)
+    allowed = np.ones(len(index), dtype=bool) if overlapping is None else ~overlapping
+    with_neighbours = _neighbours(index, allowed)
     if settings.formats == ("context",):
         found = [_kept(each, with_neighbours[each.sentences]) for each in found]
     _check_found(index, task, [len(each.sentences) for each in found], suggest)
@@ -144,7 +145,7 @@ def mine(
     for at in np.flatnonzero(~with_neighbours[sentences]):
         if formats[at] == "context":
             formats[at] = rest[at % len(rest)]
-    texts = list(_texts(index, task, sentences, labels, formats))
+    texts = list(_texts(index, task, sentences, labels, formats, allowed))
     groups = _groups(index.documents[sentences], sentences, labels, settings.holdout)
     _, holdout = hold_out(len(labels), settings.holdout, seed, "mined", labels=labels, groups=groups)
     verbalizer = [task.verbalizer[label] for label in task.labels]
@@ -216,10 +217,10 @@ def _kept(found: _Found, flags: Flags) -> _Found:
     return _Found(found.sentences[flags], found.words[flags])
 
 
-def _neighbours(index: CorpusIndex) -> Flags:
-    """Tell which sentences have another one of the same document beside them."""
+def _neighbours(index: CorpusIndex, allowed: Flags) -> Flags:
+    """Tell which sentences have another one of the same document beside them that may be taken."""
     same = np.asarray(index.documents[1:]) == index.documents[:-1]
-    return np.append(same, False) | np.append(False, same)
+    return np.append(same & allowed[1:], False) | np.append(False, same & allowed[:-1])
 
 
 def _groups(documents: Ints, sentences: Ints, labels: Ints, share: float) -> Ints:
@@ -235,12 +236,15 @@ def _groups(documents: Ints, sentences: Ints, labels: Ints, share: float) -> Int
     return documents.astype(np.int64) * len(labels) + rank // -(-each.min() // 10)
 
 
-def _texts(index: CorpusIndex, task: Task, sentences: Ints, labels: Ints, formats: Sequence[str]) -> Iterator[str]:
+def _texts(
+    index: CorpusIndex, task: Task, sentences: Ints, labels: Ints, formats: Sequence[str], allowed: Flags
+) -> Iterator[str]:
     patterns = [word_pattern(task.verbalizer[label]) for label in task.labels]
     for number, label, form in zip(sentences.tolist(), labels.tolist(), formats, strict=True):
         if form == "context":
             owner, last = index.documents[number], len(index) - 1
-            beside = [n for n in (number - 1, number + 1) if 0 <= n <= last and index.documents[n] == owner]
+            near = (n for n in (number - 1, number + 1) if 0 <= n <= last and index.documents[n] == owner)
+            beside = [n for n in near if allowed[n]]
             text = " ".join(index.sentence(n) for n in beside)
         else:
             text = index.sentence(number)

@@ -156,7 +156,7 @@ class GoTuner:
             corpus: an index, or what `CorpusIndex.build` takes: documents, a file or a folder. An index serves many
                 tasks.
             evaluation: texts that the model will be judged by; sentences that share 13 words in a row with one, or
-                all words of a shorter one, are left out.
+                all words of a shorter one, are left out, as neighbours too.
             seed: of the draw.
 
         Returns:

@@ -9,6 +9,7 @@ from tests.unit.zeroshot.tiny import TASK, write_corpus, write_texts
 
 from modicum.errors import DataError
 from modicum.zeroshot import CorpusIndex, MineSettings, Task
+from modicum.zeroshot.configuration import MineFormat
 from modicum.zeroshot.mining import mine
 
 SMALL = MineSettings(per_class=60, holdout=0.2, formats=("inplace", "prompted", "context"))
@@ -78,6 +79,26 @@ def test_rows_that_train_no_label_are_refused(index: CorpusIndex) -> None:
     mined = mine(index, TASK, SMALL)
     with pytest.raises(DataError, match="All rows of 'good' are held out"):
         replace(mined, holdout=np.flatnonzero(mined.labels == 1)).check_of(TASK)
+
+
+@pytest.mark.parametrize("formats", [("context",), ("prompted", "context")])
+def test_a_neighbour_that_overlaps_is_not_taken(formats: tuple[MineFormat, ...]) -> None:
+    # GO-C5
+    fox = "the quick brown fox jumped over a lazy dog and then it slept very well"
+    texts = write_texts(360)[0]
+    documents = [
+        f"{fox if at % 2 else texts[at]}. {('great', 'awful')[at % 4 // 2]} {texts[120 + at]}. "
+        f"{texts[240 + at] if at % 3 else fox}."
+        for at in range(120)
+    ]
+    index = CorpusIndex.build(documents)
+    settings = MineSettings(per_class=60, formats=formats)
+    assert any("brown fox" in text for text in mine(index, TASK, settings).texts)
+    mined = mine(index, TASK, settings, overlapping=index.overlapping([fox]))
+    assert len(mined) == (100 if formats == ("context",) else 120)  # a sixth of the documents has nothing else
+    assert "context" in mined.formats
+    assert not any("brown fox" in text for text in mined.texts)
+    assert all(mined.texts)
 
 
 def test_what_is_left_out_is_counted() -> None:
