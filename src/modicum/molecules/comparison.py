@@ -19,6 +19,7 @@ from modicum.errors import ConfigError
 from modicum.molecules.configuration import COMPARISON, ComparisonSettings
 from modicum.molecules.data.pool import Pool
 from modicum.molecules.data.published import experimental_labels, published_labels
+from modicum.molecules.data.smiles import canonical
 from modicum.molecules.data.table import PROPERTIES, PropertyTable, Quantity, read_table
 from modicum.molecules.functional import IntArray
 from modicum.molecules.kernel.marginalized import MarginalizedGraphKernel
@@ -116,6 +117,8 @@ def _split(job: Job, settings: ComparisonSettings) -> Problem:
         labels = labels.of(frozenset(np.array(labels.molecules)[within].tolist()))
     else:
         labels = read_table(job.data, settings.quantity)
+        # Merged sources spell a molecule in several ways, and it would be in both parts.
+        labels = replace(labels, smiles=tuple(map(canonical, labels.smiles)))
     molecules = labels.molecules
     count = len(molecules)
     if count < _FEWEST or settings.labels > count - count // 3:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit.Chem import MolFromSmiles, MolToSmiles
 
 from modicum.core.method import Budget, Job, Measurement
 from modicum.core.seeding import derive
 from modicum.errors import ConfigError, DataError
 from modicum.molecules.comparison import METHOD, Rule, pick, setup
+from modicum.molecules.data.pool import Pool
 from modicum.molecules.data.published import experimental_labels
 from modicum.molecules.data.table import PropertyTable, read_table, write_table
 from modicum.molecules.predict.dmpnn import DMPNN
@@ -66,6 +68,21 @@ def test_rows_of_a_users_table_stay_together(tmp_path: Path) -> None:
     result = ARMS["active learning"](mine, problem)
     assert result.secondary["R2 of rows"] > 0.5
     assert result.costs == {"labelled molecules": 40.0}
+
+
+def test_a_molecule_that_a_users_table_spells_in_two_ways_is_one(tmp_path: Path) -> None:
+    one = Pool.alkanes(5, 7).smiles
+    other = tuple(MolToSmiles(MolFromSmiles(smiles), rootedAtAtom=1) for smiles in one)
+    table = PropertyTable(
+        quantity="density",
+        smiles=one + other,
+        temperature=np.repeat([300.0, 310.0], len(one)),
+        value=np.linspace(600.0, 700.0, 2 * len(one)),
+    )
+    write_table(tmp_path / "mine.csv", table)
+    problem = setup(job(data=tmp_path / "mine.csv", labels="6"))
+    assert shared_molecules(problem.candidates["active"], problem.test) == ()
+    assert len(problem.test) == 2 * (len(one) // 3)
 
 
 @pytest.mark.data("alkanes")
