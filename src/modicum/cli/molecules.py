@@ -96,6 +96,8 @@ def select(  # noqa: PLR0913 - one argument an option
     check_threshold(uncertainty)
     check_noise(noise)
     check_least(1, max_picks=most)
+    if start == "random" and most == 1:  # before the features of a large pool
+        raise ConfigError("--start random selects two molecules, but --max-picks is 1.", hint="Add --start maxvar.")
     if pool is None and any(reading.values()):
         raise ConfigError("--skip-invalid, --smiles-col and --strip-salts are for a file.", hint="Name a pool.")
     if pool is not None and (smallest is not None or largest is not None):

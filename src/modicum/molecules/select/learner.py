@@ -146,11 +146,16 @@ class ActiveLearner(Generic[P]):
             All that is selected so far, with its certificate.
 
         Raises:
-            ConfigError: if the threshold or the number is out of range.
+            ConfigError: if the threshold or the number is out of range, or more molecules are selected already.
         """
         check_threshold(stop_uncertainty)
         if max_picks is not None and max_picks < 1:
             raise ConfigError(f"max_picks must be at least 1, got {max_picks}.", hint="Leave it out for no limit.")
+        if max_picks is not None and max_picks < len(self.picks):
+            raise ConfigError(
+                f"max_picks is {max_picks}, but {len(self.picks)} molecules are selected already.",
+                hint="Give a larger number, or begin with start='maxvar', which selects none before the rule.",
+            )
         limit = len(self._names) if max_picks is None else max_picks
         # A run to its end needs every value that is above the threshold: then all at once is cheapest.
         batch = len(self._names) if max_picks is None else self._batch
