@@ -57,8 +57,9 @@ def quantize(
         ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two or "eager" with
             `integers_only`, or `RAPQConfig.per_layer` names a layer that is not there.
         DataError: if the calibration has values that are not finite, samples of different shapes, or one value alone.
-        ModelError: if the network cannot be traced, has no layer to quantize, cannot take the samples, or has an
-            operator that integers do not stand for where `integers_only` is set.
+        ModelError: if the network cannot be traced, has no layer to quantize, cannot take the samples, has weights or
+            gives values that are not finite, or has an operator that integers do not stand for where `integers_only`
+            is set.
     """
     config = RAPQConfig() if config is None else config
     if tracing not in ("export", "eager"):

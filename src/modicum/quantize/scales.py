@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, ModelError
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid
 from modicum.quantize.configuration import Granularity
 from modicum.quantize.functional import Rounding
@@ -41,7 +41,12 @@ def choose_grid(
         loss = float((grid.apply(given) - wanted).square().mean())
         if grid.high > 0 and loss < least:
             best, least = grid, loss
-    assert best is not None  # noqa: S101 - the first candidate covers the range
+    if best is None:  # no squared error is a number
+        raise ModelError(
+            f"A tensor with values of up to {float(given.abs().max()):.3g} is too large to compare grids of it in "
+            f"{given.dtype}.",
+            hint="Quantize the network in float32 or float64.",
+        )
     return best
 
 

@@ -169,6 +169,14 @@ def test_model_is_not_touched() -> None:
     assert not any(it._forward_pre_hooks or it._forward_hooks for it in model.modules())
 
 
+def test_what_is_not_finite_is_named() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3)).eval()
+    model.state_dict()["1.running_var"][0] = torch.nan
+    for activation_bits, name in ((4, "2:input"), (None, "2")):
+        with pytest.raises(ModelError, match=f"^{name} gives values on the calibration samples that are not finite"):
+            quantize(model, drawn(4, 3, 8, 8), RAPQConfig(activation_bits=activation_bits), tracing="eager")
+
+
 def test_reconstruction_needs_a_traced_network() -> None:
     with pytest.raises(ConfigError, match="method='hessian'"):
         quantize(strided_chain(), drawn(4, 3, 8, 8), RAPQConfig(method="paper"), tracing="eager")

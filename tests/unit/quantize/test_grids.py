@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from modicum.errors import ModelError
 from modicum.quantize import scales as module
 from modicum.quantize.codes import ActivationGrid, FloatActivationGrid
 from modicum.quantize.graph.placement import Site
@@ -73,6 +74,13 @@ def test_real_scale_is_at_least_as_close() -> None:
         real = choose_grid(Site(bits=4, unsigned=True), x, x, power=False, rounding="half_even")
         assert isinstance(real, FloatActivationGrid)
         assert (real.apply(x) - x).square().mean() <= 1.02 * (chosen(x).apply(x) - x).square().mean()
+
+
+def test_values_whose_squares_are_no_numbers_are_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"values of up to 1e\+25 is too large to compare grids of it in torch.float32"
+    ):
+        chosen(torch.tensor([0.3e25, 1e25]))
 
 
 def test_half_up_is_handed_on() -> None:

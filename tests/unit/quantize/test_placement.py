@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+import torch
 from tests.unit.quantize import small_networks as nets
 from torch import nn
 
@@ -108,6 +109,17 @@ def test_unknown_layer_is_named_with_those_that_there_are() -> None:
     config = RAPQConfig(per_layer={"layer9": LayerBits(weight_bits=4)})
     with pytest.raises(ConfigError, match=r"'layer9'.*conv1, layer1\.0\.conv1"):
         check_layers(graph(), config)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "layer"),
+    [("0.bias", torch.inf, "0"), ("3.weight", torch.nan, "3"), ("1.running_var", torch.nan, "0")],
+)
+def test_a_layer_whose_weights_are_not_finite_is_named(parameter: str, value: float, layer: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    model.state_dict()[parameter].view(-1)[0] = value
+    with pytest.raises(ModelError, match=f"The weights or biases of {layer} are not finite"):
+        check_layers(folded(trace(model, torch.zeros(2, 3, 8, 8))), W2A4)
 
 
 def test_network_without_layers_is_refused() -> None:

@@ -77,12 +77,18 @@ def own_of(graph: Graph, node: Node, codes: Codes, grids: Grids) -> Own:
 
 
 def check_layers(graph: Graph, config: RAPQConfig) -> None:
-    """Refuse a network without layers, and bits for layers that are not there."""
+    """Refuse a network without layers, weights that are not finite, and bits for layers that are not there."""
     if not graph.layers:
         raise ModelError(
             "The network has no convolution over images and no linear layer.",
             hint="Quantize a network that has one; other operators stay in float.",
         )
+    for name, layer in graph.layers.items():
+        if not all(bool(torch.isfinite(it).all()) for it in (layer.weight, layer.bias)):
+            raise ModelError(
+                f"The weights or biases of {name} are not finite.",
+                hint="Look for NaN and infinite numbers in that layer, and in the batch norm behind it.",
+            )
     if unknown := set(config.per_layer) - set(graph.layers):
         raise ConfigError(
             f"per_layer names {min(unknown)!r}, which is no layer of the network.",

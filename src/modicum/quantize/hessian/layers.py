@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
+from modicum.errors import ModelError
 from modicum.quantize.codes import ActivationGrid, Codes, FloatActivationGrid, FloatWeightCode, Grids, WeightCode
 from modicum.quantize.functional import Rounding
 from modicum.quantize.graph.graph import Graph, Node
@@ -141,6 +142,7 @@ class _Walk:
                 stream[name] = node.operation.run(*given)
         site = self._recipe.sites.get(name)
         if site is not None:
+            _check_finite(name, self._float[name], self._quantized[name])
             choice = self._recipe.grid_choice or functools.partial(choose_grid, power=self._recipe.power)
             grid = choice(site, self._float[name], self._quantized[name], rounding=self._recipe.rounding)
             self.grids[name] = grid
@@ -152,6 +154,7 @@ class _Walk:
         layer = self.graph.layers[name]
         x, given = self._float[node.inputs[0]], self._quantized[node.inputs[0]]
         target = layer.run(x)
+        _check_finite(name, target)
         owed = self._owed(node)
         aim = (target if owed is None else target + owed) if self._recipe.correcting else layer.run(given)
         halves = (measure(layer, given[::2], aim[::2]), measure(layer, given[1::2], aim[1::2]))
@@ -196,6 +199,14 @@ class _Walk:
         for stream in (self._float, self._quantized):
             for name in set(stream) - needed:
                 del stream[name]
+
+
+def _check_finite(name: str, *values: Tensor) -> None:
+    if not all(bool(torch.isfinite(it).all()) for it in values):
+        raise ModelError(
+            f"{name} gives values on the calibration samples that are not finite.",
+            hint="Look for NaN, infinite and very large numbers in what runs before it.",
+        )
 
 
 def _rows(wanted: Tensor, gram: Tensor) -> Tensor:
