@@ -22,6 +22,7 @@ from modicum.quantize.graph.placement import simulated
 from modicum.quantize.inspect.certificate import certify
 from modicum.quantize.io.onnx import compare_onnx, export_onnx
 from modicum.quantize.model import QuantizedModel
+from modicum.quantize.quantizer import quantize
 
 NETS = {"residual": ResidualNet, "depthwise": DepthwiseNet}
 
@@ -91,6 +92,14 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.relu(self.wide(self.narrow(torch.relu(self.stem(x)))))
         return self.last(self.first(wide.flatten(1)))
+
+
+def test_linear_layers_over_rows_are_translated(path: Path) -> None:
+    x = images((5, 8), count=32)
+    model = quantize(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), x)
+    found = model.export_onnx(path, x)
+    assert found is not None
+    assert (found.plain.equal, found.optimised.equal) == (1, 1)
 
 
 @pytest.mark.parametrize("high", [False, True])

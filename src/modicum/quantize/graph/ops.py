@@ -330,8 +330,13 @@ class Linear(_Layer):
         return Layer(weight=weight[:, :, None, None], bias=bias), (len(bias),)
 
     def to_onnx(self, onnx: Program, name: str, inputs: Sequence[str]) -> str:
-        """Write Gemm."""
-        return onnx.call("Gemm", [*inputs, *onnx.weights(name)], name, transB=1)
+        """Write Gemm, or MatMul and Add where a sample has several rows, which Gemm does not take."""
+        weight, bias = onnx.weights(name)
+        if len(onnx.shapes[name]) == 1:
+            return onnx.call("Gemm", [*inputs, weight, bias], name, transB=1)
+        turned = onnx.call("Transpose", [weight], f"{name}/transposed", perm=[1, 0])
+        product = onnx.call("MatMul", [*inputs, turned], f"{name}/product")
+        return onnx.call("Add", [product, bias], name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
