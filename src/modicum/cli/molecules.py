@@ -482,6 +482,7 @@ def _check_apart(labels: PropertyTable, others: PropertyTable, path: Path | None
 def _judge(
     predicted: PropertyTable, known: PropertyTable, parity: Path | None, calibration: Path | None
 ) -> dict[str, Any]:
+    from modicum.molecules.data.smiles import canonical
     from modicum.molecules.plots import draw_calibration, draw_parity
     from modicum.molecules.predict.scores import reliability, score_molecules, score_rows
 
@@ -492,7 +493,8 @@ def _judge(
     if parity is not None:
         draw_parity(parity, predicted.value, known.value, quantity=known.property, note=f"R2 = {score.r2:.4f}")
     if predicted.error is not None:
-        intervals = reliability(known.value - predicted.value, predicted.error, known.smiles)
+        molecules = tuple(map(canonical, known.smiles))
+        intervals = reliability(known.value - predicted.value, predicted.error, molecules)
         found["calibration error"] = intervals.error
         if calibration is not None:
             draw_calibration(calibration, intervals.levels, intervals.coverage)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,8 @@ def test_molecules_are_averaged_before_they_are_scored() -> None:
     # Means 2 and 6 against 2 and 5: the two errors of butane cancel.
     assert (found.mae, found.worst, found.count) == (0.5, 1.0, 2)
     assert found.r2 == pytest.approx(1 - 1 / 4.5)
+    spelt = ("CCCC", "C(CC)C", "CCCCC")  # butane twice
+    assert score_molecules(replace(predicted, smiles=spelt), replace(LABELS, smiles=spelt)) == found
 
 
 def test_errors_are_averaged_over_sizes() -> None:

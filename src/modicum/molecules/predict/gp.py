@@ -288,7 +288,7 @@ class GaussianProcess:
                 )
             self.factor = 1.0
             mean, deviation = self.predict(labels.smiles, labels.temperature, return_std=True)
-        self.factor = calibrate(labels.value - mean, deviation, labels.smiles)
+        self.factor = calibrate(labels.value - mean, deviation, tuple(map(canonical, labels.smiles)))
         return self.factor
 
     def trained_on(self, smiles: Sequence[str]) -> tuple[str, ...]:

@@ -47,8 +47,9 @@ def score_rows(predicted: PropertyTable, labels: PropertyTable) -> Score:
 
 def score_molecules(predicted: PropertyTable, labels: PropertyTable) -> Score:
     """Score each molecule once: the mean of its predictions against the mean of its labels."""
-    places = {smiles: place for place, smiles in enumerate(labels.molecules)}
-    index = np.array([places[smiles] for smiles in labels.smiles], dtype=int)
+    spelt = [canonical(smiles) for smiles in labels.smiles]
+    places = {molecule: place for place, molecule in enumerate(dict.fromkeys(spelt))}
+    index = np.array([places[molecule] for molecule in spelt], dtype=int)
     count = np.bincount(index)
     aligned = align(predicted, labels)
     return score(np.bincount(index, aligned) / count, np.bincount(index, labels.value) / count)
