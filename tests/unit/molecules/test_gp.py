@@ -152,6 +152,17 @@ def test_learnt_numbers_beat_the_start_and_depend_on_nothing_but_the_labels() ->
     assert np.abs(residual).mean() < 0.5 * held.value.std()
 
 
+def test_each_fit_learns_its_numbers_and_fixed_ones_stay(tmp_path: Path) -> None:
+    process = GaussianProcess(DegreeKernel()).fit(labels())
+    other = replace(labels(), value=np.sin(np.arange(len(labels()))) + 5)
+    fresh = GaussianProcess(DegreeKernel()).fit(other).numbers
+    assert process.numbers != fresh
+    process.save(tmp_path, hyperparameters="1.5")
+    loaded = GaussianProcess.load(tmp_path, lambda path: DegreeKernel(float(path.read_text())))
+    assert process.fit(other).numbers == loaded.fit(other).numbers == fresh
+    assert GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(labels()).fit(other).numbers == NUMBERS
+
+
 def test_leaving_a_molecule_out_equals_a_refit_at_the_same_scales() -> None:
     table = labels()
     process = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(table)
@@ -281,5 +292,9 @@ def test_a_kernel_that_is_no_kernel_is_said() -> None:
         def __call__(self, X, Y=None) -> np.ndarray:
             return -10 * super().__call__(X, Y)
 
+    process = GaussianProcess(DegreeKernel(), numbers=NUMBERS).fit(labels())
+    process.kernel = Wrong()
     with pytest.raises(RunError, match="cannot be factored: the kernel is not positive semi-definite"):
-        GaussianProcess(Wrong(), numbers=NUMBERS).fit(labels())
+        process.fit(labels())
+    with pytest.raises(StateError, match="was not fitted"):  # nothing of the earlier fit is left
+        process.predict(*QUERIES)

@@ -156,12 +156,12 @@ class GaussianProcess:
 
     Args:
         kernel: of molecules.
-        numbers: fixed ones; None learns them.
+        numbers: fixed ones; None learns them at each fit.
     """
 
     def __init__(self, kernel: MoleculeKernel[Any], *, numbers: Numbers | None = None) -> None:
         self.kernel = kernel
-        self.numbers = numbers
+        self._fixed = self.numbers = numbers
         self.factor = 1.0
         self.property: Property | None = None
         self._table: PropertyTable | None = None
@@ -194,11 +194,11 @@ class GaussianProcess:
         if len(table) < 2 or np.ptp(table.value) == 0:
             raise ConfigError("A Gaussian process needs labels that differ.", hint="Give rows of more than one value.")
         check_labels(table)
+        self._table = None  # a fit that fails leaves no part of an earlier one to predict with
         self._set(table)
-        if self.numbers is None:
-            self.numbers = self._search(seed)
+        self.numbers = self._fixed or self._search(seed)
         self._process = self._solved(self.numbers, np.arange(len(table)))
-        self.factor = 1.0
+        self._table, self.property, self.factor = table, table.property, 1.0
         return self
 
     @overload
@@ -338,6 +338,8 @@ class GaussianProcess:
     def load(cls, folder: Path, read_kernel: Callable[[Path], MoleculeKernel[Any]]) -> GaussianProcess:
         """Read a process that `save` wrote, and factor its covariance again.
 
+        Its hyper-parameters are those of the file until it is fitted again, which learns them.
+
         Args:
             folder: with `GP_FILE`.
             read_kernel: makes the kernel from a file of hyper-parameters: ``MarginalizedGraphKernel.from_json``.
@@ -369,6 +371,7 @@ class GaussianProcess:
             file.write_text(text, encoding="utf-8")
             process = cls(read_kernel(file), numbers=numbers)
         process.fit(table).factor = factor
+        process._fixed = None
         return process
 
     def _fitted(self) -> PropertyTable:
@@ -391,7 +394,6 @@ class GaussianProcess:
         self._center, self._scale = float(table.value.mean()), float(table.value.std())
         self._target = (table.value - self._center) / self._scale
         self._variance = np.zeros(len(table)) if table.error is None else (table.error / self._scale) ** 2
-        self._table, self.property = table, table.property
 
     def _rows_of(self, molecules: Sequence[int], temperature: FloatArray, terms: FloatArray) -> FloatArray:
         return np.column_stack([molecules, temperature, (terms - self._basis_center) / self._basis_scale])
