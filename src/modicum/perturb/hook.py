@@ -33,6 +33,7 @@ class HyPe:
     sets n, the number of the optimizer step, and each forward pass of the model in training adds one to forwards, so
     that the parts of an accumulated batch, or two passes over one batch, differ. Without any call of `step`, n stays 0
     and forwards counts all passes. `HyPeCallback` calls `step`; a loop of your own resumes with ``step(*position)``.
+    A layer that runs several times in one forward pass (a siamese wrapper) gets new noise each time.
 
     Samples are numbered over all ranks of torch.distributed: rank times local batch size, plus the position in the
     batch. Two ranks thus get the noise of one with the two batches, one after the other.
@@ -255,6 +256,12 @@ def _rank() -> int:
     )
 
 
+def _count(calls: dict[str, int], site: Site) -> int:
+    number = calls[site.name]
+    calls[site.name] = number + 1
+    return number
+
+
 def _gradient(model: nn.Module, batch: Mapping[str, Any], config: HyPeConfig) -> Tensor:
     with HyPe(model, config):
         loss = getattr(model(**batch), "loss", None)
@@ -272,8 +279,19 @@ class _Call:
 
     hidden: weakref.ref[Tensor]
     keys: Tensor
-    layer: int
+    calls: dict[str, int]  # of each layer, that came before in its forward pass
+    period: dict[str, int]  # of each layer, in all of that pass
     computed_again: int = -1  # in which backward pass
+
+
+@dataclass(kw_only=True, slots=True)
+class _Again:
+    """What a backward pass computes again."""
+
+    backward: int
+    keys: Tensor | None
+    calls: dict[str, int]  # of each layer, that came before
+    period: dict[str, int]  # after so many it is computed once more, as in nested checkpoints
 
 
 class NoiseSource:
@@ -294,7 +312,7 @@ class NoiseSource:
         # What was called with a hidden state of this site at this address, for as long as that tensor lives: gradient
         # checkpointing calls a layer again in the backward pass, with the tensor that it kept, and wants its noise.
         self._called: dict[tuple[str, int], list[_Call]] = {}
-        self._again: tuple[int, Tensor] | None = None  # the backward pass that computes again, and the keys it takes
+        self._again: _Again | None = None
         self.tables = {torch.device("cpu"): normal_tables()}
         self.calls = dict.fromkeys((site.name for site in sites), 0)
         self.trying = False  # in the dry run, which measures what sigma does and perturbs nothing
@@ -304,8 +322,7 @@ class NoiseSource:
 
     def begin(self, *_: object) -> None:
         """Count a forward pass of the model, if it is one of training (a hook of the entire model)."""
-        for name in self.calls:
-            self.calls[name] = 0
+        self.calls = dict.fromkeys(self.calls, 0)
         if any(site.module.training for site in self.sites):
             self.position[1].add_(1)
         self.current_keys = fold(self.keys, self.position[0], self.position[1])
@@ -313,33 +330,34 @@ class NoiseSource:
         self._called = {at: calls[-_MOST_PASSES:] for at, calls in alive.items() if calls}
 
     def keys_of(self, site: Site, hidden: object) -> tuple[Tensor | None, int]:
-        """Give the keys of the pass that a call belongs to, and the number of the layer that it is."""
+        """Give the keys of the pass that a call belongs to, and the number of the call in it."""
         if torch.compiler.is_compiling() or self.trying or not isinstance(hidden, Tensor):
-            return self.current_keys, self._count(site)
+            return self.current_keys, _count(self.calls, site)
         backward = torch._C._current_graph_task_id()  # pyright: ignore[reportAttributeAccessIssue] - -1 in a forward pass
         at = site.name, hidden.data_ptr()
         if backward == -1:
-            layer = self._count(site)
             if self.current_keys is not None:
-                call = _Call(hidden=weakref.ref(hidden), keys=self.current_keys, layer=layer)
+                call = _Call(
+                    hidden=weakref.ref(hidden), keys=self.current_keys, calls=dict(self.calls), period=self.calls
+                )
                 self._called.setdefault(at, []).append(call)
-            return self.current_keys, layer
+            return self.current_keys, _count(self.calls, site)
         calls = [call for call in self._called.get(at, ()) if call.hidden() is not None]
+        again = self._again
         if calls:
             # Several passes over one tensor: autograd goes back through the latest first.
             call = next((each for each in reversed(calls) if each.computed_again != backward), calls[-1])
             call.computed_again = backward
-            self._again = backward, call.keys
-            return call.keys, call.layer
-        # Inside a segment of several layers only the first one's input was kept.
-        again = self._again
-        keys = again[1] if again is not None and again[0] == backward else self.current_keys
-        return keys, self._count(site)
-
-    def _count(self, site: Site) -> int:
-        call = self.calls[site.name]
-        self.calls[site.name] = call + 1
-        return site.layers[call % len(site.layers)]
+            again = _Again(backward=backward, keys=call.keys, calls=dict(call.calls), period=call.period)
+        elif again is None or again.backward != backward:
+            # Nothing is known of it: it should be the last forward pass, from its beginning.
+            again = _Again(
+                backward=backward, keys=self.current_keys, calls=dict.fromkeys(self.calls, 0), period=self.calls
+            )
+        # Inside a segment of several layers only the first one's input was kept: the others are counted from there.
+        self._again = again
+        number = _count(again.calls, site)
+        return again.keys, number % (again.period.get(site.name) or number + 1)
 
     def try_out(self, model: nn.Module) -> bool:
         """Check the hooks, and what sigma does in the model's own number format, by a dry run where one is possible."""
@@ -426,7 +444,9 @@ class SiteHook:
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Return the arguments of the layer with noise, or None to leave them."""
         site, source = self.site, self.source
-        keys, layer = source.keys_of(site, args[0] if args else kwargs.get(site.hidden[0]))
+        keys, call = source.keys_of(site, args[0] if args else kwargs.get(site.hidden[0]))
+        time, turn = divmod(call, len(site.layers))
+        layer = site.layers[turn]
         silent = not (module.training or source.trying)
         if silent or layer not in source.chosen or source.config.sigma == 0:
             return None
@@ -446,7 +466,9 @@ class SiteHook:
                     f"The first argument of {site.name} should be a hidden state, but it is {type(hidden).__name__}.",
                     hint="Leave the layer out: list the others in layers=[...].",
                 )
-            noisy = source.perturb(hidden, keys[layer, stream], site.sample_axis)
+            # The first time takes the key as it is.
+            key = fold(keys[layer, stream], time) if time else keys[layer, stream]
+            noisy = source.perturb(hidden, key, site.sample_axis)
             if is_positional:
                 positional[stream] = noisy
             else:

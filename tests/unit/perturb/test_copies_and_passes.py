@@ -64,6 +64,57 @@ def test_a_pass_that_is_computed_again_has_its_own_noise(passes: int, segment: i
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+class Siamese(nn.Module):
+    """Runs one stack three times in its own forward pass."""
+
+    def __init__(self, encoder: Checkpointed) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.stack([self.encoder(2 * hidden) for _ in range(3)])
+
+
+def test_a_layer_that_runs_again_in_one_pass_gets_new_noise() -> None:
+    hidden = torch.randn(4, 5, 16, generator=torch.Generator().manual_seed(1))
+    with HyPe(encoder := Checkpointed().train(), HyPeConfig(sigma=0.5)):
+        alone = encoder(2 * hidden)
+    with HyPe(model := Siamese(Checkpointed()).train(), HyPeConfig(sigma=0.5)) as hype:
+        first, second, third = model(hidden)
+        hype.step(0)
+        assert torch.equal(model(hidden)[2], third)
+    assert torch.equal(first, alone)
+    assert not any(torch.allclose(one, other, atol=0.1) for one, other in [(first, second), (first, third)])
+    assert not torch.allclose(second, third, atol=0.1)
+
+
+@pytest.mark.parametrize("segment", [1, 2])
+def test_a_layer_that_runs_again_is_computed_again_with_its_own_noise(segment: int) -> None:
+    hidden = torch.randn(4, 5, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    found = []
+    for length in (0, segment):
+        model = Siamese(Checkpointed()).train()
+        model.encoder.segment = length
+        with HyPe(model, HyPeConfig(sigma=0.5)):
+            (model(hidden) * torch.tensor([1.0, -2.0, 3.0]).view(3, 1, 1)).square().sum().backward()
+        found.append([it.grad for it in model.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+def test_checkpoints_around_layers_and_around_those_have_the_noise_of_the_pass(segment: int) -> None:
+    hidden = torch.randn(4, 5, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    wanted = gradients([2 * hidden], segment=0, reentrant=False)
+    model = Checkpointed().train()
+    model.segment = segment
+    whole = lambda it: model(2 * it)
+    outer = nn.Module()
+    outer.model, outer.forward = model, lambda it: checkpoint(whole, it, use_reentrant=False)
+    with HyPe(outer, HyPeConfig(sigma=0.5)):
+        outer(hidden).square().sum().backward()
+    torch.testing.assert_close([it.grad for it in model.parameters()], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_copy_is_a_plain_model() -> None:
     config = FalconConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, vocab_size=64, hidden_dropout=0.1, pad_token_id=0
