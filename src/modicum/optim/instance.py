@@ -16,9 +16,7 @@ from torch.nn.functional import linear, pad
 
 from modicum.errors import StateError
 from modicum.optim.functional import Denominator, Geometry, Norm, denominator, patch_power_map, power_sum
-from modicum.optim.power import Convolution, Feed, Ledger, feeds, geometry_of, is_conv1d, reaches_gradient
-
-_STOCK = (nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
+from modicum.optim.power import Convolution, Feed, Ledger, feeds, geometry_of, has_stock_forward, reaches_gradient
 
 
 class InstanceScaler:
@@ -28,7 +26,7 @@ class InstanceScaler:
         self.ledgers: dict[nn.Parameter, Ledger] = {}
         self._modules: list[nn.Module] = []
         for module in model.modules():
-            if not _has_stock_forward(module):
+            if not has_stock_forward(module):
                 continue
             for feed in feeds(module, norm, per_channel=False):
                 ledger = self.ledgers.setdefault(feed.weight, Ledger(feed))
@@ -144,12 +142,3 @@ def _arguments(geometry: Geometry) -> tuple[Any, ...]:
 
 def _entered(powers: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.cat((powers, powers.new_ones(1))).to(dtype)
-
-
-def _has_stock_forward(module: nn.Module) -> bool:
-    # A subclass, or an instance that another library has wrapped, computes something that we do not know.
-    own = vars(module).get("forward")
-    is_copied = isinstance(own, partial) and own.func is type(module).forward  # from a watched model, by __reduce__
-    if own is not None and not is_copied:
-        return False
-    return type(module).forward in _STOCK or (is_conv1d(module) and type(module).__name__ == "Conv1D")

@@ -45,7 +45,8 @@ class NSGD(torch.optim.Optimizer):
     Weights of linear layers, convolutions, transformers' ``Conv1D`` and the input projections of
     ``nn.MultiheadAttention`` are normalised. Biases, normalisation layers and embeddings (a one-hot input has power 1)
     take plain SGD steps. So does every other weight whose input cannot be seen: the output projection of
-    ``nn.MultiheadAttention``, recurrent and transposed layers, weights used by function; one warning names them.
+    ``nn.MultiheadAttention``, recurrent and transposed layers, convolutions with a ``forward`` of their own, weights
+    used by function; one warning names them.
 
     Only forward passes in training mode count, and only those that reach the gradient by ``backward()``. What torch
     compiled before is compiled anew, since compiled code looks for no new hooks.

@@ -22,6 +22,10 @@ from modicum.optim.functional import Geometry, Norm, conv_power, linear_power, s
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
+_STOCK = tuple(
+    getattr(kind, name) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) for name in ("forward", "_conv_forward")
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Feed:
@@ -62,7 +66,7 @@ def feeds(module: nn.Module, norm: Norm, *, per_channel: bool) -> Iterator[Feed]
         known = [("weight", ((0, "input"),), linear, 1, False)]
     elif is_conv1d(module):
         known = [("weight", ((0, "x"),), linear, 1, True)]
-    elif isinstance(module, Convolution) and not isinstance(module, nn.modules.conv._ConvTransposeNd):
+    elif isinstance(module, Convolution) and has_stock_forward(module):
         power = partial(conv_power, geometry=geometry_of(module), norm=norm, per_channel=per_channel)
         known = [("weight", ((0, "input"),), power, module.groups, False)]
     for name, inputs, power, blocks, transposed in known:
@@ -78,6 +82,19 @@ def is_conv1d(module: nn.Module) -> bool:
     return any(
         kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils" for kind in type(module).__mro__
     )
+
+
+def has_stock_forward(module: nn.Module) -> bool:
+    """Tell whether a linear layer or convolution computes what its class in torch, or GPT-2's, does."""
+    # A subclass, or an instance that another library has wrapped, computes something that we do not know: a convolution
+    # may pad its input itself.
+    own, kind = vars(module).get("forward"), type(module)
+    is_copied = isinstance(own, partial) and own.func is kind.forward  # from a watched model, by __reduce__
+    if own is not None and not is_copied:
+        return False
+    if isinstance(module, Convolution):
+        return kind.forward in _STOCK and kind._conv_forward in _STOCK
+    return kind.forward is nn.Linear.forward or (is_conv1d(module) and kind.__name__ == "Conv1D")
 
 
 def geometry_of(module: Convolution) -> Geometry:

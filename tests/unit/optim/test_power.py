@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from torch.utils.checkpoint import checkpoint
 
 from modicum.errors import ModelError, StateError
@@ -294,3 +294,35 @@ def test_functional_transforms_of_a_watched_model_work(net: nn.Module, draw: Dra
         torch.testing.assert_close(gradients[name], value.grad)
     optimizer.step()
     assert optimizer.powers()["0.weight"].power == pytest.approx(power_of(x))
+
+
+class Causal(nn.Conv1d):
+    """Pads its input itself."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        return super().forward(pad(input, (4, 0)))
+
+
+class Padded(nn.Conv1d):
+    """Does so inside of torch's own forward."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        return super()._conv_forward(pad(input, (4, 0)), weight, bias)
+
+
+@pytest.mark.parametrize("kind", [Causal, Padded])
+@pytest.mark.parametrize("reduce", ["batch", "channel", "sample"])
+def test_convolutions_that_pad_themselves_take_plain_steps(kind: type[nn.Conv1d], reduce: Any, draw: Draw) -> None:
+    layer = kind(2, 3, 5)
+    optimizer = NSGD(layer, lr=0.1, reduce=reduce)
+    for length in (3, 4, 9):  # shorter than the kernel, and longer
+        optimizer.zero_grad()
+        layer(draw(2, 2, length)).square().sum().backward()
+        before, gradient = layer.weight.detach().clone(), layer.weight.grad
+        if length == 3:
+            with pytest.warns(UserWarning, match="not seen the input of these weights: weight"):
+                optimizer.step()
+        else:
+            optimizer.step()
+        torch.testing.assert_close(layer.weight.detach(), before - 0.1 * gradient)  # pyright: ignore
+    assert optimizer.powers() == {}
