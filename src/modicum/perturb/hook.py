@@ -43,14 +43,15 @@ class HyPe:
     compiled code looks for no new hooks.
 
     Args:
-        model: whose layers are found by themselves: any of transformers, or one with a list of layers.
+        model: whose layers are found by themselves: most of transformers (one whose layers are not known is refused),
+            torch's own Transformer, or one with its layers in an `nn.ModuleList`.
         config: which noise, and where.
         rank: of this process among those that see different samples; None asks torch.distributed. Give it where ranks
             share samples, as in tensor parallelism.
 
     Raises:
         ConfigError: if ``rank`` is negative, or ``config`` is something else.
-        ModelError: if the model has no layers.
+        ModelError: if the model has no layers, or is one of transformers whose layers are not known.
 
     Example:
         >>> layers = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])

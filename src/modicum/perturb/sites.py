@@ -1,4 +1,4 @@
-"""Where HyPe acts: the Transformer layers of a model, found without a list of architectures."""
+"""Where HyPe acts: the Transformer layers of a model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from modicum.errors import ConfigError, ModelError
 
+# Layers that transformers does not wrap for gradient checkpointing, by the tests those that HyPe is right for. Not here
+# are models that have no module of a layer (XLM, FlauBERT), that hand gradients on in a way of their own (Reformer),
+# or whose layers do not take hidden states alone, samples first (FSMT, LXMERT, SqueezeBERT).
+_ALBERT, _XLNET = "modeling_albert.AlbertLayer", "modeling_xlnet.XLNetLayer"
+_KNOWN = frozenset(
+    {
+        _ALBERT,
+        "modeling_ctrl.EncoderLayer",
+        "modeling_gpt_neox_japanese.GPTNeoXJapaneseLayer",
+        "modeling_ibert.IBertLayer",
+        "modeling_mpnet.MPNetLayer",
+        "modeling_openai.Block",
+        _XLNET,
+    }
+)
+_Torch = nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -30,11 +47,18 @@ class Site:
 
 def find_sites(model: nn.Module) -> tuple[Site, ...]:
     """Find the Transformer layers of a model, in the order in which they are registered."""
-    # Layers are what transformers wraps for gradient checkpointing; in the few models that it does not wrap, the known
-    # classes; else the longest list of modules of one class.
+    # Layers are what transformers wraps for gradient checkpointing, and the known classes; in a model that is not of
+    # transformers else the modules in lists, of the class that the longest list has.
     named = list(model.named_modules())  # a shared module appears once
     found = [(name, module) for name, module in named if _is_layer(module)]
-    found = found or _longest_list(named)
+    body = next((module for _, module in named if _is_of_transformers(module)), None)
+    if not found and body is not None:
+        raise ModelError(
+            f"HyPe does not know the layers of {type(body).__name__}.",
+            hint="Take a model whose layers transformers wraps for gradient checkpointing (BERT, RoBERTa, T5, ViT and "
+            "most others), or NEFTune, which needs no layers.",
+        )
+    found = found or _in_lists(named)
     # A layer inside another one is a part of it, not a step of the stack.
     outer = {f"{name}." for name, _ in found}
     found = [(name, module) for name, module in found if not any(name.startswith(other) for other in outer)]
@@ -140,34 +164,46 @@ def _is_layer(module: nn.Module) -> bool:
     library = sys.modules.get("transformers.modeling_layers")
     if library is not None and isinstance(module, library.GradientCheckpointingLayer):
         return True
-    return _class_name(module) in {"AlbertLayer", "MPNetLayer", "XLNetLayer"}
+    return isinstance(module, _Torch) or _known_class(module) is not None
 
 
-def _class_name(module: nn.Module) -> str:
-    # FSDP2 makes a subclass of each layer that it shards.
-    return type(module).__name__.removeprefix("FSDP")
+def _is_of_transformers(module: nn.Module) -> bool:
+    library = sys.modules.get("transformers.modeling_utils")
+    return (
+        library is not None
+        and isinstance(module, library.PreTrainedModel)
+        and type(module).__module__.startswith("transformers.")
+    )
 
 
-def _longest_list(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    lists = [(name, module) for name, module in named if isinstance(module, nn.ModuleList)]
-    alike = [(name, layers) for name, layers in lists if len({type(layer) for layer in layers}) == 1]
-    name, layers = max(alike, key=lambda found: len(found[1]), default=("", nn.ModuleList()))
-    return [(f"{name}.{index}" if name else str(index), layer) for index, layer in enumerate(layers)]
+def _known_class(module: nn.Module) -> str | None:
+    # FSDP2 makes a subclass of each layer that it shards, so all classes that it comes from are looked at.
+    names = (f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}" for kind in type(module).__mro__)
+    return next((name for name in names if name in _KNOWN), None)
+
+
+def _in_lists(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    lists = [module for _, module in named if isinstance(module, nn.ModuleList)]
+    alike = [layers for layers in lists if len({type(layer) for layer in layers}) == 1]
+    longest = max(alike, key=len, default=())
+    chosen = {layer for layers in alike for layer in layers if type(layer) is type(longest[0])}
+    return [(name, module) for name, module in named if module in chosen]
 
 
 def _describe(name: str, module: nn.Module, number: int) -> Site:
-    kind = _class_name(module)
-    if kind == "AlbertLayer":
+    kind = _known_class(module)
+    if kind == _ALBERT:
         group, _, inner = name.split(".")[-3:]
         stack = name.rsplit(".", 3)[0]
         calls = _albert_calls(module, int(group), int(inner))
         return Site(name=name, module=module, layers=calls, stack=stack, hidden=("hidden_states",))
     stack = name.rpartition(".")[0]
-    if kind == "XLNetLayer":  # two streams, and time before samples
+    if kind == _XLNET:  # two streams, and time before samples
         streams = ("output_h", "output_g")
         return Site(name=name, module=module, layers=(number,), stack=stack, hidden=streams, sample_axis=1)
     hidden = next(iter(inspect.signature(module.forward).parameters), "")
-    return Site(name=name, module=module, layers=(number,), stack=stack, hidden=(hidden,))
+    axis = int(isinstance(module, _Torch) and not module.self_attn.batch_first)
+    return Site(name=name, module=module, layers=(number,), stack=stack, hidden=(hidden,), sample_axis=axis)
 
 
 def _albert_calls(module: nn.Module, group: int, inner: int) -> tuple[int, ...]:

@@ -34,17 +34,21 @@ ARCHITECTURES: dict[str, tuple[dict[str, Any], int]] = {
     "albert": (_BERT | {"embedding_size": 16}, 3),
     "bart": (_BART, 5),
     "bert": (_BERT, 3),
+    "ctrl": ({"n_embd": 16, "dff": 32, "n_layer": 3, "n_head": 2, "n_positions": 32, "vocab_size": 64}, 3),
     "deberta-v2": (_BERT | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}, 3),
     "distilbert": ({"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32, "vocab_size": 64}, 3),
     "electra": (_BERT | {"embedding_size": 16}, 3),
     "gemma3_text": (_LLAMA, 3),
     "gpt2": ({"n_embd": 16, "n_layer": 3, "n_head": 2, "vocab_size": 64}, 3),
     "gpt_neox": (_BERT, 3),
+    "gpt_neox_japanese": (_BERT | {"intermediate_multiple_size": 2}, 3),
+    "ibert": (_BERT, 3),
     "llama": (_LLAMA, 3),
     "mamba": ({"hidden_size": 16, "num_hidden_layers": 3, "state_size": 4, "vocab_size": 64}, 3),
     "mistral": (_LLAMA, 3),
     "modernbert": (_BERT | _MARKS, 3),
     "mpnet": (_BERT, 3),
+    "openai-gpt": ({"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32, "vocab_size": 64}, 3),
     "opt": (_OPT | {"vocab_size": 64}, 3),
     "qwen3": (_LLAMA, 3),
     "roberta": (_BERT, 3),
@@ -212,6 +216,46 @@ def test_layers_that_the_model_does_not_have_are_refused(layers: str | list[int]
 def test_a_list_of_layers_of_one_class_is_found_without_transformers() -> None:
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 3)
     assert HyPe(encoder).sites == ("layers.0", "layers.1", "layers.2")
+
+
+def test_both_stacks_of_torch_s_own_transformer_are_perturbed_and_samples_are_on_their_axis() -> None:
+    generator = torch.Generator().manual_seed(1)
+    source, target = (torch.randn(length, 2, 16, generator=generator) for length in (5, 4))
+    model = nn.Transformer(16, 2, 3, 2, 32).train()
+    received = []
+    with HyPe(model, HyPeConfig(sigma=0.5)) as hype:
+        assert hype.sites == (*(f"encoder.layers.{i}" for i in range(3)), "decoder.layers.0", "decoder.layers.1")
+        model.encoder.layers[0].register_forward_pre_hook(lambda module, args: received.append(args[0] - source))
+        model.decoder.layers[0].register_forward_pre_hook(lambda module, args: received.append(args[0] - target))
+        model(source, target)
+        hype.step(0)
+        source, target = source[:, :1], target[:, :1]
+        model(source, target)
+    for whole, one in zip(received[:2], received[2:], strict=True):
+        torch.testing.assert_close(whole[:, :1], one)
+
+
+def test_all_lists_of_the_class_of_the_longest_are_taken() -> None:
+    stack = lambda kind, depth: nn.ModuleList([kind() for _ in range(depth)])
+    model = nn.ModuleDict({"one": stack(nn.Tanh, 3), "heads": stack(nn.ReLU, 2), "two": stack(nn.Tanh, 2)})
+    assert HyPe(model).sites == ("one.0", "one.1", "one.2", "two.0", "two.1")
+
+
+# HYPE-C11
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("xlm", {"emb_dim": 16, "n_layers": 2, "n_heads": 2, "n_words": 64, "max_position_embeddings": 32}),
+        ("lxmert", _BERT | {"l_layers": 2, "x_layers": 1, "r_layers": 1}),
+        ("squeezebert", _BERT | {"embedding_size": 16} | {f"{part}_groups": 1 for part in "qkv"}),
+    ],
+)
+def test_a_model_of_transformers_whose_layers_are_not_known_is_refused(name: str, settings: dict[str, Any]) -> None:
+    model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(name, **settings))
+    with pytest.raises(
+        ModelError, match=f"HyPe does not know the layers of {type(model).__name__}. Take a model whose"
+    ):
+        HyPe(nn.Sequential(model))
 
 
 # HYPE-C11
