@@ -266,10 +266,11 @@ def _count(calls: dict[str, int], site: Site) -> int:
 def _gradient(model: nn.Module, batch: Mapping[str, Any], config: HyPeConfig) -> Tensor:
     with HyPe(model, config):
         loss = getattr(model(**batch), "loss", None)
-    if not isinstance(loss, Tensor):
-        raise ModelError("The output of the model has no loss.", hint="Put labels into the batch.")
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        if not isinstance(loss, Tensor):
+            raise ModelError("The output of the model has no loss.", hint="Put labels into the batch.")
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # Still attached, for activation checkpointing computes the forward pass again.
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     # In double precision: the norm of a small difference of large vectors.
     return torch.cat([gradient.flatten().double() for gradient in gradients if gradient is not None])
 

@@ -42,6 +42,13 @@ def test_gradient_change_of_minilm_is_linear_in_sigma(minilm: BertForSequenceCla
     assert slopes["uniform"][0] / slopes["normal"][0] == pytest.approx(3**-0.5, rel=0.13)
 
 
+def test_activation_checkpointing_changes_nothing(bert: BertForSequenceClassification, batch: Batch) -> None:
+    (plain,) = gradient_change(bert, batch, [0.1])
+    bert.activation_checkpointing_enable()
+    (again,) = gradient_change(bert, batch, [0.1])
+    assert again.change == pytest.approx(plain.change, rel=1e-5)
+
+
 def test_the_table_is_that_of_two_gradients_by_hand(bert: BertForSequenceClassification, batch: Batch) -> None:
     rows = gradient_change(bert, batch, [0.1, 0.01])
     assert [row.sigma for row in rows] == [0.1, 0.01]
