@@ -88,13 +88,13 @@ def has_stock_forward(module: nn.Module) -> bool:
     """Tell whether a linear layer or convolution computes what its class in torch, or GPT-2's, does."""
     # A subclass, or an instance that another library has wrapped, computes something that we do not know: a convolution
     # may pad its input itself.
-    own, kind = vars(module).get("forward"), type(module)
-    is_copied = isinstance(own, partial) and own.func is kind.forward  # from a watched model, by __reduce__
+    own = vars(module).get("forward")
+    is_copied = isinstance(own, partial) and own.func is type(module).forward  # from a watched model, by __reduce__
     if own is not None and not is_copied:
         return False
     if isinstance(module, Convolution):
-        return kind.forward in _STOCK and kind._conv_forward in _STOCK
-    return kind.forward is nn.Linear.forward or (is_conv1d(module) and kind.__name__ == "Conv1D")
+        return type(module).forward in _STOCK and type(module)._conv_forward in _STOCK
+    return type(module).forward is nn.Linear.forward or (is_conv1d(module) and type(module).__name__ == "Conv1D")
 
 
 def geometry_of(module: Convolution) -> Geometry:

@@ -185,7 +185,7 @@ def _known_class(module: nn.Module) -> str | None:
 def _in_lists(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     lists = [module for _, module in named if isinstance(module, nn.ModuleList)]
     alike = [layers for layers in lists if len({type(layer) for layer in layers}) == 1]
-    longest = max(alike, key=len, default=())
+    longest = max(alike, key=len, default=nn.ModuleList())
     chosen = {layer for layers in alike for layer in layers if type(layer) is type(longest[0])}
     return [(name, module) for name, module in named if module in chosen]
 
