@@ -1,10 +1,14 @@
-"""Whether torch can use a device, and what torch.compile has to do when the hooks of a model change."""
+"""Whether torch can use a device, whether a model is sharded, and what torch.compile has to do when its hooks change."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from modicum.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def check_device(device: str) -> None:
@@ -29,3 +33,11 @@ def drop_compiled_code() -> None:
         import torch
 
         torch.compiler.reset()
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Tell whether each rank holds a part of the weights: FSDP, FSDP2 and tensor parallelism."""
+    fsdp, tensors = sys.modules.get("torch.distributed.fsdp"), sys.modules.get("torch.distributed.tensor")
+    if fsdp and any(isinstance(it, fsdp.FSDPModule | fsdp.FullyShardedDataParallel) for it in model.modules()):
+        return True
+    return tensors is not None and any(isinstance(it, tensors.DTensor) for it in model.parameters())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from modicum.core.devices import is_sharded
 from modicum.errors import ConfigError, ModelError
 
 # Layers that transformers does not wrap for gradient checkpointing, by the tests those that HyPe is right for. Not here
@@ -99,7 +100,7 @@ def select_layers(sites: Sequence[Site], layers: str | Sequence[int]) -> frozens
 def try_model(model: nn.Module) -> bool:
     """Run the body of a transformers model once on two tokens, or on one grey image, without a gradient."""
     library = sys.modules.get("transformers.modeling_utils")
-    if library is None:
+    if library is None or is_sharded(model):  # FSDP does not allow a pass of the body before one of the entire model
         return False
     body: Any = next((module for module in model.modules() if isinstance(module, library.PreTrainedModel)), None)
     if body is None:

@@ -4,12 +4,15 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import BertForSequenceClassification
 
 from modicum.errors import ConfigError, ModelError, StateError
@@ -325,3 +328,21 @@ def test_a_model_that_is_not_called_itself_is_refused(bert: BertForSequenceClass
         pytest.raises(StateError, match=r"layer.0 ran in training, but .*never called itself\. Give HyPe the"),
     ):
         bert.bert(batch["input_ids"])
+
+
+def test_a_model_whose_embeddings_are_sharded_alone_gets_noise(
+    tmp_path: Path, bert: BertForSequenceClassification, batch: Batch
+) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for part in (bert.bert.embeddings, *bert.bert.encoder.layer, bert):
+            fully_shard(part, mesh=mesh)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        with HyPe(bert, HyPeConfig(sigma=0.1)) as hype:
+            first = bert(**batch).logits.detach()
+            bert(**batch).loss.backward()
+            hype.step(0)
+            assert torch.equal(bert(**batch).logits, first)
+            assert not torch.equal(bert(**batch).logits, first)
+    finally:
+        torch.distributed.destroy_process_group()
