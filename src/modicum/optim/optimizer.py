@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
-from modicum.core.devices import drop_compiled_code
+from modicum.core.devices import drop_compiled_code, is_sharded
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.configuration import Reduction, check_group, check_settings, check_state
@@ -75,7 +75,7 @@ class NSGD(torch.optim.Optimizer):
 
     Raises:
         ConfigError: if a setting is out of its range, or ``model`` is something else, such as its parameters.
-        ModelError: if the model has nothing to train, or a parameter is not the model's.
+        ModelError: if the model has nothing to train or is sharded (FSDP), or a parameter is not the model's.
         StateError: if another NSGD with reduce="sample" holds the model.
 
     Example:
@@ -122,6 +122,11 @@ class NSGD(torch.optim.Optimizer):
                 "NSGD takes the model itself, since it watches the inputs of its layers, but it got "
                 f"{'text' if isinstance(model, str) else f'an object of type {type(model).__name__}'}.",
                 hint="Write NSGD(model, lr=...); some parameters, or groups of them, go into params=.",
+            )
+        if is_sharded(model):
+            raise ModelError(
+                "NSGD cannot train a model whose weights are shared out among ranks (FSDP, tensor parallelism).",
+                hint="Use DistributedDataParallel, or another optimizer.",
             )
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self._known_plain = {self._names[table] for table in _embedding_tables(model)}

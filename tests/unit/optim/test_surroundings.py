@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 
+from modicum.errors import ModelError
 from modicum.optim import NSGD
 
 Draw = Callable[..., Tensor]
@@ -148,3 +151,14 @@ def test_trainer_that_clips_before_the_division_is_warned_of(bert: Any, make_tra
         make_trainer(optimizer, max_steps=1).train()
     # By sample the gradients are divided before Trainer sees them.
     make_trainer(NSGD(bert, lr=0.1, reduce="sample"), max_steps=1).train()
+
+
+def test_a_sharded_model_is_refused(tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+        fully_shard(model[0], mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(ModelError, match=r"shared out among ranks \(FSDP, tensor parallelism\). Use Distrib"):
+            NSGD(model, lr=0.1)
+    finally:
+        torch.distributed.destroy_process_group()
