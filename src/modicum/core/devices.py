@@ -1,4 +1,4 @@
-"""Whether torch can use a device, whether a model is sharded, and what torch.compile has to do when its hooks change."""
+"""Whether torch can use a device, whether a model is sharded, and what torch.compile must do when hooks change."""
 
 from __future__ import annotations
 
