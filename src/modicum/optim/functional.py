@@ -153,14 +153,14 @@ def denominator(power: Tensor, kind: Denominator, eps: float) -> Tensor:
         eps: keeps the result away from 0.
 
     Returns:
-        The shape of ``power``; at least ``eps``.
+        The shape of ``power``; at least ``eps``. Where it would be 0 (no power, ``eps`` 0), the gradient is 0 too: 1.
 
     Source:
         arXiv:2212.09921v2: "log" is Algorithm 1, line 3, and "power" the simpler variant.
     """
     if kind == "log":
         return power.log().clamp(min=eps)
-    return power + eps
+    return power + eps if eps else power.masked_fill(power == 0, 1.0)
 
 
 def output_scale(divided: Tensor, divisor: Tensor | None) -> Tensor:

@@ -69,6 +69,7 @@ def test_power_of_float64_keeps_its_digits(draw: Draw) -> None:
 
 def test_power_denominator_adds_eps() -> None:
     assert denominator(torch.tensor([0.0, 3.0]), "power", 0.25).tolist() == [0.25, 3.25]
+    assert denominator(torch.tensor([0.0, 3.0]), "power", 0.0).tolist() == [1.0, 3.0]
 
 
 def test_log_denominator_is_the_logarithm_or_eps() -> None:  # NSGD-C11

@@ -337,3 +337,20 @@ def test_state_with_another_reduction_is_refused() -> None:
     saved = NSGD(layer, lr=0.1, reduce="channel").state_dict()
     with pytest.raises(ConfigError, match=r"All groups of this NSGD have reduce 'batch', but one has 'channel'"):
         NSGD(layer, lr=0.1).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("reduce", ["batch", "channel", "sample"])
+def test_without_eps_inputs_of_zeros_leave_the_weights(reduce: Any, draw: Draw) -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    before = layer.weight.detach().clone()
+    optimizer = NSGD(layer, lr=0.1, eps=0.0, reduce=reduce, max_norm=1.0)
+    layer(torch.zeros(4, 3)).sum().backward()
+    optimizer.step()
+    assert torch.equal(layer.weight, before)
+    x = draw(4, 3) * torch.tensor([1.0, 0.0, 1.0]) * torch.tensor([[1.0], [0.0], [1.0], [1.0]])
+    optimizer.zero_grad()
+    layer(x).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(layer.weight[:, 1], before[:, 1])
+    assert not torch.equal(layer.weight, before)
+    assert layer.weight.isfinite().all()
