@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Literal, get_args
@@ -76,9 +76,14 @@ class HyPeConfig:
                     f"layers must be 'all', 'top:k', 'low:k' or a list of integers, but it is {self.layers!r}.",
                     hint="Use 'top:4' for the last four layers, for example.",
                 )
-        elif not self.layers or len(set(self.layers)) < len(self.layers) or not all(map(_is_integer, self.layers)):
+        elif not (
+            isinstance(self.layers, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
+            and self.layers
+            and all(map(_is_integer, self.layers))
+            and len(set(self.layers)) == len(self.layers)
+        ):
             raise ConfigError(
-                f"layers must list different integers >= 0, at least one, but it is {list(self.layers)}.",
+                f"layers must list different integers >= 0, at least one, but it is {self.layers!r}.",
                 hint="Count the layers from 0, or use layers='all'.",
             )
 
