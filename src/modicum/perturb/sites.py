@@ -126,17 +126,21 @@ class DropoutSwitch:
 
     # Counted are the modules of `torch.nn.Dropout`'s family, and each float attribute of a module with "drop" in its
     # name: rates that are handed to functions in ``forward`` (attention, activations), LayerDrop and stochastic depth.
-    # Falcon and Persimmon read such a rate from ``module.config`` inside ``forward``: their modules that are no model
-    # get a copy of the config meanwhile. The model's own ``config`` stays as it is, so a checkpoint that is saved
-    # meanwhile has the model's own rates.
+    # Falcon, Persimmon and ProphetNet read such a rate from ``module.config`` inside ``forward``: modules of a model
+    # and models inside of it get a copy of the config meanwhile. The model's own ``config`` stays as it is, so a
+    # checkpoint that is saved meanwhile has the model's own rates.
 
     def __init__(self, model: nn.Module) -> None:
         self._rates: list[tuple[nn.Module, str, Any]] = []
         quiet: dict[int, Any] = {}  # one copy of each config, by its id; _rates keeps the first one alive
+        library = sys.modules.get("transformers.modeling_utils")
+        models = [it for it in model.modules() if library is not None and isinstance(it, library.PreTrainedModel)]
+        inner = {it for outer in models for it in outer.modules() if it is not outer}
         for module in model.modules():
             config = vars(module).get("config")
             # What saves a checkpoint has save_pretrained, and must keep the config that it saves.
-            if config is not None and not hasattr(module, "save_pretrained") and _rates_of(config):
+            is_saved = hasattr(module, "save_pretrained") and module not in inner
+            if config is not None and not is_saved and _rates_of(config):
                 if id(config) not in quiet:
                     quiet[id(config)] = _without_dropout(config)
                 self._rates.append((module, "config", config))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -56,6 +57,19 @@ def test_every_dropout_of_torch_is_off(kind: type[nn.Dropout]) -> None:
     assert torch.equal(module(values), values)
     switch.restore()
     assert module.p == 0.5
+
+
+def test_a_rate_that_a_model_inside_the_model_reads_from_its_config_is_off() -> None:
+    heads = {f"num_{stack}_{part}": 2 for stack in ("encoder", "decoder") for part in ("layers", "attention_heads")}
+    sizes = {"hidden_size": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model("prophetnet", **heads, **sizes, dropout=0.3)).train()
+    tokens = torch.arange(3, 12).view(1, 9)
+    output = lambda: model(input_ids=tokens, decoder_input_ids=tokens).last_hidden_state
+    with HyPe(model, HyPeConfig(sigma=0.0)):
+        assert torch.equal(output(), output())
+        assert model.config.dropout == 0.3
+        assert copy.deepcopy(model).encoder.config.dropout == 0.3
+    assert model.encoder.config.dropout == 0.3
 
 
 def test_dropout_inside_attention_and_recurrent_layers_is_off() -> None:
