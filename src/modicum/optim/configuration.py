@@ -79,7 +79,7 @@ def check_group(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 
 def check_state(state: Mapping[str, Any]) -> None:
     """Refuse the state of an optimizer that is neither NSGD nor SGD."""
-    known = {"power", "step", "momentum_buffer"}
+    known = {"power", "lr", "step", "momentum_buffer"}
     needed = {"params", "lr", "momentum", "dampening", "nesterov"}
     foreign = {str(name) for entries in state.get("state", {}).values() for name in entries} - known
     missing = {name for group in state.get("param_groups", [{}]) for name in needed - set(group)}

@@ -32,7 +32,7 @@ class LayerPower:
     """What the optimizer knows of one weight."""
 
     power: float  # of the layer's input, that the last step divided by; the mean where the weight has several
-    learning_rate: tuple[float, float]  # (smallest, largest) rate that multiplied the gradient
+    learning_rate: tuple[float, float]  # (smallest, largest) of the last step; by the mean power if reduce="sample"
 
 
 class NSGD(torch.optim.Optimizer):
@@ -233,9 +233,11 @@ class NSGD(torch.optim.Optimizer):
         powers: dict[str, LayerPower] = {}
         for group in self.param_groups:
             for parameter in group["params"]:
-                power = self.state.get(parameter, {}).get("power")
+                entries = self.state.get(parameter, {})
+                power = entries.get("power")
                 if power is not None:
-                    rates = float(group["lr"]) / functional.denominator(power, group["denominator"], group["eps"])
+                    rate = float(entries.get("lr", group["lr"]))
+                    rates = rate / functional.denominator(power, group["denominator"], group["eps"])
                     powers[self._names[parameter]] = LayerPower(
                         power=power.mean().item(), learning_rate=(rates.min().item(), rates.max().item())
                     )
@@ -352,6 +354,8 @@ def _update_powers(
         for ledger, mine, divisor in zip(bucket, power.split(units), divided.split(units), strict=True):
             entries = state[ledger.weight]
             entries["power"] = mine
+            # A scheduler changes the rate of the group after the step.
+            entries["lr"] = settings["lr"].clone() if isinstance(settings["lr"], Tensor) else settings["lr"]
             entries["step"] = entries.get("step", 0) + 1
             divisors[ledger.weight] = ledger.spread(divisor)
     return divisors

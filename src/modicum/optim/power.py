@@ -42,8 +42,8 @@ class Feed:
         """Measure the powers of one call; None if the call has no rows, and so no gradient."""
         powers: list[Tensor] = []
         for position, name in self.inputs:
-            x = args[position] if position < len(args) else kwargs[name]
-            if not isinstance(x, Tensor) or x.numel() == 0:
+            x = args[position] if position < len(args) else kwargs.get(name)
+            if not isinstance(x, Tensor) or x.numel() == 0:  # None: a subclass gave its argument another name
                 return None
             powers.append(self.power(x.detach()))
         if not powers:

@@ -354,3 +354,24 @@ def test_without_eps_inputs_of_zeros_leave_the_weights(reduce: Any, draw: Draw) 
     assert torch.equal(layer.weight[:, 1], before[:, 1])
     assert not torch.equal(layer.weight, before)
     assert layer.weight.isfinite().all()
+
+
+def test_powers_report_the_rate_of_the_last_step_not_of_the_next() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = NSGD(layer, lr=1.0, eps=0.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
+    layer(torch.tensor([[2.0]])).sum().backward()
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.powers()["weight"].learning_rate == (0.25, 0.25)
+
+
+def test_a_linear_layer_with_another_name_for_its_input_takes_plain_steps() -> None:
+    class Renamed(nn.Linear):
+        def forward(self, hidden: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().forward(hidden)
+
+    optimizer = NSGD(layer := Renamed(3, 2), lr=0.1)
+    layer(hidden=torch.ones(4, 3)).sum().backward()
+    with pytest.warns(UserWarning, match="not seen the input of these weights: weight"):
+        optimizer.step()
