@@ -345,10 +345,11 @@ def _check_calls(network: SeqDiffuSeqForConditionalGeneration, calls: int) -> No
 
 def _opened(folder: Path, device: str) -> tuple[SeqDiffuSeqForConditionalGeneration, Any]:
     from modicum.textdiffusion import open_model
+    from modicum.textdiffusion.data import plain
 
     network, tokenizer = open_model(folder)
     network.to(device)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
-    return network, tokenizer
+    return network, plain(tokenizer)
 
 
 def _known(path: Path, tokenizer: Any, count: int, positions: int) -> list[dict[int, int]]:

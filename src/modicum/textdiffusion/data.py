@@ -125,6 +125,14 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def plain(tokenizer: Tokenizer) -> Tokenizer:
+    """Copy a tokenizer without how it pads or truncates, which would become part of a text."""
+    tokenizer = type(tokenizer).from_str(tokenizer.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 def check_tokenizer(tokenizer: Tokenizer, config: SeqDiffuSeqConfig) -> None:
     """Refuse a tokenizer whose numbers mean other tokens to the network."""
     named = all(getattr(config, name) == token for name, token in _special(tokenizer).items())
@@ -169,7 +177,7 @@ def encode_pairs(
 
 def room(tokenizer: Tokenizer, texts: Sequence[str], *, at_most: int) -> int:
     """Give the positions that the longest text takes, up to a limit."""
-    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    found = plain(tokenizer).encode_batch(list(texts), add_special_tokens=False)
     return min(at_most, _FRAME + max((len(each.ids) for each in found), default=1))
 
 
@@ -200,7 +208,7 @@ def _encoded(
     truncate: bool,
 ) -> list[list[int]]:
     limit = (config.source_length if side == "source" else config.target_length) - _FRAME
-    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    found = plain(tokenizer).encode_batch(list(texts), add_special_tokens=False)
     for row, each in zip(rows, found, strict=True):
         if not each.ids:
             raise DataError(f"{row}: the {side} is empty.", hint="Drop that row, or write its text.")

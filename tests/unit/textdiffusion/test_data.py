@@ -27,6 +27,7 @@ from modicum.textdiffusion import (
     save_model,
     train_tokenizer,
 )
+from modicum.textdiffusion.data import room
 
 TEXTS = ["go to them", "went to them", "see it", "saw it"]
 SIZES: dict[str, Any] = {name: size for name, size in SMALL.items() if name != "vocab_size"}
@@ -102,6 +103,23 @@ def test_pairs_become_framed_tokens(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(example["labels"].tolist()) == "saw it"
     assert example["input_ids"][[0, -1]].tolist() == [0, 2]
     assert len(example["input_ids"]) == 4
+
+
+def test_how_a_tokenizer_pads_or_truncates_is_no_part_of_a_text(tokenizer: Tokenizer) -> None:
+    config = configure(tokenizer, **SIZES)
+    pairs = [TextPair(source="go", target="saw it"), TextPair(source="go to them", target="went")]
+    wanted = encode_pairs(pairs, tokenizer, config)
+    padding, truncating = (Tokenizer.from_str(tokenizer.to_str()) for _ in range(2))
+    padding.enable_padding(pad_id=1, length=4)
+    truncating.enable_truncation(1)
+    for changed in (padding, truncating):
+        found = encode_pairs(pairs, changed, config)
+        for one, two in zip(wanted, found, strict=True):
+            assert all(torch.equal(one[side], two[side]) for side in ("input_ids", "labels"))
+        assert room(changed, ["go to them"], at_most=9) == 5
+        with pytest.raises(DataError, match="line 9: the source is empty"):
+            encode_pairs([*pairs, TextPair(source=" ", target="went", row="a.csv, line 9")], changed, config)
+    assert padding.padding is not None, "the tokenizer of the user is left as it is"
 
 
 def test_what_does_not_fit_is_counted_and_named_or_cut(tokenizer: Tokenizer) -> None:
