@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ else:
 
 _AVERAGE = "average.safetensors"  # written last: a checkpoint that has it is complete
 _HINT = "Train in a new folder."
-_FORMAT = Format(name="modicum-textdiffusion-training", version=1, what="training of a text diffusion", hint=_HINT)
+_FORMAT = Format(name="modicum-textdiffusion-training", version=2, what="training of a text diffusion", hint=_HINT)
 _FIRST = 3  # the schedule is first updated after so many times the steps between updates
 
 
@@ -50,7 +52,8 @@ class _Given:
 
     settings: TrainingSettings
     seed: int
-    examples: int
+    network: str  # a hash of its configuration, with that of its tokenizer
+    examples: str  # a hash of their tokens
 
 
 def train(
@@ -87,10 +90,10 @@ def train(
     check_device(device)
     _check(model, examples, settings)
     folder = None if checkpoints is None else Path(checkpoints)
-    resume = None if folder is None else _last(folder, _Given(settings=settings, seed=seed, examples=len(examples)))
+    model.config.self_conditioning = settings.self_conditioning > 0
+    resume = None if folder is None else _last(folder, _given(model, examples, settings, seed))
     average = _Average(model, settings.ema, resume)
     steps = _Steps(model, seed, settings)
-    model.config.self_conditioning = settings.self_conditioning > 0
     callbacks: list[TrainerCallback] = [steps, average]
     if tell is not None:
         callbacks.append(training.reporting(tell, extra="text"))
@@ -220,16 +223,32 @@ def _check(model: SeqDiffuSeqForConditionalGeneration, examples: Sequence[Exampl
         )
 
 
+def _given(
+    model: SeqDiffuSeqForConditionalGeneration, examples: Sequence[Example], settings: TrainingSettings, seed: int
+) -> _Given:
+    config = model.config.to_dict() | {"transformers_version": None}  # another version may go on
+    tokens = hashlib.sha256()
+    for example in examples:
+        tokens.update(json.dumps([example["input_ids"].tolist(), example["labels"].tolist()]).encode())
+    return _Given(
+        settings=settings,
+        seed=seed,
+        network=hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest(),
+        examples=tokens.hexdigest(),
+    )
+
+
 def _last(folder: Path, given: _Given) -> Path | None:
     """Give the last complete checkpoint of a training, if there is one."""
     make_folder(folder)
     path = folder / "training.json"
-    content = {"settings": as_json(given.settings), "seed": given.seed, "examples": given.examples}
     if not path.exists():
-        _FORMAT.write(path, content)
+        _FORMAT.write(path, as_json(given))
     elif _FORMAT.read(path, _Given) != given:
         raise ConfigError(
-            f"{folder} has checkpoints of a training with other settings, another seed or other examples.", hint=_HINT
+            f"{folder} has checkpoints of a training with other settings, another seed, another network or tokenizer, "
+            "or other examples.",
+            hint=_HINT,
         )
     found = {
         int(saved.parent.name.rpartition("-")[2]): saved.parent for saved in folder.glob(f"checkpoint-*/{_AVERAGE}")

@@ -66,8 +66,19 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path) -> None
     train(stopped, examples(), FAST, seed=1, checkpoints=tmp_path / "stopped")
     assert equal(state(whole), state(stopped))
     assert not equal(state(whole), state(network()))
-    with pytest.raises(ConfigError, match="checkpoints of a training with other settings"):
-        train(network(), examples(), FAST, seed=2, checkpoints=tmp_path / "whole")
+    others = {"vocab_size": 12, "tokenizer_hash": "another"}, {"d_model": 32}
+    networks = [
+        SeqDiffuSeqForConditionalGeneration(SeqDiffuSeqConfig(**{**SMALL, "dropout": 0.1, **it})) for it in others
+    ]
+    changed = [*examples()[:9], Example(input_ids=torch.tensor([0, 4, 2]), labels=torch.tensor([0, 5, 2]))]
+    for model, rows, seed in (
+        (network(), examples(), 2),
+        (network(), changed, 1),
+        *((other, examples(), 1) for other in networks),
+    ):
+        with pytest.raises(ConfigError, match="checkpoints of a training with other settings") as refused:
+            train(model, rows, FAST, seed=seed, checkpoints=tmp_path / "whole")
+        assert refused.value.hint == "Train in a new folder."
 
 
 def test_the_schedule_moves_once_a_step_whatever_the_passes() -> None:
