@@ -94,6 +94,8 @@ def train(  # noqa: PLR0913 - one argument an option
     check_least(3, source_length=source_length, target_length=target_length)
     check_least(300 if tokens == "bytes" else 6, vocabulary=vocabulary)
     check_new_folder(folder, (source, targets))
+    if checkpoints is not None:
+        _check_apart(folder.resolve(), checkpoints.resolve())
     if schedule_plot is not None:
         _check_plot(schedule_plot, "--schedule-plot")
     check_device(device)
@@ -322,6 +324,15 @@ def _draw_schedule(path: Path | None, network: SeqDiffuSeqForConditionalGenerati
 
         draw_schedule(path, network.schedule)
         say(f"Picture: {path}")
+
+
+def _check_apart(folder: Path, checkpoints: Path) -> None:
+    if folder.is_relative_to(checkpoints) or checkpoints.is_relative_to(folder):
+        # The folder of the network must be empty behind the training.
+        raise ConfigError(
+            f"--checkpoints {checkpoints} and --out {folder} are one in the other.",
+            hint="Name two folders side by side.",
+        )
 
 
 def _check_plot(path: Path, option: str) -> None:
