@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modicum.core.pretrained import open_part
+from modicum.core.pretrained import open_part, token_limit
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.fusion.configuration import CubeMLPConfig, Stream
 from modicum.fusion.recordings import FloatArray, IntArray, Ragged, Recordings
@@ -76,9 +76,11 @@ class Pieces:
     word_ids: IntArray  # int64, shape (pieces,): the index of each piece's word, -1 for a special token
 
 
-def open_tokenizer(source: str) -> WordTokenizer:
-    """Open the tokenizer of a text encoder."""
-    return check_tokenizer(open_part("AutoTokenizer", source, extra="fusion"))
+def open_tokenizer(source: str, encoder: Any) -> WordTokenizer:
+    """Open the tokenizer of a text encoder, which cuts texts where the encoder has no more positions."""
+    tokenizer = check_tokenizer(open_part("AutoTokenizer", source, extra="fusion"))
+    tokenizer.model_max_length = token_limit(encoder, tokenizer)
+    return tokenizer
 
 
 def check_tokenizer(tokenizer: WordTokenizer) -> WordTokenizer:

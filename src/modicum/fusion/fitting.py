@@ -139,14 +139,14 @@ def fit(
     if (text is None) != (config.text_encoder is None):
         hint = "Give `text` to `configure` and to `fit`, or to neither."
         raise ConfigError("The configuration and `text` do not agree on whether there is a text encoder.", hint=hint)
-    tokenizer = None if text is None else open_tokenizer(text)
-    scaling = Scaling.fit(training)
-    read = lambda part: prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words)
-    items, valid = read(training), read(validation)
     with seeded_globally(seed, "initialisation"):
         model = CubeMLPForPrediction(config, None if text is None else open_text_encoder(text, extra="fusion"))
         if fusion is not None:
             model.cube = fusion(model.cube)  # type: ignore[assignment] - it has the forward of a cube
+    tokenizer = None if text is None else open_tokenizer(text, model.text.encoder)
+    scaling = Scaling.fit(training)
+    read = lambda part: prepare(config, scaling, part, tokenizer=tokenizer, max_words=max_words)
+    items, valid = read(training), read(validation)
     how = {"recipe": recipe or Recipe(), "seed": seed, "collator": Collator.of(tokenizer), "device": device}
     took = train(model, items, valid, **how)
     return FusionSystem(

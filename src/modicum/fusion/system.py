@@ -161,7 +161,7 @@ class FusionSystem:
             if (sizes := {name: len(each) for name, each in values.items()}) != wanted:
                 raise DataError(f"A scaling has the sizes {sizes}, but the model's streams {wanted}.", hint=_HINT)
         model.to(device)
-        tokenizer = None if model.config.text_encoder is None else open_tokenizer(_part(folder, _TOKENIZER))
+        tokenizer = None if model.text is None else open_tokenizer(_part(folder, _TOKENIZER), model.text.encoder)
         known = {"task": read.task, "classes": read.classes, "max_words": read.max_words}
         return cls(model=model, scaling=read.scaling, tokenizer=tokenizer, **known)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.unit.fusion.made_up import tokenizer
+import torch
+from tests.unit.fusion.made_up import text_config, tokenizer
+from transformers import BertModel, RobertaModel
 
 from modicum.errors import ConfigError, ModelError
 from modicum.fusion.batches import check_tokenizer, open_tokenizer, split_words
@@ -48,7 +51,7 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_words is 0"):
         split_words(made, [["good"]], max_words=0)
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        open_tokenizer(str(tmp_path / "nowhere"))
+        open_tokenizer(str(tmp_path / "nowhere"), BertModel(text_config()))
     made.pad_token = None
     with pytest.raises(ModelError, match="no padding token"):
         check_tokenizer(made)
@@ -56,5 +59,23 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 def test_a_tokenizer_is_opened_from_its_folder(tmp_path: Path) -> None:
     tokenizer(tmp_path).save_pretrained(tmp_path / "saved")
-    (pieces,) = split_words(open_tokenizer(str(tmp_path / "saved")), [["good", "films"]])
+    (pieces,) = split_words(open_tokenizer(str(tmp_path / "saved"), BertModel(text_config())), [["good", "films"]])
     assert pieces.word_ids.tolist() == [-1, 0, 1, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "kind", "positions"),
+    [(None, BertModel, 24), (512, BertModel, 24), (9, BertModel, 9), (None, RobertaModel, 23)],
+)
+def test_a_text_is_cut_where_the_encoder_has_no_more_positions(
+    tmp_path: Path, limit: int | None, kind: Any, positions: int
+) -> None:
+    made = tokenizer(tmp_path)
+    made.model_max_length = int(1e30) if limit is None else limit  # what transformers has where nothing is set
+    made.save_pretrained(tmp_path / "saved")
+    settings = {**text_config().to_dict(), "pad_token_id": 0}  # RoBERTa has no position for padding
+    encoder = kind(kind.config_class(**settings)).eval()
+    with pytest.warns(UserWarning, match=f"1 of 2 texts have more than 100 words or {positions} pieces"):
+        short, cut = split_words(open_tokenizer(str(tmp_path / "saved"), encoder), [["good"], ["film"] * 60])
+    assert (len(short.input_ids), len(cut.input_ids)) == (3, positions)
+    assert encoder(torch.from_numpy(cut.input_ids)[None]).last_hidden_state.shape == (1, positions, 16)
