@@ -239,6 +239,8 @@ def _check_streams(config: CubeMLPConfig, recordings: Recordings, expected: Sequ
 def _labels(config: CubeMLPConfig, recordings: Recordings) -> npt.NDArray[Any]:
     labels, classes = np.asarray(recordings.labels), config.loss == "cross_entropy"
     shape = (len(labels),) if classes or config.outputs == 1 else (len(labels), config.outputs)
+    if len(shape) == 1 and labels.shape == (*shape, 1):
+        labels = labels[:, 0]
     if labels.shape != shape:
         hint = "Configure as many outputs as there are targets."
         raise DataError(f"The labels have the shape {labels.shape}, but the model gives {shape}.", hint=hint)

@@ -179,4 +179,12 @@ def _given(recordings: Recordings, y: Labels) -> npt.NDArray[Any]:
             f"There are {len(recordings)} samples, and the labels have the shape {labels.shape}.",
             hint="Give a label for each sample.",
         )
+    if labels.dtype.kind == "O":
+        labels = np.where(np.equal(labels, None), np.nan, labels)
+    known = np.isfinite(labels) if labels.dtype.kind == "f" else np.equal(labels, labels)
+    if unknown := np.flatnonzero(~known.reshape(len(labels), -1).astype(bool).all(axis=1)).tolist():
+        raise DataError(
+            f"The label of {recordings.ids[unknown[0]]} is {labels[unknown[0]]}.",
+            hint="Correct it, or leave the sample out.",
+        )
     return labels

@@ -161,5 +161,23 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         CubeMLPRegressor(**SMALL).fit(X)
     with pytest.raises(DataError, match="All samples are of the class"):
         CubeMLPClassifier(**SMALL).fit(X, np.ones(24))
-    with pytest.raises(DataError, match="is nan"):
-        CubeMLPRegressor(**SMALL).fit(X, np.where(y == y[3], np.nan, y))
+    named = np.where(y > 0, "walk", "rest").astype(object)
+    for kind, labels, value in (
+        (CubeMLPRegressor, y, np.nan),
+        (CubeMLPRegressor, np.stack([y, y], axis=1), np.inf),
+        (CubeMLPClassifier, (y > 0).astype(float), np.nan),
+        (CubeMLPClassifier, named, np.nan),
+        (CubeMLPClassifier, named, None),
+    ):
+        wrong = labels.copy()
+        wrong[3] = value
+        with pytest.raises(DataError, match=r"The label of row 3 is .*(nan|inf)"):
+            kind(**SMALL).fit(X, wrong)
+
+
+def test_labels_in_a_column_are_those_in_a_row() -> None:
+    X, y = arrays(24)
+    for kind, labels in ((CubeMLPRegressor, y), (CubeMLPClassifier, y > 0)):
+        models = [kind(**SMALL, epochs=1).fit(X, each) for each in (labels, labels[:, None])]
+        found, wanted = (model.predict(X) for model in models)
+        assert np.array_equal(found, wanted)
