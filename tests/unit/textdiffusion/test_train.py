@@ -22,6 +22,7 @@ from modicum.textdiffusion import (
     train,
 )
 from modicum.textdiffusion.data import Example
+from modicum.textdiffusion.schedule import TokenNoiseSchedule
 
 FAST = dataclasses.replace(PRESETS["fast"], steps=6, batch=4, warmup=2, schedule_every=2)
 
@@ -81,11 +82,18 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path) -> None
         assert refused.value.hint == "Train in a new folder."
 
 
-def test_the_schedule_moves_once_a_step_whatever_the_passes() -> None:
+def test_the_schedule_moves_once_a_step_whatever_the_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[bool] = []
+    update = TokenNoiseSchedule.update
+    monkeypatch.setattr(
+        TokenNoiseSchedule, "update", lambda *args, **options: (moved.append(True), update(*args, **options))[1]
+    )
     for accumulation in (1, 2):
+        moved.clear()
         model = build()
         settings = dataclasses.replace(FAST, steps=7, accumulation=accumulation, canvas="fixed")
-        train(model, examples(8), settings)  # SD-8: updates after step 6, and step 7 is recorded in full
+        train(model, examples(8), settings)  # SD-8: one update after step 6, and step 7 is recorded in full
+        assert len(moved) == 1
         lengths = [len(example["labels"]) for example in examples(8)]
         assert min(lengths) * 4 <= int(model.schedule.loss_count.sum()) - 50 <= max(lengths) * 4
         assert not torch.equal(model.schedule.alphas_cumprod, build().schedule.alphas_cumprod)
