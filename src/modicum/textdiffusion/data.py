@@ -161,7 +161,7 @@ def encode_pairs(
 
     Raises:
         ModelError: if the tokenizer is not that of the network.
-        DataError: if there are no pairs, a text has no tokens, or some are too long.
+        DataError: if there are no pairs, a text has no tokens, or one of those that frame it, or some are too long.
     """
     check_tokenizer(tokenizer, config)
     if not pairs:
@@ -212,6 +212,13 @@ def _encoded(
     for row, each in zip(rows, found, strict=True):
         if not each.ids:
             raise DataError(f"{row}: the {side} is empty.", hint="Drop that row, or write its text.")
+    control = {config.bos_token_id, config.eos_token_id, config.pad_token_id}
+    for row, each in zip(rows, found, strict=True):
+        if inside := control.intersection(each.ids):
+            raise DataError(
+                f"{row}: the {side} has {tokenizer.id_to_token(min(inside))} in it, which begins, ends or fills texts.",
+                hint="Write it in another way, or take it out.",
+            )
     long = [(row, len(each.ids)) for row, each in zip(rows, found, strict=True) if len(each.ids) > limit]
     if long and not truncate:
         what = "canvas" if side == "target" else "longest source"
