@@ -396,9 +396,9 @@ def bad(place: Path) -> Path:
         ("degrade classes.npz --model classifier --out classifier/a.png", "is in classifier, a folder that is read"),
         ("degrade bare.npz --model classifier --split train --out new.png", "no labels to score by"),
         ("degrade classes.npz --model classifier --out new.txt", "A picture is a .png, .svg, .pdf file, got new.txt"),
-        ("degrade classes.npz --model classifier --out new.png --draws 0", "There are no rates, or no seeds"),
+        ("degrade classes.npz --model classifier --out new.png --draws 0", "--draws is 0"),
         ("degrade classes.npz --model classifier --out new.png --stream smell", "There is no modality 'smell'"),
-        ("degrade classes.npz --model classifier --out new.png --metric mae --draws 1", "has no score 'mae'"),
+        ("degrade classes.npz --model classifier --out new.png --metric mae", "The model has no score 'mae'"),
     ],
 )
 def test_nonsense_is_two_sentences_and_status_2(bad: Path, arguments: str, said: str) -> None:

@@ -231,6 +231,7 @@ def degrade(
     json: Json = False,
 ) -> None:
     """Score with streams taken away at random, from none to nine in ten, and with each subset of the streams alone."""
+    check_least(1, draws=draws)
     check_picture(file)
     check_target(file, option="--out", inputs=(source, model))
     check_model(model)
@@ -241,6 +242,8 @@ def degrade(
     from modicum.fusion.degradation import all_subsets, degradation_curve, draw_degradation
 
     ensemble, recordings = _loaded(model, device, chosen)
+    if metric is not None and metric not in (known := next(iter(ensemble.systems.values())).score(recordings)):
+        raise ConfigError(f"The model has no score {metric!r}.", hint=f"Use one of: {', '.join(known)}.")
     curves = {
         f"seed {seed}": degradation_curve(system, recordings, _RATES, range(draws), modalities=stream)
         for seed, system in ensemble.systems.items()

@@ -186,8 +186,10 @@ class ComparisonSettings:
     layers: Annotated[int, Help("of encoder and decoder each"), Ge(1)]
     init_std: Annotated[float, Help("of the first weights; with 0.02 narrow networks ignore the source"), Gt(0)] = 0.1
     precision: Annotated[Literal["fp32", "bf16"], Help("of the passes of the training")] = "fp32"
-    calls: Annotated[tuple[int, ...], Help("network calls from which validation chooses")] = (2, 5, 10, 20)
-    many: Annotated[int, Help("network calls that are tried beside the chosen ones"), Ge(1)] = 100
+    calls: Annotated[
+        tuple[Annotated[int, Ge(1), Le(2000)], ...], Help("network calls from which validation chooses"), MinLen(1)
+    ] = (2, 5, 10, 20)
+    many: Annotated[int, Help("network calls that are tried beside the chosen ones"), Ge(1), Le(2000)] = 100
     candidates: Annotated[int, Help("from which MBR chooses"), Ge(1)] = 10
     validation: Annotated[int, Help("sources at most"), Ge(1)]
     test: Annotated[int, Help("sources at most"), Ge(1)]

@@ -10,7 +10,7 @@ import torch
 
 from modicum.core.method import Job
 from modicum.core.seeding import seeded_globally
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.textdiffusion import PRESETS, TextPair, configure, encode_pairs, generate_texts, train, train_tokenizer
 from modicum.textdiffusion.comparison import METHOD
 from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion, TokenDecoder
@@ -52,6 +52,13 @@ def test_each_arm_measures_the_same_things() -> None:
     again = comparison.arms[1].run(job, prepared)
     assert again.value == found["SeqDiffuSeq"].value
     assert again.secondary == found["SeqDiffuSeq"].secondary
+
+
+@pytest.mark.parametrize("option", ["many=5000", "many=0", "calls=0", "calls=2,5000", "calls="])
+def test_calls_that_no_schedule_has_are_refused_before_the_work(option: str) -> None:
+    name, _, value = option.partition("=")
+    with pytest.raises(ConfigError, match=name):
+        METHOD.comparison.settings_for("demo", {name: value})
 
 
 def test_each_arm_keeps_the_rate_of_least_validation_error() -> None:
