@@ -288,10 +288,12 @@ def pairwise_bleu(tokens: Integers) -> Floats:
     matches, lengths = ngram_matches(tokens)
     hypothesis, reference = np.broadcast_arrays(lengths[:, :, None], lengths[:, None, :])
     keys = (*np.moveaxis(matches, -1, 0), hypothesis, reference)
-    codes = np.ravel_multi_index(tuple(key.ravel() for key in keys), (tokens.shape[2] + 1,) * len(keys))
+    first = back = np.zeros(hypothesis.size, dtype=np.int64)
+    for key in keys:  # one after the other: all six as one number overflow in long texts
+        codes = back * (tokens.shape[2] + 1) + key.ravel()
+        _, first, back = np.unique(codes, return_index=True, return_inverse=True)
     # Few pairs differ in these six integers. Logarithms by libm and not by numpy's own, whose last bit depends on the
     # processor: a tie that the loop sees must be one here.
-    _, first, back = np.unique(codes, return_index=True, return_inverse=True)
     rows = np.stack([key.ravel()[first] for key in keys], axis=1).tolist()
     scores = np.array([_sentence_bleu(row[:_ORDER], *row[_ORDER:]) for row in rows])
     return scores[back].reshape(hypothesis.shape)

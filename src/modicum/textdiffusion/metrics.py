@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modicum.core.extras import require
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 
 
 def score_texts(
@@ -30,6 +30,7 @@ def score_texts(
 
     Raises:
         ConfigError: if there are no sources, or one lacks candidates or references.
+        DataError: if a reference has no words.
         MissingExtraError: if torchmetrics or sacrebleu is not installed.
 
     Example:
@@ -58,8 +59,10 @@ def edits(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str
     """Give the edits of the best candidate for each source to its nearest reference, and the words of that."""
     text = require("torchmetrics.functional.text", extra="text", purpose="The error rate")
     least: list[tuple[int, int]] = []
-    for texts, wanted in zip(candidates, references, strict=True):
-        lengths = {reference: max(1, len(reference.split())) for reference in wanted}
+    for row, (texts, wanted) in enumerate(zip(candidates, references, strict=True)):
+        lengths = {reference: len(reference.split()) for reference in wanted}
+        if not all(lengths.values()):
+            raise DataError(f"A reference of source {row} is empty.", hint="Drop it, or write its text.")
         found = [
             (round(float(text.word_error_rate([candidate], [reference])) * length), length)
             for candidate in dict.fromkeys(texts)

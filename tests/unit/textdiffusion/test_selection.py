@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError
 from modicum.textdiffusion import choose, distinct_n, score_texts
 
 Sets = list[list[list[str]]]
@@ -86,6 +86,11 @@ def test_of_equals_the_first_is_chosen_and_tokens_may_be_anything() -> None:
     assert choose([]) == []
 
 
+def test_long_texts_are_compared_too() -> None:
+    base = list(range(1500))
+    assert choose([[base[:700], base, [*base[:-1], 7]]]) == [1]  # BLEU with both others, not with one
+
+
 def test_each_source_needs_as_many_candidates() -> None:
     with pytest.raises(ConfigError, match=r"as many candidates, at least one, got \[1, 2\]"):
         choose([[["a"]], [["a"], ["b"]]])
@@ -105,6 +110,8 @@ def test_scores_have_the_copied_source_beside_them() -> None:
     assert (scores["oracle_error_rate"], scores["oracle_wrong"]) == (0.0, 0.0)
     assert scores["copied_error_rate"] == pytest.approx(2 / 5)
     assert "bleu" not in scores
+    with pytest.raises(DataError, match="A reference of source 1 is empty"):
+        score_texts([["a"], ["b"]], [["a"], ["b", " "]], ["a", "b"], bleu=False)
     with pytest.raises(ConfigError, match="candidates for 1 and references for 1 of 2 sources"):
         score_texts([["a"]], [["a"]], ["a", "b"], bleu=False)
 
