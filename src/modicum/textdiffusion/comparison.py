@@ -43,10 +43,11 @@ def prepare(job: Job) -> Prepared:
     task = tasks.load(settings.task, job.data, validation=settings.validation, test=settings.test)
     texts = [text for pair in task.training for text in (pair.source, pair.target)]
     tokenizer = train_tokenizer(texts, size=settings.vocabulary, split=settings.tokens)
-    held = (*task.validation, *task.test)
-    everything = [source for source, _ in held], [reference for _, references in held for reference in references]
-    sources = room(tokenizer, [pair.source for pair in task.training] + everything[0], at_most=settings.longest)
-    targets = room(tokenizer, [pair.target for pair in task.training] + everything[1], at_most=settings.longest)
+    read = [source for source, _ in (*task.validation, *task.test)]
+    # Without the references of the test: what is longer than all others is an error.
+    written = [reference for _, references in task.validation for reference in references]
+    sources = room(tokenizer, [pair.source for pair in task.training] + read, at_most=settings.longest)
+    targets = room(tokenizer, [pair.target for pair in task.training] + written, at_most=settings.longest)
     config = configure(
         tokenizer,
         embedding_dim=settings.embedding_dim,

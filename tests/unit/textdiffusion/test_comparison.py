@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +61,20 @@ def test_calls_that_no_schedule_has_are_refused_before_the_work(option: str) -> 
     name, _, value = option.partition("=")
     with pytest.raises(ConfigError, match=name):
         METHOD.comparison.settings_for("demo", {name: value})
+
+
+def test_references_of_the_test_do_not_size_the_networks(tmp_path: Path) -> None:
+    pairs = [TextPair(source=f"w{number} a", target="b c") for number in range(300)]
+    tested = split(pairs, validation=2, test=4).test[0][0]
+    long = [dataclasses.replace(pair, target="b " * 20) if pair.source == tested else pair for pair in pairs]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(json.dumps({"src": pair.source, "trg": pair.target}) for pair in long))
+    comparison = METHOD.comparison
+    job = Job(seed=1, budget="demo", data=file, settings=comparison.settings_for("demo", TINY))
+    assert comparison.setup is not None
+    prepared = comparison.setup(job)
+    assert prepared.config.target_length == 4
+    assert comparison.arms[0].run(job, prepared).value > 0
 
 
 def test_each_arm_keeps_the_rate_of_least_validation_error() -> None:
