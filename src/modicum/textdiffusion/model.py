@@ -213,12 +213,12 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
 
         Args:
             input_ids: shape (B, source).
-            attention_mask: 1 at tokens, the same shape; None where all are.
+            attention_mask: 1 at tokens, the same shape; None where all but padding are.
 
         Returns:
             Keys and values of each decoder layer, and the mask.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = input_ids.ne(self.config.pad_token_id) if attention_mask is None else attention_mask
         mask = mask.bool()[:, None, None, :]
         embedded = self.input_up_proj_enc(self.input_transformers.shared(input_ids))
         states = self.input_transformers.encoder(embedded, mask)
@@ -260,7 +260,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
 
         Args:
             input_ids: sources, shape (B, source).
-            attention_mask: 1 at their tokens, the same shape.
+            attention_mask: 1 at their tokens, the same shape; None where all but padding are.
             labels: targets with padding, which counts, shape (B, S).
             self_conditioning: chance that the batch sees its own prediction.
             prediction_loss: add the cross-entropy of the prediction.
