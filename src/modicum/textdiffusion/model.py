@@ -165,8 +165,9 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         torch.Size([3, 8])
 
     Source:
-        Yuan et al. 2024 (arXiv:2212.10325). Departures: the encoder runs once for both passes of self-conditioning,
-        and dropout has the rates of the configuration, where the released scripts apply none.
+        Yuan et al. 2024 (arXiv:2212.10325). Departures: the encoder runs once for both passes of self-conditioning;
+        dropout has the rates of the configuration, where the released scripts apply none; and z_0 has the mean
+        sqrt(abar_0) E(w) in training, where the released code has E(w).
     """
 
     config_class = SeqDiffuSeqConfig
@@ -279,6 +280,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         times = torch.randint(self.config.num_steps, (len(labels),), generator=generator)
         coin = torch.rand((), generator=generator).item()
         times, noise = times.to(labels.device), _noise(generator, embedded)
+        # z_0 as at time 0: of mean sqrt(abar_0) E, where that of the released code is E; the variance is the same.
         noisy = self.schedule.add_noise(embedded, noise[0], torch.zeros_like(times))
         sample = self.schedule.add_noise(noisy, noise[1], times)
         memory, network_times = self.encode(input_ids, attention_mask), self.network_times(times)

@@ -191,7 +191,7 @@ class _Average(TrainerCallback):
 
     @torch.no_grad()
     def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-        # Few steps would else be an average of the initial weights.
+        # Few steps would else be an average of the initial weights; the released code has the plain decay.
         decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
         move = get_ema_multi_avg_fn(decay)
         move(list(self.weights.values()), [weight.detach() for weight in self.model.parameters()], state.global_step)
