@@ -35,7 +35,9 @@ def compare(
     data: Annotated[Path | None, typer.Option(help="Your own data; compare METHOD --help says in which form.")] = None,
     seeds: Annotated[str, typer.Option(help="How many paired seeds (3), or which (0,1,5).")] = "3",
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of local and dask; as many as cores by default.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of torch in each process; part of what makes a result.")] = 1,
     device: Annotated[str, typer.Option(help="Torch device of the jobs: cpu, cuda, cuda:1.")] = "cpu",
     folder: Annotated[

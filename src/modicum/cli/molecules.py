@@ -165,7 +165,9 @@ def label(  # noqa: PLR0913 - one argument an option
     platform: Annotated[str | None, typer.Option(help="Of OpenMM: CPU (default), CUDA, OpenCL.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the simulations; 0.")] = None,
     engine: Annotated[str, typer.Option(help="local, inline, dask or dask://host:port.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Processes; as many as cores by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of local and dask; as many as cores by default.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--journal", help="Folder of finished jobs; OUT.journal.")] = None,
     retry: Annotated[bool, typer.Option("--retry-failed", help="Try once more what failed before.")] = False,
     skip_invalid: SkipInvalid = False,

@@ -68,7 +68,7 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     Args:
         name: "local" (processes of this machine), "inline" (this process), "dask" (a Dask cluster of local
             processes) or "dask://host:port" (a Dask scheduler that is there).
-        workers: number of processes for "local" and "dask", which alone take it; as many as cores when None.
+        workers: number of processes for "local" and "dask", the others have their own; as many as cores when None.
         threads: of torch and BLAS in each worker.
 
     Raises:
@@ -77,8 +77,6 @@ def open_engine(name: str, *, workers: int | None = None, threads: int = 1) -> E
     for what, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:
             raise ConfigError(f"{what} must be at least 1, got {number}.", hint=f"Give a positive number of {what}.")
-    if workers is not None and (name == "inline" or "://" in name):
-        raise ConfigError(f"The engine {name} has its own workers.", hint="Leave out the number of workers.")
     match name.partition("://"):
         case "local", "", "":
             return LocalEngine(workers, threads=threads)

@@ -180,7 +180,7 @@ def _given(recordings: Recordings, y: Labels) -> npt.NDArray[Any]:
             hint="Give a label for each sample.",
         )
     if labels.dtype.kind == "O":
-        labels = np.where(np.equal(labels, None), np.nan, labels)
+        labels = np.where(np.equal(labels, np.array(None)), np.nan, labels)
     known = np.isfinite(labels) if labels.dtype.kind == "f" else np.equal(labels, labels)
     if unknown := np.flatnonzero(~known.reshape(len(labels), -1).astype(bool).all(axis=1)).tolist():
         raise DataError(

@@ -152,12 +152,6 @@ def test_an_error_that_cannot_be_sent_comes_back_in_words(name: str, opened: Cal
     assert "RefusedError: the server said 404" in str(failed.error)
 
 
-@pytest.mark.parametrize("name", ["inline", "dask://127.0.0.1:1"])
-def test_workers_of_an_engine_that_has_its_own_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="has its own workers"):
-        open_engine(name, workers=2)
-
-
 @pytest.mark.parametrize("name", ["local", "dask"])
 def test_a_worker_that_dies_costs_a_retry(name: str, tmp_path: Path, opened: Callable[[str], Engine]) -> None:
     ends = list(opened(name).run(die_once, [(number, tmp_path / "died") for number in range(6)]))

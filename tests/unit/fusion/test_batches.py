@@ -161,7 +161,7 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
     ("labels", "settings", "message"),
     [
         ([np.nan, 1.0], {}, r"label of film0\[0\] is nan, not a finite number"),
-        ([[1.0], [2.0]], {}, r"shape \(2, 1\), but the model gives \(2,\)"),
+        ([[1.0, 1.0], [2.0, 2.0]], {}, r"shape \(2, 2\), but the model gives \(2,\)"),
         ([1.0, 2.0], {"outputs": 2}, r"shape \(2,\), but the model gives \(2, 2\)"),
         ([0, 3], {"loss": "cross_entropy", "outputs": 3}, r"film0\[1\] is 3, not a class from 0 to 2"),
         ([0, 0.5], {"loss": "cross_entropy", "outputs": 3}, r"film0\[1\] is 0.5, not a class"),

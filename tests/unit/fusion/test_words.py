@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.unit.fusion.made_up import text_config, tokenizer
-from transformers import BertModel, RobertaModel
+from transformers import AutoModel, BertConfig, BertModel, RobertaConfig
 
 from modicum.errors import ConfigError, ModelError
 from modicum.fusion.batches import check_tokenizer, open_tokenizer, split_words
@@ -65,7 +65,7 @@ def test_a_tokenizer_is_opened_from_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "kind", "positions"),
-    [(None, BertModel, 24), (512, BertModel, 24), (9, BertModel, 9), (None, RobertaModel, 23)],
+    [(None, BertConfig, 24), (512, BertConfig, 24), (9, BertConfig, 9), (None, RobertaConfig, 23)],
 )
 def test_a_text_is_cut_where_the_encoder_has_no_more_positions(
     tmp_path: Path, limit: int | None, kind: Any, positions: int
@@ -74,7 +74,7 @@ def test_a_text_is_cut_where_the_encoder_has_no_more_positions(
     made.model_max_length = int(1e30) if limit is None else limit  # what transformers has where nothing is set
     made.save_pretrained(tmp_path / "saved")
     settings = {**text_config().to_dict(), "pad_token_id": 0}  # RoBERTa has no position for padding
-    encoder = kind(kind.config_class(**settings)).eval()
+    encoder = AutoModel.from_config(kind(**settings)).eval()
     with pytest.warns(UserWarning, match=f"1 of 2 texts have more than 100 words or {positions} pieces"):
         short, cut = split_words(open_tokenizer(str(tmp_path / "saved"), encoder), [["good"], ["film"] * 60])
     assert (len(short.input_ids), len(cut.input_ids)) == (3, positions)

@@ -218,6 +218,7 @@ def test_a_list_of_layers_of_one_class_is_found_without_transformers() -> None:
     assert HyPe(encoder).sites == ("layers.0", "layers.1", "layers.2")
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")  # of torch, for time before samples
 def test_both_stacks_of_torch_s_own_transformer_are_perturbed_and_samples_are_on_their_axis() -> None:
     generator = torch.Generator().manual_seed(1)
     source, target = (torch.randn(length, 2, 16, generator=generator) for length in (5, 4))

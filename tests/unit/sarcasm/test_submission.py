@@ -130,7 +130,12 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
         ("A", "en", np.zeros(1399, dtype=int), r"has the shape \(1399,\), expected \(1400,\). Give one row for each"),
         ("A", "en", np.zeros((1400, 1), dtype=int), r"has the shape \(1400, 1\), expected \(1400,\)"),
         ("B", "en", np.zeros(1400, dtype=int), r"has the shape \(1400,\), expected \(1400, 6\)"),
-        ("C", "ar", np.full(200, math.nan), r"A predicted label is nan. Give 0 or 1 for each, not a probability"),
+        (
+            "C",
+            "ar",
+            np.full(200, math.nan),
+            r"A predicted label is nan, at index 0",
+        ),
         ("C", "ar", np.full(200, 0.5), r"A predicted label is 0.5"),
         ("C", "ar", np.full(200, "1"), r"A predicted label is '1'"),
         (
