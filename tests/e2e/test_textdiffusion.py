@@ -100,7 +100,7 @@ def test_a_training_says_what_is_wrong_with_its_data(tmp_path: Path) -> None:
     refused(train([*rows, as_json("c", "K AE T T")], "--target-length", "5"), "1 of 5 targets", "truncate", "line 5")
     refused(train(rows, "--set", "speed=3"), "speed")
     refused(train(rows, "--target-length", "2"), "--target-length is 2")
-    refused(train(rows, "--checkpoints", "model/checkpoints"), "one in the other", "side by side")
+    refused(train(rows, "--checkpoints", "model/checkpoints"), "is in --out", "outside of it")
     short = write(tmp_path / "short.txt", ["K AE T"])
     refused(train(["c a t", "h a t"], short, name="long.txt"), "long.txt has 2 lines")
     assert not (tmp_path / "model").exists()

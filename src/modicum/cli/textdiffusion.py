@@ -327,12 +327,8 @@ def _draw_schedule(path: Path | None, network: SeqDiffuSeqForConditionalGenerati
 
 
 def _check_apart(folder: Path, checkpoints: Path) -> None:
-    if folder.is_relative_to(checkpoints) or checkpoints.is_relative_to(folder):
-        # The folder of the network must be empty behind the training.
-        raise ConfigError(
-            f"--checkpoints {checkpoints} and --out {folder} are one in the other.",
-            hint="Name two folders side by side.",
-        )
+    if checkpoints.is_relative_to(folder):  # which must be empty behind the training
+        raise ConfigError(f"--checkpoints {checkpoints} is in --out {folder}.", hint="Name a folder outside of it.")
 
 
 def _check_plot(path: Path, option: str) -> None:

@@ -277,9 +277,11 @@ def _call_away(threads: int, function: Callable[[Item], Result], item: Item) -> 
         try:  # what cannot be unpickled would take the pool down, and with it all that runs
             pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
         except Exception:  # noqa: BLE001 - of whatever kind
-            raise JobFailedError(
-                f"{type(error).__name__}: {error}.", hint="Run it with --engine inline to see where it fails."
-            ) from None
+            what = f"{type(error).__name__}: {error}."
+            failed = JobFailedError(what, hint="Run it with --engine inline to see where it fails.")
+            for note in getattr(error, "__notes__", ()):
+                failed.add_note(note)
+            raise failed from None
         raise
 
 

@@ -33,8 +33,8 @@ def token_limit(encoder: Any, tokenizer: Any) -> int:
     """Give how many tokens an encoder has positions for."""
     table: Any = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
     taken = getattr(table, "padding_idx", None)  # RoBERTa's kind counts from the number after it
-    positions = getattr(encoder.config, "max_position_embeddings", None) or _UNBOUNDED
-    positions -= 0 if taken is None else taken + 1
+    positions = getattr(encoder.config, "max_position_embeddings", None) or 0
+    positions = positions - (0 if taken is None else taken + 1) if positions > 0 else _UNBOUNDED  # XLNet says -1
     return int(min(getattr(tokenizer, "model_max_length", _UNBOUNDED), positions, _UNBOUNDED))
 
 

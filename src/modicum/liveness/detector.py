@@ -350,7 +350,7 @@ class LivenessDetector:
             raise DataError(f"There is no liveness detector in {folder}.", hint=_HINT)
         state = _FORMAT.read(folder / "detector.json", _State)
         model = open_folder(FGHVForLiveness, folder / "model", hint=_HINT)
-        detector = cls(model, scale=state.scale)
+        detector = cls(model.config, scale=state.scale)  # another fit starts from no weights of this one
         detector._model, detector._state = model, state
         source = folder / "source"
         detector._source = open_folder(FGHVForLiveness, source, hint=_HINT) if source.is_dir() else model

@@ -49,7 +49,7 @@ class Site:
 def find_sites(model: nn.Module) -> tuple[Site, ...]:
     """Find the Transformer layers of a model, in the order in which they are registered."""
     # Layers are what transformers wraps for gradient checkpointing, and the known classes; in a model that is not of
-    # transformers else the modules in lists, of the class that the longest list has.
+    # transformers else the longest list of modules of one class.
     named = list(model.named_modules())  # a shared module appears once
     found = [(name, module) for name, module in named if _is_layer(module)]
     body = next((module for _, module in named if _is_of_transformers(module)), None)
@@ -59,7 +59,7 @@ def find_sites(model: nn.Module) -> tuple[Site, ...]:
             hint="Take a model whose layers transformers wraps for gradient checkpointing (BERT, RoBERTa, T5, ViT and "
             "most others), or NEFTune, which needs no layers.",
         )
-    found = found or _in_lists(named)
+    found = found or _longest_list(named)
     # A layer inside another one is a part of it, not a step of the stack.
     outer = {f"{name}." for name, _ in found}
     found = [(name, module) for name, module in found if not any(name.startswith(other) for other in outer)]
@@ -135,7 +135,8 @@ class DropoutSwitch:
         quiet: dict[int, Any] = {}  # one copy of each config, by its id; _rates keeps the first one alive
         library = sys.modules.get("transformers.modeling_utils")
         models = [it for it in model.modules() if library is not None and isinstance(it, library.PreTrainedModel)]
-        inner = {it for outer in models for it in outer.modules() if it is not outer}
+        # A head's base model has the head's own config, and is saved on its own.
+        inner = {it for outer in models for it in outer.modules() if it not in (outer, outer.base_model)}
         for module in model.modules():
             config = vars(module).get("config")
             # What saves a checkpoint has save_pretrained, and must keep the config that it saves.
@@ -187,12 +188,11 @@ def _known_class(module: nn.Module) -> str | None:
     return next((name for name in names if name in _KNOWN), None)
 
 
-def _in_lists(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+def _longest_list(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     lists = [module for _, module in named if isinstance(module, nn.ModuleList)]
     alike = [layers for layers in lists if len({type(layer) for layer in layers}) == 1]
-    longest = max(alike, key=len, default=nn.ModuleList())
-    chosen = {layer for layers in alike for layer in layers if type(layer) is type(longest[0])}
-    return [(name, module) for name, module in named if module in chosen]
+    longest = set(max(alike, key=len, default=nn.ModuleList()))  # others of its class may be heads
+    return [(name, module) for name, module in named if module in longest]
 
 
 def _describe(name: str, module: nn.Module, number: int) -> Site:

@@ -161,7 +161,7 @@ def encode_pairs(
 
     Raises:
         ModelError: if the tokenizer is not that of the network.
-        DataError: if there are no pairs, a text has no tokens, or one of those that frame it, or some are too long.
+        DataError: if there are no pairs, a text has no tokens, or one that frames or fills it, or some are too long.
     """
     check_tokenizer(tokenizer, config)
     if not pairs:
@@ -212,7 +212,10 @@ def _encoded(
     for row, each in zip(rows, found, strict=True):
         if not each.ids:
             raise DataError(f"{row}: the {side} is empty.", hint="Drop that row, or write its text.")
-    control = {config.bos_token_id, config.eos_token_id, config.pad_token_id}
+    # A target ends at the token that ends it, and its begin is cut; of a source padding alone is hidden.
+    control = {config.pad_token_id}
+    if side == "target":
+        control |= {config.bos_token_id, config.eos_token_id}
     for row, each in zip(rows, found, strict=True):
         if inside := control.intersection(each.ids):
             raise DataError(

@@ -98,7 +98,7 @@ def generate_texts(
 
     Raises:
         ConfigError: if ``batch_size`` or an option is out of range, or there are not as many ``known_tokens``.
-        DataError: if a source is empty or too long, or has a token that begins, ends or fills a text.
+        DataError: if a source is empty or too long, or has a token that fills texts.
         ModelError: if the tokenizer is not that of the network.
     """
     if batch_size < 1:

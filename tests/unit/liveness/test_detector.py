@@ -95,12 +95,15 @@ def test_a_calibration_leaves_the_line_between_attacks_and_the_unknown_where_it_
     assert not kinds & {("attack", "unknown"), ("unknown", "attack")}
 
 
-def test_a_detector_takes_a_model_and_each_fit_starts_anew(photos: list[Photo]) -> None:
+def test_a_detector_takes_a_model_and_each_fit_starts_anew(photos: list[Photo], tmp_path: Path) -> None:
     known = [each for label in ("bona_fide", "attack") for each in some(of(photos, label, "1"), 40)]
     given = FGHVForLiveness(FGHVConfig(bank_size=64))
     before = copy.deepcopy(given.state_dict())
     detector = LivenessDetector(given)
     first = detector.fit(known, steps=2).score(known[:3])
+    detector.save(tmp_path / "saved")
+    fresh = LivenessDetector(given.config).fit(known, steps=2).score(known[:3])
+    assert LivenessDetector.load(tmp_path / "saved").fit(known, steps=2).score(known[:3]) == fresh
     assert detector.fit(known, steps=2).score(known[:3]) == first
     assert all(value.equal(before[name]) for name, value in given.state_dict().items())
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, BartConfig, BartModel
+from transformers import AutoConfig, AutoModel, BartConfig, BartModel, BertConfig, BertForSequenceClassification
 
 from modicum.perturb import HyPe, HyPeConfig
 from modicum.perturb.sites import DropoutSwitch
@@ -100,3 +101,13 @@ def test_a_rate_that_is_read_from_the_config_in_forward_is_off_and_comes_back(ki
     after = [vars(module).get("config") for module in model.modules()]
     assert all(mine is yours for mine, yours in zip(before, after, strict=True))
     assert not torch.equal(model(tokens).last_hidden_state, model(tokens).last_hidden_state)
+
+
+def test_a_head_and_its_base_model_keep_one_config_that_can_be_saved(tmp_path: Path) -> None:
+    model = BertForSequenceClassification(
+        BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
+    )
+    with HyPe(model, HyPeConfig(sigma=0.1)):
+        assert model.bert.config is model.config
+        model.bert.save_pretrained(tmp_path)
+    assert BertConfig.from_pretrained(tmp_path).hidden_dropout_prob == 0.1

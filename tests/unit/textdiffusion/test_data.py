@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_counted_and_named_or_cut(tokenizer: Tokenizer) -> 
         encode_pairs([TextPair(source="go to them it saw", target="went")], tokenizer, config)
     with pytest.raises(DataError, match="line 9: the source is empty"):
         encode_pairs([TextPair(source=" ", target="went", row="a.csv, line 9")], tokenizer, config)
-    for side, text in (("source", "go </s>"), ("source", "<s> go"), ("target", "saw <pad> it")):
+    for side, text in (("source", "go <pad>"), ("target", "<s> go"), ("target", "saw <pad> it")):
         given = {"source": "go", "target": "went", side: text}
         with pytest.raises(DataError, match=f"line 2: the {side} has </?(s|pad)> in it"):
             encode_pairs([pairs[0], TextPair(**given, row="a.csv, line 2")], tokenizer, config)
