@@ -94,8 +94,8 @@ def train(  # noqa: PLR0913 - one argument an option
     check_least(3, source_length=source_length, target_length=target_length)
     check_least(300 if tokens == "bytes" else 6, vocabulary=vocabulary)
     check_new_folder(folder, (source, targets))
-    if checkpoints is not None:
-        _check_apart(folder.resolve(), checkpoints.resolve())
+    if checkpoints is not None and checkpoints.resolve().is_relative_to(folder.resolve()):  # it must stay empty
+        raise ConfigError(f"--checkpoints {checkpoints} is in --out {folder}.", hint="Name a folder outside of it.")
     if schedule_plot is not None:
         _check_plot(schedule_plot, "--schedule-plot")
     check_device(device)
@@ -324,11 +324,6 @@ def _draw_schedule(path: Path | None, network: SeqDiffuSeqForConditionalGenerati
 
         draw_schedule(path, network.schedule)
         say(f"Picture: {path}")
-
-
-def _check_apart(folder: Path, checkpoints: Path) -> None:
-    if checkpoints.is_relative_to(folder):  # which must be empty behind the training
-        raise ConfigError(f"--checkpoints {checkpoints} is in --out {folder}.", hint="Name a folder outside of it.")
 
 
 def _check_plot(path: Path, option: str) -> None:
