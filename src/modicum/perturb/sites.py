@@ -18,7 +18,7 @@ from modicum.errors import ConfigError, ModelError
 
 # Layers that transformers does not wrap for gradient checkpointing, by the tests those that HyPe is right for. Not here
 # are models that have no module of a layer (XLM, FlauBERT), that hand gradients on in a way of their own (Reformer),
-# or whose layers do not take hidden states alone, samples first (FSMT, LXMERT, SqueezeBERT).
+# or whose layers do not take hidden states alone, samples first (FSMT, Funnel, LXMERT, SqueezeBERT).
 _ALBERT, _XLNET = "modeling_albert.AlbertLayer", "modeling_xlnet.XLNetLayer"
 _KNOWN = frozenset(
     {
