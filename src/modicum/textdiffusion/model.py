@@ -166,8 +166,7 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
 
     Source:
         Yuan et al. 2024 (arXiv:2212.10325). Departures: the encoder runs once for both passes of self-conditioning;
-        dropout has the rates of the configuration, where the released scripts apply none; and z_0 has the mean
-        sqrt(abar_0) E(w) in training, where the released code has E(w).
+        and dropout has the rates of the configuration, where the released scripts apply none.
     """
 
     config_class = SeqDiffuSeqConfig
@@ -280,8 +279,8 @@ class SeqDiffuSeqForConditionalGeneration(PreTrainedModel):
         times = torch.randint(self.config.num_steps, (len(labels),), generator=generator)
         coin = torch.rand((), generator=generator).item()
         times, noise = times.to(labels.device), _noise(generator, embedded)
-        # z_0 as at time 0: of mean sqrt(abar_0) E, where that of the released code is E; the variance is the same.
-        noisy = self.schedule.add_noise(embedded, noise[0], torch.zeros_like(times))
+        # z_0 ~ N(E(w), (1 - abar_0) I)
+        noisy = embedded + self.schedule.add_noise(torch.zeros_like(embedded), noise[0], torch.zeros_like(times))
         sample = self.schedule.add_noise(noisy, noise[1], times)
         memory, network_times = self.encode(input_ids, attention_mask), self.network_times(times)
         condition = torch.zeros_like(sample)

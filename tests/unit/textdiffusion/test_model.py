@@ -131,7 +131,7 @@ def test_the_loss_is_the_sum_of_its_published_terms() -> None:
     coin = torch.rand((), generator=generator).item()
     first, second = torch.randn(2, *embedded.shape, generator=generator)
     table = model.schedule.alphas_cumprod.float()
-    noisy = table[0, :, None].sqrt() * embedded + (1 - table[0, :, None]).sqrt() * first
+    noisy = embedded + (1 - table[0, :, None]).sqrt() * first
     sample = table[times][..., None].sqrt() * noisy + (1 - table[times][..., None]).sqrt() * second
     memory, zeros = model.encode(given["input_ids"]), torch.zeros_like(sample)
     prediction = model.denoise(sample, zeros, times * 25.0, memory)
