@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,9 +164,14 @@ def test_snapped_scales_are_stored_only_where_zero_points_are_whole(
 
 @pytest.mark.parametrize("zeros", ["real", "rescaled", "kept"])
 @pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("one_sign", [False, True])
 def test_the_weights_that_are_run_are_those_that_were_chosen(
-    graph: Graph, images: Tensor, zeros: ZeroTreatment, bits: int
+    graph: Graph, images: Tensor, zeros: ZeroTreatment, bits: int, one_sign: bool
 ) -> None:
+    if one_sign:  # the search of scales, as published, gives zero points below 0 or above the last level
+        first = graph.layers["first.0"]
+        sign = torch.tensor([1.0, -1.0]).repeat(len(first.weight) // 2).view(-1, 1, 1, 1)
+        graph = graph.with_operations({"first.0": replace(first, weight=sign * (first.weight.abs() + 0.5))})
     chosen: list[Tensor] = []
     snap = snap_to_nearest(zeros)
 

@@ -226,8 +226,9 @@ def _on_channels(factor: Tensor, target: Tensor, layer: Convolution | Linear) ->
 
 def _code(found: Solution, layer: Convolution | Linear, bits: int, *, power: bool) -> WeightCode | FloatWeightCode:
     codes = (found.integers + found.zero[:, None]).reshape(layer.weight.shape)
-    # The controls may choose what cannot be stored: a zero point between whole ones, or, at 8 bits, another than 128.
-    whole = bool((found.zero == (_SIGN if bits == _BYTE else found.zero.round())).all())
+    # The controls may choose a zero point that cannot be stored: none of the levels or, at 8 bits, another than 128.
+    stored = torch.full_like(found.zero, _SIGN) if bits == _BYTE else found.zero.round().clamp(0, 2**bits - 1)
+    whole = torch.equal(found.zero, stored)
     if not power or not whole:
         return FloatWeightCode(codes=codes.float(), zero=found.zero.float(), scale=found.scale.float(), bits=bits)
     exponent = torch.log2(found.scale).round().to(torch.int8)
