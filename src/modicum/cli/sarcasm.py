@@ -117,6 +117,8 @@ def train(  # noqa: PLR0913 - one argument an option
     check_new_folder(folder)
     check_least(1, folds=folds)
     given = _encoder_settings(encoder or [])
+    if encoder and model == "ngrams":
+        raise ConfigError("--set is for an encoder, and ngrams are none.", hint="Name one by --model, or leave it out.")
     shared: dict[str, Any] = {"text_column": text, "language": language, "skip_empty": skip_empty}
     columns: dict[str, Any] = shared | {"label_column": label, "rephrase_column": rephrase, "dialect_column": dialect}
     examples = [example for source in sources for example in _labelled(source, **columns)]

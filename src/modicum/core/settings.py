@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -58,6 +58,14 @@ def change(
         default = as_text(getattr(defaults, name))
         values[name] = _valid(name, hints[name], value, f"Write {write} {name}={default}")
     return dataclasses.replace(defaults, **values) if values else defaults  # type: ignore[type-var]
+
+
+def refuse_idle(settings: object, defaults: object, names: Sequence[str], *, where: str, hint: str = "") -> None:
+    """Refuse settings that were changed where they do nothing."""
+    for name in names:
+        value = getattr(settings, name)
+        if value != getattr(defaults, name):
+            raise ConfigError(f"{name}={as_text(value)} does nothing {where}.", hint=hint or "Leave it out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import derive
+from modicum.core.settings import refuse_idle
 from modicum.errors import ConfigError
 from modicum.liveness import functional as F  # noqa: N812
 from modicum.liveness.configuration import COMPARISON, ComparisonSettings, FGHVConfig, Preset
@@ -93,6 +94,13 @@ def setup(job: Job) -> Fitted:
     settings: ComparisonSettings = job.settings
     if job.budget == "demo" and settings.task in {"nuaa", "mcio"}:
         raise ConfigError("The demo reads no photos.", hint="Add --budget full, or use task=digits or task=toy.")
+    if job.data is not None and settings.task != "mcio":
+        raise ConfigError(
+            f"task={settings.task} reads no data of your own.",
+            hint="Write --budget full --option task=mcio, and give a folder with a folder for each domain.",
+        )
+    if settings.task in {"digits", "toy"}:
+        refuse_idle(settings, COMPARISON[job.budget], ["scale"], where=f"with task={settings.task}, which has no crops")
     make = {"digits": digits, "toy": toy, "nuaa": nuaa, "mcio": domains}[settings.task]
     return Fitted(make(job), settings, derive(job.seed, "fghv") % 2**31)
 

@@ -14,6 +14,7 @@ import numpy as np
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Source
 from modicum.core.seeding import derive, numpy_generator
+from modicum.core.settings import refuse_idle
 from modicum.core.splits import shuffled
 from modicum.errors import ConfigError
 from modicum.molecules.configuration import COMPARISON, ComparisonSettings
@@ -73,6 +74,11 @@ def setup(job: Job) -> Problem:
     """Hold a third of the molecules out; the full budget has published sets instead."""
     require("rdkit", extra="molecules", purpose="Comparing selections")
     settings: ComparisonSettings = job.settings
+    defaults = COMPARISON[job.budget]
+    if settings.predictor == "gp":
+        refuse_idle(settings, defaults, ["networks", "epochs"], where="with predictor=gp, which has no network")
+    if job.data is not None:
+        refuse_idle(settings, defaults, ["test"], where="with --data, of which a third of the molecules is the test")
     if job.data is None and settings.quantity not in PROPERTIES:
         raise ConfigError(
             f"quantity must be one of {', '.join(PROPERTIES)}, got {settings.quantity!r}.",
@@ -121,11 +127,16 @@ def _split(job: Job, settings: ComparisonSettings) -> Problem:
         labels = replace(labels, smiles=tuple(map(canonical, labels.smiles)))
     molecules = labels.molecules
     count = len(molecules)
-    if count < _FEWEST or settings.labels > count - count // 3:
+    if count < _FEWEST:
+        raise ConfigError(
+            f"There are {count} molecules, but at least {_FEWEST} are needed to hold a third of them out.",
+            hint="Give more molecules: several temperatures of one do not count.",
+        )
+    if settings.labels > count - count // 3:
         raise ConfigError(
             f"A third of {count} molecules is held out, which leaves {count - count // 3} to label, not "
             f"{settings.labels}.",
-            hint=f"Give at least {_FEWEST} molecules, and fewer with --option labels=NUMBER.",
+            hint=f"Write --option labels={count - count // 3}, or fewer.",
         )
     test = frozenset(molecules[index] for index in shuffled(count, job.seed, "split", count=count // 3).tolist())
     candidates = labels.of(frozenset(molecules) - test)

@@ -61,6 +61,11 @@ class Problem:
 def setup(job: Job) -> Problem:
     """Train on digits in the demo, else read a user's images, CIFAR-10 (JPEG) or images of ImageNet's classes."""
     settings: ComparisonSettings = job.settings
+    if job.data is not None and settings.network == _DIGITS:
+        raise ConfigError(
+            "Pictures of your own need a network.",
+            hint="Write --option network=resnet20, efficientnet-lite0 or a folder of a transformers classifier.",
+        )
     if job.data is not None or job.budget == "full":
         kind = _imagenet if settings.network == LITE0 else _cifar10
         kind = kind if job.data is None else partial(_own, job.data)

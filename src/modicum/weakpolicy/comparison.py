@@ -10,6 +10,7 @@ from statistics import fmean
 from scipy.stats import trim_mean
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
+from modicum.core.settings import refuse_idle
 from modicum.errors import ConfigError
 from modicum.weakpolicy.cloning import PeerBC
 from modicum.weakpolicy.configuration import COMPARISON, ComparisonSettings
@@ -47,6 +48,12 @@ def clone(job: Job) -> Cloned:
     settings: ComparisonSettings = job.settings
     if (settings.task == "own") != (job.data is not None):
         raise ConfigError("task=own and --data belong together.", hint="Give both, or neither.")
+    idle = ["reward", "steps"]
+    if settings.task != "own":
+        idle.append("environment")
+    if settings.task not in _EXPERTS:
+        idle += ["expert_steps", "trajectories"]
+    refuse_idle(settings, COMPARISON[job.budget], idle, where=f"with task={settings.task}")
     if job.data is not None:
         environment = settings.environment
         recorded = read_demonstrations(job.data)
@@ -127,6 +134,8 @@ def runs(seed: int, noise: float, reward: str) -> dict[str, Run]:
 def learn(job: Job) -> dict[str, Measurement]:
     """Train all arms of a seed as one ensemble."""
     settings: ComparisonSettings = job.settings
+    idle = ["environment", "expert_steps", "trajectories", "updates", "episodes"]
+    refuse_idle(settings, COMPARISON[job.budget], idle, where="with task=rewards")
     arms = runs(job.seed, settings.noise, settings.reward)
     task = "cartpole" if settings.reward == "constant" else "centre"
     done = sweep(list(arms.values()), steps=settings.steps, task=task)

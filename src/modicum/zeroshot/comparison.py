@@ -18,6 +18,7 @@ from torch import Tensor
 from modicum.core.extras import require
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import numpy_generator
+from modicum.core.settings import refuse_idle
 from modicum.errors import ConfigError
 from modicum.zeroshot.configuration import COMPARISON, ComparisonSettings, FitSettings, MineSettings, Route
 from modicum.zeroshot.data import SETS, read_own, read_published, read_written
@@ -68,6 +69,9 @@ def setup(job: Job) -> Shared:
         require("vaderSentiment", extra="sentiment", purpose="A comparison on sentiment")  # at once, not after hours
     if (settings.task == "own") != (job.data is not None):
         raise ConfigError("task=own and --data belong together.", hint="Give both, or neither.")
+    if job.budget == "demo" and job.data is None:
+        names, where = ["task", "documents", "texts"], "in the demo, which has sentences of its own"
+        refuse_idle(settings, COMPARISON["demo"], names, where=where, hint="Add --budget full.")
     if job.data is not None:
         data = read_own(job.data, settings)
     else:

@@ -54,6 +54,7 @@ BAD = {
             "train english.csv --out new --set epochs=none",
             "epochs must be an integer from 1 on, got 'none'. Write --set epochs=5",
         ),
+        ("train english.csv --out new --set epochs=3", "--set is for an encoder, and ngrams are none. Name one by"),
         ("train english.csv --out new --folds 0", "--folds is 0. Give 1 or more"),
         ("train english.csv --out new --label-col mood", "no column 'mood'; its columns are 'text', 'sarcastic'"),
         ("train english.csv --out new --model nowhere/at/all", "The model 'nowhere/at/all' cannot be loaded"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,12 @@ def test_texts_of_another_kind_are_told_apart_and_others_are_not() -> None:
     shifted = audit(train, other).find(DOMAIN, "en")
     assert (shifted.train, shifted.test, shifted.remark) == (1.0, None, "shift")
     assert audit(train, alike).find(DOMAIN, "en").remark == ""
+
+
+def test_texts_that_are_on_both_sides_do_not_give_away_which_side_the_other_is_of() -> None:
+    kept = [replace(it, text=f"{it.text} {number}") for number, it in enumerate(TRAIN)]
+    assert audit(kept, kept).find(DOMAIN, "en").train == pytest.approx(0.5, abs=1e-9)
+    assert audit(kept, [*kept[:90], *kept[:20]]).find(DOMAIN, "en").train == pytest.approx(0.5, abs=0.15)
 
 
 def test_seeds_reproduce() -> None:

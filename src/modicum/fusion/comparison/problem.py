@@ -12,9 +12,10 @@ import numpy.typing as npt
 from modicum.core import catalogue
 from modicum.core.method import Job
 from modicum.core.seeding import legacy_seed, numpy_generator
+from modicum.core.settings import refuse_idle
 from modicum.core.splits import Among, at_rows, hold_out, shuffled
 from modicum.errors import ConfigError, DataError
-from modicum.fusion.configuration import ComparisonSettings
+from modicum.fusion.configuration import COMPARISON, ComparisonSettings
 from modicum.fusion.fitting import split_off
 from modicum.fusion.metrics import concordance
 from modicum.fusion.readers.catalogue import SYSTEMS, CesSequence, read_ces, read_mosi, read_motions, windows
@@ -82,6 +83,7 @@ def setup(job: Job) -> Problem:
 
 def _read(job: Job, settings: ComparisonSettings) -> Problem:
     if job.data is not None:
+        refuse_idle(settings, COMPARISON[job.budget], ["task"], where="with --data, which is the task")
         return _fewer(_own(open_recordings(job.data).splits, job.seed), settings.labels, job.seed)
     if settings.task == "motions":
         return _drawn(join([*read_motions().values()]), settings.labels, job.seed)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 20  # bad rows in a message
-_SMILES_COLUMN = "Name the column of the SMILES by --smiles-col."
+_SMILES_COLUMN = "Call the column of the SMILES smiles, or name it by --smiles-col where the command has that."
 
 
 @dataclass(frozen=True, slots=True)
