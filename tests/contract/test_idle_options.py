@@ -28,6 +28,7 @@ from modicum.errors import ConfigError
         ("gprmgk", "full", {"networks": "2"}, False, "networks=2 does nothing with predictor=gp"),
         ("gprmgk", "demo", {"test": "simulation"}, True, "test=simulation does nothing with --data"),
         ("cubemlp", "demo", {"task": "ces"}, True, "task=ces does nothing with --data"),
+        ("seqdiffuseq", "demo", {"task": "cmudict"}, True, "task=cmudict does nothing with --data"),
         ("rapq", "demo", {}, True, "Pictures of your own need a network"),
     ],
 )

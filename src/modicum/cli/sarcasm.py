@@ -266,6 +266,8 @@ def score(
         raise ConfigError("--at-least counts the votes of readers on task A.", hint="Give it with their .csv file.")
     items, text = _items(gold, task, text_column=text, label_column=label, language=language)
     truth = _labels(gold, items, task)
+    if task == "A" and not any(truth):
+        raise DataError(f"{gold} has no sarcastic text, so that F1 and recall say nothing.", hint="Give some of both.")
     ours, *others = [
         answer.predictions(items, truth, text_column=text, at_least=at_least or _MAJORITY) for answer in answers
     ]

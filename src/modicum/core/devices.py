@@ -1,4 +1,4 @@
-"""Whether torch can use a device, whether a model is sharded, and what torch.compile must do when hooks change."""
+"""Whether torch can use a device, what is a model and which is sharded, and what torch.compile must do for hooks."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def drop_compiled_code() -> None:
         import torch
 
         torch.compiler.reset()
+
+
+def check_model(model: object, owner: str, why: str = "", *, hint: str) -> None:
+    """Refuse what is no network of torch."""
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        came = "text" if isinstance(model, str) else f"an object of type {type(model).__name__}"
+        raise ConfigError(f"{owner} takes the model itself{why}, but it got {came}.", hint=hint)
 
 
 def is_sharded(model: nn.Module) -> bool:

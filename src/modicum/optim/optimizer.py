@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim.sgd import sgd
 
-from modicum.core.devices import drop_compiled_code, is_sharded
-from modicum.errors import ConfigError, ModelError, StateError
+from modicum.core.devices import check_model, drop_compiled_code, is_sharded
+from modicum.errors import ModelError, StateError
 from modicum.optim import functional
 from modicum.optim.configuration import Reduction, check_group, check_settings, check_state
 from modicum.optim.functional import Denominator, Norm
@@ -117,12 +117,12 @@ class NSGD(torch.optim.Optimizer):
         defaults |= {"weight_decay": weight_decay, "norm": norm, "reduce": reduce, "denominator": denominator}
         defaults |= {"beta": beta, "eps": eps, "max_norm": max_norm, "maximize": maximize, "foreach": foreach}
         check_settings(defaults)
-        if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                "NSGD takes the model itself, since it watches the inputs of its layers, but it got "
-                f"{'text' if isinstance(model, str) else f'an object of type {type(model).__name__}'}.",
-                hint="Write NSGD(model, lr=...); some parameters, or groups of them, go into params=.",
-            )
+        check_model(
+            model,
+            "NSGD",
+            ", since it watches the inputs of its layers",
+            hint="Write NSGD(model, lr=...); some parameters, or groups of them, go into params=.",
+        )
         if is_sharded(model):
             raise ModelError(
                 "NSGD cannot train a model whose weights are shared out among ranks (FSDP, tensor parallelism).",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from modicum.core.devices import drop_compiled_code
+from modicum.core.devices import check_model, drop_compiled_code
 from modicum.errors import ConfigError, ModelError, StateError
 from modicum.perturb.configuration import HyPeConfig, checked
 from modicum.perturb.functional import fold, hash_normal, hash_uniform, normal_tables, root_mean_square
@@ -50,7 +50,7 @@ class HyPe:
             share samples, as in tensor parallelism.
 
     Raises:
-        ConfigError: if ``rank`` is negative, or ``config`` is something else.
+        ConfigError: if ``rank`` is negative, or ``model`` or ``config`` is something else.
         ModelError: if the model has no layers, or is one of transformers whose layers are not known.
 
     Example:
@@ -67,6 +67,7 @@ class HyPe:
     def __init__(self, model: nn.Module, config: HyPeConfig | None = None, *, rank: int | None = None) -> None:
         if rank is not None and rank < 0:
             raise ConfigError(f"rank must be >= 0, but it is {rank}.", hint="Leave it out to ask torch.distributed.")
+        check_model(model, "HyPe", hint="Write HyPe(model, HyPeConfig(...)), with a torch.nn.Module.")
         self.config = checked(config)
         self.training: object | None = None  # of a Trainer, for HyPeCallback
         self._model = model

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from modicum.core.devices import check_model
 from modicum.core.progress import Progress, counted, silent
 from modicum.errors import ConfigError, DataError, ModelError
 from modicum.quantize.codes import ActivationGrid, WeightCode
@@ -54,13 +55,14 @@ def quantize(
         The quantized network, in evaluation mode, on the device of the model's weights.
 
     Raises:
-        ConfigError: if the calibration is empty or no tensor, `tracing` is neither of the two or "eager" with
-            `integers_only`, or `RAPQConfig.per_layer` names a layer that is not there.
+        ConfigError: if the model is no module, the calibration is empty or no tensor, `tracing` is neither of the two
+            or "eager" with `integers_only`, or `RAPQConfig.per_layer` names a layer that is not there.
         DataError: if the calibration has values that are not finite, samples of different shapes, or one value alone.
         ModelError: if the network cannot be traced, has no layer to quantize, cannot take the samples, has weights or
             gives values that are not finite, or has an operator that integers do not stand for where `integers_only`
             is set.
     """
+    check_model(model, "quantize", hint="Give a torch.nn.Module; modicum quantize run reads folders.")
     config = RAPQConfig() if config is None else config
     if tracing not in ("export", "eager"):
         raise ConfigError(f"tracing must be export or eager, but it is {tracing!r}.", hint="Use 'export'.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modicum.core.method import Arm, Comparison, Job, Measurement, Method, Metric, Role, Source
 from modicum.core.seeding import seeded_globally
+from modicum.core.settings import refuse_idle
 from modicum.textdiffusion import tasks
 from modicum.textdiffusion.configuration import COMPARISON, PRESETS, ComparisonSettings, SeqDiffuSeqConfig
 from modicum.textdiffusion.controls import Autoregressive, MaskedDiffusion
@@ -40,6 +41,8 @@ class Prepared:
 def prepare(job: Job) -> Prepared:
     """Read the task, and make its tokens and the shape of the networks."""
     settings: ComparisonSettings = job.settings
+    if job.data is not None:
+        refuse_idle(settings, COMPARISON[job.budget], ["task"], where="with --data, which is the task")
     task = tasks.load(settings.task, job.data, validation=settings.validation, test=settings.test)
     texts = [text for pair in task.training for text in (pair.source, pair.target)]
     tokenizer = train_tokenizer(texts, size=settings.vocabulary, split=settings.tokens)

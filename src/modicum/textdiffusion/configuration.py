@@ -166,7 +166,7 @@ class ComparisonSettings:
     """What ``modicum compare seqdiffuseq`` can change, the same for all arms."""
 
     task: Annotated[
-        Literal["past", "cmudict", "multi30k"], Help("past tenses, pronunciations or translations; --data comes first")
+        Literal["past", "cmudict", "multi30k"], Help("past tenses, pronunciations or translations, without --data")
     ]
     tokens: Annotated[Literal["words", "bytes"], Help("what stands between spaces, or byte-level BPE")] = "words"
     vocabulary: Annotated[int, Help("tokens at most"), Ge(6)] = 10_005

@@ -32,6 +32,8 @@ BAD = {
     "votes.csv": "text,sarcasm_ref,human_aggregated,#humans_sarcasm\nso it is,1,1,4\nso be it,1,0,2\n",
     "long.txt": "task_a_en\n1\n0\n0\n",
     "arabic.txt": "task_a_ar\n1\n0\n",
+    "sober.csv": "text,sarcastic\nso it is,0\nso be it,0\n",
+    "sober.txt": "task_a_en\n1\n0\n",
 }
 
 
@@ -92,6 +94,7 @@ BAD = {
         ("train english.csv --out new --device gpu", "torch cannot use the device 'gpu'"),
         ("audit bare.csv new.csv", "bare.csv has no labelled text. Name the column of 0 and 1 by --label-col"),
         ("score bare.csv sent.txt", "1 of the 1 rows of bare.csv have no label of task A"),
+        ("score sober.csv sober.txt", "sober.csv has no sarcastic text, so that F1 and recall say nothing"),
         ("score train.csv wrong.txt", "wrong.txt has the header 'labels'"),
         ("score train.csv odd.txt", "odd.txt, line 3 is '2', expected 1 label, 0 or 1"),
         ("score train.csv sent.txt", "sent.txt is of 2 items, the labelled file of 160. Give the predictions of"),

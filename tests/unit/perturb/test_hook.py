@@ -210,6 +210,11 @@ def test_a_negative_place_is_refused(place: tuple[int, int], bert: BertForSequen
         hype.step(*place)
 
 
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="HyPe takes the model itself, but it got text"):
+        HyPe("bert", HyPeConfig(sigma=1e-5))  # type: ignore[arg-type]
+
+
 def test_a_negative_rank_is_refused(bert: BertForSequenceClassification) -> None:
     with pytest.raises(ConfigError, match=r"rank must be >= 0, but it is -1\. Leave it out"):
         HyPe(bert, rank=-1)

@@ -301,6 +301,11 @@ def test_what_stays_in_floating_point_is_told_and_counted(tracing: Any, kind: st
         assert torch.allclose(found(x), found.double()(x.double()).float(), atol=1e-5)
 
 
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(ConfigError, match="quantize takes the model itself, but it got an object of type NoneType"):
+        quantize(None, torch.randn(4, 3))  # type: ignore[arg-type]
+
+
 def test_network_without_layers_is_refused() -> None:
     with pytest.raises(ModelError, match="no convolution"):
         quantize(nn.ReLU(), torch.arange(12.0).view(4, 3))
