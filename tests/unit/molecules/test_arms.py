@@ -150,4 +150,4 @@ def test_scores_of_the_networks_of_a_draw_are_averaged() -> None:
     assert several.secondary["spread over networks"] == pytest.approx(abs(errors[0] - errors[1]))
     assert errors[0] != errors[1]
     assert several.secondary["R2 of rows"] < 0  # worse than the mean label, and said so
-    assert learn(job(networks="2")).secondary["spread over networks"] == 0  # the Gaussian process is one
+    assert learn(job()).secondary["spread over networks"] == 0  # the Gaussian process is one
