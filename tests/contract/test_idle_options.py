@@ -24,6 +24,7 @@ from modicum.errors import ConfigError
         ("peerpl", "demo", {"steps": "7"}, False, "steps=7 does nothing with task=cartpole"),
         ("peerpl", "full", {"task": "overcooked", "trajectories": "9"}, False, "trajectories=9 does nothing"),
         ("peerpl", "demo", {"task": "rewards", "episodes": "7"}, False, "episodes=7 does nothing with task=rewards"),
+        ("peerpl", "demo", {"task": "rewards"}, True, "task=rewards reads no data of your own"),
         ("gprmgk", "demo", {"epochs": "3"}, False, "epochs=3 does nothing with predictor=gp"),
         ("gprmgk", "full", {"networks": "2"}, False, "networks=2 does nothing with predictor=gp"),
         ("gprmgk", "demo", {"test": "simulation"}, True, "test=simulation does nothing with --data"),

@@ -134,6 +134,8 @@ def runs(seed: int, noise: float, reward: str) -> dict[str, Run]:
 def learn(job: Job) -> dict[str, Measurement]:
     """Train all arms of a seed as one ensemble."""
     settings: ComparisonSettings = job.settings
+    if job.data is not None:
+        raise ConfigError("task=rewards reads no data of your own.", hint="Leave --data out, or write task=own.")
     idle = ["environment", "expert_steps", "trajectories", "updates", "episodes"]
     refuse_idle(settings, COMPARISON[job.budget], idle, where="with task=rewards")
     arms = runs(job.seed, settings.noise, settings.reward)

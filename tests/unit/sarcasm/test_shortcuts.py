@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from modicum.core import catalogue
 from modicum.errors import DataError
 from modicum.sarcasm.data.examples import Example, Language
-from modicum.sarcasm.evaluate.audit import DOMAIN, audit
+from modicum.sarcasm.evaluate.audit import DOMAIN, audit, shifts
 
 GENERATOR = np.random.default_rng(0)
 
@@ -92,6 +92,8 @@ def test_texts_of_another_kind_are_told_apart_and_others_are_not() -> None:
 def test_texts_that_are_on_both_sides_do_not_give_away_which_side_the_other_is_of() -> None:
     kept = [replace(it, text=f"{it.text} {number}") for number, it in enumerate(TRAIN)]
     assert audit(kept, kept).find(DOMAIN, "en").train == pytest.approx(0.5, abs=1e-9)
+    few = [replace(TRAIN[0], text=text) for text in ("good", "bad", "fine")]
+    assert shifts(few[:2], [few[0], few[2]]) == []  # no fold has texts of both to learn from
     assert audit(kept, [*kept[:90], *kept[:20]]).find(DOMAIN, "en").train == pytest.approx(0.5, abs=0.15)
 
 

@@ -89,7 +89,7 @@ def shifts(train: Sequence[Example], later: Sequence[Example], *, seed: int = 0)
         ours, theirs = ([it for it in part if it.language == language] for part in (train, later))
         # Of distinct texts: copies say no more.
         if min(len({key(it.text) for it in part}) for part in (ours, theirs)) >= _FEWEST:
-            rows.append(_domain_row(ours, theirs, seed))
+            rows += _domain_rows(ours, theirs, seed)
     return rows
 
 
@@ -152,21 +152,22 @@ def _chance(truth: Sequence[int | None]) -> float:
     return ((positives + negatives + 1) / (12 * positives * negatives)) ** 0.5
 
 
-def _domain_row(train: Sequence[Example], test: Sequence[Example], seed: int) -> AuditRow:
+def _domain_rows(train: Sequence[Example], test: Sequence[Example], seed: int) -> list[AuditRow]:
     texts = [it.text for it in (*train, *test)]
     sides = np.repeat([0, 1], [len(train), len(test)])
     # Without a label, the n-grams of all texts may be counted at once.
     seen = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
     model = LogisticRegression(class_weight="balanced", solver="liblinear")
     # A text that is on both sides is in one fold: its copy would say that it is of the other side.
-    keys = [key(text) for text in texts]
-    both = set(keys[: len(train)]) & set(keys[len(train) :])
-    count = min(_FOLDS, len(set(keys[: len(train)])), len(set(keys[len(train) :])))
-    parts = folds(sides, count, seed, groups=np.unique(keys, return_inverse=True)[1] if both else None)
+    ours, theirs = ({key(it.text) for it in part} for part in (train, test))
+    numbers = np.unique([key(text) for text in texts], return_inverse=True)[1] if ours & theirs else None
+    parts = folds(sides, min(_FOLDS, len(ours), len(theirs)), seed, groups=numbers)
+    if any(len(set(sides[learnt])) < 2 for learnt, _ in parts):  # so few texts that some folds have one side alone
+        return []
     scores = cross_val_predict(model, seen, sides, cv=parts, method="decision_function")
     area = float(roc_auc_score(sides, scores))
     surely = area - 2 * _chance(sides.tolist()) >= _STRONG  # 30 texts of the same kind can reach 0.65
-    return AuditRow(cue=DOMAIN, language=train[0].language, train=area, test=None, remark="shift" if surely else "")
+    return [AuditRow(cue=DOMAIN, language=train[0].language, train=area, test=None, remark="shift" if surely else "")]
 
 
 def _labels(examples: Sequence[Example]) -> np.ndarray:
